@@ -1,0 +1,1 @@
+"""What every package uses: the command line, files written whole or not at all, and scores from counts."""

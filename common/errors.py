@@ -1,0 +1,36 @@
+"""Errors that a user can mend, told in one line."""
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: one line that says what is wrong, where, and what to do.
+
+    Commands print it as `error: ...` and exit with status 2; a traceback is reserved for bugs.
+    """
+
+
+class Problems(UserError):
+    """Several mistakes found before work started, one line each.
+
+    Args:
+        lines: the problems, each naming its file and the rule that it breaks.
+        summary: what stands below the list, for example how many cases are affected.
+    """
+
+    def __init__(self, lines: Iterable[str], summary: str) -> None:
+        self.lines = list(lines)
+        self.summary = summary
+        super().__init__("\n".join([*self.lines, summary]))
+
+
+class MissingPackage(UserError):
+    """An optional package is needed for what was asked.
+
+    Args:
+        package: the name on PyPI.
+        needed_for: what cannot be done without it.
+    """
+
+    def __init__(self, package: str, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs the package '{package}': pip install {package}")

@@ -1,0 +1,100 @@
+"""Files that are there whole or not at all, JSON and YAML, and a lock on a folder."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import UserError
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well it takes the place of `path`.
+
+    The content is synchronised to disk before the rename, so a crash leaves the old file or the new one, never a part.
+    Two processes may write the same path at once: the later one wins, whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffixes stay last: Keras and nibabel choose the format by them.
+    temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented, with keys in the order given, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write YAML with keys in the order given, whole or not at all."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a UTF-8 text file; `what` names it in the error where that fails."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: {what} not found") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {what} cannot be read ({error})") from None
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read JSON; `what` names the file in the error where that fails."""
+    try:
+        return json.loads(read_text(path, what))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: {what} is not JSON (line {error.lineno}: {error.msg})") from None
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Read YAML; `what` names the file in the error where that fails."""
+    try:
+        return yaml.safe_load(read_text(path, what))
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise UserError(f"{path}: {what} is not YAML (line {line})") from None
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Read a text file's non-empty lines, stripped."""
+    return [line.strip() for line in read_text(path, what).splitlines() if line.strip()]
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process, so that two commands do not write into it at once.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    guard = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        guard.acquire()
+    except filelock.Timeout:
+        raise UserError(f"{folder}: another command is writing here; wait for it or choose another folder") from None
+    try:
+        yield
+    finally:
+        guard.release()

@@ -1,0 +1,1 @@
+"""From scans to records: sources, geometry, labels, preparation, augmentation and the record format."""

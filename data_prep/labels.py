@@ -1,0 +1,146 @@
+"""LabelSchema: a data set's ids, the classes of a network, and the regions that are scored.
+
+In memory and in records an annotation is bit-packed one-hot: voxel of class c holds the value 1 << c in one byte, background
+(class 0) included; 0 means not annotated. Eight classes at most.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_yaml
+
+MAX_CLASSES = 8
+SCHEMAS = Path(__file__).resolve().parent.parent / "configs" / "labels"
+
+
+@dataclass(frozen=True)
+class LabelSchema:
+    """What a data set's label ids mean.
+
+    Attributes:
+        name: names the schema.
+        classes: class name -> its ids in the files; the first is the one that is written back. Background comes first.
+        regions: region name -> the classes whose union it is, such as WT, TC, ET.
+        ignore: ids of voxels that are not annotated.
+    """
+
+    name: str
+    classes: dict[str, tuple[int, ...]]
+    regions: dict[str, tuple[str, ...]]
+    ignore: tuple[int, ...] = ()
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """Open a schema by the name of a file in `configs/labels`, or by the path of a YAML file of one's own."""
+        path = Path(name) if name.endswith((".yaml", ".yml")) else SCHEMAS / f"{name}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in SCHEMAS.glob("*.yaml")))
+            raise UserError(f"{path}: label schema not found; expected a YAML file's path or one of {known}")
+        return cls.from_dict(read_yaml(path, "label schema"), path)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: Path) -> Self:
+        """Build a schema from a YAML or JSON file's content; `where` names the file in errors."""
+        try:
+            schema = cls(
+                name=str(values["name"]),
+                classes={str(name): _integers(ids) for name, ids in values["classes"].items()},
+                regions={str(name): tuple(members) for name, members in values.get("regions", {}).items()},
+                ignore=_integers(values.get("ignore", ())),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{where}: a label schema needs `name`, `classes` (name: id or list of ids), and may have `regions` "
+                f"(name: list of classes) and `ignore` (list of ids); received {error!r}"
+            ) from None
+        schema._check(where)
+        return schema
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of the schema's YAML file."""
+        return {
+            "name": self.name,
+            "classes": {name: list(ids) for name, ids in self.classes.items()},
+            "regions": {name: list(members) for name, members in self.regions.items()},
+            "ignore": list(self.ignore),
+        }
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes in the order of a network's outputs."""
+        return list(self.classes)
+
+    @cached_property
+    def known(self) -> dict[int, int]:
+        """Id in the files -> bits: 1 << class, or 0 where it is not annotated."""
+        bits = {identifier: 1 << c for c, ids in enumerate(self.classes.values()) for identifier in ids}
+        return bits | dict.fromkeys(self.ignore, 0)
+
+    def region_indices(self) -> dict[str, list[int]]:
+        """Region name -> the indices of its classes."""
+        order = {name: c for c, name in enumerate(self.classes)}
+        return {region: [order[name] for name in members] for region, members in self.regions.items()}
+
+    def unknown_ids(self, label: np.ndarray) -> list[int]:
+        """The ids of an integer array that the schema does not know, sorted."""
+        if label.size == 0:
+            return []
+        low, high = int(label.min()), int(label.max())
+        if low < 0 or high > 65535:
+            return sorted(int(value) for value in np.unique(label) if int(value) not in self.known)
+        present = np.flatnonzero(np.bincount(label.ravel(order="K"), minlength=1))
+        return [int(value) for value in present if int(value) not in self.known]
+
+    def encode(self, label: np.ndarray) -> np.ndarray:
+        """Ids of the data set -> bit-packed one-hot, uint8, same shape.
+
+        Raises:
+            ValueError: an id is not known.
+        """
+        unknown = self.unknown_ids(label)
+        if unknown:
+            raise ValueError(f"label ids {unknown} are unknown to schema {self.name}, which knows {sorted(self.known)}")
+        lowest = min(self.known)
+        table = np.zeros(max(self.known) - lowest + 1, np.uint8)
+        for identifier, bits in self.known.items():
+            table[identifier - lowest] = bits
+        return table[label - lowest] if lowest else table[label]
+
+    def to_ids(self, classes: np.ndarray, dtype: np.dtype | type = np.uint8) -> np.ndarray:
+        """Class indices -> ids of the data set (each class's first id), in `dtype`, same shape."""
+        return np.array([ids[0] for ids in self.classes.values()], dtype)[classes]
+
+    def _check(self, where: Path) -> None:
+        if not 2 <= len(self.classes) <= MAX_CLASSES:
+            raise UserError(f"{where}: expected 2 to {MAX_CLASSES} classes; received {len(self.classes)}")
+        ids = [identifier for group in self.classes.values() for identifier in group] + list(self.ignore)
+        twice = sorted({identifier for identifier in ids if ids.count(identifier) > 1})
+        if twice:
+            raise UserError(f"{where}: ids {twice} stand in more than one class")
+        if not all(self.classes.values()):
+            raise UserError(f"{where}: every class needs at least one id")
+        for region, members in self.regions.items():
+            strangers = [name for name in members if name not in self.classes]
+            if strangers:
+                raise UserError(f"{where}: region {region} names {strangers}, not among the classes {self.class_names}")
+
+
+def bits_to_classes(bits: np.ndarray) -> np.ndarray:
+    """Bit-packed one-hot -> class indices, uint8; 255 where a voxel is not annotated."""
+    table = np.full(256, 255, np.uint8)
+    for index in range(MAX_CLASSES):
+        table[1 << index] = index
+    return table[bits]
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    """One id or a list of ids; refuses anything that is not a whole number."""
+    listed = values if isinstance(values, list | tuple) else [values]
+    if any(isinstance(value, bool) or int(value) != value for value in listed):
+        raise ValueError(f"{values} is not a list of whole numbers")
+    return tuple(int(value) for value in listed)

@@ -1,0 +1,195 @@
+"""NIfTI in and out: headers cheaply, voxels with the fastest inflate that stays within bounds.
+
+A file is read through one bounded buffer of the size that its header names, so a damaged or hostile file can neither grow
+memory nor pass as whole.
+"""
+
+import io
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import nibabel
+import numpy as np
+from isal import igzip, isal_zlib
+
+from common.errors import UserError
+from data_prep.case import ImageRef
+
+LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
+DAMAGED = cast(type[Exception], isal_zlib.error)
+SUFFIXES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a NIfTI header says of the image.
+
+    Attributes:
+        path: the file.
+        shape: axes of the file, three or four.
+        dtype: of the voxels as stored, byte order included.
+        affine: (4, 4) float64, voxel indices -> millimetres.
+        has_affine: False where neither sform nor qform is set, so that the affine is a guess from the voxel sizes.
+        slope, inter: values are stored * slope + inter; (1, 0) where the file does not scale.
+        offset: first byte of the voxels.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    affine: np.ndarray
+    has_affine: bool
+    slope: float
+    inter: float
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file, decompressed."""
+        return self.offset + prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def scaled(self) -> bool:
+        """Whether stored values must be scaled."""
+        return (self.slope, self.inter) != (1.0, 0.0)
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's header alone.
+
+    Raises:
+        UserError: missing, empty, not NIfTI, or a header that makes no sense.
+    """
+    try:
+        with _open(path) as file:
+            return _parse(path, file.read(LONGEST_HEADER))
+    except (OSError, EOFError, DAMAGED) as error:
+        raise _unreadable(path, error) from None
+
+
+def is_complete(header: Header) -> bool:
+    """Whether the file's length agrees with its header, told without inflating it where that is possible."""
+    length = header.path.stat().st_size
+    if header.path.suffix != ".gz":
+        return length >= header.size
+    with header.path.open("rb") as file:
+        file.seek(-4, io.SEEK_END)
+        (inflated,) = struct.unpack("<I", file.read(4))
+    return inflated == header.size % 2**32 or _inflates(header.path)
+
+
+def read_voxels(header: Header) -> np.ndarray:
+    """Read a file's voxels as they are stored (Fortran order), scaled to float32 only where the header asks for it.
+
+    Raises:
+        UserError: truncated or damaged.
+    """
+    voxels = np.empty(prod(header.shape), header.dtype)
+    try:
+        with _open(header.path) as file:
+            _skip(file, header.offset)
+            found = _fill(file, voxels)
+            file.read(1)  # reaching the end is what verifies a gzip file's checksum
+    except (OSError, EOFError, DAMAGED) as error:
+        raise _unreadable(header.path, error) from None
+    if found < voxels.nbytes:
+        raise UserError(f"{header.path}: truncated: expected {voxels.nbytes} bytes of voxels, found {found}")
+    array = voxels.reshape(header.shape, order="F")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array if not header.scaled else (array * np.float32(header.slope) + np.float32(header.inter)).astype(np.float32)
+
+
+def read_image(image: ImageRef, cache: dict[Path, np.ndarray] | None = None) -> np.ndarray:
+    """Read a three-dimensional image (i, j, k); a file of several images is read once into `cache`."""
+    if image.index is None:
+        return _three_dimensional(read_voxels(read_header(image.path)))
+    cache = {} if cache is None else cache
+    if image.path not in cache:
+        cache[image.path] = read_voxels(read_header(image.path))
+    return cache[image.path][..., image.index]
+
+
+def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None) -> None:
+    """Write an array (i, j, k) or (i, j, k, n) as NIfTI-1, whole or not at all; unit spacing where there is no affine."""
+    from common.files import whole
+
+    image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
+    image.header.set_xyzt_units("mm" if affine is not None else "unknown")
+    with whole(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def stem(path: Path) -> str:
+    """A file's name without `.nii` or `.nii.gz`."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, igzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def _parse(path: Path, start: bytes) -> Header:
+    if not start:
+        raise UserError(f"{path}: empty file; expected a NIfTI image")
+    version_2 = struct.unpack("<i", start[:4].ljust(4, b"\0"))[0] in (540, 469893120)
+    kind = nibabel.Nifti2Header if version_2 else nibabel.Nifti1Header
+    try:
+        raw = kind(start[: kind.sizeof_hdr])
+        slope, inter = raw.get_slope_inter()
+        shape = tuple(int(length) for length in raw.get_data_shape())
+        affine = np.asarray(raw.get_best_affine(), np.float64)
+        offset, dtype = int(raw.get_data_offset()), raw.get_data_dtype()
+        known = bool(raw["sform_code"] or raw["qform_code"])
+    except Exception as error:  # nibabel raises many kinds on a malformed header, all meaning the same to the user
+        raise UserError(f"{path}: not a NIfTI image ({' '.join(str(error).split())})") from None
+    if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < kind.sizeof_hdr:
+        raise UserError(f"{path}: expected a NIfTI image of real numbers; its header says shape {shape}, type {dtype}")
+    return Header(path, shape, dtype, affine, known, 1.0 if slope is None else slope, 0.0 if inter is None else inter, offset)
+
+
+def _skip(file: BinaryIO, count: int) -> None:
+    while count > 0 and (part := file.read(min(count, 1 << 20))):
+        count -= len(part)
+
+
+def _fill(file: BinaryIO, voxels: np.ndarray) -> int:
+    """Read into the array's memory until it is full or the file ends; the bytes read."""
+    buffer = memoryview(voxels.view(np.uint8))
+    found = 0
+    while found < len(buffer):
+        count = file.readinto(buffer[found : found + (1 << 20)])  # type: ignore[attr-defined]
+        if not count:
+            break
+        found += count
+    return found
+
+
+def _inflates(path: Path) -> bool:
+    """Whether a gzip file is whole, by reading it: for files of several members, whose trailer tells the last one's length."""
+    header = read_header(path)
+    try:
+        read_voxels(header)
+    except UserError:
+        return False
+    return True
+
+
+def _three_dimensional(array: np.ndarray) -> np.ndarray:
+    """Drop trailing axes of length one, which some tools write."""
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return array
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path}: file not found")
+    if path.is_file() and path.stat().st_size == 0:
+        return UserError(f"{path}: empty file; expected a NIfTI image")
+    return UserError(f"{path}: truncated or damaged ({error})")
