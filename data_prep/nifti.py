@@ -160,7 +160,7 @@ def _skip(file: BinaryIO, count: int) -> None:
 
 def _fill(file: BinaryIO, voxels: np.ndarray) -> int:
     """Read into the array's memory until it is full or the file ends; the bytes read."""
-    buffer = memoryview(voxels.view(np.uint8))
+    buffer = voxels.view(np.uint8).data
     found = 0
     while found < len(buffer):
         count = file.readinto(buffer[found : found + (1 << 20)])  # type: ignore[attr-defined]
