@@ -7,6 +7,7 @@ takes it. `--config file.yaml` and options are the same thing; later ones win; u
 import json
 import os
 import sys
+import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass
@@ -105,7 +106,7 @@ def _program() -> str:
 
 def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
     """Let a list option take its items as words: `--runs A B` becomes `--runs=["A", "B"]`."""
-    lists = {f"--{name}" for name, kind in typing.get_type_hints(config).items() if typing.get_origin(kind) is list}
+    lists = {f"--{name}" for name, kind in typing.get_type_hints(config).items() if _is_list(kind)}
     joined: list[str] = []
     while arguments:
         word = arguments.pop(0)
@@ -117,6 +118,12 @@ def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
             items.append(arguments.pop(0))
         joined.append(f"{word}={json.dumps(items)}")
     return joined
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether an option's type is a list, or a list that may be left out (`list[str] | None`)."""
+    parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return any(typing.get_origin(part) is list for part in parts)
 
 
 def _with_choices(config: type, arguments: list[str]) -> type:

@@ -23,6 +23,10 @@ class Problems(UserError):
         self.summary = summary
         super().__init__("\n".join([*self.lines, summary]))
 
+    def __reduce__(self) -> tuple[type, tuple[list[str], str]]:
+        """How it comes whole out of a worker process."""
+        return Problems, (self.lines, self.summary)
+
 
 class MissingPackage(UserError):
     """An optional package is needed for what was asked.
@@ -34,3 +38,8 @@ class MissingPackage(UserError):
 
     def __init__(self, package: str, needed_for: str) -> None:
         super().__init__(f"{needed_for} needs the package '{package}': pip install {package}")
+        self._given = (package, needed_for)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """How it comes whole out of a worker process."""
+        return MissingPackage, self._given

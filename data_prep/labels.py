@@ -53,7 +53,7 @@ class LabelSchema:
                 regions={str(name): tuple(members) for name, members in values.get("regions", {}).items()},
                 ignore=_integers(values.get("ignore", ())),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UserError(
                 f"{where}: a label schema needs `name`, `classes` (name: id or list of ids), and may have `regions` "
                 f"(name: list of classes) and `ignore` (list of ids); received {error!r}"
@@ -109,7 +109,7 @@ class LabelSchema:
         table = np.zeros(max(self.known) - lowest + 1, np.uint8)
         for identifier, bits in self.known.items():
             table[identifier - lowest] = bits
-        return table[label - lowest] if lowest else table[label]
+        return table[label.astype(np.int64) - lowest] if lowest else table[label]
 
     def to_ids(self, classes: np.ndarray, dtype: np.dtype | type = np.uint8) -> np.ndarray:
         """Class indices -> ids of the data set (each class's first id), in `dtype`, same shape."""

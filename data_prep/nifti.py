@@ -5,6 +5,7 @@ memory nor pass as whole.
 """
 
 import io
+import logging
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -21,6 +22,12 @@ from data_prep.case import ImageRef
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)
 SUFFIXES = (".nii", ".nii.gz")
+GZIP = b"\x1f\x8b"
+BLOCK = 1 << 20
+DEFLATE_LIMIT = 1032  # no byte of a gzip file inflates to more
+QUIET = logging.Logger(
+    "nifti headers", level=logging.CRITICAL + 1
+)  # nibabel prints what it finds wrong; we tell it in our error
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def read_header(path: Path) -> Header:
 def is_complete(header: Header) -> bool:
     """Whether the file's length agrees with its header, told without inflating it where that is possible."""
     length = header.path.stat().st_size
-    if header.path.suffix != ".gz":
+    if not _compressed(header.path):
         return length >= header.size
     with header.path.open("rb") as file:
         file.seek(-4, io.SEEK_END)
@@ -87,12 +94,14 @@ def read_voxels(header: Header) -> np.ndarray:
     Raises:
         UserError: truncated or damaged.
     """
+    _refuse_impossible(header)
     voxels = np.empty(prod(header.shape), header.dtype)
     try:
         with _open(header.path) as file:
             _skip(file, header.offset)
             found = _fill(file, voxels)
-            file.read(1)  # reaching the end is what verifies a gzip file's checksum
+            while file.read(BLOCK):  # reaching the end is what verifies a gzip file's checksum
+                pass
     except (OSError, EOFError, DAMAGED) as error:
         raise _unreadable(header.path, error) from None
     if found < voxels.nbytes:
@@ -100,7 +109,7 @@ def read_voxels(header: Header) -> np.ndarray:
     array = voxels.reshape(header.shape, order="F")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    return array if not header.scaled else (array * np.float32(header.slope) + np.float32(header.inter)).astype(np.float32)
+    return _scale(array, header) if header.scaled else array
 
 
 def read_image(image: ImageRef, cache: dict[Path, np.ndarray] | None = None) -> np.ndarray:
@@ -124,14 +133,34 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None) -> Non
 
 
 def stem(path: Path) -> str:
-    """A file's name without `.nii` or `.nii.gz`."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """A file's name without `.nii` or `.nii.gz`, whatever their letter case."""
+    name = path.name
+    return next((name[: -len(suffix)] for suffix in reversed(SUFFIXES) if name.lower().endswith(suffix)), name)
 
 
 def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, igzip.open(path, "rb"))
-    return path.open("rb")
+    return cast(BinaryIO, igzip.open(path, "rb")) if _compressed(path) else path.open("rb")
+
+
+def _compressed(path: Path) -> bool:
+    """Whether a file is gzip, by its first bytes: names are wrong now and then."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
+def _refuse_impossible(header: Header) -> None:
+    """Refuse a header that names more voxels than the file can hold, before memory is asked for."""
+    try:
+        length = header.path.stat().st_size * (DEFLATE_LIMIT if _compressed(header.path) else 1)
+    except OSError as error:
+        raise _unreadable(header.path, error) from None
+    if length < header.size:
+        raise UserError(f"{header.path}: truncated: expected {header.size} bytes, found at most {length}")
+
+
+def _scale(array: np.ndarray, header: Header) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite, which readers refuse
+        return (array * np.float32(header.slope) + np.float32(header.inter)).astype(np.float32, copy=False)
 
 
 def _parse(path: Path, start: bytes) -> Header:
@@ -140,7 +169,8 @@ def _parse(path: Path, start: bytes) -> Header:
     version_2 = struct.unpack("<i", start[:4].ljust(4, b"\0"))[0] in (540, 469893120)
     kind = nibabel.Nifti2Header if version_2 else nibabel.Nifti1Header
     try:
-        raw = kind(start[: kind.sizeof_hdr])
+        raw = kind(start[: kind.sizeof_hdr], check=False)
+        raw.check_fix(logger=QUIET)
         slope, inter = raw.get_slope_inter()
         shape = tuple(int(length) for length in raw.get_data_shape())
         affine = np.asarray(raw.get_best_affine(), np.float64)
@@ -149,12 +179,13 @@ def _parse(path: Path, start: bytes) -> Header:
     except Exception as error:  # nibabel raises many kinds on a malformed header, all meaning the same to the user
         raise UserError(f"{path}: not a NIfTI image ({' '.join(str(error).split())})") from None
     if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < kind.sizeof_hdr:
-        raise UserError(f"{path}: expected a NIfTI image of real numbers; its header says shape {shape}, type {dtype}")
+        said = f"shape {shape}, type {dtype}, voxels from byte {offset}"
+        raise UserError(f"{path}: expected a NIfTI image of real numbers in one file; its header says {said}")
     return Header(path, shape, dtype, affine, known, 1.0 if slope is None else slope, 0.0 if inter is None else inter, offset)
 
 
 def _skip(file: BinaryIO, count: int) -> None:
-    while count > 0 and (part := file.read(min(count, 1 << 20))):
+    while count > 0 and (part := file.read(min(count, BLOCK))):
         count -= len(part)
 
 
@@ -163,7 +194,7 @@ def _fill(file: BinaryIO, voxels: np.ndarray) -> int:
     buffer = voxels.view(np.uint8).data
     found = 0
     while found < len(buffer):
-        count = file.readinto(buffer[found : found + (1 << 20)])  # type: ignore[attr-defined]
+        count = file.readinto(buffer[found : found + BLOCK])  # type: ignore[attr-defined]
         if not count:
             break
         found += count
@@ -192,4 +223,6 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         return UserError(f"{path}: file not found")
     if path.is_file() and path.stat().st_size == 0:
         return UserError(f"{path}: empty file; expected a NIfTI image")
+    if isinstance(error, OSError) and error.strerror:
+        return UserError(f"{path}: cannot be read ({error.strerror})")
     return UserError(f"{path}: truncated or damaged ({error})")

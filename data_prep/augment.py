@@ -1,0 +1,333 @@
+"""Augmentation, arrays in and arrays out: `draw` chooses the numbers, `apply` does what they say, so that any augmentation
+can be printed, stored and replayed.
+
+Geometry is the same for all slices, all channels and the annotation: mirrored as views, which is exact in any dtype, then
+rotated, scaled and bent in the plane of the slices by albumentations. Intensity changes are our own: those of albumentations
+clip to 0..1 and would cut z-scored scans off.
+"""
+
+import math
+import os
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from albumentations import Compose
+
+AXES = {"z": 0, "y": 1, "x": 2}
+SLICES_AT_ONCE = 16  # bounds the float32 copies that are alive at a time
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass
+class AugmentConfig:
+    """Augmented copies: how many of each training case, and what may be changed in them; 0 switches a change off."""
+
+    copies: int = 0
+    """Augmented copies stored beside each training case; 1 doubles the training cases."""
+    flips: list[str] = field(default_factory=lambda: ["x", "y"])
+    """Axes that may be mirrored: x (left-right), y (front-back, up-down in the picture), z (along the slices)."""
+    rotate_degrees: float = 15.0
+    """Largest rotation in the plane of the slices, either way, in degrees."""
+    scale: float = 0.1
+    """Largest relative change of size: 0.1 draws factors from 0.9 to 1.1."""
+    elastic: float = 1.0
+    """Elastic deformation: standard deviation of the displacement along each axis, in pixels."""
+    elastic_sigma: float = 10.0
+    """Smoothness of the elastic deformation: Gaussian sigma, in pixels, at least 1."""
+    brightness: float = 0.1
+    """Largest shift of a channel, in standard deviations of its intensities inside the brain."""
+    contrast: float = 0.1
+    """Largest relative change of a channel's contrast about its mean inside the brain."""
+    gamma: float = 0.1
+    """Largest relative change of gamma (intensity ** gamma); only where intensities run from 0 to 1."""
+    noise: float = 0.05
+    """Largest standard deviation of Gaussian noise, in standard deviations of a channel's intensities inside the brain."""
+    probability: float = 0.5
+    """Probability of each flip and of each change."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One drawn augmentation: numbers and names only, so `dataclasses.asdict` of it is JSON.
+
+    Attributes:
+        flips: the axes that are mirrored, of z, y, x.
+        rotate_degrees: rotation in the plane about the middle of the picture.
+        scale: factor of size; 1 changes nothing.
+        elastic: standard deviation of the elastic displacement in pixels; 0 changes nothing.
+        elastic_sigma: its smoothness in pixels.
+        elastic_seed: names its field.
+        brightness: shift per channel, in standard deviations of the channel.
+        contrast: factor per channel; 1 changes nothing.
+        gamma: exponent per channel; 1 changes nothing.
+        noise: standard deviation of the noise, in standard deviations of the channel.
+        noise_seed: names the noise.
+    """
+
+    flips: tuple[str, ...]
+    rotate_degrees: float
+    scale: float
+    elastic: float
+    elastic_sigma: float
+    elastic_seed: int
+    brightness: tuple[float, ...]
+    contrast: tuple[float, ...]
+    gamma: tuple[float, ...]
+    noise: float
+    noise_seed: int
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`, also after a way through JSON."""
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**given)
+
+
+def case_rng(seed: int, case: str, copy: int) -> np.random.Generator:
+    """The generator of one copy of one case: the same wherever and in whatever order copies are made.
+
+    Args:
+        seed: not negative.
+        case: the case's id.
+        copy: number of the copy, from 1.
+    """
+    name = int.from_bytes(sha256(case.encode()).digest()[:8], "little")
+    return np.random.default_rng([seed, name, copy])
+
+
+def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> Augmentation:
+    """Draw an augmentation for images of so many channels.
+
+    The generator is advanced by the same number of draws whatever the config, so that switching one change off leaves the
+    others as they were.
+    """
+    flips = tuple(axis for axis in AXES if _happens(config, rng) and axis in config.flips)
+    rotation = float(_amounts(config, rng, config.rotate_degrees))
+    scale = 1 + float(_amounts(config, rng, config.scale))
+    elastic = _happens(config, rng) * config.elastic
+    elastic_seed, noise_seed = (int(value) for value in rng.integers(LARGEST_SEED, size=2))
+    noise = abs(float(_amounts(config, rng, config.noise)))
+    # What is drawn per channel comes last, so that geometry does not depend on their number.
+    brightness = _amounts(config, rng, config.brightness, channels)
+    contrast = 1 + _amounts(config, rng, config.contrast, channels)
+    gamma = 1 + _amounts(config, rng, config.gamma, channels)
+    return Augmentation(
+        flips=flips,
+        rotate_degrees=rotation,
+        scale=scale,
+        elastic=elastic,
+        elastic_sigma=config.elastic_sigma,
+        elastic_seed=elastic_seed,
+        brightness=tuple(brightness.tolist()),
+        contrast=tuple(contrast.tolist()),
+        gamma=tuple(gamma.tolist()),
+        noise=noise,
+        noise_seed=noise_seed,
+    )
+
+
+def apply(
+    augmentation: Augmentation, image: np.ndarray, label: np.ndarray, *, unit_range: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do what an augmentation says; the inputs are left as they are.
+
+    Args:
+        augmentation: from `draw`.
+        image: (Z, H, W, C) float16, float32, or uint8 (0..255 stand for 0..1); 0 in all channels outside the brain.
+        label: (Z, H, W) uint8, bit-packed one-hot; 0 is not annotated.
+        unit_range: whether intensities run from 0 to 1 (min-max) and must stay there; uint8 images always do. False leaves
+            intensities unbounded (z-scores) and skips gamma.
+
+    Returns:
+        Image and label, new arrays in the dtypes and shapes given. Where the picture was drawn from beyond its border the
+        image is 0 and the label 0. Voxels outside the brain stay 0.
+
+    Raises:
+        ValueError: shapes or dtypes are others, or the augmentation was drawn for another number of channels.
+    """
+    _check_arrays(augmentation, image, label)
+    changes = _Intensities.of(augmentation, image, unit_range or image.dtype == np.uint8)
+    mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in AXES)
+    mirrored_image, mirrored_label = image[mirror], label[mirror]
+    new_image, new_label = np.empty_like(image, order="C"), np.empty_like(label, order="C")
+    warps = _warps(augmentation)
+    for first in range(0, len(image), SLICES_AT_ONCE):
+        block = slice(first, first + SLICES_AT_ONCE)
+        pixels, bits = _to_float(mirrored_image[block]), mirrored_label[block]
+        if warps is not None:
+            pixels, bits = _warp(warps, augmentation.elastic_seed, pixels, bits)
+        if changes is not None:
+            changes.change(pixels, first)
+        new_image[block], new_label[block] = _from_float(pixels, image.dtype), bits
+    return new_image, new_label
+
+
+def _happens(config: AugmentConfig, rng: np.random.Generator) -> bool:
+    return bool(rng.random() < config.probability)
+
+
+def _amounts(config: AugmentConfig, rng: np.random.Generator, largest: float, count: int | None = None) -> np.ndarray:
+    """Numbers from -largest to largest, all 0 where the change does not happen."""
+    happens = _happens(config, rng)
+    return np.asarray(happens * largest * rng.uniform(-1, 1, count) + 0.0)  # + 0.0 makes 0 of -0
+
+
+def _warp(warps: "Compose", seed: int, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate, scale and bend a block of slices (float32) and their labels."""
+    warps.set_random_seed(seed)  # for every block, so that the elastic field is the same in all of them
+    warped = warps(volume=np.ascontiguousarray(image), mask3d=np.ascontiguousarray(label))
+    return warped["volume"], warped["mask3d"]
+
+
+def _warps(augmentation: Augmentation) -> "Compose | None":
+    """The augmentation's warps as an albumentations pipeline, or None where there are none.
+
+    Nothing in it is left to chance but the elastic field, which has a seed. It is built anew for every use: a shared pipeline
+    is not safe among threads.
+    """
+    turned = augmentation.rotate_degrees != 0 or augmentation.scale != 1
+    if not turned and augmentation.elastic == 0:
+        return None
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+    import cv2
+
+    cv2.setNumThreads(0)  # cases are worked on in parallel already
+    transforms: list[Any] = []
+    if turned:
+        degrees, scale = augmentation.rotate_degrees, augmentation.scale
+        transforms.append(albumentations.Affine(rotate=(degrees, degrees), scale=(scale, scale), p=1))
+    if augmentation.elastic:
+        # Uniform noise on -1..1, smoothed: its standard deviation falls from 1/sqrt(3) by 1 / (2 sqrt(pi) sigma).
+        sigma = augmentation.elastic_sigma
+        alpha = augmentation.elastic * math.sqrt(3) * 2 * math.sqrt(math.pi) * sigma
+        transforms.append(albumentations.ElasticTransform(alpha=alpha, sigma=sigma, noise_distribution="uniform", p=1))
+    return albumentations.Compose(transforms)
+
+
+@dataclass(frozen=True)
+class _Intensities:
+    """The intensity changes of one augmentation, made ready for one image; arrays hold a value per channel.
+
+    Attributes:
+        gamma: exponents, None where nothing changes.
+        factor, shift: what intensities are multiplied by, and what is added then.
+        noise: standard deviations in the image's own unit, None where there is none.
+        noise_seed: names the noise.
+        unit_range: whether results are kept within 0..1.
+    """
+
+    gamma: np.ndarray | None
+    factor: np.ndarray
+    shift: np.ndarray
+    noise: np.ndarray | None
+    noise_seed: int
+    unit_range: bool
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, image: np.ndarray, unit_range: bool) -> "_Intensities | None":
+        """Measure the image and turn relative changes into absolute ones; None where nothing changes."""
+        gamma = np.asarray(augmentation.gamma, np.float32)
+        contrast = np.asarray(augmentation.contrast)
+        use_gamma = unit_range and bool(np.any(gamma != 1))
+        shifts = bool(np.any(augmentation.brightness))
+        if not (use_gamma or shifts or np.any(contrast != 1) or augmentation.noise):
+            return None
+        mean, deviation = _brain_statistics(image)
+        shift = mean * (1 - contrast) + deviation * np.asarray(augmentation.brightness)
+        return cls(
+            gamma=gamma if use_gamma else None,
+            factor=contrast.astype(np.float32),
+            shift=shift.astype(np.float32),
+            noise=(deviation * augmentation.noise).astype(np.float32) if augmentation.noise else None,
+            noise_seed=augmentation.noise_seed,
+            unit_range=unit_range,
+        )
+
+    def change(self, image: np.ndarray, first_slice: int) -> None:
+        """Change a block of slices (float32) in place, inside the brain only."""
+        brain = _brain(image)[..., None]
+        if self.gamma is not None:
+            np.power(image, self.gamma, out=image)
+        image *= self.factor
+        np.add(image, self.shift, out=image, where=brain)
+        if self.noise is not None:
+            noise = self.noise * _slice_noise(self.noise_seed, image.shape, first_slice)
+            np.add(image, noise, out=image, where=brain)
+        if self.unit_range:
+            np.clip(image, 0, 1, out=image)
+
+
+def _slice_noise(seed: int, shape: tuple[int, ...], first_slice: int) -> np.ndarray:
+    """Standard normal noise for a block of slices; each slice has a seed of its own, so that blocks can be of any length."""
+    generators = [np.random.default_rng([seed, z]) for z in range(first_slice, first_slice + shape[0])]
+    return np.stack([rng.standard_normal(shape[1:], np.float32) for rng in generators])
+
+
+def _brain(image: np.ndarray) -> np.ndarray:
+    """Where an image (..., C) shows anything: any channel is other than 0."""
+    found = image[..., 0] != 0
+    for channel in range(1, image.shape[-1]):
+        found |= image[..., channel] != 0
+    return found
+
+
+def _brain_statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel inside the brain of the whole image, in units of 0..1 where it is uint8."""
+    count, total, squares = 0, np.zeros(image.shape[-1]), np.zeros(image.shape[-1])
+    for picture in image:  # zeros outside the brain add nothing to the sums
+        pixels = _to_float(picture)
+        count += int(np.count_nonzero(_brain(pixels)))
+        flat = pixels.reshape(-1, pixels.shape[-1])
+        total += flat.sum(axis=0, dtype=np.float64)
+        squares += np.einsum("pc,pc->c", flat, flat)
+    count = max(count, 1)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
+
+
+def _to_float(image: np.ndarray) -> np.ndarray:
+    """A new float32 array; uint8 is brought to 0..1."""
+    return image / np.float32(255) if image.dtype == np.uint8 else image.astype(np.float32)
+
+
+def _from_float(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return np.rint(image * 255).astype(np.uint8) if dtype == np.uint8 else image.astype(dtype)
+
+
+def _check(config: AugmentConfig) -> None:
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.name != "flips" and not 0 <= value < math.inf:
+            raise UserError(f"--augment.{item.name}: expected a number that is not negative; received {value}")
+    strangers = [axis for axis in config.flips if axis not in AXES]
+    if strangers:
+        raise UserError(f"--augment.flips: expected axes out of x, y, z; received {strangers}")
+    if config.probability > 1:
+        raise UserError(f"--augment.probability: expected a number from 0 to 1; received {config.probability}")
+    for name in ("scale", "contrast", "gamma"):
+        if getattr(config, name) >= 1:
+            raise UserError(f"--augment.{name}: expected a number below 1; received {getattr(config, name)}")
+    if config.elastic_sigma < 1:
+        raise UserError(f"--augment.elastic_sigma: expected at least 1 pixel; received {config.elastic_sigma}")
+
+
+def _check_arrays(augmentation: Augmentation, image: np.ndarray, label: np.ndarray) -> None:
+    if image.ndim != 4 or image.shape[:3] != label.shape:
+        raise ValueError(f"expected an image (Z, H, W, C) and a label (Z, H, W); received {image.shape} and {label.shape}")
+    if image.dtype not in (np.float16, np.float32, np.uint8) or label.dtype != np.uint8:
+        raise ValueError(
+            f"expected a float16, float32 or uint8 image and a uint8 label; received {image.dtype} and {label.dtype}"
+        )
+    if len(augmentation.brightness) != image.shape[-1]:
+        drawn = len(augmentation.brightness)
+        raise ValueError(f"the augmentation was drawn for {drawn} channels; received an image of {image.shape[-1]}")

@@ -1,0 +1,107 @@
+"""Building one case of the records: read, prepare, write the shard and its augmented copies, commit by JSON.
+
+Worker processes import this module, so it imports no framework.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from common.files import read_json, write_json
+from data_prep.augment import AugmentConfig, Augmentation, apply, case_rng, draw
+from data_prep.case import Case, CaseFiles
+from data_prep.labels import LabelSchema
+from data_prep.prepare import PrepareConfig, Prepared, prepare
+from data_prep.records import case_path
+from data_prep.shard import write_shard
+from data_prep.sources import Source
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What building a case needs besides the case; sent to worker processes.
+
+    Attributes:
+        source: where the case is read from.
+        schema: what its label's ids mean.
+        records: the folder to write into.
+        preparation, augmentation: how.
+        seed: of the augmented copies.
+    """
+
+    source: Source
+    schema: LabelSchema
+    records: Path
+    preparation: PrepareConfig
+    augmentation: AugmentConfig
+    seed: int
+
+    def build(self, files: CaseFiles, copies: int) -> float:
+        """Write a case and its copies, unless they are there already.
+
+        Returns:
+            the share of the tumour that the crop cuts off.
+        """
+        done = case_path(self.records, files.id, copies, ".json")
+        if not done.is_file():
+            case = self.source.read(files)
+            prepared = prepare(case, self.schema, self.preparation)
+            self._write(case, prepared, 0, None)
+            for copy in range(1, copies + 1):
+                self._write(case, *self._augmented(files.id, copy, prepared))
+        original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
+        return float(original["tumour_lost"])
+
+    def _augmented(self, case: str, copy: int, prepared: Prepared) -> tuple[Prepared, int, Augmentation]:
+        augmentation = draw(self.augmentation, case_rng(self.seed, case, copy))
+        unit_range = self.preparation.intensity == "minmax"
+        image, label = apply(augmentation, prepared.image, prepared.label, unit_range=unit_range)
+        return Prepared(image, label, prepared.geometry, prepared.scaling, prepared.tumour_lost), copy, augmentation
+
+    def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:
+        """Write the shard, then the JSON file that commits it."""
+        files = case.files
+        shard = case_path(self.records, files.id, copy, ".tfrecord")
+        layout = write_shard(shard, prepared.image, prepared.label, files.id, copy)
+        facts = {
+            "id": files.id,
+            "patient": files.patient,
+            "copy": copy,
+            "attributes": files.attributes,
+            "missing": case.missing,
+            "geometry": asdict(prepared.geometry),
+            "scaling": {name: asdict(scaling) for name, scaling in prepared.scaling.items()},
+            "tumour_lost": prepared.tumour_lost,
+            "augmentation": None if augmentation is None else asdict(augmentation),
+            "sources": source_state(files),
+            "layout": asdict(layout),
+            "voxels": _voxels(prepared.label, len(self.schema.classes), layout.slices),
+            "brain": np.count_nonzero((prepared.image != 0).any(axis=-1), axis=(1, 2)).tolist(),
+        }
+        write_json(case_path(self.records, files.id, copy, ".json"), facts)
+
+
+def source_state(files: CaseFiles) -> list[dict[str, Any]]:
+    """Path, size and CRC-32C of each of a case's files, by which a changed source is noticed."""
+    return [{"path": str(path), "bytes": path.stat().st_size, "crc32c": _checksum(path)} for path in files.paths]
+
+
+def _checksum(path: Path) -> int:
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            checksum.update(block)
+    return int.from_bytes(checksum.digest(), "big")
+
+
+def _voxels(label: np.ndarray | None, classes: int, slices: int) -> list[list[int]]:
+    """Annotated voxels per slice and class."""
+    if label is None:
+        return [[0] * classes for _ in range(slices)]
+    counts = [np.bincount(plane.ravel(), minlength=256) for plane in label]
+    return [[int(count[1 << c]) for c in range(classes)] for count in counts]

@@ -1,0 +1,250 @@
+"""Command: build records from a source of scans."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from common import cli
+from common.errors import Problems, UserError
+from common.files import lock, read_json, read_yaml, write_json, write_yaml
+from data_prep.augment import AugmentConfig
+from data_prep.build import Builder, source_state
+from data_prep.case import CaseFiles
+from data_prep.labels import LabelSchema
+from data_prep.nifti import read_header
+from data_prep.prepare import PrepareConfig
+from data_prep.records import FORMAT, MANIFEST, Records, case_path
+from data_prep.shard import shard_layout
+from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.sources.checks import check_cases
+from data_prep.split import Split, SplitConfig, make_folds, make_split
+
+WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
+
+
+@dataclass(kw_only=True)
+class MakeRecordsConfig(SourceConfig):
+    """Build records (TFRecord) from a folder or table of scans: check, normalise, crop, encode, augment, split.
+
+    A build that was stopped goes on where it was; a finished one is left as it is.
+    """
+
+    source: Path
+    """Folder of scans (BraTS or Medical Segmentation Decathlon) or a CSV table; never written to."""
+    out: Path
+    """Folder for the records."""
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    """Orientation, intensities and crop."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Training, validation and test patients."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Augmented copies of the cases that are not for test."""
+    seed: int = 0
+    """Seed of the augmented copies."""
+    workers: int = 2
+    """Processes that build cases at once."""
+
+
+def main(config: MakeRecordsConfig) -> None:
+    """Build the records and say where they are."""
+    config.prepare.check()
+    source = open_source(config.source, config)
+    if source.schema is None:
+        raise UserError(f"{config.source}: records need labels; name their schema with --labels")
+    with lock(config.out):
+        _refuse_changed(config)
+        cases = source.cases()
+        split = make_split(cases, config.split)
+        cases = _used(cases, split, config)
+        copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
+        _refuse_changed_sources(cases, config.out)
+        if not (config.out / MANIFEST).is_file():
+            _refuse_bad(source, cases, config)
+            _tell_disk(cases, copies, config)
+            write_yaml(config.out / "config.yaml", _settings(config))
+            builder = Builder(source, source.schema, config.out, config.prepare, config.augment, config.seed)
+            _warn_of_crop(dict(_build(builder, cases, copies, config.workers)), config)
+            _commit(source, source.schema, cases, copies, split, config)
+        _report(config.out)
+
+
+def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
+    """What decides the records' content: all options but where they stand and how many processes build them."""
+    settings: dict[str, Any] = cli.as_dict(config)
+    for name in ("out", "workers"):
+        del settings[name]
+    return settings | {"source": str(config.source.resolve())}
+
+
+def _refuse_changed(config: MakeRecordsConfig) -> None:
+    """Refuse to mix records of two configs."""
+    before = config.out / "config.yaml"
+    if not before.is_file():
+        strangers = [path.name for path in config.out.iterdir() if path.name != ".lock"]
+        if strangers:
+            raise UserError(f"{config.out}: expected an empty or new folder for the records; it holds {strangers[0]!r}")
+        return
+    lines = list(_differences(read_yaml(before, "config of the records"), _settings(config)))
+    if lines:
+        raise Problems(
+            (f"{config.out}: {line}" for line in lines),
+            "these records were begun with another config; choose another --out, or delete the folder to build anew",
+        )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now:
+        yield f"{name} was {before!r} and is now {now!r}"
+
+
+def _refuse_changed_sources(cases: list[CaseFiles], records: Path) -> None:
+    """Refuse records whose finished cases no longer fit the scans."""
+    lines = []
+    for case in cases:
+        facts = case_path(records, case.id, 0, ".json")
+        if facts.is_file():
+            before = {entry["path"]: entry for entry in read_json(facts, "case of the records")["sources"]}
+            now = {entry["path"]: entry for entry in source_state(case)}
+            lines += [
+                f"{path}: was changed, added or removed since {case.id} was built" for path in sorted(before.keys() ^ now)
+            ]
+            lines += [
+                f"{path}: has changed since {case.id} was built" for path in before.keys() & now if before[path] != now[path]
+            ]
+    finished = records / MANIFEST
+    if finished.is_file():
+        built = set(read_json(finished, "records")["cases"])
+        lines += [
+            f"{case.id}: is in the source now, and was not when the records were built"
+            for case in cases
+            if case.id not in built
+        ]
+        lines += [
+            f"{case}: is in the records, and no longer in the source" for case in sorted(built - {case.id for case in cases})
+        ]
+    if lines:
+        raise Problems(lines, f"{records}: built from other scans; choose another --out, or delete the folder to build anew")
+
+
+def _used(cases: list[CaseFiles], split: Split, config: MakeRecordsConfig) -> list[CaseFiles]:
+    """The cases that the split names."""
+    named = {case for subset in split.values() for case in subset}
+    if len(named) < len(cases):
+        print(f"{len(cases) - len(named)} of {len(cases)} cases stand in no list of {config.split.file} and are left out")
+    return [case for case in cases if case.id in named]
+
+
+def _refuse_bad(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
+    """List every bad case before work starts."""
+    problems = [
+        f"{case.id}: has no label; records need one (leave the case out by --split.file)" for case in cases if not case.label
+    ]
+    problems += check_cases(source, cases, config.workers)
+    if problems:
+        raise Problems(problems, f"{len(problems)} problems in {len(cases)} cases of {config.source}; nothing was built")
+
+
+def _tell_disk(cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
+    """Print what the records will take, and refuse where the disk has not got it."""
+    channels = len(cases[0].channels)
+    z, y, x = _size(cases[0], config.prepare)
+    layout = shard_layout((z, y, x, channels), config.prepare.dtype, cases[0].id)
+    shards = len(cases) + sum(copies.values())
+    need, free = shards * layout.file_size, shutil.disk_usage(config.out).free
+    print(f"{len(cases)} cases, {shards} shards: about {need / 1e9:.2f} GB of disk ({free / 1e9:.0f} GB free at {config.out})")
+    if need > free:
+        raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
+
+
+def _size(case: CaseFiles, config: PrepareConfig) -> tuple[int, int, int]:
+    """Shape of the prepared grid, or the scan's own where it is not known before the scan is read."""
+    if config.crop is not None and config.size is not None:
+        return config.size
+    i, j, k = read_header(case.paths[0]).shape[:3]
+    return k, j, i
+
+
+def _build(builder: Builder, cases: list[CaseFiles], copies: dict[str, int], workers: int) -> Iterator[tuple[str, float]]:
+    """Build all cases; case id and the share of its tumour that the crop cuts off, as they are done."""
+    from tqdm import tqdm
+
+    done = _in_processes(builder, cases, copies, workers) if workers > 1 else _in_this_process(builder, cases, copies)
+    yield from tqdm(done, "building records", len(cases), unit="case", file=sys.stderr)
+
+
+def _in_this_process(builder: Builder, cases: Iterable[CaseFiles], copies: dict[str, int]) -> Iterator[tuple[str, float]]:
+    for case in cases:
+        yield case.id, builder.build(case, copies[case.id])
+
+
+def _in_processes(
+    builder: Builder, cases: list[CaseFiles], copies: dict[str, int], workers: int
+) -> Iterator[tuple[str, float]]:
+    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(builder.build, case, copies[case.id]): case.id for case in cases}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _warn_of_crop(lost: dict[str, float], config: MakeRecordsConfig) -> None:
+    """Say once how much of the tumours the crop cuts off, and of whose most."""
+    cut = sorted(((share, case) for case, share in lost.items() if share >= WORTH_A_WARNING), reverse=True)
+    if cut:
+        worst = ", ".join(f"{case} {share:.1%}" for share, case in cut[:5])
+        print(
+            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of {len(lost)} cases: {worst}"
+            f"{', ...' if len(cut) > 5 else ''}; a larger --prepare.size or --prepare.crop brain keeps more",
+            file=sys.stderr,
+        )
+
+
+def _commit(
+    source: Source,
+    schema: LabelSchema,
+    cases: list[CaseFiles],
+    copies: dict[str, int],
+    split: Split,
+    config: MakeRecordsConfig,
+) -> None:
+    """Write the manifest, which makes a folder of shards into records."""
+    checksums = {
+        case.id: [
+            read_json(case_path(config.out, case.id, copy, ".json"), "case of the records")["layout"]["checksum"]
+            for copy in range(copies[case.id] + 1)
+        ]
+        for case in cases
+    }
+    manifest = {
+        "format": FORMAT,
+        "source": {"path": str(config.source.resolve()), "layout": source.layout},
+        "channels": source.channels,
+        "schema": schema.to_dict(),
+        "preparation": asdict(config.prepare),
+        "copies": config.augment.copies,
+        "split": split,
+        "folds": make_folds([case for case in cases if case.id not in split["test"]], config.split),
+        "cases": checksums,
+    }
+    write_json(config.out / MANIFEST, manifest)
+
+
+def _report(out: Path) -> None:
+    records = Records(out)
+    parts = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
+    print(f"records: {out} ({parts}; channels {', '.join(records.channels)}; fingerprint {records.fingerprint})")
+
+
+if __name__ == "__main__":
+    cli.run(main, MakeRecordsConfig)

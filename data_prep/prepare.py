@@ -1,0 +1,194 @@
+"""prepare: the one way from a scan to what a network sees. The builder of records and prediction both call it.
+
+Order: canonical orientation, intensities (statistics over the whole scan, whatever the crop), crop. Because intensities are
+scaled voxel by voxel, the crop is taken first and only what is kept is scaled: the result is the same, the work a fifth.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.case import Case
+from data_prep.geometry import Geometry, Triple, middle_start
+from data_prep.labels import LabelSchema
+
+TABLE_LIMIT = 1 << 18  # integers of a smaller range are scaled through a table of all their values
+
+
+@dataclass
+class PrepareConfig:
+    """How scans are prepared."""
+
+    intensity: Literal["minmax", "zscore"] = "minmax"
+    """minmax: each channel of each patient to 0..1 (as the glioma paper); zscore: mean 0 and deviation 1 over its non-zero
+    voxels, zero elsewhere."""
+    clip: tuple[float, float] | None = None
+    """Percentiles of a channel's non-zero voxels to which its values are clipped first, such as [0.5, 99.5]."""
+    crop: Literal["middle", "brain"] | None = "middle"
+    """Where the window of `size` is cut: around the middle of the volume (as the glioma paper), around the middle of the
+    brain (voxels that are non-zero in any channel), or nowhere (null)."""
+    size: tuple[int, int, int] | None = (128, 128, 128)
+    """Slices, rows and columns of the window; null with `crop: brain` takes each brain's own box."""
+    dtype: Literal["float16", "uint8"] = "float16"
+    """How intensities are stored; uint8 (256 steps, half the disk) needs `intensity: minmax`."""
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            UserError: says which, and what to do.
+        """
+        if self.dtype == "uint8" and self.intensity != "minmax":
+            raise UserError("dtype: uint8 holds 0..1 alone, so it needs intensity: minmax; take dtype: float16 with zscore")
+        if self.crop == "middle" and self.size is None:
+            raise UserError("crop: middle needs a size, such as [128, 128, 128]; size: null goes with crop: brain")
+        if self.size is not None and min(self.size) < 1:
+            raise UserError(f"size: expected three positive numbers; received {list(self.size)}")
+        if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 100:
+            raise UserError(f"clip: expected two rising percentiles of 0..100; received {list(self.clip)}")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How one channel's values are scaled: (clip(value, low, high) - centre) / spread, and back to 0 outside the brain.
+
+    Attributes:
+        low, high: bounds of the values.
+        centre, spread: what is subtracted, and divided by.
+        keep_zero: voxels of value 0 stay 0.
+    """
+
+    low: float
+    high: float
+    centre: float
+    spread: float
+    keep_zero: bool
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Scale an array of any real dtype; float32, same shape."""
+        scaled = np.clip(values.astype(np.float32), np.float32(self.low), np.float32(self.high))
+        scaled = (scaled - np.float32(self.centre)) / np.float32(self.spread)
+        return np.where(values == 0, np.float32(0), scaled) if self.keep_zero else scaled
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared case.
+
+    Attributes:
+        image: (Z, H, W, C) float16 or uint8.
+        label: (Z, H, W) uint8, bit-packed one-hot, or None where the case has no annotation.
+        geometry: the way back to the native grid.
+        scaling: channel -> how it was scaled; a missing channel has none and is all zeros.
+        tumour_lost: share of the tumour's voxels that the crop cut off, 0 to 1.
+    """
+
+    image: np.ndarray
+    label: np.ndarray | None
+    geometry: Geometry
+    scaling: dict[str, Scaling]
+    tumour_lost: float
+
+
+def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Prepared:
+    """Prepare one case; with `crop: null` the whole volume, as prediction wants it.
+
+    Args:
+        case: as read; its label, if it has one, needs a schema.
+        schema: what the label's ids mean; None leaves the label out.
+        config: what to do.
+    """
+    whole = Geometry.whole(case.shape, case.affine)
+    channels = {name: None if array is None else whole.reorient(array) for name, array in case.channels.items()}
+    geometry = whole.window(*_window(whole.size, channels, config))
+    scaling = {name: fit_scaling(array, config) for name, array in channels.items() if array is not None}
+    image = np.zeros((*geometry.size, len(channels)), config.dtype)
+    for place, (name, array) in enumerate(channels.items()):
+        if array is not None:
+            image[..., place] = _stored(geometry.cut(array), scaling[name], config.dtype)
+    label, lost = None, 0.0
+    if case.label is not None and schema is not None:
+        encoded = schema.encode(whole.reorient(case.label))
+        label = np.ascontiguousarray(geometry.cut(encoded))
+        lost = _share_lost(encoded, label)
+    return Prepared(image, label, geometry, scaling, lost)
+
+
+def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
+    """The scaling of one channel, from the statistics of the whole scan.
+
+    Args:
+        channel: the whole volume, any real dtype.
+        config: `intensity` and `clip` are used. A constant channel becomes zeros.
+    """
+    low, high = float(channel.min()), float(channel.max())
+    inside = channel[channel != 0] if config.clip or config.intensity == "zscore" else channel
+    if config.clip and inside.size:
+        low, high = (float(bound) for bound in np.percentile(inside, config.clip))
+    if config.intensity == "minmax":
+        low = min(low, 0.0) if config.clip else low  # the background stays the lowest value
+        return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
+    values = np.clip(inside, low, high).astype(np.float64)
+    mean, deviation = (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)
+    return Scaling(low, high, mean, deviation or 1.0, keep_zero=True)
+
+
+def brain_mask(channels: list[np.ndarray]) -> np.ndarray:
+    """Voxels that are non-zero in any channel, bool (z, y, x)."""
+    mask = channels[0] != 0
+    for channel in channels[1:]:
+        mask |= channel != 0
+    return mask
+
+
+def _window(whole: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:
+    """Start and size of the window (z, y, x)."""
+    if config.crop is None:
+        return (0, 0, 0), whole
+    if config.crop == "middle" and config.size is not None:
+        return middle_start(whole, config.size), config.size
+    lows, highs = _box(brain_mask([array for array in channels.values() if array is not None]))
+    size = config.size or tuple(high - low for low, high in zip(lows, highs, strict=True))
+    start = [
+        _inside((low + high - wanted) // 2, wanted, length)
+        for low, high, wanted, length in zip(lows, highs, size, whole, strict=True)
+    ]
+    return (start[0], start[1], start[2]), (size[0], size[1], size[2])
+
+
+def _inside(start: int, size: int, length: int) -> int:
+    """Move a window that leaves the volume back inside; one that is larger than the volume is padded evenly."""
+    return (length - size) // 2 if size >= length else min(max(start, 0), length - size)
+
+
+def _box(mask: np.ndarray) -> tuple[list[int], list[int]]:
+    """First and last + 1 index of the True voxels along each axis; the whole volume where there are none."""
+    lows, highs = [], []
+    for axis in range(3):
+        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        lows.append(int(line[0]) if line.size else 0)
+        highs.append(int(line[-1]) + 1 if line.size else mask.shape[axis])
+    return lows, highs
+
+
+def _stored(values: np.ndarray, scaling: Scaling, dtype: str) -> np.ndarray:
+    """Scale a channel's window and convert it to the stored dtype; equal whether through a table or not."""
+    low, high = int(scaling.low), int(scaling.high)
+    if values.dtype.kind in "iu" and values.size:
+        low, high = int(values.min()), int(values.max())
+        if high - low < min(TABLE_LIMIT, values.size):
+            table = _convert(scaling(np.arange(low, high + 1)), dtype)
+            return table.take(values if low == 0 else values.astype(np.intp) - low)
+    return _convert(scaling(values), dtype)
+
+
+def _convert(scaled: np.ndarray, dtype: str) -> np.ndarray:
+    return np.rint(scaled * 255).astype(np.uint8) if dtype == "uint8" else scaled.astype(np.float16)
+
+
+def _share_lost(whole: np.ndarray, kept: np.ndarray) -> float:
+    """Share of the voxels of any class but background that stand in `whole` and not in `kept` (both bit-packed)."""
+    total = np.count_nonzero(whole > 1)
+    return (total - np.count_nonzero(kept > 1)) / total if total else 0.0

@@ -1,0 +1,150 @@
+"""Records: a folder of prepared cases that explains itself.
+
+RECORDS/config.yaml            what was asked for
+        cases/ID.tfrecord      one case's slices (`shard.py`), and cases/ID.copy1.tfrecord its augmented copies
+        cases/ID.json          the case's facts; written after its shard, it commits the case
+        dataset.json           schema, channels, split and folds, the list of cases; written last, it commits the records
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_json
+from data_prep.geometry import Geometry
+from data_prep.labels import LabelSchema
+from data_prep.prepare import PrepareConfig
+from data_prep.shard import Shard
+from data_prep.split import Split
+
+FORMAT = 1
+MANIFEST = "dataset.json"
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What a case's JSON file holds.
+
+    Attributes:
+        id, patient: names of the case and of whom it shows.
+        copy: 0 for the original, else the number of the augmented copy.
+        attributes: facts of the patient, such as grade.
+        geometry: from the native grid to the prepared one, and back.
+        voxels: (slices, classes) int64, annotated voxels per slice and class.
+        brain: (slices,) int64, voxels that are non-zero in any channel.
+        tumour_lost: share of the tumour's voxels that the crop cut off.
+        layout: of the shard.
+        missing: channels that the case lacks, stored as zeros.
+    """
+
+    id: str
+    patient: str
+    copy: int
+    attributes: dict[str, str]
+    geometry: Geometry
+    voxels: np.ndarray
+    brain: np.ndarray
+    tumour_lost: float
+    layout: dict[str, Any]
+    missing: list[str]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Open a case's JSON file."""
+        values = read_json(path, "case of the records")
+        return cls(
+            id=values["id"],
+            patient=values["patient"],
+            copy=values["copy"],
+            attributes=values["attributes"],
+            geometry=Geometry.from_dict(values["geometry"]),
+            voxels=np.asarray(values["voxels"], np.int64),
+            brain=np.asarray(values["brain"], np.int64),
+            tumour_lost=values["tumour_lost"],
+            layout=values["layout"],
+            missing=values["missing"],
+        )
+
+
+class Records:
+    """Open records, to read only.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: no records there, an unfinished build, or another format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        manifest = path / MANIFEST
+        if not manifest.is_file():
+            state = (
+                "an unfinished build; run make_records again to finish it" if (path / "config.yaml").is_file() else "no records"
+            )
+            raise UserError(
+                f"{path}: expected records (a folder with {MANIFEST}, made by data_prep.make_records); found {state}"
+            )
+        values = read_json(manifest, "records")
+        if values.get("format") != FORMAT:
+            raise UserError(f"{manifest}: expected records of format {FORMAT}, found {values.get('format')}; build them again")
+        self.schema = LabelSchema.from_dict(values["schema"], manifest)
+        self.channels: list[str] = values["channels"]
+        self.split: Split = values["split"]
+        self.folds: list[Split] = values["folds"]
+        self.copies: int = values["copies"]
+        self.source: dict[str, Any] = values["source"]
+        self.preparation = PrepareConfig(**values["preparation"])
+        self._checksums: dict[str, list[int]] = values["cases"]
+        self._open = lru_cache(maxsize=4096)(self._open_shard)
+
+    @cached_property
+    def cases(self) -> dict[str, CaseRecord]:
+        """Case id -> its facts, originals alone, in the order of the manifest."""
+        return {case: self.case(case) for case in self._checksums}
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content: equal for equal shards, classes and channels, wherever they stand."""
+        content = repr((self._checksums, self.schema.to_dict(), self.channels, asdict(self.preparation)))
+        return f"{google_crc32c.value(content.encode()):08x}"
+
+    def case(self, case: str, copy: int = 0) -> CaseRecord:
+        """The facts of a case or of one of its augmented copies."""
+        return CaseRecord.read(case_path(self.path, case, copy, ".json"))
+
+    def shard(self, case: str, copy: int = 0) -> Shard:
+        """The slices of a case or of one of its augmented copies; opened shards are kept open."""
+        return self._open(case, copy)
+
+    def copies_of(self, case: str) -> int:
+        """Number of augmented copies that a case has; cases for test have none."""
+        return len(self._checksums[case]) - 1
+
+    def subset(self, name: str, fold: int | None = None) -> list[str]:
+        """Case ids of `train`, `validation` or `test`, those of a fold if one is given.
+
+        Raises:
+            UserError: there is no such subset or fold.
+        """
+        if fold is not None and not 0 <= fold < len(self.folds):
+            raise UserError(f"{self.path}: expected a fold of 0..{len(self.folds) - 1}; received {fold}; see --split.folds")
+        split = self.split if fold is None or name == "test" else self.folds[fold]
+        if name not in split:
+            raise UserError(f"{self.path}: expected a subset of {', '.join(split)}; received {name}")
+        return split[name]
+
+    def _open_shard(self, case: str, copy: int) -> Shard:
+        facts = self.cases[case] if copy == 0 else self.case(case, copy)
+        return Shard.open(case_path(self.path, case, copy, ".tfrecord"), facts.layout)
+
+
+def case_path(records: Path, case: str, copy: int, suffix: str) -> Path:
+    """Where a case's shard (`.tfrecord`) or facts (`.json`) stand."""
+    return records / "cases" / f"{case}{f'.copy{copy}' if copy else ''}{suffix}"

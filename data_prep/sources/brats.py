@@ -1,0 +1,192 @@
+"""BraTS 2012-2024: a folder of NIfTI files per case, in every naming style of those years.
+
+2012-2021: `ID_flair`, `ID_t1`, `ID_t1ce` (or `t1gd`, `t1c`), `ID_t2`, `ID_seg`; 2023-2024: `ID-t2f`, `ID-t1n`, `ID-t1c`,
+`ID-t2w`, `ID-seg`; any letter case. Case folders may lie at any depth; a folder HGG or LGG above them gives the attribute
+`grade`, and so does a `name_mapping*.csv` (BraTS 2018-2020).
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from common.errors import Problems, UserError
+from data_prep import nifti
+from data_prep.case import CaseFiles, ImageRef
+from data_prep.labels import LabelSchema
+from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
+from data_prep.sources.csv_rows import read_rows
+from data_prep.sources.nifti_source import NiftiSource
+
+CHANNELS = ["flair", "t1", "t1ce", "t2"]
+LABEL = "label"
+KINDS = {
+    **dict.fromkeys(("flair", "t2f"), "flair"),
+    **dict.fromkeys(("t1", "t1n"), "t1"),
+    **dict.fromkeys(("t1ce", "t1gd", "t1c"), "t1ce"),
+    **dict.fromkeys(("t2", "t2w"), "t2"),
+    **dict.fromkeys(("seg", "segm"), LABEL),  # BraTS 2020 has a single `_Segm`, of case 355
+}
+NAME = re.compile(rf"^(?:(?P<id>.+)(?P<separator>[-_]))?(?P<kind>{'|'.join(KINDS)})$", re.IGNORECASE)
+OLDER_KINDS = {"flair", "t1", "t1ce", "t1gd", "t2"}
+NEWER_KINDS = {"t2f", "t1n", "t2w"}
+# Patients who were scanned several times: the last number counts the scans.
+NEWER_ID = re.compile(r"^(?P<patient>BraTS-.*-\d+)-\d+$", re.IGNORECASE)
+OLDEST_ID = re.compile(r"^(?P<patient>brats_(?:2013|tcia)_pat\d+)_\d+$", re.IGNORECASE)
+GRADES = ("HGG", "LGG")
+UNDERSCORE_SCHEMAS = ("brats2017-2021", "brats2012-2015")
+HYPHEN_SCHEMAS = ("brats2023", "brats2024")
+
+
+@dataclass
+class _Group:
+    """The files in one folder whose names begin alike: a case."""
+
+    id: str
+    folder: Path
+    separator: str | None
+    files: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    kinds: set[str] = field(default_factory=set)
+
+    def add(self, kind: str, path: Path) -> None:
+        self.kinds.add(kind)
+        self.files[KINDS[kind]].append(path)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether it is named as in 2023 and later."""
+        return bool(self.kinds & NEWER_KINDS) or (self.separator == "-" and not self.kinds & OLDER_KINDS)
+
+    @property
+    def schema(self) -> str:
+        if self.is_newer:
+            return HYPHEN_SCHEMAS[0]
+        return UNDERSCORE_SCHEMAS[1] if OLDEST_ID.match(self.id) else UNDERSCORE_SCHEMAS[0]
+
+    @property
+    def patient(self) -> str:
+        match = NEWER_ID.match(self.id) or OLDEST_ID.match(self.id)
+        return match["patient"] if match else self.id
+
+
+class BratsSource(NiftiSource):
+    """Folders of the Brain Tumor Segmentation challenge."""
+
+    layout = "brats"
+    looks_for = "files named ID_flair.nii.gz, ID_t1ce.nii.gz ... or ID-t2f.nii.gz, ID-t1c.nii.gz ... at any depth"
+
+    def __init__(self, root: Path, config: SourceConfig) -> None:
+        super().__init__(root, config)
+        self.channels = choose_channels(CHANNELS, config.channels, root)
+        groups = _groups(root)
+        _refuse_doubles(groups, root)
+        schema = config.labels if config.labels != "auto" else _implied_schema(groups, root)
+        self.schema = LabelSchema.load(schema)
+        self.likely_schemas = HYPHEN_SCHEMAS if any(group.is_newer for group in groups) else UNDERSCORE_SCHEMAS
+        self._cases = sorted_cases((self._case(group) for group in groups), root)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether any file below `root` is named as a channel of BraTS."""
+        return root.is_dir() and any(_kind(path) not in (None, "seg", "segm") for path in visible_files(root))
+
+    def expected_file(self, files: CaseFiles, channel: str) -> str:
+        """The endings that a channel's file may have."""
+        endings = " or ".join(kind for kind, name in KINDS.items() if name == channel)
+        return f"expected a name ending in {endings}"
+
+    def _case(self, group: _Group) -> CaseFiles:
+        images = {name: ImageRef(paths[0]) for name, paths in group.files.items()}
+        grade = self._grades.get(group.id) or self._grade_of_folder(group.folder)
+        return CaseFiles(
+            id=group.id,
+            patient=group.patient,
+            channels={name: images.get(name) for name in self.channels},
+            label=images.get(LABEL),
+            attributes={"grade": grade} if grade else {},
+        )
+
+    def _grade_of_folder(self, folder: Path) -> str | None:
+        above = [*self.root.resolve().parts[-2:], *folder.relative_to(self.root).parts]
+        return next((name.upper() for name in reversed(above) if name.upper() in GRADES), None)
+
+    @cached_property
+    def _grades(self) -> dict[str, str]:
+        """Case id -> grade, from the tables that came with BraTS 2018-2020."""
+        grades: dict[str, str] = {}
+        for path in visible_files(self.root):
+            if path.name.lower().startswith("name_mapping") and path.suffix.lower() == ".csv":
+                grades |= _mapped_grades(path)
+        return grades
+
+
+def _mapped_grades(path: Path) -> dict[str, str]:
+    """Each id in any column of a name mapping -> the row's grade, where it has one."""
+    rows = [{name.lower(): value for name, value in row.items()} for row in read_rows(path)]
+    return {
+        identifier: row["grade"].upper()
+        for row in rows
+        if row.get("grade", "").upper() in GRADES
+        for column, identifier in row.items()
+        if column.endswith("subject_id") and identifier not in ("", "NA")
+    }
+
+
+def _kind(path: Path) -> str | None:
+    match = _match(path)
+    return match["kind"].lower() if match else None
+
+
+def _match(path: Path) -> re.Match[str] | None:
+    return NAME.match(nifti.stem(path)) if path.name.lower().endswith(nifti.SUFFIXES) else None
+
+
+def _groups(root: Path) -> list[_Group]:
+    """All files below `root`, grouped into cases."""
+    groups: dict[tuple[Path, str], _Group] = {}
+    for path in visible_files(root):
+        match = _match(path)
+        if match:
+            identifier = match["id"] or path.parent.resolve().name
+            group = groups.setdefault((path.parent, identifier), _Group(identifier, path.parent, match["separator"]))
+            group.add(match["kind"].lower(), path)
+    return _adopt_labels(list(groups.values()))
+
+
+def _adopt_labels(groups: list[_Group]) -> list[_Group]:
+    """Give a label with a name of its own to the case in whose folder it stands alone."""
+    folders: defaultdict[Path, list[_Group]] = defaultdict(list)
+    for group in groups:
+        folders[group.folder].append(group)
+    for members in folders.values():
+        scans = [group for group in members if group.files.keys() - {LABEL}]
+        labels = [group for group in members if not group.files.keys() - {LABEL}]
+        if len(scans) == len(labels) == 1 and LABEL not in scans[0].files:
+            scans[0].files[LABEL] = labels[0].files[LABEL]
+            groups.remove(labels[0])
+    return groups
+
+
+def _refuse_doubles(groups: list[_Group], root: Path) -> None:
+    lines = [
+        f"{paths[0]}: case {group.id} has {name} in more than one file, also in {', '.join(map(str, paths[1:]))}; keep one"
+        for group in groups
+        for name, paths in group.files.items()
+        if len(paths) > 1
+    ]
+    if lines:
+        raise Problems(lines, f"{root}: {len(lines)} channels stand in more than one file")
+
+
+def _implied_schema(groups: list[_Group], root: Path) -> str:
+    """The schema that the names imply.
+
+    Raises:
+        UserError: names of years whose label ids differ stand in one source.
+    """
+    examples = {group.schema: group.id for group in groups}
+    if len(examples) > 1:
+        named = ", ".join(f"{identifier} ({schema})" for schema, identifier in sorted(examples.items()))
+        raise UserError(f"{root}: names of several years, whose label ids differ: {named}; open them apart, or give --labels")
+    return next(iter(examples), UNDERSCORE_SCHEMAS[0])

@@ -1,0 +1,113 @@
+"""Medical Segmentation Decathlon: `dataset.json` and NIfTI files whose fourth axis holds the channels."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import read_json
+from data_prep import nifti
+from data_prep.case import CaseFiles, ImageRef
+from data_prep.labels import LabelSchema
+from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
+from data_prep.sources.nifti_source import NiftiSource
+
+MANIFEST = "dataset.json"
+NAMES = {"flair": "flair", "t1w": "t1", "t1gd": "t1ce", "t2w": "t2"}  # lower-cased name of the Decathlon -> ours
+TASK01 = {0: "background", 1: "edema", 2: "non-enhancing tumor", 3: "enhancing tumor"}
+
+
+class MsdSource(NiftiSource):
+    """A task of the Medical Segmentation Decathlon, or data in its layout."""
+
+    layout = "msd"
+    looks_for = f"a file {MANIFEST}"
+
+    def __init__(self, root: Path, config: SourceConfig) -> None:
+        super().__init__(root, config)
+        path = root / MANIFEST
+        manifest = read_json(path, "description of the data set")
+        if not isinstance(manifest, dict):
+            raise UserError(f"{path}: expected a JSON object; received {type(manifest).__name__}")
+        self._all = _channels(path, manifest)
+        self.channels = choose_channels(self._all, config.channels, root)
+        self.stacked = len(self._all) if len(self._all) > 1 else None
+        self.schema = LabelSchema.load(config.labels) if config.labels != "auto" else _schema(path, manifest)
+        self._cases = sorted_cases((self._case(*entry) for entry in _entries(path, manifest)), root)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether `root` holds the manifest."""
+        return (root / MANIFEST).is_file()
+
+    def _case(self, image: str, label: str | None) -> CaseFiles:
+        path = self.root / image
+        identifier = nifti.stem(path)
+        images = {name: ImageRef(path, place if self.stacked else None) for place, name in enumerate(self._all)}
+        return CaseFiles(
+            id=identifier,
+            patient=identifier,
+            channels={name: images[name] for name in self.channels},
+            label=None if label is None else ImageRef(self.root / label),
+        )
+
+
+def _channels(path: Path, manifest: dict[str, Any]) -> list[str]:
+    """The channels' names in the order of the fourth axis."""
+    given = manifest.get("modality", manifest.get("channel_names"))
+    try:
+        numbered = {int(place): str(name) for place, name in given.items()}  # type: ignore[union-attr]
+    except (AttributeError, ValueError):
+        numbered = {}
+    names = [NAMES.get(name.lower(), name.lower()) for _, name in sorted(numbered.items())]
+    if not names or sorted(numbered) != list(range(len(names))) or len(set(names)) < len(names):
+        raise UserError(f'{path}: modality: expected the channels\' names, as {{"0": "FLAIR", "1": "T1w"}}; received {given!r}')
+    return names
+
+
+def _entries(path: Path, manifest: dict[str, Any]) -> Iterable[tuple[str, str | None]]:
+    """Image and label of each training case; where there are none, the images of the test cases."""
+    listed = manifest.get("training") or manifest.get("test")
+    if not isinstance(listed, list) or not listed:
+        raise UserError(f'{path}: training: expected a list of {{"image": ..., "label": ...}}; received {listed!r}')
+    for entry in listed:
+        item = {"image": entry} if isinstance(entry, str) else entry
+        if not isinstance(item, dict) or not isinstance(item.get("image"), str) or not isinstance(item.get("label", ""), str):
+            raise UserError(f'{path}: training: expected {{"image": ..., "label": ...}}; received {entry!r}')
+        if not Path(item["image"]).name.startswith("._"):
+            yield item["image"], item.get("label")
+
+
+def _schema(path: Path, manifest: dict[str, Any]) -> LabelSchema | None:
+    """What the manifest's label ids mean: Task01's schema, or one made of the names that it gives."""
+    given = manifest.get("labels")
+    if given is None:
+        return None
+    ids = _label_ids(path, given)
+    if {number: name.lower().replace("tumour", "tumor") for name, number in ids.items()} == TASK01:
+        return LabelSchema.load("msd_task01")
+    ignore = [number for name, number in ids.items() if name == "ignore"]
+    classes = {name: number for name, number in sorted(ids.items(), key=lambda item: item[1]) if name != "ignore"}
+    if 0 not in classes.values():
+        raise UserError(f"{path}: labels: expected id 0 for the background; received ids {sorted(ids.values())}; give --labels")
+    content = {"name": str(manifest.get("name", "msd")), "classes": classes, "regions": {"foreground": list(classes)[1:]}}
+    return LabelSchema.from_dict(content | {"ignore": ignore}, path)
+
+
+def _label_ids(path: Path, given: Any) -> dict[str, int]:
+    """Name -> id, from `{"0": "background"}` as the Decathlon writes or `{"background": 0}`."""
+    try:
+        turned = {str(name): int(number) for number, name in given.items()} if _numbers(given) else given
+        ids = {str(name): int(number) for name, number in turned.items()}
+    except (AttributeError, TypeError, ValueError):
+        ids = {}
+    if not ids or len(ids) < len(given):
+        raise UserError(
+            f'{path}: labels: expected ids and different names, as {{"0": "background", "1": "edema"}}; received {given!r}; '
+            "give --labels"
+        )
+    return ids
+
+
+def _numbers(given: dict[str, Any]) -> bool:
+    return all(str(key).lstrip("-").isdigit() for key in given)

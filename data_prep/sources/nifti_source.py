@@ -1,0 +1,146 @@
+"""What all layouts of NIfTI files share: reading a case, and telling all that is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import Problems, UserError
+from data_prep import nifti
+from data_prep.case import Case, CaseFiles, ImageRef
+from data_prep.nifti import Header
+from data_prep.sources import nifti_rules as rules
+from data_prep.sources.base import Source
+
+
+class NiftiSource(Source):
+    """A source whose images are NIfTI files.
+
+    Attributes:
+        stacked: how many images each channel file holds along its fourth axis; None where it holds one.
+    """
+
+    stacked: int | None = None
+    _cases: list[CaseFiles]
+
+    def cases(self) -> list[CaseFiles]:
+        """All cases, sorted by id; no voxel is read."""
+        return list(self._cases)
+
+    def read(self, files: CaseFiles) -> Case:
+        """Read one case: channels and label on the native grid.
+
+        Raises:
+            UserError: it breaks a rule (Problems where it breaks several).
+        """
+        headers, problems = self._headers(files)
+        if problems:
+            raise UserError(problems[0]) if len(problems) == 1 else Problems(problems, f"case {files.id}: cannot be read")
+        cache: dict[Path, np.ndarray] = {}
+        channels = {name: None if image is None else _channel(image, cache) for name, image in files.channels.items()}
+        label = None if files.label is None else self._label(files.label)
+        reference = next((header for header in headers.values() if header.has_affine), next(iter(headers.values())))
+        i, j, k = reference.shape[:3]
+        return Case(files, channels, label, reference.affine, (i, j, k))
+
+    def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
+        """What is wrong with a case, a line each.
+
+        Headers, the length of every file, the label and images of floats (which alone can hold NaN) are always looked at;
+        `deep` reads the other images too, and so verifies their checksums.
+        """
+        headers, problems = self._headers(files)
+        for header in headers.values():
+            problems += self._content_problems(files, header, deep)
+        return problems
+
+    def warnings(self, files: CaseFiles) -> list[str]:
+        """Files that do not say where they lie, a line each."""
+        headers, _ = self._headers(files)
+        return [
+            f"{path}: has neither sform nor qform: orientation and position are guessed"
+            for path, header in headers.items()
+            if not header.has_affine
+        ]
+
+    def _headers(self, files: CaseFiles) -> tuple[dict[Path, Header], list[str]]:
+        """The headers of a case that make sense by themselves, and what is wrong with each and between them."""
+        problems = self._missing(files)
+        headers: dict[Path, Header] = {}
+        for path in files.paths:
+            try:
+                header = nifti.read_header(path)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            stacked = None if files.label is not None and path == files.label.path else self.stacked
+            found = rules.dimension_problem(header, stacked) or rules.affine_problem(header)
+            if found:
+                problems.append(found)
+            else:
+                headers[path] = header
+        return headers, problems + self._grid_problems(list(headers.values()))
+
+    def _grid_problems(self, headers: list[Header]) -> list[str]:
+        """Where images lie on another grid than the first one that says where it lies."""
+        if not headers:
+            return []
+        reference = next((header for header in headers if header.has_affine), headers[0])
+        found = (
+            rules.grid_problem(header, reference, self.config.tolerance_mm) for header in headers if header is not reference
+        )
+        return [problem for problem in found if problem]
+
+    def _missing(self, files: CaseFiles) -> list[str]:
+        missing = [name for name, image in files.channels.items() if image is None]
+        place = files.paths[0].parent if files.paths else self.root
+        if len(missing) == len(files.channels):
+            return [f"{place}: case {files.id} has none of the channels {', '.join(missing)}"]
+        if self.config.missing_channels == "zero":
+            return []
+        return [
+            f"{place}: case {files.id} lacks channel {name} ({self.expected_file(files, name)}); "
+            "add it, leave it out of --channels, or take zeros by --missing_channels zero"
+            for name in missing
+        ]
+
+    def expected_file(self, files: CaseFiles, channel: str) -> str:
+        """What would have been taken as a channel that is missing, for the error."""
+        return f"expected a file for {channel}, received none"
+
+    def _content_problems(self, files: CaseFiles, header: Header, deep: bool) -> list[str]:
+        """What is wrong with the voxels of one file."""
+        is_label = files.label is not None and files.label.path == header.path
+        if not (deep or is_label or header.dtype.kind == "f" or header.scaled):
+            return [] if nifti.is_complete(header) else [_incomplete(header)]
+        try:
+            array = nifti.read_voxels(header)
+        except UserError as error:
+            return [str(error)]
+        name = str(header.path)
+        found = (
+            rules.label_problem(name, array, self.schema, self.likely_schemas)
+            if is_label
+            else rules.finite_problem(name, array)
+        )
+        return [found] if found else []
+
+    def _label(self, image: ImageRef) -> np.ndarray:
+        array = nifti.read_image(image)
+        problem = rules.label_problem(str(image), array, self.schema, self.likely_schemas)
+        if problem:
+            raise UserError(problem)
+        return rules.as_integers(array)
+
+
+def _channel(image: ImageRef, cache: dict[Path, np.ndarray]) -> np.ndarray:
+    array = nifti.read_image(image, cache)
+    problem = rules.finite_problem(str(image), array)
+    if problem:
+        raise UserError(problem)
+    return array
+
+
+def _incomplete(header: Header) -> str:
+    return (
+        f"{header.path}: truncated or damaged: its header promises {header.size} bytes, which it does not hold; fetch it again"
+    )

@@ -1,0 +1,128 @@
+"""Any other NIfTI data: a CSV table with a row per case.
+
+Columns: `patient_id`; `case_id` if it differs; `label` if there is one; each column of paths that end in `.nii` or `.nii.gz`
+is a channel (relative to the table); all others are attributes. An empty cell is a missing channel, label or attribute.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from common.errors import Problems, UserError
+from data_prep.case import CaseFiles, ImageRef
+from data_prep.labels import SCHEMAS, LabelSchema
+from data_prep.nifti import SUFFIXES
+from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
+from data_prep.sources.csv_rows import read_rows
+from data_prep.sources.nifti_source import NiftiSource
+
+TABLE = "cases.csv"
+SPREADSHEETS = (".csv", ".tsv")
+PATIENT, CASE, LABEL = "patient_id", "case_id", "label"
+LABEL_LIKE = {"seg", "segmentation", "mask", "labels", "annotation", "truth", "gt", "ground_truth"}
+ID = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,199}")  # what every file system takes as a name
+DEFAULT_SCHEMA = "binary"
+
+
+class TableSource(NiftiSource):
+    """A CSV table of NIfTI files; its labels are 0 and 1 (schema `binary`) unless a schema is given."""
+
+    layout = "table"
+    looks_for = f"a CSV file, or a folder with {TABLE}"
+
+    def __init__(self, root: Path, config: SourceConfig) -> None:
+        super().__init__(root, config)
+        self.table = root / TABLE if root.is_dir() else root
+        rows = read_rows(self.table)
+        _check_columns(self.table, rows)
+        found = _channel_columns(self.table, rows, config.channels)
+        self.channels = choose_channels(found, config.channels, self.table)
+        self._attributes = [name for name in rows[0] if name not in {PATIENT, CASE, LABEL, *found}]
+        self.schema = self._choose_schema(rows)
+        self.likely_schemas = tuple(sorted(path.stem for path in SCHEMAS.glob("*.yaml")))
+        self._cases = sorted_cases(self._all_cases(rows), self.table)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether `root` is a CSV file or a folder with the table."""
+        return (root.is_file() and root.suffix.lower() in SPREADSHEETS) or (root / TABLE).is_file()
+
+    def _choose_schema(self, rows: list[dict[str, str]]) -> LabelSchema | None:
+        if self.config.labels != "auto":
+            return LabelSchema.load(self.config.labels)
+        return LabelSchema.load(DEFAULT_SCHEMA) if any(row.get(LABEL) for row in rows) else None
+
+    def _all_cases(self, rows: list[dict[str, str]]) -> list[CaseFiles]:
+        cases = [self._case(row) for row in rows]
+        problems = [problem for case in cases for problem in self._case_problems(case)]
+        if problems:
+            raise Problems(problems, f"{self.table}: {len(problems)} rows cannot be used")
+        return cases
+
+    def _case(self, row: dict[str, str]) -> CaseFiles:
+        images = {name: ImageRef(self.table.parent / row[name]) if row[name] else None for name in self.channels}
+        label = row.get(LABEL)
+        return CaseFiles(
+            id=row.get(CASE) or row[PATIENT],
+            patient=row[PATIENT],
+            channels=images,
+            label=ImageRef(self.table.parent / label) if label else None,
+            attributes={name: row[name] for name in self._attributes if row[name]},
+        )
+
+    def _case_problems(self, case: CaseFiles) -> list[str]:
+        if not case.patient:
+            return [f"{self.table}: {PATIENT}: expected one in every row; received none for case {case.id or 'without id'}"]
+        problems = []
+        if not ID.fullmatch(case.id):
+            problems.append(f"{self.table}: case id {case.id!r}: expected letters, digits, '_', '-', '.', not a leading '.'")
+        if case.label is not None and case.label in case.channels.values():
+            problems.append(
+                f"{self.table}: case {case.id}: expected a label of its own; received a channel's file {case.label}"
+            )
+        return problems
+
+
+def _check_columns(table: Path, rows: list[dict[str, str]]) -> None:
+    if not rows:
+        raise UserError(f"{table}: expected a row per case below the column names; received none")
+    if PATIENT not in rows[0]:
+        raise UserError(f"{table}: expected a column {PATIENT}; received {', '.join(rows[0])}")
+
+
+def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] | None) -> list[str]:
+    """The columns that hold paths of images.
+
+    Raises:
+        UserError: there is none, or one that seems to hold annotations is not called `label`.
+        Problems: a column holds paths and other things.
+    """
+    columns = {name: [row[name] for row in rows if row[name]] for name in rows[0] if name not in {PATIENT, CASE}}
+    images = {name: sum(map(_is_path, values)) for name, values in columns.items()}
+    mixed = [
+        f"{table}: column {name}: expected paths ending in .nii or .nii.gz; received {_strangers(values)}"
+        for name, values in columns.items()
+        if (images[name] and images[name] < len(values)) or (name == LABEL and values and not images[name])
+    ]
+    if mixed:
+        raise Problems(mixed, f"{table}: {len(mixed)} columns cannot be used")
+    channels = [name for name, count in images.items() if count and name != LABEL]
+    likely = [name for name in channels if name.lower() in LABEL_LIKE]
+    if likely and wanted is None:
+        raise UserError(f"{table}: column {likely[0]} would become a channel; call it {LABEL}, or list --channels without it")
+    if not channels:
+        raise UserError(
+            f"{table}: expected a column per channel, of paths ending in .nii or .nii.gz; received {', '.join(rows[0])}"
+        )
+    return channels
+
+
+def _is_path(value: str) -> bool:
+    return value.lower().endswith(SUFFIXES)
+
+
+def _strangers(values: list[str]) -> str:
+    """The first values that are no paths of images, and how many there are."""
+    others = Counter(value for value in values if not _is_path(value))
+    shown = ", ".join(repr(value) for value in list(others)[:3])
+    return f"{shown}{' ...' if len(others) > 3 else ''} in {others.total()} rows"

@@ -1,0 +1,121 @@
+"""Patients into training, validation and test sets, and into folds. Patients are divided, never their scans or slices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_yaml
+from data_prep.case import CaseFiles
+
+SUBSETS = ("train", "validation", "test")
+Split = dict[str, list[str]]
+
+
+@dataclass
+class SplitConfig:
+    """Which patients train, validate and test."""
+
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Shares of the patients for training, validation and test; [1, 0, 0] trains on all."""
+    file: Path | None = None
+    """YAML or JSON file with lists `train`, `validation`, `test` of patients or cases, instead of fractions; what it does
+    not name is left out."""
+    folds: int = 0
+    """Number of folds into which the patients that are not for test are divided as well; 0: none."""
+    stratify: str | None = None
+    """Attribute, such as grade, whose values are spread evenly over the subsets."""
+    seed: int = 0
+    """Seed of the division."""
+
+
+def make_split(cases: Sequence[CaseFiles], config: SplitConfig) -> Split:
+    """Divide cases, by patient, into `train`, `validation` and `test`: subset -> case ids, sorted.
+
+    Raises:
+        UserError: bad fractions, unknown or doubly used names, a missing attribute.
+    """
+    if config.file is not None:
+        return _from_file(cases, config.file)
+    shares = np.asarray(config.fractions, float)
+    if (shares < 0).any() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
+        raise UserError(f"split.fractions: expected three shares that sum to 1, training above 0; received {config.fractions}")
+    patients = _shuffled(cases, config)
+    counts = _counts(len(patients), shares)
+    # Taken with even steps through patients in order of the attribute, every subset gets its share of each value.
+    places = _spread(counts)
+    chosen = {name: {patients[i] for i in np.flatnonzero(places == k)} for k, name in enumerate(SUBSETS)}
+    return {name: sorted(case.id for case in cases if case.patient in chosen[name]) for name in SUBSETS}
+
+
+def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
+    """Divide cases into `folds` folds, by patient: each fold is {`train`: ids, `validation`: ids}.
+
+    Raises:
+        UserError: fewer patients than folds.
+    """
+    if config.folds == 0:
+        return []
+    patients = _shuffled(cases, config)
+    if not 2 <= config.folds <= len(patients):
+        raise UserError(f"split.folds: expected 2 to {len(patients)} (the number of patients); received {config.folds}")
+    fold_of = {patient: place % config.folds for place, patient in enumerate(patients)}
+    return [
+        {
+            "train": sorted(case.id for case in cases if fold_of[case.patient] != fold),
+            "validation": sorted(case.id for case in cases if fold_of[case.patient] == fold),
+        }
+        for fold in range(config.folds)
+    ]
+
+
+def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
+    """The patients in random order, those of one attribute value together."""
+    values = {case.patient: case.attributes.get(config.stratify or "", "") for case in cases}
+    lacking = [patient for patient, value in values.items() if config.stratify and not value]
+    if lacking:
+        raise UserError(f"split.stratify: {len(lacking)} patients have no {config.stratify!r}, first {lacking[0]}")
+    patients = sorted(values)
+    np.random.default_rng(config.seed).shuffle(patients)
+    return sorted(patients, key=values.__getitem__)
+
+
+def _counts(patients: int, shares: np.ndarray) -> list[int]:
+    """Numbers of patients per subset: rounded, at least one where the share is not zero, training gets the rest."""
+    wanted = [max(1, round(float(share) * patients)) if share > 0 else 0 for share in shares[1:]]
+    if patients - sum(wanted) < 1:
+        raise UserError(
+            f"split.fractions: {patients} patients are too few for training, validation and test; "
+            "give [1, 0, 0] to train on all, or lists in split.file"
+        )
+    return [patients - sum(wanted), *wanted]
+
+
+def _spread(counts: list[int]) -> np.ndarray:
+    """For each of sum(counts) places the subset it belongs to, subsets spread as evenly as their counts allow."""
+    positions = [(place + 0.5) / count for count in counts for place in range(count)]
+    subsets = np.repeat(np.arange(len(counts)), counts)
+    return subsets[np.argsort(positions, kind="stable")]
+
+
+def _from_file(cases: Sequence[CaseFiles], path: Path) -> Split:
+    lists = read_yaml(path, "split file")
+    if not isinstance(lists, dict) or not lists.get("train") or set(lists) - set(SUBSETS):
+        raise UserError(f"{path}: expected lists `train` (not empty), `validation`, `test` of patients or cases")
+    split = {name: _named(cases, [str(entry) for entry in lists.get(name) or []], path) for name in SUBSETS}
+    patients: dict[str, str] = {}
+    for name in SUBSETS:
+        for case in (case for case in cases if case.id in set(split[name])):
+            if patients.setdefault(case.patient, name) != name:
+                raise UserError(f"{path}: patient {case.patient} stands in {patients[case.patient]} and in {name}")
+    return split
+
+
+def _named(cases: Sequence[CaseFiles], names: list[str], path: Path) -> list[str]:
+    known = {name for case in cases for name in (case.id, case.patient)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"{path}: {unknown[0]!r} is no patient or case of the source ({len(unknown)} such names)")
+    return sorted(case.id for case in cases if case.id in names or case.patient in names)

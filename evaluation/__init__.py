@@ -1,0 +1,1 @@
+"""From runs to predictions, scores, figures and reports."""

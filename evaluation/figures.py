@@ -1,0 +1,91 @@
+"""What all figures share: style, colours, sizes, and how they are written.
+
+Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; line styles, markers and lightness differ too, so
+that a black-and-white print can be read. Figures are objects of their own: there is no global state of pyplot.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 7.2  # inches: two columns of a journal
+DPI = 300
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# On grey images; neighbours differ in lightness, so a print shows them apart. Background has no colour.
+CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
+CLASS_LINES = ("solid", (0, (3, 1)), "solid", (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
+STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "figure.titlesize": 9,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for and editors of drawings can edit
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the toolkit's style inside the block; nothing outside it changes."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(height: float, width: float = WIDTH, gaps: tuple[float, float] = (0.04, 0.04)) -> "Figure":
+    """An empty figure whose parts keep clear of each other. Call it inside `style()`.
+
+    Args:
+        height, width: inches.
+        gaps: inches kept free beside and above each part.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", w_pad=gaps[0], h_pad=gaps[1], wspace=0.01, hspace=0.01)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> list[Path]:
+    """Write a figure as PDF (vectors, for a paper) and PNG (300 dpi) beside each other, each whole or not at all.
+
+    Args:
+        figure: what to write.
+        path: the file without suffix.
+
+    Returns:
+        The files written.
+    """
+    vectors = save_as(figure, path.with_name(f"{path.name}.pdf"))
+    figure.set_layout_engine("none")  # everything stands where it should now, which is half of the work
+    return [vectors, save_as(figure, path.with_name(f"{path.name}.png"))]
+
+
+def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
+    """Write a figure in the format that the file's suffix names, whole or not at all; the same figure gives the same bytes."""
+    from common.files import whole
+
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, metadata=metadata)
+    return path

@@ -1,0 +1,169 @@
+"""Figures of trainings and of records: learning curves of one or several runs, and how frequent the classes are."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_text, read_yaml
+from data_prep.labels import LabelSchema
+from evaluation import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 3
+MOST_MARKERS = 12  # on a line
+SCORES = {"iou": "IoU", "dice": "Dice"}
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run folder tells of its training.
+
+    Attributes:
+        name: the run's, as it stands in legends.
+        classes: their names, background first.
+        columns: column of `history.csv` -> one number per epoch; NaN where the file has none.
+    """
+
+    name: str
+    classes: list[str]
+    columns: dict[str, np.ndarray]
+
+
+def read_history(run: Path) -> History:
+    """Read a run's `history.csv` and its classes.
+
+    Raises:
+        UserError: a file is missing, or the history has no finished epoch.
+    """
+    file = run / "history.csv"
+    rows = list(csv.DictReader(read_text(file, "training history").splitlines()))
+    if not rows or "epoch" not in rows[0]:
+        raise UserError(f"{file}: expected a row per epoch under a heading with `epoch`; no finished epoch was found")
+    schema = LabelSchema.from_dict(read_yaml(run / "schema.yaml", "label schema"), run / "schema.yaml")
+    columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0] if name is not None}
+    return History(run.resolve().name, schema.class_names, columns)
+
+
+def column_name(class_name: str) -> str:
+    """A class's name as it stands in the columns of `history.csv`."""
+    return class_name.replace(" ", "_").replace("-", "_")
+
+
+def draw_learning_curves(path: Path, histories: Sequence[History], score: str = "iou") -> list[Path]:
+    """Draw loss, mean score and the score of every class over epochs, training and validation, a colour per run.
+
+    Args:
+        path: the files to write, without suffix.
+        histories: the runs, which may have other classes each.
+        score: "iou" or "dice".
+
+    Returns:
+        The files written, PDF and PNG.
+    """
+    title = SCORES[score]
+    panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
+    names = dict.fromkeys(name for history in histories for name in history.classes)
+    panels |= {f"{score}_{column_name(name)}": f"{title} of {name}" for name in names}
+    labels = _run_labels(histories)
+    with figures.style():
+        rows = -(-len(panels) // COLUMNS)
+        figure = figures.new_figure(height=1.9 * rows + 0.5 + 0.18 * len(histories), gaps=(0.06, 0.06))
+        grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
+        for axes, (column, heading) in zip(grid, panels.items(), strict=False):
+            for index, history in enumerate(histories):
+                _draw_run(axes, history, column, index, labels[index])
+            _finish_panel(axes, heading, "loss" if column == "loss" else title)
+        _leave_empty(grid, len(panels))
+        handles, texts = grid[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))
+        figure.suptitle(f"Learning curves: loss and {title} per class, one confusion matrix per epoch")
+        return figures.save(figure, path)
+
+
+def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> list[Path]:
+    """Draw each class's share of the annotated voxels on a logarithmic axis.
+
+    Args:
+        path: the files to write, without suffix.
+        voxels: class -> voxels, over all cases.
+        cases: how many they are, for the title.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        UserError: no voxel is annotated.
+    """
+    total = sum(voxels.values())
+    if total == 0:
+        raise UserError("class frequencies: no voxel of these records is annotated")
+    shares = {name: 100 * count / total for name, count in voxels.items()}
+    lowest = 10 ** np.floor(np.log10(min((share for share in shares.values() if share > 0), default=1)) - 0.3)
+    with figures.style():
+        figure = figures.new_figure(height=0.9 + 0.28 * len(shares), width=5.2)
+        axes = figure.subplots()
+        for place, share in enumerate(shares.values()):
+            axes.hlines(place, lowest, max(share, lowest), color="#999999", linewidth=1.2)
+            axes.plot(max(share, lowest), place, "o", color="black", markersize=5)
+            axes.annotate(f"{share:.3g} %", (max(share, lowest), place), (7, 0), textcoords="offset points", va="center")
+        axes.set(xscale="log", xlim=(lowest, 700), xlabel="share of annotated voxels (%, logarithmic)")
+        axes.set_xticks([tick for tick in (0.001, 0.01, 0.1, 1, 10, 100) if tick >= lowest])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_yticks(range(len(shares)), list(shares))
+        axes.set_ylim(len(shares) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_title(f"Class frequency in the prepared volumes ({cases} case{'s' if cases != 1 else ''})")
+        return figures.save(figure, path)
+
+
+def _draw_run(axes: "Axes", history: History, column: str, index: int, label: str) -> None:
+    """One run's two lines of a panel: training dashed with hollow markers, validation solid with full ones."""
+    colour = figures.RUN_COLOURS[index % len(figures.RUN_COLOURS)]
+    marker = figures.RUN_MARKERS[index % len(figures.RUN_MARKERS)]
+    epochs = history.columns["epoch"]
+    every = max(1, -(-len(epochs) // MOST_MARKERS))
+    shared: dict[str, Any] = {"color": colour, "marker": marker, "markevery": every}
+    if column in history.columns:
+        lines: dict[str, Any] = {"linestyle": (0, (3, 1.5)), "linewidth": 1.0, "markerfacecolor": "white"}
+        axes.plot(epochs, history.columns[column], label=f"{label}training", **shared, **lines)
+    if f"val_{column}" in history.columns:
+        axes.plot(epochs, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
+
+
+def _finish_panel(axes: "Axes", heading: str, unit: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(heading)
+    axes.set_ylabel(unit)
+    axes.set_xlabel("epoch")
+    axes.tick_params(labelbottom=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    if unit == "loss":
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    else:
+        axes.set_ylim(0, 1.02)
+
+
+def _leave_empty(grid: np.ndarray, used: int) -> None:
+    for axes in grid[used:]:
+        axes.set_axis_off()
+
+
+def _run_labels(histories: Sequence[History]) -> list[str]:
+    """What stands before "training" in the legend: nothing for a single run."""
+    return [""] if len(histories) == 1 else [f"{history.name}, " for history in histories]
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")

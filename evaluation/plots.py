@@ -1,0 +1,199 @@
+"""Command: draw learning curves, class frequencies, and the figures of one scan, from what it is given."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common import cli
+from common.errors import UserError
+from common.files import read_yaml
+from data_prep.sources import SourceConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from data_prep.case import CaseFiles
+    from data_prep.geometry import Geometry
+    from data_prep.labels import LabelSchema
+    from data_prep.prepare import PrepareConfig
+    from data_prep.sources import Source
+
+
+@dataclass(kw_only=True)
+class PlotsConfig(SourceConfig):
+    """Draw figures, each as PDF and PNG.
+
+    From `--runs`: learning curves (loss, IoU and Dice per class and mean, training and validation). From `--records`: class
+    frequencies. From `--source`: the mosaic of a case's slices and its whole against its cut volume; with `--predictions` also
+    image, truth and prediction side by side.
+    """
+
+    runs: list[Path] = field(default_factory=list)
+    """Run folders; several are drawn in one figure."""
+    records: Path | None = None
+    """Records, as data_prep.make_records writes them."""
+    source: Path | None = None
+    """Scans and annotations."""
+    case: str | None = None
+    """Case of the source that is drawn; default: the first that has an annotation."""
+    channel: str | None = None
+    """Channel that is drawn; default: the first."""
+    predictions: Path | None = None
+    """Folder of predictions that has one of the case."""
+    out: Path
+    """Folder to write the figures into."""
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A case as its figures want it: one channel and class indices of the whole prepared volume (Z, H, W), and both windows."""
+
+    id: str
+    title: str
+    image: "np.ndarray"
+    classes: "np.ndarray | None"
+    prediction: "np.ndarray | None"
+    schema: "LabelSchema"
+    whole: "Geometry"
+    cut: "Geometry"
+
+
+def main(config: PlotsConfig) -> None:
+    """Draw what can be drawn from what was given; prints which files were written and what was left out."""
+    if not (config.runs or config.records or config.source):
+        raise UserError("nothing to draw: give at least one of --runs, --records, --source")
+    if config.source is None and (config.case or config.channel or config.predictions):
+        raise UserError("--case, --channel and --predictions belong to a scan: give --source as well")
+    if config.runs:
+        _tell(_draw_runs(config))
+    if config.records:
+        _tell(_draw_records(config.records, config.out))
+    if config.source:
+        _tell(_draw_case(config, config.source))
+
+
+def _tell(files: list[Path]) -> None:
+    print("\n".join(f"wrote {file}" for file in files))
+
+
+def _draw_runs(config: PlotsConfig) -> list[Path]:
+    from evaluation import figures_runs
+
+    histories = [figures_runs.read_history(run) for run in config.runs]
+    return [
+        file
+        for score in figures_runs.SCORES
+        for file in figures_runs.draw_learning_curves(config.out / f"learning_curves_{score}", histories, score)
+    ]
+
+
+def _draw_records(path: Path, out: Path) -> list[Path]:
+    from data_prep.records import Records
+    from evaluation import figures_runs
+
+    records = Records(path)
+    counts = sum(case.voxels.sum(axis=0) for case in records.cases.values())
+    voxels = {name: int(count) for name, count in zip(records.schema.class_names, counts, strict=True)}
+    return figures_runs.draw_class_frequencies(out / "class_frequencies", voxels, len(records.cases))
+
+
+def _draw_case(config: PlotsConfig, root: Path) -> list[Path]:
+    from data_prep.sources import open_source
+    from evaluation import figures_volume
+
+    source = open_source(root, config)
+    scan = _read_scan(config, source)
+    drawn = figures_volume.draw_mosaic(
+        config.out / f"mosaic_{scan.id}", scan.image, scan.classes, scan.schema, scan.title, scan.whole.spacing_mm
+    )
+    if scan.classes is None:
+        print(f"{scan.id}: has no annotation; its whole against its cut volume is left out")
+    else:
+        path = config.out / f"crop_{scan.id}"
+        drawn += figures_volume.draw_crop(path, scan.image, scan.classes, scan.cut, scan.schema, scan.title)
+    if scan.prediction is not None:
+        from evaluation.overlay import draw_overlay
+
+        path = config.out / f"overlay_{scan.id}.png"
+        spacing_mm = scan.whole.spacing_mm
+        drawn.append(draw_overlay(path, scan.image, scan.classes, scan.prediction, scan.schema, scan.title, spacing_mm))
+    return drawn
+
+
+def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
+    """The chosen case's whole volume, and the window that the preparation cuts from it."""
+    from data_prep.labels import bits_to_classes
+    from data_prep.prepare import prepare
+
+    files = _chosen_case(source, config.case)
+    channel = _chosen_channel(source, config.channel)
+    schema, preparation = _schema(source, config.predictions), _preparation(config)
+    case = source.read(files)
+    whole = prepare(case, schema, replace(preparation, crop=None))
+    folder, grid = config.predictions, whole.geometry
+    return _Scan(
+        id=files.id,
+        title=f"{files.id}, {channel}",
+        image=whole.image[..., source.channels.index(channel)],
+        classes=None if whole.label is None else bits_to_classes(whole.label),
+        prediction=None if folder is None else _read_prediction(folder, files.id, schema, grid),
+        schema=schema,
+        whole=grid,
+        cut=prepare(case, None, preparation).geometry,
+    )
+
+
+def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geometry") -> "np.ndarray":
+    """A case's prediction as class indices of the whole prepared grid."""
+    from data_prep.case import ImageRef
+    from evaluation.native_scores import open_predictions, prediction_path, read_classes
+
+    path = prediction_path(folder, case)
+    predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema)
+    if predicted.shape != grid.shape:
+        raise UserError(f"{path}: expected the shape {grid.shape} of case {case}; received {predicted.shape}")
+    return grid.reorient(predicted)
+
+
+def _chosen_case(source: "Source", wanted: str | None) -> "CaseFiles":
+    cases = source.cases()
+    if wanted is None:
+        return next((files for files in cases if files.label is not None), cases[0])
+    found = next((files for files in cases if files.id == wanted), None)
+    if found is None:
+        raise UserError(
+            f"{source.root}: expected --case to be one of its {len(cases)} cases, such as {cases[0].id}; received {wanted}"
+        )
+    return found
+
+
+def _chosen_channel(source: "Source", wanted: str | None) -> str:
+    if wanted is None:
+        return source.channels[0]
+    if wanted not in source.channels:
+        raise UserError(f"{source.root}: expected --channel to be one of {', '.join(source.channels)}; received {wanted}")
+    return wanted
+
+
+def _schema(source: "Source", predictions: Path | None) -> "LabelSchema":
+    """The source's schema, or that of the predictions where the layout implies none."""
+    from data_prep.labels import LabelSchema
+    from evaluation.native_scores import open_predictions
+
+    found = source.schema or (open_predictions(predictions, []).schema if predictions else None)
+    return found or LabelSchema.load("binary")
+
+
+def _preparation(config: PlotsConfig) -> "PrepareConfig":
+    """How the first run, else the records, else the defaults prepare a scan."""
+    from data_prep.prepare import PrepareConfig
+    from data_prep.records import Records
+
+    if config.runs:
+        file = config.runs[0] / "preparation.yaml"
+        return PrepareConfig(**read_yaml(file, "preparation of the run"))
+    return Records(config.records).preparation if config.records else PrepareConfig()
+
+
+if __name__ == "__main__":
+    cli.run(main, PlotsConfig)

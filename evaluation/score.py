@@ -1,0 +1,89 @@
+"""Command: score predictions per patient on the native grid, or a run on its records as the glioma paper does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common import cli
+from common.errors import UserError
+from common.files import read_lines
+from data_prep.sources import SourceConfig
+
+FORMS = ({"predictions", "source"}, {"run", "records"})
+
+
+@dataclass(kw_only=True)
+class ScoreConfig(SourceConfig):
+    """Score predictions against annotations.
+
+    Two forms, of which exactly one is given. `--predictions P --source DIR`: Dice, IoU, sensitivity, precision and volumes per
+    patient, class and region, over whole volumes on the patients' own grid. `--run RUN --records R`: the table of the glioma
+    paper (loss, accuracy, Dice, IoU per class) over the slices of a subset of records.
+    """
+
+    predictions: Path | None = None
+    """Folder of predictions, as evaluation.predict writes it."""
+    source: Path | None = None
+    """The scans and annotations that the predictions belong to."""
+    cases: Path | None = None
+    """Text file with the ids of the cases to score, one a line; default: all that the predictions' manifest names."""
+    run: Path | None = None
+    """Run folder whose model is scored on records."""
+    records: Path | None = None
+    """Records, as data_prep.make_records writes them."""
+    subset: Literal["train", "validation", "test"] = "test"
+    """Which of the records' cases are scored."""
+    batch_size: int = 16
+    """Slices that the model sees at once; it changes speed and memory, not the scores."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    out: Path | None = None
+    """Folder to write into; default: P/scores, or RUN/scores_SUBSET."""
+
+
+def main(config: ScoreConfig) -> None:
+    """Score in the form that was asked for; prints the table and where the files are."""
+    given = {name for name in ("predictions", "source", "run", "records") if getattr(config, name) is not None}
+    if given not in FORMS:
+        received = ", ".join(f"--{name}" for name in sorted(given)) or "none of them"
+        raise UserError(f"expected either --predictions P --source DIR or --run RUN --records R; received {received}")
+    if config.predictions is not None and config.source is not None:
+        _score_predictions(config, config.predictions, config.source)
+    elif config.run is not None and config.records is not None:
+        _score_records(config, config.run, config.records)
+
+
+def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
+    from data_prep.sources import open_source
+    from evaluation import native_scores, native_tables
+
+    wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, "list of cases")))
+    predictions = native_scores.open_predictions(folder, wanted)
+    if not predictions.cases:
+        raise UserError(f"{config.cases or folder / native_scores.MANIFEST}: names no case; there is nothing to score")
+    source = open_source(root, config)
+    scores, schema = native_scores.score_predictions(predictions, source, progress=True)
+    rows = native_tables.summarise_scores(scores, config.seed)
+    facts = {"runs": predictions.runs, "cases": predictions.cases, "cases_in_source": len(source.cases())}
+    out = config.out or folder / "scores"
+    files = native_tables.write_scores(out, scores, schema, rows, cli.as_dict(config), facts)
+    _report(native_tables.format_table(scores, rows), files)
+
+
+def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
+    from evaluation import records_table
+    from evaluation.records_score import score_records
+
+    found = score_records(run, records, config.subset, config.batch_size)
+    out = config.out or run / f"scores_{config.subset}"
+    files = records_table.write_records_table(out, run, config.subset, found, cli.as_dict(config))
+    _report(records_table.format_records_table(run, config.subset, found), files)
+
+
+def _report(table: str, files: list[Path]) -> None:
+    print(table)
+    print("\n" + "\n".join(f"wrote {file}" for file in files))
+
+
+if __name__ == "__main__":
+    cli.run(main, ScoreConfig)

@@ -1,0 +1,48 @@
+import os
+from functools import partial
+
+import pytest
+
+from common.errors import UserError
+from data_prep.sources import open_source
+from data_prep.sources.checks import check_cases, each_case
+from tests.scans import scan, write_brats
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = write_brats(tmp_path, [scan(name, shape=(30, 30, 30)) for name in "abc"])
+    (root / "a" / "a_t1.nii.gz").write_bytes(b"")
+    (root / "c" / "c_seg.nii.gz").write_text("no scan")
+    data = bytearray((root / "b" / "b_t2.nii.gz").read_bytes())
+    data[-6] ^= 255  # of the checksum
+    (root / "b" / "b_t2.nii.gz").write_bytes(data)
+    return open_source(root)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("deep", "expected"), [(False, "ac"), (True, "abc")])
+def test_every_problem_of_every_case_is_found_in_order(source, workers, deep, expected):
+    lines = check_cases(source, source.cases(), workers, deep, progress=False)
+    assert [line.split("/")[-1][0] for line in lines] == list(expected)
+
+
+def test_progress_goes_to_standard_error_alone(source, capsys):
+    check_cases(source, source.cases())
+    shown = capsys.readouterr()
+    assert "checking: 100%" in shown.err
+    assert shown.out == ""
+
+
+def test_no_cases_are_no_problem(source):
+    assert check_cases(source, [], workers=4, progress=False) == []
+
+
+def test_a_worker_that_dies_gives_one_line(source):
+    with pytest.raises(UserError, match="a worker process died"):
+        each_case(partial(_die, os.getpid()), source.cases(), workers=2)
+
+
+def _die(parent, files):
+    if os.getpid() != parent:
+        os._exit(1)

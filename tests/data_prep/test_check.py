@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from common import cli
+from data_prep.check import CheckConfig, main
+from tests.scans import save, scan, write_brats, write_table
+
+
+def run(capsys, *arguments):
+    """Exit status, standard output and the error lines of the command."""
+    status = 0
+    try:
+        cli.run(main, CheckConfig, [str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    shown = capsys.readouterr()
+    return status, shown.out, [line for line in shown.err.splitlines() if line.startswith(("error:", "warning:"))]
+
+
+def test_a_good_source_is_described(tmp_path, capsys):
+    scans = [scan("a", seed=1), scan("b", seed=2, affine=np.diag([1, 1, 2.5, 1]))]
+    write_brats(tmp_path / "HGG", scans[:1])
+    write_brats(tmp_path / "LGG", scans[1:])
+    status, out, errors = run(capsys, "--source", tmp_path)
+    assert (status, errors) == (0, [])
+    for expected in (
+        "2, of 2 patients; 0 cannot be used",
+        "flair, t1, t1ce, t2",
+        "10 x 9 x 8 (2)",
+        "1 x 1 x 1 (1), 1 x 1 x 2.5 (1)",
+        "LPS (1), RAS (1)",
+        "grade            HGG (1), LGG (1)",
+    ):
+        assert expected in out
+    voxels = sum(int((made.label == 4).sum()) for made in scans)
+    (row,) = [line.split() for line in out.splitlines() if "enhancing tumor" in line and "non-" not in line]
+    assert row == ["4", "enhancing", "tumor", str(voxels), f"{voxels / 1440:.4%}", "2"]
+
+
+def test_every_bad_case_is_listed(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan(name) for name in "abc"])
+    (root / "a" / "a_t1.nii.gz").unlink()
+    (root / "c" / "c_t2.nii.gz").write_bytes(b"")
+    (root / "c" / "c_seg.nii.gz").write_bytes(b"")
+    status, out, errors = run(capsys, "--source", root)
+    assert status == 2
+    assert "3, of 3 patients; 2 cannot be used" in out
+    assert len(errors) == 4
+    assert "case a lacks channel t1" in errors[0]
+    assert errors[-1] == f"error: {root}: 2 of 3 cases cannot be used"
+
+
+def test_options_of_the_source_are_taken(tmp_path, capsys):
+    table = write_table(tmp_path, [scan("a", ids=(0, 1, 2, 4))])
+    assert run(capsys, "--source", table)[0] == 2
+    status, out, _ = run(capsys, "--source", table, "--labels", "brats2017-2021", "--channels", "t2", "t1")
+    assert status == 0
+    assert "channels         t2, t1\n" in out
+
+
+def test_missing_channels_taken_as_zeros_are_counted(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan("a"), scan("b", channels=("flair", "t1"))])
+    status, out, _ = run(capsys, "--source", root, "--missing_channels", "zero")
+    assert status == 0
+    assert "missing (zeros)  t1ce (1), t2 (1)" in out
+
+
+def test_a_file_without_affine_is_a_warning(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan("a")])
+    save(root / "a" / "a_t1.nii.gz", np.ones((10, 9, 8), np.int16), None)
+    status, _, lines = run(capsys, "--source", root)
+    assert status == 0
+    assert [line.split(": ")[0] for line in lines] == ["warning"]
+
+
+@pytest.mark.parametrize("arguments", [["--source", "nowhere"], [], ["--source", ".", "--layout", "dicom"]])
+def test_a_wrong_option_is_one_line(capsys, arguments):
+    status, out, errors = run(capsys, *arguments)
+    assert (status, out, len(errors)) == (2, "", 1)

@@ -1,0 +1,143 @@
+"""The command that writes made patients: files, continuation, refusals."""
+
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from common import cli
+from common.errors import UserError
+from data_prep import make_phantom
+from data_prep.make_phantom import BEGUN, MANIFEST, MakePhantomConfig, main
+from data_prep.phantom import PhantomConfig, make_patient
+from data_prep.sources import open_source
+from data_prep.sources.checks import check_cases
+
+SIZE = (28, 26, 24)
+
+
+def config(out, **options):
+    return MakePhantomConfig(**{"size": SIZE, "out": out, "cases": 3, "seed": 1, "workers": 1, "lgg_share": 0.5} | options)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.nii.gz"))}
+
+
+def test_files_hold_the_patients_in_the_layout_of_brats(tmp_path, capsys):
+    main(config(tmp_path / "out"))
+    assert "2 HGG, 1 LGG" in capsys.readouterr().out
+    for index, grade in enumerate(["HGG", "LGG", "HGG"]):
+        name = f"BraTS2021_{index:05d}"
+        patient = make_patient(PhantomConfig(size=SIZE, lgg_share=0.5), 1, index)
+        for part, expected in (*patient.channels.items(), ("seg", patient.label)):
+            image = nibabel.load(tmp_path / "out" / grade / name / f"{name}_{part}.nii.gz")
+            assert image.get_data_dtype() == expected.dtype
+            np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
+            np.testing.assert_array_equal(image.affine, patient.affine)
+
+
+def test_the_source_reader_knows_them_and_finds_nothing_wrong(tmp_path):
+    main(config(tmp_path))
+    source = open_source(tmp_path)
+    cases = source.cases()
+    assert [(case.id, case.attributes["grade"]) for case in cases] == [
+        ("BraTS2021_00000", "HGG"),
+        ("BraTS2021_00001", "LGG"),
+        ("BraTS2021_00002", "HGG"),
+    ]
+    assert check_cases(source, cases, progress=False) == []
+
+
+def test_processes_and_later_additions_change_nothing(tmp_path):
+    main(config(tmp_path / "alone", cases=4))
+    main(config(tmp_path / "grown", cases=2))
+    main(config(tmp_path / "grown", cases=4, workers=2))
+    assert contents(tmp_path / "alone") == contents(tmp_path / "grown")
+    assert (tmp_path / "alone" / MANIFEST).read_text() == (tmp_path / "grown" / MANIFEST).read_text()
+
+
+def test_a_second_run_writes_nothing(tmp_path, capsys):
+    main(config(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii.gz")}
+    main(config(tmp_path, workers=2))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii.gz")} == before
+    assert "0 newly written" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    main(config(tmp_path / "whole"))
+    write = make_phantom.write_patient
+
+    def interrupted(looks, out, seed, index):
+        write(looks, out, seed, index)
+        if index == 1:
+            (out / "LGG" / "BraTS2021_00001" / "BraTS2021_00001_seg.nii.gz").unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(make_phantom, "write_patient", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(config(tmp_path / "cut"))
+    assert (tmp_path / "cut" / BEGUN).is_file()
+    assert not (tmp_path / "cut" / MANIFEST).exists()
+    monkeypatch.setattr(make_phantom, "write_patient", write)
+    main(config(tmp_path / "cut"))
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    assert json.loads((tmp_path / "cut" / MANIFEST).read_text())["cases"] == 3
+    assert not (tmp_path / "cut" / BEGUN).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 2}, "seed was 1 and is now 2"),
+        ({"size": (28, 26, 25)}, r"size was \[28, 26, 24\] and is now \[28, 26, 25\]"),
+        ({"noise": 0.1}, "noise was 0.03 and is now 0.1"),
+        ({"cases": 2}, "cases was 3 and is now 2, fewer"),
+    ],
+)
+@pytest.mark.parametrize("manifest", [MANIFEST, BEGUN])
+def test_a_folder_of_other_patients_is_refused_untouched(tmp_path, finished, change, message, manifest):
+    shutil.copytree(finished, tmp_path / "out")
+    (tmp_path / "out" / MANIFEST).rename(tmp_path / "out" / manifest)
+    with pytest.raises(UserError, match=message):
+        main(config(tmp_path / "out", **change))
+    assert contents(tmp_path / "out") == contents(finished)
+    assert (tmp_path / "out" / manifest).read_text() == (finished / MANIFEST).read_text()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished")
+    main(config(out))
+    return out
+
+
+def test_somebody_elses_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"expected an empty or new folder for made patients; it holds 'thesis.txt'"):
+        main(config(tmp_path))
+    assert not list(tmp_path.rglob("*.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cases", "0"], "--cases: expected 1 to"),
+        (["--seed", "-1"], "--seed: expected a number that is not negative"),
+        (["--workers", "0"], "--workers: expected at least 1"),
+        (["--size", "[8, 96, 96]"], "--size: expected at least 24 voxels along each axis; received [8, 96, 96]"),
+        (["--size", "[96, 96]"], "size"),
+        (["--bias", "2"], "--bias: expected a number from 0 to 1"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(main, MakePhantomConfig, ["--out", str(tmp_path / "out"), *arguments])
+    assert stopped.value.code == cli.USER_ERROR
+    error = capsys.readouterr().err.strip()
+    assert error.count("\n") == 0
+    assert message in error
+    assert not (tmp_path / "out").exists()

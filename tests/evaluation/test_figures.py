@@ -1,0 +1,209 @@
+import csv
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.files import write_yaml
+from data_prep.geometry import Geometry, middle_start
+from data_prep.labels import LabelSchema
+from evaluation import display, figures, figures_runs, figures_volume
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+
+
+def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA):
+    """A run folder with random scores."""
+    rng = np.random.default_rng(seed)
+    names = ["loss", "accuracy", "mean_iou", "mean_dice"]
+    names += [f"{score}_{figures_runs.column_name(name)}" for name in schema.class_names for score in ("iou", "dice")]
+    columns = [prefix + name for prefix in (("", "val_") if validation else ("",)) for name in names]
+    folder.mkdir(parents=True)
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *columns])
+        writer.writerows([epoch, *rng.random(len(columns))] for epoch in range(1, epochs + 1))
+    write_yaml(folder / "schema.yaml", schema.to_dict())
+    return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures instead of their files."""
+    found = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: found.append(figure) or [])
+    return found
+
+
+def panels(figure):
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+
+
+def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_path, drawn):
+    history = figures_runs.read_history(write_run(tmp_path / "model1"))
+    figures_runs.draw_learning_curves(tmp_path / "f", [history])
+    found = panels(drawn[0])
+    assert list(found) == ["Loss", "Mean IoU (background included)", *(f"IoU of {name}" for name in SCHEMA.class_names)]
+    columns = ["loss", "mean_iou", "iou_background", "iou_edema", "iou_non_enhancing_tumor", "iou_enhancing_tumor"]
+    for axes, column in zip(found.values(), columns, strict=True):
+        training, validation = axes.lines
+        np.testing.assert_array_equal(training.get_ydata(), history.columns[column])
+        np.testing.assert_array_equal(validation.get_ydata(), history.columns[f"val_{column}"])
+        assert axes.get_xlabel() == "epoch"
+
+
+def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_path, drawn):
+    histories = [figures_runs.read_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(4)]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice")
+    lines = panels(drawn[0])["Loss"].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 4
+    assert len({line.get_marker() for line in lines}) == 4
+    assert {line.get_linestyle() for line in lines[::2]}.isdisjoint(line.get_linestyle() for line in lines[1::2])
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert texts == [f"run{seed}, {kind}" for seed in range(4) for kind in ("training", "validation")]
+
+
+def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, drawn):
+    other = LabelSchema.load("binary")
+    histories = [
+        figures_runs.read_history(write_run(tmp_path / "all", validation=False)),
+        figures_runs.read_history(write_run(tmp_path / "binary", schema=other)),
+    ]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    found = panels(drawn[0])
+    assert [line.get_label() for line in found["IoU of tumor"].lines] == ["binary, training", "binary, validation"]
+    assert [line.get_label() for line in found["IoU of edema"].lines] == ["all, training"]
+    assert len(found["Loss"].lines) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_no_texts_overlap(tmp_path, drawn, count):
+    runs = [write_run(tmp_path / f"a_run_with_a_rather_long_name_{index}") for index in range(count)]
+    figures_runs.draw_learning_curves(tmp_path / "f", [figures_runs.read_history(run) for run in runs])
+    figure = drawn[0]
+    with figures.style():
+        figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    boxes += [figure.legends[0].get_window_extent(), figure._suptitle.get_window_extent()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+@pytest.mark.parametrize("content", ["", "epoch,loss\n", "something\n1\n"])
+def test_a_run_without_a_finished_epoch_is_refused(tmp_path, content):
+    run = write_run(tmp_path / "run")
+    (run / "history.csv").write_text(content)
+    with pytest.raises(UserError, match=r"history\.csv: expected a row per epoch"):
+        figures_runs.read_history(run)
+
+
+def test_figures_are_written_twice_and_equal_each_time(tmp_path):
+    history = figures_runs.read_history(write_run(tmp_path / "run"))
+    first = figures_runs.draw_learning_curves(tmp_path / "a" / "curves", [history])
+    again = figures_runs.draw_learning_curves(tmp_path / "b" / "curves", [history])
+    assert [file.name for file in first] == ["curves.pdf", "curves.png"]
+    assert first[0].read_bytes().startswith(b"%PDF")
+    assert first[1].read_bytes().startswith(b"\x89PNG")
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in again]
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 9, "tumor": 1}, 1)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_class_frequencies_are_shares_of_the_annotated_voxels(tmp_path, drawn):
+    figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 950, "edema": 45, "core": 5, "none": 0}, 3)
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["95 %", "4.5 %", "0.5 %", "0 %"]
+    assert axes.get_xscale() == "log"
+    assert "3 cases" in axes.get_title()
+
+
+def test_records_without_annotation_have_no_frequencies(tmp_path):
+    with pytest.raises(UserError, match="no voxel"):
+        figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 0, "tumor": 0}, 3)
+
+
+def test_the_patients_left_front_stands_at_the_pictures_upper_right():
+    volume = np.zeros((3, 4, 5))  # z up, y to anterior, x to the patient's right
+    volume[2, 3, 0] = 1
+    assert display.axial(volume, 2, oriented=True)[0, -1] == 1
+    assert display.coronal(volume, 3, oriented=True)[0, -1] == 1
+    assert display.axial(volume, 2, oriented=False)[3, 0] == 1
+    assert display.coronal(volume, 3, oriented=False)[2, 0] == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_grey_values_keep_the_background_black_and_ignore_outliers(scale):
+    image = np.zeros((10, 10, 10))
+    image[2:8, 2:8, 2:8] = np.linspace(0.2, 1, 216).reshape(6, 6, 6) * scale
+    image[5, 5, 5] = 1e6 * scale
+    found = display.grey(image)
+    assert (found[image == 0] == 0).all()
+    assert found.max() == 1
+    assert np.median(found[image > 0]) > 0.3
+    assert not display.grey(np.zeros((2, 2, 2))).any()
+
+
+def test_paint_colours_classes_alone():
+    picture = np.full((1, 4), 0.5, np.float32)
+    painted = display.paint(picture, np.array([[0, 1, 2, 255]]))
+    np.testing.assert_array_equal(painted[0, [0, 3]], 0.5)
+    assert len({tuple(pixel) for pixel in painted[0, :3]}) == 3
+
+
+def test_the_box_holds_the_mask_and_its_margin():
+    mask = np.zeros((20, 30), bool)
+    mask[5:8, 1:25] = True
+    assert display.box(mask, margin=3) == (slice(2, 11), slice(0, 28))
+    assert display.box(np.zeros((4, 5), bool)) == (slice(0, 4), slice(0, 5))
+
+
+@pytest.fixture
+def volume():
+    rng = np.random.default_rng(0)
+    image = rng.random((12, 20, 16))
+    classes = np.zeros(image.shape, np.uint8)
+    classes[3:6, 2:6, 5:9], classes[4, 3, 6] = 1, 2
+    return image, classes
+
+
+def test_the_share_lost_is_that_of_the_tumour_outside_the_window(volume):
+    geometry = Geometry.whole((16, 20, 12), np.eye(4))
+    classes = volume[1]
+    assert figures_volume.share_lost(classes, geometry) == 0
+    assert figures_volume.share_lost(classes, geometry.window((4, 0, 0), (12, 20, 16))) == pytest.approx(1 / 3)
+    assert figures_volume.share_lost(np.zeros_like(classes), geometry) == 0
+
+
+def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp_path):
+    image, classes = volume
+    whole = Geometry.whole((16, 20, 12), np.eye(4))
+    cut = whole.window(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
+    figures_volume.draw_crop(tmp_path / "f", image, classes, cut, SCHEMA, "case")
+    axes = panels(drawn[0])["axial, uncut (20 x 16)"]
+    frame = axes.patches[0]
+    left, top = int(frame.get_x() + 0.5), int(frame.get_y() + 0.5)
+    framed = np.asarray(axes.images[0].get_array())[top : top + 10, left : left + 8]
+    np.testing.assert_array_equal(framed, panels(drawn[0])["axial, cut (10 x 8)"].images[0].get_array())
+
+
+def test_windows_larger_than_the_volume_can_be_drawn(volume, tmp_path):
+    image, classes = volume
+    whole = Geometry.whole((16, 20, 12), np.eye(4))
+    padded = whole.window(middle_start(whole.size, (24, 24, 24)), (24, 24, 24))
+    files = figures_volume.draw_crop(tmp_path / "f", image, classes, padded, SCHEMA, "case")
+    assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_the_mosaic_shows_every_slice_once(volume, drawn, tmp_path):
+    image, classes = volume
+    figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case")
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == [str(index + 1) for index in range(len(image))]
+    assert np.asarray(axes.images[0].get_array()).shape == (20, 12 * 16, 3)

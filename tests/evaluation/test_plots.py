@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pytest
+
+from common import cli
+from common.files import write_yaml
+from data_prep import make_records
+from data_prep.labels import LabelSchema
+from data_prep.prepare import PrepareConfig
+from evaluation import figures_runs, figures_volume
+from evaluation.plots import PlotsConfig, main
+from tests import scans
+from tests.evaluation.test_figures import write_run
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+
+
+@pytest.fixture
+def cases():
+    return [scans.scan(f"case_{name}", seed, (20, 18, 12)) for seed, name in enumerate("ab")]
+
+
+@pytest.fixture
+def source(tmp_path, cases):
+    return scans.write_brats(tmp_path / "source", cases)
+
+
+def run(*arguments):
+    cli.run(main, PlotsConfig, [str(argument) for argument in arguments])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_runs_give_learning_curves(tmp_path, capsys):
+    runs = [write_run(tmp_path / name) for name in ("model1", "model2")]
+    run("--runs", *runs, "--out", tmp_path / "out")
+    expected = [f"learning_curves_{score}.{suffix}" for score in ("dice", "iou") for suffix in ("pdf", "png")]
+    assert names(tmp_path / "out") == expected
+    printed = capsys.readouterr().out.splitlines()
+    assert sorted(printed) == sorted(f"wrote {tmp_path / 'out' / name}" for name in expected)
+
+
+def test_records_give_class_frequencies(tmp_path, cases, source, monkeypatch):
+    options = {
+        "source": source,
+        "out": tmp_path / "records",
+        "workers": 1,
+        "prepare.size": "[12, 18, 20]",
+        "split.fractions": "[1, 0, 0]",
+    }
+    cli.run(make_records.main, make_records.MakeRecordsConfig, [f"--{name}={value}" for name, value in options.items()])
+    drawn = []
+    monkeypatch.setattr(figures_runs, "draw_class_frequencies", lambda *arguments: drawn.append(arguments) or [])
+    run("--records", tmp_path / "records", "--out", tmp_path / "out")
+    (path, voxels, count) = drawn[0]
+    labels = np.stack([case.label for case in cases])
+    assert voxels == {name: int((labels == ids[0]).sum()) for name, ids in SCHEMA.classes.items()}
+    assert (path, count) == (tmp_path / "out" / "class_frequencies", 2)
+
+
+def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, cases, source):
+    predictions = tmp_path / "p"
+    scans.save(predictions / "case_b.nii.gz", cases[1].label)
+    manifest = {"format": 1, "runs": [], "schema": SCHEMA.to_dict(), "cases": ["case_b"]}
+    (predictions / "predictions.json").write_text(json.dumps(manifest))
+    run("--source", source, "--case", "case_b", "--channel", "t2", "--predictions", predictions, "--out", tmp_path / "out")
+    expected = ["crop_case_b.pdf", "crop_case_b.png", "mosaic_case_b.pdf", "mosaic_case_b.png", "overlay_case_b.png"]
+    assert names(tmp_path / "out") == expected
+
+
+def test_the_runs_preparation_decides_the_crop(tmp_path, source, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
+    monkeypatch.setattr(figures_volume, "draw_mosaic", lambda *arguments: [])
+    monkeypatch.setattr(figures_volume, "draw_crop", lambda *arguments: sizes.append(arguments[3].size) or [])
+    model = write_run(tmp_path / "model1")
+    write_yaml(model / "preparation.yaml", cli.as_dict(PrepareConfig(size=(8, 10, 12))))
+    run("--runs", model, "--source", source, "--out", tmp_path / "out")
+    assert [tuple(size) for size in sizes] == [(8, 10, 12)]
+
+
+def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, cases, capsys):
+    cases[0].label = None
+    source = scans.write_brats(tmp_path / "source", cases[:1])
+    run("--source", source, "--out", tmp_path / "out")
+    assert names(tmp_path / "out") == ["mosaic_case_a.pdf", "mosaic_case_a.png"]
+    assert "no annotation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "give at least one of --runs, --records, --source"),
+        (("--case", "case_a", "--runs", "x"), "give --source as well"),
+        (("--runs", "nowhere"), "history.csv: training history not found"),
+        (("--source", "SOURCE", "--case", "case_z"), "expected --case to be one of its 2 cases"),
+        (("--source", "SOURCE", "--channel", "pet"), "expected --channel to be one of flair, t1, t1ce, t2; received pet"),
+        (("--source", "SOURCE", "--predictions", "SOURCE"), "case_a.nii.gz: file not found"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(tmp_path, source, capsys, arguments, told):
+    words = [str(source) if word == "SOURCE" else word for word in arguments]
+    with pytest.raises(SystemExit) as stopped:
+        run(*words, "--out", tmp_path / "out")
+    assert stopped.value.code == cli.USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert told in lines[0]
+
+
+def test_a_prediction_of_another_shape_is_refused(tmp_path, source, capsys):
+    scans.save(tmp_path / "p" / "case_a.nii.gz", np.zeros((3, 3, 3), np.int16))
+    with pytest.raises(SystemExit):
+        run("--source", source, "--predictions", tmp_path / "p", "--out", tmp_path / "out")
+    assert "expected the shape (20, 18, 12) of case case_a" in capsys.readouterr().err

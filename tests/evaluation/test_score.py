@@ -1,0 +1,320 @@
+import csv
+import json
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from common import cli
+from data_prep.labels import LabelSchema
+from evaluation.score import ScoreConfig, main
+from tests import scans
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+AFFINE = np.diag([-2.0, -1.0, 3.0, 1.0])  # 6 mm3 a voxel
+
+
+@pytest.fixture
+def cases():
+    return [scans.scan(f"case_{name}", seed, affine=AFFINE) for seed, name in enumerate("abc")]
+
+
+@pytest.fixture
+def source(tmp_path, cases):
+    return scans.write_brats(tmp_path / "source", cases)
+
+
+def write_predictions(folder, labels, schema=SCHEMA, affine=AFFINE):
+    """A predictions folder from case id -> array of ids."""
+    folder.mkdir()
+    for case, label in labels.items():
+        scans.save(folder / f"{case}.nii.gz", label, affine)
+    manifest = {"format": 1, "runs": ["run"], "schema": schema.to_dict(), "cases": list(labels)}
+    (folder / "predictions.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def run(*arguments):
+    cli.run(main, ScoreConfig, [str(argument) for argument in arguments])
+
+
+def read_scores(path):
+    """(patient, structure) -> row of per_patient.csv."""
+    with path.open() as file:
+        return {(row["patient"], row["kind"], row["structure"]): row for row in csv.DictReader(file)}
+
+
+def shifted(cases):
+    return {case.id: np.roll(case.label, 1, axis=0) for case in cases}
+
+
+def test_scores_of_each_patient_equal_those_of_its_masks(tmp_path, cases, source):
+    predicted = shifted(cases)
+    run("--predictions", write_predictions(tmp_path / "p", predicted), "--source", source)
+    rows = read_scores(tmp_path / "p" / "scores" / "per_patient.csv")
+    groups = {
+        ("region", "WT"): (1, 2, 4),
+        ("region", "TC"): (1, 4),
+        ("class", "edema"): (2,),
+        ("class", "enhancing tumor"): (4,),
+    }
+    for case in cases:
+        for (kind, name), ids in groups.items():
+            row = rows[case.id, kind, name]
+            true, found = np.isin(case.label, ids), np.isin(predicted[case.id], ids)
+            both = (true & found).sum()
+            assert float(row["dice"]) == pytest.approx(2 * both / (true.sum() + found.sum()), abs=1e-6)
+            assert float(row["iou"]) == pytest.approx(both / (true | found).sum(), abs=1e-6)
+            assert float(row["sensitivity"]) == pytest.approx(both / true.sum(), abs=1e-6)
+            assert float(row["precision"]) == pytest.approx(both / found.sum(), abs=1e-6)
+            assert float(row["true_ml"]) == pytest.approx(true.sum() * 0.006, abs=1e-6)
+            assert float(row["predicted_ml"]) == pytest.approx(found.sum() * 0.006, abs=1e-6)
+
+
+def test_the_class_mean_is_taken_per_patient_over_the_foreground_classes(tmp_path, cases, source):
+    run("--predictions", write_predictions(tmp_path / "p", shifted(cases)), "--source", source)
+    rows = read_scores(tmp_path / "p" / "scores" / "per_patient.csv")
+    for case in cases:
+        classes = [float(rows[case.id, "class", name]["dice"]) for name in SCHEMA.class_names[1:]]
+        assert float(rows[case.id, "mean", "class_mean"]["dice"]) == pytest.approx(np.mean(classes), abs=1e-6)
+
+
+def test_a_perfect_prediction_scores_1_everywhere(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases})
+    run("--predictions", predictions, "--source", source, "--out", tmp_path / "s")
+    summary = list(csv.DictReader((tmp_path / "s" / "summary.csv").open()))
+    ratios = [row for row in summary if not row["score"].endswith("_ml")]
+    assert len(ratios) == 7 * 4
+    assert all(row["mean"] == row["low_95"] == row["high_95"] == "1.000000" and row["patients"] == "3" for row in ratios)
+    printed = capsys.readouterr().out
+    assert "WT (region)" in printed
+    assert "class mean" in printed
+    assert str(tmp_path / "s" / "scores.json") in printed
+
+
+def test_scores_json_explains_the_table(tmp_path, cases, source):
+    run("--predictions", write_predictions(tmp_path / "p", shifted(cases)), "--source", source, "--seed", 3)
+    facts = json.loads((tmp_path / "p" / "scores" / "scores.json").read_text())
+    assert facts["options"]["seed"] == 3
+    assert facts["cases"] == [case.id for case in cases]
+    assert facts["schema"] == SCHEMA.to_dict()
+    assert {"definitions", "averaging", "absent_rule", "interval", "runs"} <= facts.keys()
+    assert {entry["structure"] for entry in facts["summary"]} == {*SCHEMA.regions, *SCHEMA.class_names[1:], "class_mean"}
+
+
+@pytest.mark.parametrize(("predicted_et", "expected"), [(False, 1.0), (True, 0.0)])
+def test_a_region_absent_in_truth(tmp_path, predicted_et, expected):
+    case = scans.scan("case_a", ids=(0, 1, 2))
+    prediction = case.label.copy()
+    if predicted_et:
+        prediction[prediction == 1] = 4
+    source = scans.write_brats(tmp_path / "source", [case])
+    run("--predictions", write_predictions(tmp_path / "p", {"case_a": prediction}, affine=scans.LPS), "--source", source)
+    row = read_scores(tmp_path / "p" / "scores" / "per_patient.csv")["case_a", "region", "ET"]
+    assert {float(row[name]) for name in ("dice", "iou", "sensitivity", "precision")} == {expected}
+    assert row["cases_absent_in_truth"] == "1"
+    summary = list(csv.DictReader((tmp_path / "p" / "scores" / "summary.csv").open()))
+    absent = {row["structure"]: row["patients_absent_in_truth"] for row in summary if row["score"] == "dice"}
+    assert absent["ET"] == "1"
+    assert absent["WT"] == "0"
+
+
+def test_one_patient_has_no_interval(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", {cases[0].id: cases[0].label})
+    run("--predictions", predictions, "--source", source)
+    summary = list(csv.DictReader((tmp_path / "p" / "scores" / "summary.csv").open()))
+    assert {(row["low_95"], row["high_95"], row["sd"]) for row in summary} == {("", "", "")}
+    assert "one patient, so no interval" in capsys.readouterr().out
+
+
+def test_a_patient_with_several_cases_counts_once_with_their_mean(tmp_path, cases):
+    table = scans.write_table(tmp_path / "source", cases)
+    rows = list(csv.DictReader(table.open()))
+    for row, patient in zip(rows, ("first", "first", "second"), strict=True):
+        row.update(case_id=row["patient_id"], patient_id=patient)
+    scans.write_rows(table, rows)
+    labels = {cases[0].id: cases[0].label, cases[1].id: np.zeros_like(cases[1].label), cases[2].id: cases[2].label}
+    predictions = write_predictions(tmp_path / "p", labels)
+    run("--predictions", predictions, "--source", table, "--labels", "brats2017-2021")
+    scored = read_scores(predictions / "scores" / "per_patient.csv")
+    assert {patient for patient, _, _ in scored} == {"first", "second"}
+    assert float(scored["first", "region", "WT"]["dice"]) == 0.5
+    assert scored["first", "region", "WT"]["cases"] == "2"
+    mean_wt = next(row for row in csv.DictReader((predictions / "scores" / "summary.csv").open()) if row["structure"] == "WT")
+    assert float(mean_wt["mean"]) == 0.75
+
+
+def test_truth_and_prediction_may_use_different_ids_for_the_same_classes(tmp_path, cases, source):
+    newer = LabelSchema.load("brats2023")
+    labels = {case.id: np.where(case.label == 4, 3, case.label).astype(np.int16) for case in cases}
+    run("--predictions", write_predictions(tmp_path / "p", labels, newer), "--source", source)
+    rows = read_scores(tmp_path / "p" / "scores" / "per_patient.csv")
+    assert {row["dice"] for row in rows.values()} == {"1.000000"}
+
+
+def remove(folder):
+    (folder / "case_b.nii.gz").unlink()
+
+
+def add(folder):
+    scans.save(folder / "case_x.nii.gz", np.zeros((10, 9, 8), np.int16))
+
+
+def name_in_manifest(folder):
+    manifest = json.loads((folder / "predictions.json").read_text())
+    manifest["cases"].append("case_x")
+    (folder / "predictions.json").write_text(json.dumps(manifest))
+
+
+def other_shape(folder):
+    scans.save(folder / "case_b.nii.gz", np.zeros((10, 9, 7), np.int16), AFFINE)
+
+
+def other_affine(folder):
+    scans.save(folder / "case_b.nii.gz", np.zeros((10, 9, 8), np.int16), AFFINE + np.eye(4) * [0.01, 0, 0, 0])
+
+
+def unknown_id(folder):
+    scans.save(folder / "case_b.nii.gz", np.full((10, 9, 8), 7, np.int16), AFFINE)
+
+
+def fractions(folder):
+    scans.save(folder / "case_b.nii.gz", np.full((10, 9, 8), 0.5, np.float32), AFFINE)
+
+
+def truncate(folder):
+    file = folder / "case_b.nii.gz"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (remove, "case_b.nii.gz: missing prediction"),
+        (add, "case_x.nii.gz: extra prediction"),
+        (name_in_manifest, "case_x.nii.gz: extra prediction: the source has no case case_x"),
+        (other_shape, "shape (10, 9, 7) differs from (10, 9, 8)"),
+        (other_affine, "case_b.nii.gz: affine"),
+        (unknown_id, "case_b.nii.gz: unknown label id 7"),
+        (fractions, "case_b.nii.gz: expected whole label ids"),
+        (truncate, "case_b.nii.gz: truncated"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path, cases, source, capsys, spoil, told):
+    predictions = write_predictions(tmp_path / "p", shifted(cases))
+    spoil(predictions)
+    with pytest.raises(SystemExit) as stopped:
+        run("--predictions", predictions, "--source", source)
+    assert stopped.value.code == cli.USER_ERROR
+    assert told in capsys.readouterr().err
+    assert not (predictions / "scores").exists()
+
+
+def test_all_bad_predictions_are_listed_at_once(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", shifted(cases))
+    remove(predictions)
+    scans.save(predictions / "case_c.nii.gz", np.zeros((3, 3, 3), np.int16), AFFINE)
+    with pytest.raises(SystemExit):
+        run("--predictions", predictions, "--source", source)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 3
+    assert "case_b" in lines[0]
+    assert "case_c" in lines[1]
+    assert "2 problems in 3 cases" in lines[2]
+
+
+def test_a_case_without_annotation_cannot_be_scored(tmp_path, cases, capsys):
+    source = scans.write_brats(tmp_path / "source", [cases[0], replace(cases[1], label=None)])
+    predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases[:2]})
+    with pytest.raises(SystemExit):
+        run("--predictions", predictions, "--source", source)
+    assert "case_b has no annotation" in capsys.readouterr().err
+
+
+def test_another_tools_files_are_scored_by_a_list_of_cases(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", shifted(cases))
+    (predictions / "predictions.json").unlink()
+    with pytest.raises(SystemExit):
+        run("--predictions", predictions, "--source", source)
+    assert "--cases" in capsys.readouterr().err
+    (tmp_path / "ids.txt").write_text("case_c\ncase_a\ncase_a\n")
+    run("--predictions", predictions, "--source", source, "--cases", tmp_path / "ids.txt")
+    patients = {patient for patient, _, _ in read_scores(predictions / "scores" / "per_patient.csv")}
+    assert patients == {"case_a", "case_c"}
+
+
+def test_other_classes_are_refused(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", shifted(cases), LabelSchema.load("binary"))
+    with pytest.raises(SystemExit):
+        run("--predictions", predictions, "--source", source)
+    assert "classes background, tumor differ from those of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 1}', '{"format": 1, "cases": [], "schema": 3}'])
+def test_a_broken_manifest_is_told_in_a_line(tmp_path, source, capsys, content):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "predictions.json").write_text(content)
+    with pytest.raises(SystemExit):
+        run("--predictions", tmp_path / "p", "--source", source)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "predictions.json" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(), ("predictions",), ("run",), ("source", "records"), ("predictions", "source", "run"), ("run", "records", "source")],
+)
+def test_exactly_one_form_is_taken(tmp_path, capsys, given):
+    with pytest.raises(SystemExit) as stopped:
+        run(*(f"--{name}={tmp_path}" for name in given))
+    assert stopped.value.code == cli.USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "either --predictions P --source DIR or --run RUN --records R" in lines[0]
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Puts a made result in the place of a network's."""
+    result = {
+        "loss": 0.25,
+        "confusion": [[900, 10, 0], [20, 60, 10], [0, 0, 0]],
+        "classes": ["background", "edema", "enhancing tumor"],
+        "patients": 2,
+        "slices": 256,
+        "crop": "middle",
+    }
+    module = ModuleType("evaluation.records_score")
+    module.asked = []
+    module.score_records = lambda *arguments: module.asked.append(arguments) or result
+    monkeypatch.setitem(sys.modules, "evaluation.records_score", module)
+    return module
+
+
+def test_the_papers_table_is_that_of_one_confusion_matrix(tmp_path, found, capsys):
+    run("--run", tmp_path / "model1", "--records", tmp_path / "r", "--subset", "validation", "--batch_size", 4)
+    assert found.asked == [(tmp_path / "model1", tmp_path / "r", "validation", 4)]
+    out = tmp_path / "model1" / "scores_validation"
+    values = {row["score"]: float(row["value"]) for row in csv.DictReader((out / "summary.csv").open())}
+    assert values["Loss"] == 0.25
+    assert values["Accuracy"] == 0.96
+    iou = [900 / 930, 60 / 100, 0.0]
+    assert values["IoU class 0 (background)"] == pytest.approx(iou[0], abs=1e-6)
+    assert values["IoU class 1 (edema)"] == pytest.approx(iou[1], abs=1e-6)
+    assert values["Mean IoU"] == pytest.approx(np.mean(iou), abs=1e-6)
+    assert values["Foreground mean IoU"] == pytest.approx(np.mean(iou[1:]), abs=1e-6)
+    assert values["Dice coefficient"] == pytest.approx(np.mean([1800 / 1830, 120 / 160, 0]), abs=1e-6)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 patients, 256 slices" in printed
+    assert "crop: middle" in printed
+    assert "background included" in printed
+
+
+def test_the_papers_table_keeps_its_counts(tmp_path, found):
+    run("--run", tmp_path / "model1", "--records", tmp_path / "r", "--out", tmp_path / "s")
+    facts = json.loads((tmp_path / "s" / "scores.json").read_text())
+    assert facts["confusion"] == [[900, 10, 0], [20, 60, 10], [0, 0, 0]]
+    assert (facts["patients"], facts["slices"], facts["options"]["subset"]) == (2, 256, "test")

@@ -1,0 +1,144 @@
+"""What happens at the end of an epoch: best and last weights, history, exact state, a line for people, and whether to stop."""
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+from tqdm import tqdm
+
+from common.files import whole, write_text
+from training.checkpoint import Progress, save_state
+from training.config import TrainConfig
+
+
+class EpochKeeper(keras.callbacks.Callback):
+    """Keeps a run's files and decides when to stop.
+
+    The state is written last: a training that is killed before goes on from the epoch before, and writes the same files anew.
+
+    Args:
+        folder: of the run.
+        config: epochs, monitor, patience and max_minutes are used.
+        progress: how far the training has come; updated.
+        slices_per_epoch: for the speed that is printed.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig, progress: Progress, slices_per_epoch: int) -> None:
+        super().__init__()
+        self._folder = folder
+        self._config = config
+        self._progress = progress
+        self._slices = slices_per_epoch
+        self._started = time.monotonic()
+        self._minutes_before = progress.minutes
+        self._validating = 0.0
+        self._bar: Any = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the epoch's progress bar."""
+        self._epoch_started = time.monotonic()
+        self._validating = 0.0
+        steps = self.params.get("steps")
+        self._bar = tqdm(total=steps, desc=f"epoch {epoch + 1}/{self._config.epochs}", unit="step", leave=False, disable=None)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Advance the progress bar."""
+        self._bar.update()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Note when validation began."""
+        self._validation_started = time.monotonic()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Note how long validation took."""
+        self._validating = time.monotonic() - self._validation_started
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the run's files and say how the epoch went."""
+        self._bar.close()
+        progress, now = self._progress, time.monotonic()
+        progress.epoch = epoch + 1
+        progress.minutes = self._minutes_before + (now - self._started) / 60
+        row = self._row({name: float(value) for name, value in (logs or {}).items()})
+        progress.history.append(row)
+        better = self._is_better(row)
+        if better:
+            progress.best, progress.best_epoch = row[f"val_{self._config.monitor}"], progress.epoch
+        self._write(better)
+        seconds = now - self._epoch_started
+        print(self._line(row, seconds, better), flush=True)
+        self.model.stop_training = self._should_stop(seconds / 60)
+
+    def _row(self, logs: dict[str, float]) -> dict[str, float]:
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        front = {"epoch": self._progress.epoch, "minutes": round(self._progress.minutes, 3), "learning_rate": rate}
+        training = {name: value for name, value in logs.items() if not name.startswith("val_")}
+        validation = {name: value for name, value in logs.items() if name.startswith("val_")}
+        return front | {"loss": training.pop("loss")} | training | validation
+
+    def _is_better(self, row: dict[str, float]) -> bool:
+        """Whether the monitored score is the best so far; one that is not finite never is."""
+        value = row.get(f"val_{self._config.monitor}", math.nan)
+        if not math.isfinite(value):
+            return False
+        best = self._progress.best
+        return best is None or (value < best if self._config.monitor == "loss" else value > best)
+
+    def _write(self, better: bool) -> None:
+        for name in ["last", "best"] if better else ["last"]:
+            with whole(self._folder / f"{name}.weights.h5") as temporary:
+                self.model.save_weights(temporary)
+        write_history(self._folder / "history.csv", self._progress.history)
+        save_state(self._folder / "state", self.model, self._progress)
+
+    def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
+        speed = self._slices / max(seconds - self._validating, 1e-9)
+        scores = f"loss {row['loss']:.4f}, mean IoU {row['mean_iou']:.3f}"
+        if "val_loss" in row:
+            scores += (
+                f"; validation loss {row['val_loss']:.4f}, mean IoU {row['val_mean_iou']:.3f}{' (best)' if better else ''}"
+            )
+        left = self._minutes_left(seconds / 60)
+        return f"epoch {self._progress.epoch}/{self._config.epochs}: {scores}; {speed:.0f} slices/s, about {left:.1f} min left"
+
+    def _minutes_left(self, epoch_minutes: float) -> float:
+        left = (self._config.epochs - self._progress.epoch) * epoch_minutes
+        if self._config.max_minutes is not None:
+            left = min(left, max(self._config.max_minutes - self._progress.minutes, 0.0))
+        return left
+
+    def _should_stop(self, epoch_minutes: float) -> bool:
+        progress, config = self._progress, self._config
+        if not math.isfinite(progress.history[-1]["loss"]):
+            print("stopped: the loss is no longer a number; try a lower learning rate or --precision float32")
+            return True
+        if config.patience is not None and progress.best_epoch and progress.epoch - progress.best_epoch >= config.patience:
+            print(f"stopped: no better validation {config.monitor} for {config.patience} epochs")
+            return True
+        if config.max_minutes is not None and progress.minutes + epoch_minutes > config.max_minutes:
+            print(f"stopped: another epoch would pass --max_minutes {config.max_minutes:g}")
+            return progress.epoch < config.epochs
+        return False
+
+
+def write_history(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write history.csv: a row per epoch, the same columns in all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{value:.9g}" for name, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """The TensorBoard callback, or none with one warning where TensorFlow, which writes its files, is missing."""
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        print("warning: TensorBoard logs need TensorFlow, which is not installed; history.csv alone is written")
+        return []
+    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]

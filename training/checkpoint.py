@@ -1,0 +1,95 @@
+"""Exact state: everything that decides how a training goes on, in one file, so that resumed equals uninterrupted.
+
+Keras' own files leave out the state of every dropout's random generator, which `model.variables` holds. Variables are stored by
+position, because their names change from one build of a model to the next; count, shapes and dtypes are checked on the way back.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import whole
+
+if TYPE_CHECKING:
+    import keras
+
+KEPT = 2  # states of the last epochs that stay on disk
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: epochs that are finished.
+        best: best value of the monitored score, or None before there is one.
+        best_epoch: the epoch it was reached, counted from 1.
+        minutes: training time so far, over all resumes.
+        history: one row of scores per finished epoch.
+    """
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    minutes: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
+    """Write the state after an epoch and drop all but the last two.
+
+    Args:
+        folder: `state/` of the run.
+        model: compiled; its variables and its optimizer's are stored.
+        progress: stored with them.
+    """
+    arrays = {f"v{place:05d}": np.asarray(_value(variable)) for place, variable in enumerate(_variables(model))}
+    path = folder / f"epoch_{progress.epoch:05d}.npz"
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)
+    for old in sorted(folder.glob("epoch_*.npz"))[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load_state(folder: Path, model: "keras.Model") -> Progress:
+    """Put the newest state of a run back into a freshly built and compiled model.
+
+    Returns:
+        how far the training had come; a fresh Progress where no epoch was finished.
+
+    Raises:
+        UserError: the state belongs to another network or optimizer, or is damaged.
+    """
+    states = sorted(folder.glob("epoch_*.npz"))
+    if not states:
+        return Progress()
+    variables = _variables(model)
+    try:
+        with np.load(states[-1]) as state:
+            progress = Progress(**json.loads(str(state["progress"])))
+            arrays = [state[f"v{place:05d}"] for place in range(len(state.files) - 1)]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"{states[-1]}: damaged state ({error}); delete it to go on from the one before") from None
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise UserError(f"{states[-1]}: the state's {len(arrays)} arrays do not fit the network's {len(variables)} variables")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return progress
+
+
+def _variables(model: "keras.Model") -> list[Any]:
+    """All that changes while training; the optimizer's slots are made first, or there would be none to fill."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _value(variable: Any) -> Any:
+    from keras import ops
+
+    return ops.convert_to_numpy(variable)

@@ -1,0 +1,56 @@
+"""What `training.train` is told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from common import cli
+from models import MODELS
+from models.unet import UNetConfig
+from training import LOSSES
+from training.input import InputConfig
+from training.losses import FocalConfig
+from training.optimizers import OptimizerConfig, ScheduleConfig
+from training.precision import Precision
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Train a segmentation network on records. A stopped training goes on, bit for bit, with --resume RUN."""
+
+    records: Path | None = None
+    """Folder of records, made by data_prep.make_records."""
+    out: Path | None = None
+    """Folder for the run; new or empty."""
+    resume: Path | None = None
+    """A run to go on with; every setting is taken from it, so only --extend and --max_minutes may stand beside it."""
+    extend: int = 0
+    """With --resume: epochs to add to those that the run was to have."""
+    fold: int | None = None
+    """Fold of the records to train and validate on, counted from 0; null: their train and validation lists."""
+    model: UNetConfig = cli.choice(MODELS, "unet")
+    """The network."""
+    loss: FocalConfig = cli.choice(LOSSES, "focal")
+    """The loss."""
+    input: InputConfig = field(default_factory=InputConfig)
+    """What the network sees of the records."""
+    epochs: int = 4
+    """Epochs to train."""
+    steps_per_epoch: int | None = None
+    """Steps that make an epoch; null: as many as there are batches in the training slices."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """How the learning rate falls."""
+    monitor: Literal["mean_iou", "mean_dice", "accuracy", "loss"] = "mean_iou"
+    """Validation score by which the best model is kept; without validation cases the last model is kept."""
+    patience: int | None = None
+    """Stop after this many epochs without a better score; null: never."""
+    max_minutes: float | None = None
+    """Stop at the end of the last epoch that fits into this time, counted over all resumes; null: no limit."""
+    precision: Precision = "auto"
+    """Number format; auto: mixed_bfloat16 where the hardware multiplies it, else float32."""
+    seed: int = 0
+    """Seed of weights, dropout and order."""
+    deterministic: Literal["auto", "on", "off"] = "auto"
+    """Whether equal seeds give equal bits; auto: on CPUs yes, on GPUs no, where it costs time."""

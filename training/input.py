@@ -1,0 +1,185 @@
+"""Records -> batches: slices as views of the memory-mapped shards, in an order that is a function of (seed, epoch, step) alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.records import Records
+from models.infer import with_neighbours
+
+if TYPE_CHECKING:
+    import grain
+
+SEGMENTATION = "segmentation"
+
+
+@dataclass
+class InputConfig:
+    """What a network sees of the records."""
+
+    batch_size: int = 16
+    """Slices a step."""
+    size: tuple[int, int] | None = None
+    """Rows and columns, cut or zero-padded around the middle; null: as in the records, which must then agree."""
+    neighbours: int = 0
+    """Neighbouring slices on each side, seen as further channels (2.5D)."""
+    tumour_share: float | None = None
+    """Share of slices with tumour in training, 0 to 1; null: as they come."""
+    drop_empty: bool = False
+    """Leave slices without brain out of training."""
+    threads: int = 2
+    """Threads that read ahead."""
+
+
+class Slices:
+    """Random access to the slices of some cases: what Grain calls a source.
+
+    Args:
+        records: open records.
+        items: (case, copy) of each shard.
+        rows: (n, 2) int, place in `items` and slice number of each example.
+        config: neighbours and size are used.
+    """
+
+    def __init__(self, records: Records, items: Sequence[tuple[str, int]], rows: np.ndarray, config: InputConfig) -> None:
+        self._records = records
+        self._items = items
+        self._rows = rows
+        self._config = config
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """One example: image (H, W, C) in the stored dtype, {head: label (H, W) bit-packed}."""
+        item, number = self._rows[index]
+        shard = self._records.shard(*self._items[item])
+        image = with_neighbours(shard.image, np.array([number]), self._config.neighbours)[0]
+        label = shard.label[number]
+        if self._config.size is not None:
+            image, label = (fit(array, self._config.size) for array in (image, label))
+        return image, {SEGMENTATION: label}
+
+
+def training_slices(records: Records, cases: Sequence[str], config: InputConfig) -> list[Slices]:
+    """The training examples of some cases and their augmented copies.
+
+    Returns:
+        one source; or with `tumour_share` two, the slices with tumour first.
+    """
+    items = [(case, copy) for case in cases for copy in range(records.copies_of(case) + 1)]
+    facts = [records.cases[case] if copy == 0 else records.case(case, copy) for case, copy in items]
+    rows = np.concatenate([_rows(place, len(fact.voxels)) for place, fact in enumerate(facts)])
+    tumour = np.concatenate([fact.voxels[:, 1:].any(axis=1) for fact in facts])
+    if config.drop_empty:
+        brain = np.concatenate([fact.brain > 0 for fact in facts])
+        rows, tumour = rows[brain], tumour[brain]
+    groups = [rows] if config.tumour_share is None else [rows[tumour], rows[~tumour]]
+    if not all(len(group) for group in groups):
+        raise UserError(f"{records.path}: no slices to train on (with tumour {tumour.sum()}, without {(~tumour).sum()})")
+    return [Slices(records, items, group, config) for group in groups]
+
+
+def whole_slices(records: Records, cases: Sequence[str], config: InputConfig) -> Slices:
+    """Every slice of some cases, in order: what is validated and scored."""
+    rows = np.concatenate([_rows(place, len(records.cases[case].voxels)) for place, case in enumerate(cases)])
+    return Slices(records, [(case, 0) for case in cases], rows, config)
+
+
+def training_batches(
+    sources: list[Slices], config: InputConfig, seed: int, steps: slice, prefetch: int = 8
+) -> "grain.IterDataset":
+    """Endless shuffled batches, cut to the steps asked for: step s is the same whatever was read before it.
+
+    Args:
+        sources: as `training_slices` gives them.
+        config: batch_size, tumour_share and threads are used.
+        seed: of the order.
+        steps: the steps to give, counted from the start of training.
+        prefetch: batches read ahead.
+    """
+    import grain
+
+    shuffled = [grain.MapDataset.source(source).seed(seed + place).shuffle().repeat() for place, source in enumerate(sources)]
+    if config.tumour_share is None:
+        examples = shuffled[0]
+    else:
+        examples = grain.MapDataset.mix(shuffled, weights=[config.tumour_share, 1 - config.tumour_share])
+    return _iterate(examples.batch(config.batch_size, drop_remainder=True)[steps], config.threads, prefetch)
+
+
+def whole_batches(source: Slices, config: InputConfig, even: bool = False, prefetch: int = 8) -> "grain.IterDataset":
+    """Every slice once, in order.
+
+    Args:
+        source: as `whole_slices` gives it.
+        config: batch_size and threads are used.
+        even: fill the last batch up with slices that are not annotated, which weigh nothing (for several devices).
+        prefetch: batches read ahead.
+    """
+    import grain
+
+    examples: Any = grain.MapDataset.source(_Filled(source, config.batch_size) if even else source)
+    return _iterate(examples.batch(config.batch_size), config.threads, prefetch)
+
+
+def fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut or zero-pad the first two axes of an array to `size`, evenly around the middle."""
+    for axis, wanted in enumerate(size):
+        length = array.shape[axis]
+        start = max(length - wanted, 0) // 2
+        array = np.moveaxis(np.moveaxis(array, axis, 0)[start : start + min(length, wanted)], 0, axis)
+        before = max(wanted - length, 0) // 2
+        pads = [(0, 0)] * array.ndim
+        pads[axis] = (before, max(wanted - length, 0) - before)
+        array = np.pad(array, pads)
+    return array
+
+
+def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> None:
+    """Refuse slices of different sizes, or of one that the network cannot halve often enough.
+
+    Raises:
+        UserError: says which, and what to set.
+    """
+    sizes = {(fact.layout["height"], fact.layout["width"]) for fact in (records.cases[case] for case in cases)}
+    if config.size is None and len(sizes) > 1:
+        raise UserError(
+            f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); set --input.size, such as [160, 192]"
+        )
+    height, width = config.size or sizes.pop()
+    if height % stride or width % stride:
+        raise UserError(
+            f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
+            f"set --input.size to multiples of {stride}, such as [{-(-height // stride) * stride}, {-(-width // stride) * stride}]"
+        )
+
+
+class _Filled:
+    """A source with slices that are not annotated appended until its length is a multiple of the batch size."""
+
+    def __init__(self, source: Slices, batch_size: int) -> None:
+        self._source = source
+        self._length = -(-len(source) // batch_size) * batch_size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        image, labels = self._source[min(index, len(self._source) - 1)]
+        if index >= len(self._source):
+            labels = {head: np.zeros_like(label) for head, label in labels.items()}
+        return image, labels
+
+
+def _rows(place: int, slices: int) -> np.ndarray:
+    return np.stack([np.full(slices, place), np.arange(slices)], axis=1)
+
+
+def _iterate(batches: Any, threads: int, prefetch: int) -> "grain.IterDataset":
+    import grain
+
+    return batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0))

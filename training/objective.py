@@ -1,0 +1,81 @@
+"""The Keras objects that training compiles a network with: a loss and a metric that read bit-packed targets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from training.losses import one_hot
+
+CARRY = 30  # bits that the low word of a count holds
+
+
+class VoxelLoss(keras.losses.Loss):
+    """A loss that is already a mean over the annotated voxels of its batch.
+
+    Args:
+        function: (targets, logits) -> scalar.
+        name: names it.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Any], name: str) -> None:
+        super().__init__(name=name, reduction="sum")  # of one number: the function has averaged
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The scalar loss of a batch."""
+        return self._function(y_true, y_pred)
+
+
+class ConfusionMatrix(keras.metrics.Metric):
+    """One confusion matrix (truth in rows) over an epoch, and the scores that follow from it.
+
+    Counts are exact on every backend: two 32-bit words a cell, because JAX has no 64-bit integers by default and float32 stops
+    counting at 2**24, which is less than two BraTS volumes.
+
+    Args:
+        classes: names of the classes, in the order of the logits.
+    """
+
+    def __init__(self, classes: list[str]) -> None:
+        super().__init__(name="confusion", dtype="int32")
+        self.classes = classes
+        shape = (len(classes), len(classes))
+        self.low = self.add_variable(shape, "zeros", dtype="int32", name="low")
+        self.high = self.add_variable(shape, "zeros", dtype="int32", name="high")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch: y_true (...) bit-packed, y_pred (..., classes) logits. Voxels without a bit do not count."""
+        total = self.low + self._counts(y_true, y_pred)
+        self.high.assign(self.high + ops.right_shift(total, CARRY))
+        self.low.assign(ops.bitwise_and(total, (1 << CARRY) - 1))
+
+    def result(self) -> dict[str, Any]:
+        """accuracy, mean_iou, mean_dice, and iou_ and dice_ of each class; absent in truth and prediction counts 1."""
+        # Whole numbers up to 2**24 are exact in float32; beyond, the ratio is off by less than 1e-6.
+        counts = ops.cast(self.high, "float32") * float(1 << CARRY) + ops.cast(self.low, "float32")
+        hits, truth, found = ops.diagonal(counts), ops.sum(counts, axis=1), ops.sum(counts, axis=0)
+        iou = _ratio(hits, truth + found - hits)
+        dice = _ratio(2.0 * hits, truth + found)
+        scores = {"accuracy": _ratio(ops.sum(hits), ops.sum(counts)), "mean_iou": ops.mean(iou), "mean_dice": ops.mean(dice)}
+        for place, name in enumerate(self.classes):
+            scores[column("iou", name)] = iou[place]
+            scores[column("dice", name)] = dice[place]
+        return scores
+
+    def _counts(self, bits: Any, logits: Any) -> Any:
+        """(classes, classes) int32 counts of a batch; a product of one-hot matrices is exact in float32 up to 2**24."""
+        classes = len(self.classes)
+        truth = ops.reshape(one_hot(bits, classes), (-1, classes))
+        found = ops.reshape(ops.one_hot(ops.argmax(logits, axis=-1), classes, dtype="float32"), (-1, classes))
+        return ops.cast(ops.round(ops.matmul(ops.transpose(truth), found)), "int32")
+
+
+def column(score: str, name: str) -> str:
+    """Column of a class's score in history.csv: `iou_non_enhancing_tumor`."""
+    return f"{score}_{name.replace(' ', '_').replace('-', '_')}"
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    return ops.where(whole > 0, part / ops.maximum(whole, 1.0), 1.0)

@@ -1,0 +1,70 @@
+"""Optimizers and learning-rate schedules by name."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimizer."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), or SGD with Nesterov momentum 0.99."""
+    learning_rate: float = 5e-4
+    """At the first step."""
+    weight_decay: float = 1e-4
+    """Of adamw."""
+    clip_norm: float | None = None
+    """Largest norm of all gradients together; null: not clipped."""
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate falls."""
+
+    name: Literal["exponential", "cosine", "constant"] = "exponential"
+    """exponential: by `decay` at each epoch; cosine: to zero at the last step; constant."""
+    decay: float = 0.985
+    """Factor per epoch of exponential."""
+    warmup_epochs: float = 0.0
+    """Epochs over which cosine first rises from zero."""
+
+
+def build_optimizer(
+    optimizer: OptimizerConfig, schedule: ScheduleConfig, steps_per_epoch: int, epochs: int
+) -> "keras.optimizers.Optimizer":
+    """The optimizer with its schedule, which counts the optimizer's own steps and so goes on exactly after a resume.
+
+    Args:
+        optimizer, schedule: what was asked for.
+        steps_per_epoch: steps that make an epoch.
+        epochs: length of the training, for cosine.
+    """
+    import keras
+
+    rate = _schedule(schedule, optimizer.learning_rate, steps_per_epoch, epochs)
+    common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": optimizer.clip_norm}
+    if optimizer.name == "adamw":
+        return keras.optimizers.AdamW(weight_decay=optimizer.weight_decay, **common)
+    if optimizer.name == "sgd":
+        return keras.optimizers.SGD(momentum=0.99, nesterov=True, **common)
+    return keras.optimizers.Adam(**common)
+
+
+def _schedule(config: ScheduleConfig, rate: float, steps_per_epoch: int, epochs: int) -> Any:
+    import keras
+
+    if config.name == "exponential":
+        return keras.optimizers.schedules.ExponentialDecay(rate, steps_per_epoch, config.decay, staircase=True)
+    if config.name == "cosine":
+        warmup = round(config.warmup_epochs * steps_per_epoch)
+        return keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(epochs * steps_per_epoch - warmup, 1),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    return rate

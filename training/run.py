@@ -1,0 +1,174 @@
+"""The run folder: all that prediction, scoring and resuming need, and nothing that must be run to be read.
+
+RUN/config.yaml        every setting, resolved          history.csv        a row of scores per epoch
+    preparation.yaml   how scans were prepared          best.weights.h5    of the best epoch on validation
+    schema.yaml        classes, ids and regions         last.weights.h5    of the last epoch
+    run.json           channels, records, status        state/             exact states of the last two epochs
+    environment.json   versions, device, threads        logs/              TensorBoard
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import cli
+from common.errors import UserError
+from common.files import read_json, read_yaml, write_json, write_yaml
+from data_prep.labels import LabelSchema
+from data_prep.prepare import PrepareConfig
+from data_prep.records import Records
+from training.config import TrainConfig
+from training.input import SEGMENTATION
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 1
+
+
+class Run:
+    """An existing run.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: no run there, or one of another format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / "run.json").is_file():
+            raise UserError(f"{path}: expected a run (a folder with run.json, made by training.train)")
+        self.facts: dict[str, Any] = read_json(path / "run.json", "run")
+        if self.facts.get("format") != FORMAT:
+            raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.facts.get('format')}")
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """Every setting of the training."""
+        file = self.path / "config.yaml"
+        config: TrainConfig = cli.from_dict(TrainConfig, read_yaml(file, "config of the run"), file)
+        return config
+
+    @cached_property
+    def preparation(self) -> PrepareConfig:
+        """How scans were prepared."""
+        return PrepareConfig(**read_yaml(self.path / "preparation.yaml", "preparation of the run"))
+
+    @cached_property
+    def schema(self) -> LabelSchema:
+        """Classes, ids and regions."""
+        file = self.path / "schema.yaml"
+        return LabelSchema.from_dict(read_yaml(file, "label schema of the run"), file)
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels that the network sees, in order."""
+        channels: list[str] = self.facts["channels"]
+        return channels
+
+    @property
+    def weights(self) -> Path:
+        """The weights to predict with: the best on validation where there was one, else the last.
+
+        Raises:
+            UserError: no epoch was finished.
+        """
+        best = self.path / "best.weights.h5"
+        chosen = best if best.is_file() else self.path / "last.weights.h5"
+        if not chosen.is_file():
+            raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
+        return chosen
+
+    def build_network(self) -> "keras.Model":
+        """The network as configured, with fresh weights."""
+        return build_network(self.config, len(self.channels), self.schema)
+
+    def load_network(self) -> "keras.Model":
+        """The network with the weights to predict with.
+
+        Raises:
+            UserError: no weights, or they do not fit.
+        """
+        network = self.build_network()
+        try:
+            network.load_weights(self.weights)
+        except (ValueError, OSError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.weights}: weights do not fit the network of {self.path}/config.yaml ({reason})") from None
+        return network
+
+    def set_status(self, status: str, **facts: Any) -> None:
+        """Record how the training stands: running, stopped or finished, and other facts."""
+        self.facts = self.facts | {"status": status} | facts
+        write_json(self.path / "run.json", self.facts)
+
+
+def create_run(path: Path, config: TrainConfig, records: Records) -> Run:
+    """Start a run folder.
+
+    Raises:
+        UserError: the folder holds something already.
+    """
+    if path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
+        hint = f"go on with it by --resume {path}, or choose" if (path / "run.json").is_file() else "choose"
+        raise UserError(f"{path}: exists and is not empty; {hint} another --out")
+    write_yaml(path / "config.yaml", cli.as_dict(config))
+    write_yaml(path / "preparation.yaml", cli.as_dict(records.preparation))
+    write_yaml(path / "schema.yaml", records.schema.to_dict())
+    facts = {
+        "format": FORMAT,
+        "status": "running",
+        "channels": records.channels,
+        "heads": {SEGMENTATION: len(records.schema.classes)},
+        "records": {"path": str(records.path.resolve()), "fingerprint": records.fingerprint, "source": records.source},
+        "fold": config.fold,
+    }
+    write_json(path / "run.json", facts)
+    return Run(path)
+
+
+def build_network(config: TrainConfig, channels: int, schema: LabelSchema) -> "keras.Model":
+    """The network that a config asks for, in its precision.
+
+    Args:
+        config: `precision` must be resolved.
+        channels: of a single slice, before neighbours are added.
+        schema: gives the number of classes.
+    """
+    import keras
+
+    keras.config.set_dtype_policy(config.precision)
+    seen = channels * (2 * config.input.neighbours + 1)
+    return config.model.build(seen, {SEGMENTATION: len(schema.classes)})
+
+
+def write_environment(path: Path, device: str, deterministic: bool) -> dict[str, Any]:
+    """Record versions, device and threads in `environment.json`; what resumes must agree on for equal bits."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import keras
+
+    from training.precision import cores
+
+    def found(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    packages = {name: found(name) for name in ("keras", "tensorflow", "jax", "numpy", "grain")}
+    environment = {
+        "backend": keras.backend.backend(),
+        "packages": {name: number for name, number in packages.items() if number},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "cores": cores(),
+        "deterministic": deterministic,
+    }
+    write_json(path, environment)
+    return environment
+
