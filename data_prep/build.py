@@ -3,15 +3,16 @@
 Worker processes import this module, so it imports no framework.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
+from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.augment import AugmentConfig, Augmentation, apply, case_rng, draw
+from data_prep.augment import Augmentation, AugmentConfig, apply, case_rng, draw
 from data_prep.case import Case, CaseFiles
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, Prepared, prepare
@@ -51,17 +52,19 @@ class Builder:
         if not done.is_file():
             case = self.source.read(files)
             prepared = prepare(case, self.schema, self.preparation)
+            if prepared.label is None:
+                raise UserError(f"{files.id}: has no label; records need one")
             self._write(case, prepared, 0, None)
             for copy in range(1, copies + 1):
-                self._write(case, *self._augmented(files.id, copy, prepared))
+                self._write(case, *self._augmented(files.id, copy, prepared, prepared.label))
         original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
         return float(original["tumour_lost"])
 
-    def _augmented(self, case: str, copy: int, prepared: Prepared) -> tuple[Prepared, int, Augmentation]:
+    def _augmented(self, case: str, copy: int, prepared: Prepared, label: np.ndarray) -> tuple[Prepared, int, Augmentation]:
         augmentation = draw(self.augmentation, case_rng(self.seed, case, copy))
         unit_range = self.preparation.intensity == "minmax"
-        image, label = apply(augmentation, prepared.image, prepared.label, unit_range=unit_range)
-        return Prepared(image, label, prepared.geometry, prepared.scaling, prepared.tumour_lost), copy, augmentation
+        image, label = apply(augmentation, prepared.image, label, unit_range=unit_range)
+        return replace(prepared, image=image, label=label), copy, augmentation
 
     def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:
         """Write the shard, then the JSON file that commits it."""

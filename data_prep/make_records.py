@@ -204,8 +204,8 @@ def _warn_of_crop(lost: dict[str, float], config: MakeRecordsConfig) -> None:
     if cut:
         worst = ", ".join(f"{case} {share:.1%}" for share, case in cut[:5])
         print(
-            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of {len(lost)} cases: {worst}"
-            f"{', ...' if len(cut) > 5 else ''}; a larger --prepare.size or --prepare.crop brain keeps more",
+            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of {len(lost)} cases: "
+            f"{worst}{', ...' if len(cut) > 5 else ''}; a larger --prepare.size or --prepare.crop brain keeps more",
             file=sys.stderr,
         )
 

@@ -47,7 +47,7 @@ CONTRAST = np.array(
         [0.46, 0.80, 0.80, 0.36],
         [0.82, 0.72, 0.73, 0.50],  # caps and white-matter lesions: bright in FLAIR as oedema is, but not in T2
         [0.34, 0.62, 1.15, 0.30],  # vessels and plexus: bright after contrast agent as the rim is, but nowhere else
-        [0.80, 0.56, 0.56, 0.74],
+        [0.78, 0.56, 0.56, 0.74],
         [0.54, 0.38, 0.42, 0.82],
         [0.76, 0.56, 1.08, 0.60],
     ],
@@ -233,7 +233,7 @@ def _spots(
     """Harmless FLAIR-bright tissue: caps at the ventricles' horns, and patches in the white matter."""
     patches = smooth_noise(rng, size, 0.09 * _unit(size))
     caps = (ventricles < rng.uniform(1.8, 3.2) + 0.5 * patches) & (np.abs(y) > 0.25)
-    spread = patches > rng.uniform(1.3, 1.9)
+    spread = patches > rng.uniform(1.1, 1.6)
     tissues[(caps | spread) & (tissues == Tissue.WHITE)] = Tissue.SPOT
 
 
@@ -252,9 +252,9 @@ def _vessels(
     radius, x, y, z = place
     unit = _unit(size)
     other = smooth_noise(rng, size, 0.13 * unit)
-    winding = (np.abs(folds) < 0.2) & (np.abs(other) < 0.15) & (radius > 0.35)
+    winding = (np.abs(folds) < 0.2) & (np.abs(other) < 0.18) & (radius > 0.35)
     sinus = (np.abs(x) < 0.05) & (radius > 0.9) & ((y > 0.2) | (z > 0.3))
-    surface = (radius > 0.94 - 0.02 * folds) & (other > 1.1)
+    surface = (radius > 0.94 - 0.02 * folds) & (other > 0.9)
     tissues[winding | sinus | surface] = Tissue.VESSEL
 
 

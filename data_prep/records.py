@@ -14,6 +14,7 @@ from typing import Any, Self
 import google_crc32c
 import numpy as np
 
+from common import cli
 from common.errors import UserError
 from common.files import read_json
 from data_prep.geometry import Geometry
@@ -100,7 +101,7 @@ class Records:
         self.folds: list[Split] = values["folds"]
         self.copies: int = values["copies"]
         self.source: dict[str, Any] = values["source"]
-        self.preparation = PrepareConfig(**values["preparation"])
+        self.preparation: PrepareConfig = cli.from_dict(PrepareConfig, values["preparation"], manifest)
         self._checksums: dict[str, list[int]] = values["cases"]
         self._open = lru_cache(maxsize=4096)(self._open_shard)
 

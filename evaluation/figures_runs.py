@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_text, read_yaml
+from common.scores import column
 from data_prep.labels import LabelSchema
 from evaluation import figures
 
@@ -51,11 +52,6 @@ def read_history(run: Path) -> History:
     return History(run.resolve().name, schema.class_names, columns)
 
 
-def column_name(class_name: str) -> str:
-    """A class's name as it stands in the columns of `history.csv`."""
-    return class_name.replace(" ", "_").replace("-", "_")
-
-
 def draw_learning_curves(path: Path, histories: Sequence[History], score: str = "iou") -> list[Path]:
     """Draw loss, mean score and the score of every class over epochs, training and validation, a colour per run.
 
@@ -70,7 +66,7 @@ def draw_learning_curves(path: Path, histories: Sequence[History], score: str = 
     title = SCORES[score]
     panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
     names = dict.fromkeys(name for history in histories for name in history.classes)
-    panels |= {f"{score}_{column_name(name)}": f"{title} of {name}" for name in names}
+    panels |= {column(score, name): f"{title} of {name}" for name in names}
     labels = _run_labels(histories)
     with figures.style():
         rows = -(-len(panels) // COLUMNS)

@@ -191,7 +191,8 @@ def _preparation(config: PlotsConfig) -> "PrepareConfig":
 
     if config.runs:
         file = config.runs[0] / "preparation.yaml"
-        return PrepareConfig(**read_yaml(file, "preparation of the run"))
+        preparation: PrepareConfig = cli.from_dict(PrepareConfig, read_yaml(file, "preparation of the run"), file)
+        return preparation
     return Records(config.records).preparation if config.records else PrepareConfig()
 
 

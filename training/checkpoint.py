@@ -1,7 +1,7 @@
 """Exact state: everything that decides how a training goes on, in one file, so that resumed equals uninterrupted.
 
-Keras' own files leave out the state of every dropout's random generator, which `model.variables` holds. Variables are stored by
-position, because their names change from one build of a model to the next; count, shapes and dtypes are checked on the way back.
+Keras' own files leave out the state of every dropout's random generator, which `model.variables` holds. Variables are stored
+by position, because their names change from one build of a model to the next; count and shapes are checked on the way back.
 """
 
 import json
@@ -50,7 +50,7 @@ def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
     arrays = {f"v{place:05d}": np.asarray(_value(variable)) for place, variable in enumerate(_variables(model))}
     path = folder / f"epoch_{progress.epoch:05d}.npz"
     with whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)
+        np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)  # type: ignore[arg-type]
     for old in sorted(folder.glob("epoch_*.npz"))[:-KEPT]:
         old.unlink()
     return path

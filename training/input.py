@@ -1,4 +1,4 @@
-"""Records -> batches: slices as views of the memory-mapped shards, in an order that is a function of (seed, epoch, step) alone."""
+"""Records -> batches: slices as views of memory-mapped shards, in an order that is a function of (seed, epoch, step) alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,15 +90,15 @@ def whole_slices(records: Records, cases: Sequence[str], config: InputConfig) ->
 
 
 def training_batches(
-    sources: list[Slices], config: InputConfig, seed: int, steps: slice, prefetch: int = 8
+    sources: list[Slices], config: InputConfig, seed: int, start: int, prefetch: int = 8
 ) -> "grain.IterDataset":
-    """Endless shuffled batches, cut to the steps asked for: step s is the same whatever was read before it.
+    """Endless shuffled batches from step `start` on: step s is the same whatever was read before it.
 
     Args:
         sources: as `training_slices` gives them.
         config: batch_size, tumour_share and threads are used.
         seed: of the order.
-        steps: the steps to give, counted from the start of training.
+        start: the first step to give, counted from the start of training; those before it are not read.
         prefetch: batches read ahead.
     """
     import grain
@@ -108,7 +108,7 @@ def training_batches(
         examples = shuffled[0]
     else:
         examples = grain.MapDataset.mix(shuffled, weights=[config.tumour_share, 1 - config.tumour_share])
-    return _iterate(examples.batch(config.batch_size, drop_remainder=True)[steps], config.threads, prefetch)
+    return _iterate(examples.batch(config.batch_size, drop_remainder=True)[start:], config.threads, prefetch)
 
 
 def whole_batches(source: Slices, config: InputConfig, even: bool = False, prefetch: int = 8) -> "grain.IterDataset":
@@ -154,7 +154,7 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
     if height % stride or width % stride:
         raise UserError(
             f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
-            f"set --input.size to multiples of {stride}, such as [{-(-height // stride) * stride}, {-(-width // stride) * stride}]"
+            f"set --input.size to multiples of {stride}, such as {[-(-side // stride) * stride for side in (height, width)]}"
         )
 
 

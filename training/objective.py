@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from common.scores import column
 from training.losses import one_hot
 
 CARRY = 30  # bits that the low word of a count holds
@@ -70,11 +71,6 @@ class ConfusionMatrix(keras.metrics.Metric):
         truth = ops.reshape(one_hot(bits, classes), (-1, classes))
         found = ops.reshape(ops.one_hot(ops.argmax(logits, axis=-1), classes, dtype="float32"), (-1, classes))
         return ops.cast(ops.round(ops.matmul(ops.transpose(truth), found)), "int32")
-
-
-def column(score: str, name: str) -> str:
-    """Column of a class's score in history.csv: `iou_non_enhancing_tumor`."""
-    return f"{score}_{name.replace(' ', '_').replace('-', '_')}"
 
 
 def _ratio(part: Any, whole: Any) -> Any:

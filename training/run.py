@@ -54,7 +54,9 @@ class Run:
     @cached_property
     def preparation(self) -> PrepareConfig:
         """How scans were prepared."""
-        return PrepareConfig(**read_yaml(self.path / "preparation.yaml", "preparation of the run"))
+        file = self.path / "preparation.yaml"
+        preparation: PrepareConfig = cli.from_dict(PrepareConfig, read_yaml(file, "preparation of the run"), file)
+        return preparation
 
     @cached_property
     def schema(self) -> LabelSchema:
@@ -105,15 +107,15 @@ class Run:
         write_json(self.path / "run.json", self.facts)
 
 
-def create_run(path: Path, config: TrainConfig, records: Records) -> Run:
-    """Start a run folder.
-
-    Raises:
-        UserError: the folder holds something already.
-    """
+def refuse_used(path: Path) -> None:
+    """Refuse a folder for a new run that holds something already."""
     if path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
         hint = f"go on with it by --resume {path}, or choose" if (path / "run.json").is_file() else "choose"
         raise UserError(f"{path}: exists and is not empty; {hint} another --out")
+
+
+def create_run(path: Path, config: TrainConfig, records: Records) -> Run:
+    """Start a run folder."""
     write_yaml(path / "config.yaml", cli.as_dict(config))
     write_yaml(path / "preparation.yaml", cli.as_dict(records.preparation))
     write_yaml(path / "schema.yaml", records.schema.to_dict())
@@ -171,4 +173,3 @@ def write_environment(path: Path, device: str, deterministic: bool) -> dict[str,
     }
     write_json(path, environment)
     return environment
-

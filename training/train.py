@@ -1,6 +1,5 @@
 """Command: train a segmentation network on records, or go on with a run that was stopped."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,13 @@ from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, write_yaml
 from data_prep.records import Records
+from training.backend import load_backend
 from training.checkpoint import Progress, load_state
 from training.config import TrainConfig
 from training.input import SEGMENTATION, check_sizes, training_batches, training_slices, whole_batches, whole_slices
 from training.optimizers import build_optimizer
-from training.run import Run, build_network, create_run, write_environment
+from training.precision import cores, device, gpus, resolve
+from training.run import Run, build_network, create_run, refuse_used, write_environment
 
 if TYPE_CHECKING:
     import grain
@@ -41,12 +42,14 @@ class Data:
 
 def main(config: TrainConfig) -> None:
     """Train or resume, and say where the run is."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     folder = _folder(config)
-    if config.resume is None and config.records is not None:
-        Records(config.records)  # a mistaken path is told before a framework is loaded
-    with lock(folder) if folder.is_dir() or config.resume is None else nullcontext():
-        run = _resumed(config) if config.resume else _started(config, folder)
+    # A mistake is told before a framework is loaded, and before a folder is made.
+    records = None if config.records is None else Records(config.records)
+    if config.resume is not None:
+        Run(config.resume)
+    with lock(folder):
+        run = _started(config, records, folder) if records else _resumed(config)
+        load_backend()
         _train(run)
 
 
@@ -66,23 +69,19 @@ def _folder(config: TrainConfig) -> Path:
     return config.resume
 
 
-def _started(config: TrainConfig, folder: Path) -> Run:
+def _started(config: TrainConfig, records: Records, folder: Path) -> Run:
     """A new run of a resolved config."""
-    from training.precision import resolve
-
-    if config.records is None:
-        raise UserError("give --records")
-    records = Records(config.records)
-    resolved = replace(config, precision=resolve(config.precision), records=config.records.resolve(), out=folder.resolve())
-    _data(resolved, records)  # refuses what cannot be trained on before the folder is made
+    _data(config, records)  # refuses what cannot be trained on
+    refuse_used(folder)
+    load_backend()
+    config.loss.build(len(records.schema.classes))  # refuses a wrong number of class weights
+    resolved = replace(config, precision=resolve(config.precision), records=records.path.resolve(), out=folder.resolve())
     return create_run(folder, resolved, records)
 
 
 def _resumed(config: TrainConfig) -> Run:
     """An existing run, extended if that was asked for."""
-    if config.resume is None:
-        raise UserError("give --resume")
-    run = Run(config.resume)
+    run = Run(config.resume or Path())
     before = run.config
     longer = replace(
         before,
@@ -125,7 +124,7 @@ def _fit(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None
         print(f"{run.path}: all {config.epochs} epochs are done; add more with --extend N")
         return
     done = progress.epoch * steps
-    batches = training_batches(data.sources, config.input, config.seed, slice(done, config.epochs * steps))
+    batches = training_batches(data.sources, config.input, config.seed, done)
     keeper = EpochKeeper(run.path, config, progress, steps * config.input.batch_size)
     try:
         model.fit(
@@ -147,8 +146,6 @@ def _fit(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None
 def _validation(config: TrainConfig, data: Data) -> "grain.IterDataset | None":
     if not data.validation:
         return None
-    from training.precision import gpus
-
     return whole_batches(whole_slices(data.records, data.validation, config.input), config.input, even=len(gpus()) > 1)
 
 
@@ -183,8 +180,6 @@ def _prepare_backend(run: Run) -> None:
     """Fix threads and determinism, and warn where a resumed run finds another machine than it began on."""
     import keras
 
-    from training.precision import cores, device, gpus
-
     deterministic = run.config.deterministic == "on" or (run.config.deterministic == "auto" and not gpus())
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -204,8 +199,6 @@ def _strategy() -> AbstractContextManager[Any]:
     """All GPUs where TensorFlow sees several; other backends and single devices need nothing."""
     import keras
 
-    from training.precision import gpus
-
     if keras.backend.backend() == "tensorflow" and len(gpus()) > 1:
         import tensorflow as tf
 
@@ -216,13 +209,10 @@ def _strategy() -> AbstractContextManager[Any]:
 
 def _tell(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None:
     """Say what is trained, on what, and from where."""
-    from training.precision import device
-
     slices = sum(len(source) for source in data.sources)
     print(f"device: {device()}; {run.config.precision}")
-    print(
-        f"network: {run.config.model.name}, {model.count_params() / 1e6:.2f} M parameters, channels {', '.join(data.records.channels)}"
-    )
+    channels = ", ".join(data.records.channels)
+    print(f"network: {run.config.model.name}, {model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
         f"data: {len(data.train)} training cases ({slices} slices with their copies, {data.steps_per_epoch} steps an epoch), "
         f"{len(data.validation)} validation cases"

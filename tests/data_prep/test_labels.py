@@ -67,6 +67,12 @@ def test_any_unknown_id_is_found(given_values, stranger):
             schema.encode(mixed)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16])
+def test_ids_that_the_type_cannot_hold_do_no_harm(dtype):
+    schema = LabelSchema("made", {"background": (0,), "tumor": (100, 300)}, {}, ignore=(-100,))
+    np.testing.assert_array_equal(schema.encode(np.array([0, 100], dtype)), [1, 2])
+
+
 def test_an_empty_array_has_no_unknown_ids():
     assert LabelSchema.load("binary").unknown_ids(np.zeros((0, 3), np.int16)) == []
 

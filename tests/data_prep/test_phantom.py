@@ -13,7 +13,7 @@ REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
 
 @pytest.fixture(scope="module")
 def patients():
-    return [make_patient(PhantomConfig(), 1, index) for index in range(6)]
+    return [make_patient(PhantomConfig(), 0, index) for index in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_high_grade_shows_all_classes_and_low_grade_hardly_enhances(patients):
         if patient.grade == "HGG":
             assert min(voxels.values()) > 50, voxels
         else:
-            assert voxels[4] < 0.1 * voxels[1], voxels
+            assert voxels[4] < 0.25 * voxels[1], voxels
 
 
 def test_tumours_vary_in_place_and_size(small_patients):
@@ -147,7 +147,9 @@ def best_threshold_dice(patients, region, channel, bins=96):
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_no_threshold_of_one_channel_finds_the_tumour(patients, channel):
     whole = best_threshold_dice(patients, "WT", channel)
-    assert whole.mean() < 0.65
-    assert (whole < 0.6).sum() >= 3
+    assert whole.mean() < 0.62
+    assert (whole < 0.6).sum() >= 4
     for region in ("TC", "ET"):
-        assert best_threshold_dice(patients, region, channel).max() < 0.6
+        part = best_threshold_dice(patients, region, channel)
+        assert part.mean() < 0.45
+        assert (part < 0.6).sum() >= 6

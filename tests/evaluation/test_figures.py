@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_yaml
+from common.scores import column
 from data_prep.geometry import Geometry, middle_start
 from data_prep.labels import LabelSchema
 from evaluation import display, figures, figures_runs, figures_volume
@@ -17,7 +18,7 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA):
     """A run folder with random scores."""
     rng = np.random.default_rng(seed)
     names = ["loss", "accuracy", "mean_iou", "mean_dice"]
-    names += [f"{score}_{figures_runs.column_name(name)}" for name in schema.class_names for score in ("iou", "dice")]
+    names += [column(score, name) for name in schema.class_names for score in ("iou", "dice")]
     columns = [prefix + name for prefix in (("", "val_") if validation else ("",)) for name in names]
     folder.mkdir(parents=True)
     with (folder / "history.csv").open("w", newline="") as file:
@@ -46,9 +47,9 @@ def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_
     found = panels(drawn[0])
     assert list(found) == ["Loss", "Mean IoU (background included)", *(f"IoU of {name}" for name in SCHEMA.class_names)]
     columns = ["loss", "mean_iou", "iou_background", "iou_edema", "iou_non_enhancing_tumor", "iou_enhancing_tumor"]
-    for axes, column in zip(found.values(), columns, strict=True):
+    for axes, name in zip(found.values(), columns, strict=True):
         training, validation = axes.lines
-        np.testing.assert_array_equal(training.get_ydata(), history.columns[column])
+        np.testing.assert_array_equal(training.get_ydata(), history.columns[name])
         np.testing.assert_array_equal(validation.get_ydata(), history.columns[f"val_{column}"])
         assert axes.get_xlabel() == "epoch"
 

@@ -1,4 +1,5 @@
 import os
+import time
 from functools import partial
 
 import pytest
@@ -36,6 +37,16 @@ def test_progress_goes_to_standard_error_alone(source, capsys):
 
 def test_no_cases_are_no_problem(source):
     assert check_cases(source, [], workers=4, progress=False) == []
+
+
+def test_results_stand_in_the_order_of_the_cases(source):
+    assert each_case(_slow_for_a, source.cases(), workers=2) == ["a", "b", "c"]
+
+
+def _slow_for_a(files):
+    if files.id == "a":
+        time.sleep(0.3)
+    return files.id
 
 
 def test_a_worker_that_dies_gives_one_line(source):

@@ -1,5 +1,6 @@
 """One harness that every layout goes through: what is written is read; what is bad is told in one line."""
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,6 +190,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def shorten(path: Path) -> None:
+    """A gzip file that is whole, of an image that is not."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-2]))
+
+
 BAD_LABELS = {
     "unknown id": (lambda path: with_voxel(path, 9, np.int16), "unknown label id 9 in 1 voxels; schema .* knows 0, 1, 2, "),
     "negative id": (lambda path: with_voxel(path, -1, np.int16), "unknown label id -1 in 1 voxels"),
@@ -202,6 +208,7 @@ BAD_LABELS = {
     "2D": (lambda path: save(path, voxels(path)[0]), r"expected a 3D image; received shape \(9, 8\)"),
     "empty": (lambda path: path.write_bytes(b""), "empty file; expected a NIfTI image"),
     "truncated": (cut, "truncated or damaged"),
+    "short": (shorten, "truncated.* expected|truncated or damaged: its header promises"),
     "damaged gzip": (damage, "truncated or damaged"),
     "not NIfTI": (lambda path: path.write_text("patient,age\n" * 99), "not a NIfTI image"),
     "no file": (lambda path: path.unlink(), "file not found"),
@@ -209,7 +216,7 @@ BAD_LABELS = {
 }
 BAD_IMAGES = {
     name: BAD_LABELS[name]
-    for name in ("NaN", "flat affine", "2D", "empty", "truncated", "damaged gzip", "not NIfTI", "no file", "a folder")
+    for name in ("NaN", "flat affine", "2D", "empty", "truncated", "short", "damaged gzip", "not NIfTI", "no file", "a folder")
 } | {"infinite": (lambda path: with_voxel(path, -np.inf, np.float32), "expected finite voxels; received 1 ")}
 
 
