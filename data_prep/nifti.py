@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import nibabel
 import numpy as np
@@ -122,12 +122,23 @@ def read_image(image: ImageRef, cache: dict[Path, np.ndarray] | None = None) -> 
     return cache[image.path][..., image.index]
 
 
-def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None) -> None:
-    """Write an array (i, j, k) or (i, j, k, n) as NIfTI-1, whole or not at all; unit spacing where there is no affine."""
+def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: Path | None = None) -> None:
+    """Write an array (i, j, k) or (i, j, k, n) as NIfTI-1, whole or not at all.
+
+    Args:
+        path: the file, `.nii` or `.nii.gz`.
+        array: any dtype that NIfTI knows.
+        affine: (4, 4); None writes unit spacing.
+        like: an image of the same grid, whose codes of qform and sform, and units, are taken over.
+    """
     from common.files import whole
 
     image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
     image.header.set_xyzt_units("mm" if affine is not None else "unknown")
+    if like is not None and affine is not None:
+        original: Any = nibabel.load(like).header
+        image.set_sform(affine, int(original["sform_code"]))
+        image.set_qform(affine, int(original["qform_code"]))
     with whole(path) as temporary:
         nibabel.save(image, temporary)
 

@@ -3,6 +3,9 @@
 import os
 import sys
 import tempfile
+from contextlib import suppress
+
+from training.precision import cores
 
 
 def load_backend() -> None:
@@ -19,6 +22,7 @@ def load_backend() -> None:
         try:
             import keras
 
+            _fix_threads(keras.backend.backend())
             keras.ops.zeros(1)
         except BaseException:
             chatter.seek(0)
@@ -27,3 +31,12 @@ def load_backend() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _fix_threads(backend: str) -> None:
+    """Have TensorFlow use all cores, a number that is stored with the run: sums over threads depend on it in the last bit."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with suppress(RuntimeError):  # a program that has used TensorFlow before has settled this
+            tf.config.threading.set_intra_op_parallelism_threads(cores())

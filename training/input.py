@@ -111,19 +111,25 @@ def training_batches(
     return _iterate(examples.batch(config.batch_size, drop_remainder=True)[start:], config.threads, prefetch)
 
 
-def whole_batches(source: Slices, config: InputConfig, even: bool = False, prefetch: int = 8) -> "grain.IterDataset":
-    """Every slice once, in order.
+def whole_batches(
+    source: Slices, config: InputConfig, even: bool = False, prefetch: int = 8
+) -> "tuple[grain.IterDataset, int]":
+    """Every slice in order, over and over, so that each `batches` of them are one pass.
 
     Args:
         source: as `whole_slices` gives it.
         config: batch_size and threads are used.
         even: fill the last batch up with slices that are not annotated, which weigh nothing (for several devices).
         prefetch: batches read ahead.
+
+    Returns:
+        the batches without end, and how many make one pass.
     """
     import grain
 
     examples: Any = grain.MapDataset.source(_Filled(source, config.batch_size) if even else source)
-    return _iterate(examples.batch(config.batch_size), config.threads, prefetch)
+    batches = examples.batch(config.batch_size)
+    return _iterate(batches.repeat(), config.threads, prefetch), len(batches)
 
 
 def fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from training.checkpoint import Progress, load_state
 from training.config import TrainConfig
 from training.input import SEGMENTATION, check_sizes, training_batches, training_slices, whole_batches, whole_slices
 from training.optimizers import build_optimizer
-from training.precision import cores, device, gpus, resolve
+from training.precision import device, gpus, resolve
 from training.run import Run, build_network, create_run, refuse_used, write_environment
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def _fit(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None
         return
     done = progress.epoch * steps
     batches = training_batches(data.sources, config.input, config.seed, done)
+    validation, validation_steps = _validation(config, data)
     keeper = EpochKeeper(run.path, config, progress, steps * config.input.batch_size)
     try:
         model.fit(
@@ -132,7 +133,8 @@ def _fit(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None
             epochs=config.epochs,
             initial_epoch=progress.epoch,
             steps_per_epoch=steps,
-            validation_data=_validation(config, data),
+            validation_data=validation,
+            validation_steps=validation_steps,
             callbacks=[keeper, *tensorboard(run.path / "logs")],
             shuffle=False,
             verbose=0,
@@ -143,9 +145,9 @@ def _fit(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None
         raise
 
 
-def _validation(config: TrainConfig, data: Data) -> "grain.IterDataset | None":
+def _validation(config: TrainConfig, data: Data) -> "tuple[grain.IterDataset | None, int | None]":
     if not data.validation:
-        return None
+        return None, None
     return whole_batches(whole_slices(data.records, data.validation, config.input), config.input, even=len(gpus()) > 1)
 
 
@@ -177,14 +179,13 @@ def compiled(config: TrainConfig, data: Data) -> "keras.Model":
 
 
 def _prepare_backend(run: Run) -> None:
-    """Fix threads and determinism, and warn where a resumed run finds another machine than it began on."""
+    """Set determinism, and warn where a resumed run finds another machine than it began on."""
     import keras
 
     deterministic = run.config.deterministic == "on" or (run.config.deterministic == "auto" and not gpus())
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(cores())
         if deterministic:
             tf.config.experimental.enable_op_determinism()
     file = run.path / "environment.json"

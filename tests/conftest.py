@@ -1,0 +1,104 @@
+"""What many tests share: a quiet environment, small made records, and commands run in this process."""
+
+import io
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+# Before any framework is imported.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import numpy as np
+import pytest
+
+from common import cli
+from tests.scans import scan, write_brats
+
+CONFIGS = {
+    "data_prep.make_records": "MakeRecordsConfig",
+    "data_prep.make_phantom": "MakePhantomConfig",
+    "training.train": "TrainConfig",
+}
+
+
+@dataclass
+class Done:
+    """How a command ended: exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+    errors: list[str] = field(init=False)
+
+    def __post_init__(self):
+        self.errors = [line for line in self.err.splitlines() if line.startswith("error:")]
+
+
+def run_command(name: str, *arguments: object) -> Done:
+    """Run the command `name`, such as data_prep.make_records, in this process."""
+    module = import_module(name)
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            cli.run(module.main, getattr(module, CONFIGS[name]), [str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def command():
+    """`command(name, *arguments)`: run a command and get its `Done`."""
+    return run_command
+
+
+def learnable(identifier, seed, shape=(18, 20, 8)):
+    """A made case whose annotation follows from its intensities: a tumour of nested boxes, brighter inside."""
+    made = scan(identifier, seed=seed, shape=shape)
+    made.label[...] = 0
+    middle = tuple(slice(length // 4, length - length // 4) for length in shape[:2])
+    for margin, label in ((0, 2), (2, 1), (3, 4)):
+        box = tuple(slice(axis.start + margin, axis.stop - margin) for axis in middle)
+        made.label[box] = label
+    made.label[..., :2] = made.label[..., -2:] = 0
+    for array in made.images.values():
+        array[array > 0] = 300 + 0.2 * array[array > 0] + 150 * made.label[array > 0]
+    return made
+
+
+def write_source(root: Path, cases: int = 5) -> Path:
+    """A source of made patients, the first half HGG; 8 slices each, tumour on the 4 in the middle, no brain on the outer 2."""
+    for number in range(cases):
+        write_brats(root / ("HGG" if number < cases / 2 else "LGG"), [learnable(f"case_{number}", seed=number)])
+    return root
+
+
+SMALL = ("--prepare.size", "[8,16,16]", "--workers", "1")
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """Five made patients in the layout of BraTS; to be read only."""
+    return write_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def records(source, tmp_path_factory):
+    """Records of five patients (3 / 1 / 1) of 8 slices of 16 x 16, one copy each and two folds; to be read only."""
+    out = tmp_path_factory.mktemp("records") / "small"
+    done = run_command(
+        "data_prep.make_records",
+        *("--source", source, "--out", out, "--augment.copies", 1, "--split.folds", 2, "--split.fractions", "[0.6,0.2,0.2]"),
+        *SMALL,
+    )
+    assert done.status == 0, done.err
+    return out
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
