@@ -84,16 +84,18 @@ def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process, so that two commands do not write into it at once.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or it cannot be written to.
     """
     import filelock
 
-    folder.mkdir(parents=True, exist_ok=True)
     guard = filelock.FileLock(folder / ".lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         guard.acquire()
     except filelock.Timeout:
         raise UserError(f"{folder}: another command is writing here; wait for it or choose another folder") from None
+    except OSError as error:
+        raise UserError(f"{folder}: expected a folder to write into ({error.strerror}); choose another") from None
     try:
         yield
     finally:

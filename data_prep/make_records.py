@@ -11,7 +11,7 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
-from common.files import lock, read_json, read_yaml, write_json, write_yaml
+from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
 from data_prep.augment import AugmentConfig
 from data_prep.build import Builder, source_state
 from data_prep.case import CaseFiles
@@ -237,6 +237,8 @@ def _commit(
         "folds": make_folds([case for case in cases if case.id not in split["test"]], config.split),
         "cases": checksums,
     }
+    for name, ids in split.items():  # for the --cases of other commands
+        write_text(config.out / f"{name}.txt", "".join(f"{case}\n" for case in ids))
     write_json(config.out / MANIFEST, manifest)
 
 

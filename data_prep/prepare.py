@@ -128,7 +128,7 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
     if config.clip and inside.size:
         low, high = (float(bound) for bound in np.percentile(inside, config.clip))
     if config.intensity == "minmax":
-        low = min(low, 0.0) if config.clip else low  # the background stays the lowest value
+        low = min(low, max(float(channel.min()), 0.0))  # the background stays the lowest value
         return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
     values = np.clip(inside, low, high).astype(np.float64)
     mean, deviation = (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)
@@ -175,7 +175,6 @@ def _box(mask: np.ndarray) -> tuple[list[int], list[int]]:
 
 def _stored(values: np.ndarray, scaling: Scaling, dtype: str) -> np.ndarray:
     """Scale a channel's window and convert it to the stored dtype; equal whether through a table or not."""
-    low, high = int(scaling.low), int(scaling.high)
     if values.dtype.kind in "iu" and values.size:
         low, high = int(values.min()), int(values.max())
         if high - low < min(TABLE_LIMIT, values.size):

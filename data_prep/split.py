@@ -35,12 +35,12 @@ def make_split(cases: Sequence[CaseFiles], config: SplitConfig) -> Split:
     """Divide cases, by patient, into `train`, `validation` and `test`: subset -> case ids, sorted.
 
     Raises:
-        UserError: bad fractions, unknown or doubly used names, a missing attribute.
+        UserError: bad fractions or seed, unknown or doubly used names, a missing attribute.
     """
     if config.file is not None:
         return _from_file(cases, config.file)
     shares = np.asarray(config.fractions, float)
-    if (shares < 0).any() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
+    if not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
         raise UserError(f"split.fractions: expected three shares that sum to 1, training above 0; received {config.fractions}")
     patients = _shuffled(cases, config)
     counts = _counts(len(patients), shares)
@@ -73,6 +73,8 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
 
 def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
     """The patients in random order, those of one attribute value together."""
+    if config.seed < 0:
+        raise UserError(f"split.seed: expected a number that is not negative; received {config.seed}")
     values = {case.patient: case.attributes.get(config.stratify or "", "") for case in cases}
     lacking = [patient for patient, value in values.items() if config.stratify and not value]
     if lacking:
@@ -102,7 +104,8 @@ def _spread(counts: list[int]) -> np.ndarray:
 
 def _from_file(cases: Sequence[CaseFiles], path: Path) -> Split:
     lists = read_yaml(path, "split file")
-    if not isinstance(lists, dict) or not lists.get("train") or set(lists) - set(SUBSETS):
+    known = isinstance(lists, dict) and not set(lists) - set(SUBSETS)
+    if not known or not lists.get("train") or not all(isinstance(names or [], list) for names in lists.values()):
         raise UserError(f"{path}: expected lists `train` (not empty), `validation`, `test` of patients or cases")
     split = {name: _named(cases, [str(entry) for entry in lists.get(name) or []], path) for name in SUBSETS}
     patients: dict[str, str] = {}

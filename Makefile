@@ -1,0 +1,41 @@
+# make demo    patients are made, prepared, learnt, scored and drawn: demo/
+# make test    linter and type checker are in .ci/run; this runs the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint clean
+
+$(VENV)/requirements: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-jax.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/requirements
+	rm -rf $(DEMO)/run $(DEMO)/predictions $(DEMO)/figures
+	$(BIN)/python -m data_prep.make_phantom --config configs/data/phantom.yaml --out $(DEMO)/scans
+	$(BIN)/python -m data_prep.make_records --config configs/data/toy.yaml --source $(DEMO)/scans --out $(DEMO)/records
+	$(BIN)/python -m training.train --config configs/train/toy.yaml --records $(DEMO)/records --out $(DEMO)/run
+	$(BIN)/python -m evaluation.score --run $(DEMO)/run --records $(DEMO)/records --subset test
+	$(BIN)/python -m evaluation.predict --runs $(DEMO)/run --source $(DEMO)/scans --cases $(DEMO)/records/test.txt --out $(DEMO)/predictions
+	$(BIN)/python -m evaluation.score --predictions $(DEMO)/predictions --source $(DEMO)/scans
+	$(BIN)/python -m evaluation.plots --runs $(DEMO)/run --records $(DEMO)/records --source $(DEMO)/scans --out $(DEMO)/figures
+	@echo "demo: plots in $(DEMO)/figures, overlays in $(DEMO)/predictions/overlays, scores in $(DEMO)/predictions/scores"
+
+test: $(VENV)/requirements-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/requirements-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy --explicit-package-bases .
+
+clean:
+	rm -rf $(DEMO) $(VENV)

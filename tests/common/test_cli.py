@@ -1,0 +1,270 @@
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from common import cli
+from common.errors import Problems, UserError
+
+
+@dataclass
+class CircleConfig:
+    """A circle."""
+
+    name: str = "circle"
+    """Which shape: circle."""
+    radius: float = 1.0
+    """In millimetres."""
+
+
+@dataclass
+class SquareConfig:
+    """A square."""
+
+    name: str = "square"
+    """Which shape: square."""
+    side: int = 2
+    """In voxels."""
+    corners: list[str] = field(default_factory=lambda: ["a", "b"])
+    """Names."""
+
+
+SHAPES = {"circle": f"{__name__}:CircleConfig", "square": f"{__name__}:SquareConfig"}
+
+
+@dataclass
+class InnerConfig:
+    """Something inside."""
+
+    size: tuple[int, int] | None = (4, 5)
+    """Rows and columns."""
+    mode: Literal["fast", "slow"] = "fast"
+    """How."""
+
+
+@dataclass(kw_only=True)
+class ExampleConfig:
+    """Draw an example."""
+
+    out: Path
+    """Where the drawing goes."""
+    names: list[str] | None = None
+    """Whom it shows."""
+    count: int = 3
+    """How many."""
+    shape: CircleConfig = cli.choice(SHAPES, "circle")
+    """What is drawn."""
+    inner: InnerConfig = field(default_factory=InnerConfig)
+    """What is inside."""
+
+
+def parse(*arguments):
+    return cli.parse(ExampleConfig, ["--out", "drawing", *arguments])
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(content):
+        path = tmp_path / "config.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_defaults_and_types():
+    config = parse()
+    assert isinstance(config, ExampleConfig)
+    assert config.out == Path("drawing")
+    assert config.shape == CircleConfig()
+    assert config.inner == InnerConfig()
+    assert parse("--inner.size=null").inner.size is None
+    assert parse("--inner.size", "[6,7]").inner.size == (6, 7)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--shape.name", "square", "--shape.side", "7"],
+        ["--shape.name=square", "--shape.side=7"],
+        ["--shape.side", "7", "--shape.name", "square"],
+        ['--shape={"name": "square", "side": 7}'],
+    ],
+)
+def test_a_choice_takes_the_config_that_its_name_asks_for(arguments):
+    config = parse(*arguments)
+    assert isinstance(config.shape, SquareConfig)
+    assert config.shape.side == 7
+    assert config.count == 3
+
+
+def test_a_choice_is_taken_from_a_file_and_overridden_by_what_comes_later(config_file):
+    path = config_file({"shape": {"name": "square", "side": 5}})
+    assert parse("--config", str(path)).shape == SquareConfig(side=5)
+    assert parse("--config", str(path), "--shape.side", "6").shape == SquareConfig(side=6)
+    assert parse(f"--config={path}").shape == SquareConfig(side=5)
+
+
+def test_a_choice_by_another_name_leaves_no_option_of_the_default(config_file):
+    with pytest.raises(UserError, match="radius"):
+        parse("--shape.name", "square", "--shape.radius", "2")
+    with pytest.raises(UserError, match=r"--shape\.name: expected one of circle, square; received 'oval'"):
+        parse("--shape.name", "oval")
+    with pytest.raises(UserError, match="'oval'"):
+        parse("--config", str(config_file({"shape": {"name": "oval"}})))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--names", "Ann", "Bob"], ["Ann", "Bob"]),
+        (["--names", "Ann", "--count", "1"], ["Ann"]),
+        (["--names", "1", "true", "null"], ["1", "true", "null"]),
+        (['--names=["Ann","Bob"]'], ["Ann", "Bob"]),
+        (["--names", '["Ann"]'], ["Ann"]),
+        (["--names", "a b", 'c"d'], ["a b", 'c"d']),
+        ([], None),
+    ],
+)
+def test_a_list_takes_its_items_as_words(arguments, names):
+    assert parse(*arguments).names == names
+
+
+def test_later_ones_win(config_file):
+    path = config_file({"count": 10, "inner": {"mode": "slow"}})
+    assert parse("--config", str(path), "--count", "11").count == 11
+    assert parse("--count", "11", "--config", str(path)).count == 10
+    kept = parse("--config", str(path), "--inner.size", "[1,2]").inner
+    assert kept == InnerConfig(size=(1, 2), mode="slow")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cuont", "1"], "cuont"),
+        (["--count", "many"], "count"),
+        (["--inner.mode", "medium"], "mode"),
+        (["--inner.size", "[1,2,3]"], "size"),
+        (["--inner.depth", "1"], "depth"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["stray"], "stray"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, said, capsys):
+    with pytest.raises(UserError) as error:
+        parse(*arguments)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", [{"cuont": 1}, {"inner": {"depth": 1}}, {"shape": {"side": 1}}, "count: [", "- 1\n"])
+def test_a_mistake_in_a_file_is_one_line(config_file, content):
+    with pytest.raises(UserError) as error:
+        parse("--config", str(config_file(content)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_option_without_default_must_be_given():
+    with pytest.raises(UserError, match="out"):
+        cli.parse(ExampleConfig, [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--shape.name", "square", "--shape.corners", "[]", "--inner.size=null"],
+        ["--names", "1", "null", "--count", "-4", "--shape.radius", "1e-30"],
+        ["--out", "a b/ü: #1", "--inner.mode", "slow"],
+    ],
+)
+def test_a_config_comes_back_from_its_dict_and_from_its_file(arguments, tmp_path):
+    config = parse(*arguments)
+    values = cli.as_dict(config)
+    assert cli.as_dict(cli.from_dict(ExampleConfig, values, Path("there"))) == values
+    written = yaml.safe_load(yaml.safe_dump(values))
+    back = cli.from_dict(ExampleConfig, written, Path("there"))
+    assert (back.out, back.names, back.count, back.shape, back.inner) == (
+        config.out,
+        config.names,
+        config.count,
+        config.shape,
+        config.inner,
+    )
+
+
+def test_a_plain_config_equals_what_comes_back_from_its_dict():
+    config = InnerConfig(size=(9, 8), mode="slow")
+    assert cli.from_dict(InnerConfig, cli.as_dict(config), Path("there")) == config
+
+
+def test_an_error_in_a_stored_config_names_its_file():
+    with pytest.raises(UserError, match=r"^run/config\.yaml: .*depth"):
+        cli.from_dict(InnerConfig, {"depth": 3}, Path("run/config.yaml"))
+
+
+def test_print_config_prints_what_can_be_read_again(capsys, config_file):
+    with pytest.raises(SystemExit) as end:
+        parse("--shape.name", "square", "--count", "8", "--print_config")
+    assert end.value.code == 0
+    again = parse("--config", str(config_file(capsys.readouterr().out)))
+    assert (again.count, again.shape) == (8, SquareConfig())
+
+
+def test_help_is_made_of_docstrings(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.parse(ExampleConfig, ["--shape.name", "square", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0
+    for text in ("Draw an example.", "Where the drawing goes.", "In voxels.", "Rows and columns.", "--inner.size"):
+        assert text in shown
+    assert "In millimetres." not in shown
+
+
+def raises(error):
+    def main(config):
+        raise error
+
+    return main
+
+
+def test_run_ends_well():
+    seen = []
+    cli.run(seen.append, ExampleConfig, ["--out", "x"])
+    assert [config.out for config in seen] == [Path("x")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "lines"),
+    [
+        (UserError("a.nii: empty"), 2, ["error: a.nii: empty"]),
+        (Problems(["a: bad", "b: bad"], "2 of 3"), 2, ["error: a: bad", "error: b: bad", "error: 2 of 3"]),
+        (KeyboardInterrupt(), 130, ["", "stopped by the user; what was finished is kept"]),
+    ],
+)
+def test_run_tells_by_its_exit_status(error, status, lines, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.run(raises(error), ExampleConfig, ["--out", "x"])
+    assert end.value.code == status
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.splitlines()) == ("", lines)
+
+
+def test_run_leaves_a_bug_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(raises(ZeroDivisionError()), ExampleConfig, ["--out", "x"])
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    program = (
+        "from common import cli\nfrom data_prep.sources import SourceConfig\n"
+        "cli.run(lambda config: [print('x' * 999, flush=True) for _ in range(999)], SourceConfig, [])"
+    )
+    command = f"{sys.executable} -c \"{program}\" | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")

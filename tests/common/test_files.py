@@ -1,0 +1,117 @@
+import subprocess
+import sys
+
+import pytest
+
+from common.errors import UserError
+from common.files import lock, read_json, read_lines, read_text, read_yaml, whole, write_json, write_text, write_yaml
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_whole_makes_folders_and_leaves_nothing_but_the_file(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    with whole(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.name.endswith("file.txt")
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_failure_leaves_the_old_file_or_none(tmp_path, before):
+    path = tmp_path / "file.txt"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(ZeroDivisionError), whole(path) as temporary:
+        temporary.write_text("half of the new")
+        raise ZeroDivisionError
+    assert (path.read_text() if before is not None else path.exists()) == (before or False)
+    assert names(tmp_path) == ([] if before is None else ["file.txt"])
+
+
+def test_json_and_yaml_come_back_in_the_order_given(tmp_path):
+    value = {"zeta": [1, 2.5, None], "alpha": {"ü": "x: #y", "yes": True}}
+    write_json(tmp_path / "v.json", value)
+    write_yaml(tmp_path / "v.yaml", value)
+    for back in (read_json(tmp_path / "v.json", "values"), read_yaml(tmp_path / "v.yaml", "values")):
+        assert back == value
+        assert list(back) == ["zeta", "alpha"]
+
+
+def test_numbers_that_json_has_not_are_refused_and_nothing_is_written(tmp_path):
+    write_json(tmp_path / "v.json", 1)
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "v.json", float("nan"))
+    assert read_json(tmp_path / "v.json", "value") == 1
+
+
+def test_lines_are_stripped_and_empty_ones_left_out(tmp_path):
+    write_text(tmp_path / "ids.txt", "a\r\n\n  b \n")
+    assert read_lines(tmp_path / "ids.txt", "list") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "said"),
+    [
+        (read_json, b'{"a": 1,\n "b" 2}', "is not JSON (line 2"),
+        (read_json, b"", "is not JSON (line 1"),
+        (read_yaml, b"a: 1\nb: [1,\n", "is not YAML (line 3"),
+        (read_yaml, b"a: 1\n\tb: 2", "is not YAML (line 2"),
+        (read_yaml, b"a: \x00", "is not YAML (line 1"),
+        (read_text, b"\xff\xfe\x00", "cannot be read"),
+        (read_text, None, "not found"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, read, content, said):
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read(path, "settings")
+    assert str(error.value).startswith(f"{path}: settings ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("below", ["", "file/below"])
+def test_a_folder_or_a_file_on_the_way_is_told_in_one_line(tmp_path, below):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="settings"):
+        read_text(tmp_path / below, "settings")
+
+
+HOLD = "import sys; from pathlib import Path; from common.files import lock\n"
+HOLD += "with lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+
+def test_a_folder_is_locked_against_another_process_until_it_ends(tmp_path):
+    folder = tmp_path / "out"
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another command is writing here"), lock(folder):
+            pass
+        other.kill()
+    with lock(folder):
+        assert folder.is_dir()
+    with lock(folder):
+        pass
+
+
+def test_a_lock_is_released_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), lock(tmp_path):
+        raise ZeroDivisionError
+    with lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_in_the_place_of_the_folder_is_told_in_one_line(tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="file"), lock(tmp_path / name):
+        pass

@@ -1,0 +1,169 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from data_prep.case import CaseFiles
+from data_prep.split import SUBSETS, SplitConfig, make_folds, make_split
+
+
+def cases(count, scans=1, **attributes):
+    """`scans` cases each of `count` patients; an attribute is a function of the patient's number."""
+    return [
+        CaseFiles(
+            f"c{patient:04d}_{scan}", f"p{patient:04d}", {}, None, {name: value(patient) for name, value in attributes.items()}
+        )
+        for patient in range(count)
+        for scan in range(scans)
+    ]
+
+
+def sizes(split):
+    return tuple(len(split[name]) for name in SUBSETS)
+
+
+def write(path, lists):
+    path.write_text(json.dumps(lists) if path.suffix == ".json" else yaml.safe_dump(lists))
+    return SplitConfig(file=path)
+
+
+def test_484_patients_divide_as_in_the_paper():
+    assert sizes(make_split(cases(484), SplitConfig())) == (338, 73, 73)
+
+
+@pytest.mark.parametrize(
+    ("count", "fractions", "expected"),
+    [
+        (3, (0.7, 0.15, 0.15), (1, 1, 1)),
+        (6, (0.7, 0.15, 0.15), (4, 1, 1)),
+        (10, (0.8, 0.2, 0), (8, 2, 0)),
+        (1, (1, 0, 0), (1, 0, 0)),
+        (7, (1, 0, 0), (7, 0, 0)),
+        (2, (0.5, 0, 0.5), (1, 0, 1)),
+    ],
+)
+def test_every_subset_that_has_a_share_gets_a_patient(count, fractions, expected):
+    assert sizes(make_split(cases(count), SplitConfig(fractions=fractions))) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scans=st.lists(st.integers(1, 3), min_size=4, max_size=40),
+    grades=st.data(),
+    seed=st.integers(0, 2**32),
+    folds=st.integers(2, 4),
+    stratify=st.booleans(),
+)
+def test_a_patient_never_stands_on_two_sides(scans, grades, seed, folds, stratify):
+    given_cases = [
+        CaseFiles(f"p{patient}_{number}", f"p{patient}", {}, None, {"grade": grade})
+        for patient, count in enumerate(scans)
+        for grade in [grades.draw(st.sampled_from("AB"))]
+        for number in range(count)
+    ]
+    config = SplitConfig(seed=seed, folds=folds, stratify="grade" if stratify else None)
+    split = make_split(given_cases, config)
+    patient_of = {case.id: case.patient for case in given_cases}
+    for sides in (split, *make_folds(given_cases, config)):
+        listed = [case for ids in sides.values() for case in ids]
+        assert sorted(listed) == sorted(patient_of)
+        assert all(list(ids) == sorted(ids) for ids in sides.values())
+        patients = [patient for ids in sides.values() for patient in {patient_of[case] for case in ids}]
+        assert len(patients) == len(scans)
+
+
+def test_the_seed_names_the_division():
+    given_cases = cases(30)
+    splits = [make_split(given_cases, SplitConfig(seed=seed)) for seed in (0, 0, 1)]
+    assert splits[0] == splits[1] != splits[2]
+    assert make_split(given_cases[::-1], SplitConfig(seed=0)) == splits[0]
+
+
+def test_stratified_subsets_have_the_same_shares():
+    given_cases = cases(100, grade=lambda patient: "LGG" if patient < 25 else "HGG")
+    grade = {case.id: case.attributes["grade"] for case in given_cases}
+    config = SplitConfig(fractions=(0.6, 0.2, 0.2), stratify="grade", folds=5)
+    split = make_split(given_cases, config)
+    assert [Counter(grade[case] for case in split[name])["LGG"] for name in SUBSETS] == pytest.approx([15, 5, 5], abs=1)
+    for fold in make_folds(given_cases, config):
+        assert Counter(grade[case] for case in fold["validation"]) == {"LGG": 5, "HGG": 15}
+
+
+def test_folds_validate_on_every_case_once():
+    given_cases = cases(11, scans=2)
+    folds = make_folds(given_cases, SplitConfig(folds=3))
+    assert sorted(case for fold in folds for case in fold["validation"]) == sorted(case.id for case in given_cases)
+    assert sorted(len(fold["validation"]) for fold in folds) == [6, 8, 8]
+    assert make_folds(given_cases, SplitConfig()) == []
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_lists_of_patients_or_cases_are_taken(tmp_path, suffix):
+    lists = {"train": ["p0000", "c0001_0"], "test": ["p0003"]}
+    split = make_split(cases(5, scans=2), write(tmp_path / f"lists{suffix}", lists))
+    assert split == {"train": ["c0000_0", "c0000_1", "c0001_0"], "validation": [], "test": ["c0003_0", "c0003_1"]}
+
+
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ({"train": ["p0000"], "test": ["p0009"]}, "'p0009' is no patient or case"),
+        ({"train": ["p0000"], "test": ["p0000"]}, "p0000 stands in train and in test"),
+        ({"train": ["c0000_0"], "validation": ["c0000_1"]}, "p0000 stands in train and in validation"),
+        ({"test": ["p0000"]}, "expected lists"),
+        ({"train": []}, "expected lists"),
+        ({"train": ["p0000"], "dev": []}, "expected lists"),
+        (["p0000"], "expected lists"),
+        (None, "expected lists"),
+    ],
+)
+def test_bad_lists_are_refused(tmp_path, lists, said):
+    with pytest.raises(UserError, match=said) as error:
+        make_split(cases(3, scans=2), write(tmp_path / "lists.yaml", lists))
+    assert str(tmp_path / "lists.yaml") in str(error.value)
+
+
+@pytest.mark.parametrize("lists", [{"train": "p0000"}, {"train": 3}, {"train": {"p0000": 1}, "test": 5}])
+def test_what_is_no_list_is_refused(tmp_path, lists):
+    with pytest.raises(UserError):
+        make_split(cases(3), write(tmp_path / "lists.yaml", lists))
+
+
+def test_a_missing_file_is_refused():
+    with pytest.raises(UserError, match="split file not found"):
+        make_split(cases(3), SplitConfig(file=Path("nowhere.yaml")))
+
+
+@pytest.mark.parametrize("fractions", [(0.7, 0.2, 0.2), (0, 0.5, 0.5), (1.2, -0.2, 0), (float("nan"), 0, 0)])
+def test_bad_fractions_are_refused(fractions):
+    with pytest.raises(UserError, match="three shares that sum to 1"):
+        make_split(cases(10), SplitConfig(fractions=fractions))
+
+
+def test_too_few_patients_are_refused():
+    with pytest.raises(UserError, match=r"2 patients are too few .*\[1, 0, 0\]"):
+        make_split(cases(2, scans=5), SplitConfig())
+
+
+@pytest.mark.parametrize("folds", [1, -1, 6])
+def test_a_number_of_folds_that_cannot_be_is_refused(folds):
+    with pytest.raises(UserError, match=f"expected 2 to 5 .* received {folds}"):
+        make_folds(cases(5), SplitConfig(folds=folds))
+
+
+def test_patients_without_the_attribute_are_counted():
+    given_cases = cases(6, grade=lambda patient: "LGG" if patient else "")
+    with pytest.raises(UserError, match="1 patients have no 'grade', first p0000"):
+        make_split(given_cases, SplitConfig(stratify="grade"))
+    with pytest.raises(UserError, match="6 patients have no 'age'"):
+        make_split(given_cases, SplitConfig(stratify="age"))
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(UserError, match="seed"):
+        make_split(cases(6), SplitConfig(seed=-1))
