@@ -88,13 +88,7 @@ class LabelSchema:
 
     def unknown_ids(self, label: np.ndarray) -> list[int]:
         """The ids of an integer array that the schema does not know, sorted."""
-        if label.size == 0:
-            return []
-        low, high = int(label.min()), int(label.max())
-        if low < 0 or high > 65535:
-            return sorted(int(value) for value in np.unique(label) if int(value) not in self.known)
-        present = np.flatnonzero(np.bincount(label.ravel(order="K"), minlength=1))
-        return [int(value) for value in present if int(value) not in self.known]
+        return self._unknown(label, label[label != 0])
 
     def encode(self, label: np.ndarray) -> np.ndarray:
         """Ids of the data set -> bit-packed one-hot, uint8, same shape.
@@ -102,14 +96,24 @@ class LabelSchema:
         Raises:
             ValueError: an id is not known.
         """
-        unknown = self.unknown_ids(label)
+        # Most voxels are 0, so only the others are looked up.
+        inside = label != 0
+        ids = label[inside]
+        unknown = self._unknown(label, ids)
         if unknown:
             raise ValueError(f"label ids {unknown} are unknown to schema {self.name}, which knows {sorted(self.known)}")
+        encoded = np.full_like(label, self.known.get(0, 0), np.uint8)
         lowest = min(self.known)
         table = np.zeros(max(self.known) - lowest + 1, np.uint8)
         for identifier, bits in self.known.items():
             table[identifier - lowest] = bits
-        return table[label.astype(np.int64) - lowest] if lowest else table[label]
+        encoded[inside] = table[ids.astype(np.int64) - lowest]
+        return encoded
+
+    def _unknown(self, label: np.ndarray, nonzero: np.ndarray) -> list[int]:
+        """Ids of an array that are not known, sorted, from its non-zero ones and whether there are others."""
+        present = [int(value) for value in np.unique(nonzero)] + ([0] if nonzero.size < label.size else [])
+        return sorted(value for value in present if value not in self.known)
 
     def to_ids(self, classes: np.ndarray, dtype: np.dtype | type = np.uint8) -> np.ndarray:
         """Class indices -> ids of the data set (each class's first id), in `dtype`, same shape."""

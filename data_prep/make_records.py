@@ -52,7 +52,7 @@ class MakeRecordsConfig(SourceConfig):
 
 def main(config: MakeRecordsConfig) -> None:
     """Build the records and say where they are."""
-    config.prepare.check()
+    _check(config)
     source = open_source(config.source, config)
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")
@@ -61,16 +61,28 @@ def main(config: MakeRecordsConfig) -> None:
         cases = source.cases()
         split = make_split(cases, config.split)
         cases = _used(cases, split, config)
+        folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
         _refuse_changed_sources(cases, config.out)
+        _refuse_changed_files(split, source.schema, config)
         if not (config.out / MANIFEST).is_file():
             _refuse_bad(source, cases, config)
             _tell_disk(cases, copies, config)
+            _remove_halves(config.out)
             write_yaml(config.out / "config.yaml", _settings(config))
             builder = Builder(source, source.schema, config.out, config.prepare, config.augment, config.seed)
             _warn_of_crop(dict(_build(builder, cases, copies, config.workers)), config)
-            _commit(source, source.schema, cases, copies, split, config)
+            _commit(source, source.schema, cases, copies, split, folds, config)
         _report(config.out)
+
+
+def _check(config: MakeRecordsConfig) -> None:
+    """Refuse settings that could not be built from."""
+    config.prepare.check()
+    if config.seed < 0:
+        raise UserError(f"--seed: expected a number that is not negative; received {config.seed}")
+    if config.workers < 1:
+        raise UserError(f"--workers: expected at least 1; received {config.workers}")
 
 
 def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
@@ -85,7 +97,7 @@ def _refuse_changed(config: MakeRecordsConfig) -> None:
     """Refuse to mix records of two configs."""
     before = config.out / "config.yaml"
     if not before.is_file():
-        strangers = [path.name for path in config.out.iterdir() if path.name != ".lock"]
+        strangers = [path.name for path in config.out.iterdir() if not path.name.startswith((".lock", ".tmp"))]
         if strangers:
             raise UserError(f"{config.out}: expected an empty or new folder for the records; it holds {strangers[0]!r}")
         return
@@ -132,6 +144,25 @@ def _refuse_changed_sources(cases: list[CaseFiles], records: Path) -> None:
         ]
     if lines:
         raise Problems(lines, f"{records}: built from other scans; choose another --out, or delete the folder to build anew")
+
+
+def _refuse_changed_files(split: Split, schema: LabelSchema, config: MakeRecordsConfig) -> None:
+    """Refuse finished records whose split file or label schema has been edited since."""
+    finished = config.out / MANIFEST
+    if not finished.is_file():
+        return
+    before = read_json(finished, "records")
+    lines = [f"{config.split.file}: `{name}` names other cases now" for name in split if split[name] != before["split"][name]]
+    if schema.to_dict() != before["schema"]:
+        lines.append(f"{config.labels}: the label schema has changed")
+    if lines:
+        raise Problems(lines, f"{config.out}: built otherwise; choose another --out, or delete the folder to build anew")
+
+
+def _remove_halves(records: Path) -> None:
+    """Delete what a killed build was writing."""
+    for half in records.rglob(".tmp*"):
+        half.unlink()
 
 
 def _used(cases: list[CaseFiles], split: Split, config: MakeRecordsConfig) -> list[CaseFiles]:
@@ -216,6 +247,7 @@ def _commit(
     cases: list[CaseFiles],
     copies: dict[str, int],
     split: Split,
+    folds: list[Split],
     config: MakeRecordsConfig,
 ) -> None:
     """Write the manifest, which makes a folder of shards into records."""
@@ -234,7 +266,7 @@ def _commit(
         "preparation": asdict(config.prepare),
         "copies": config.augment.copies,
         "split": split,
-        "folds": make_folds([case for case in cases if case.id not in split["test"]], config.split),
+        "folds": folds,
         "cases": checksums,
     }
     for name, ids in split.items():  # for the --cases of other commands

@@ -128,7 +128,7 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
     if config.clip and inside.size:
         low, high = (float(bound) for bound in np.percentile(inside, config.clip))
     if config.intensity == "minmax":
-        low = min(low, max(float(channel.min()), 0.0))  # the background stays the lowest value
+        low = low if low < high else float(channel.min())  # a brain of one value stays above its background
         return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
     values = np.clip(inside, low, high).astype(np.float64)
     mean, deviation = (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)

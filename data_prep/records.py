@@ -3,6 +3,7 @@
 RECORDS/config.yaml            what was asked for
         cases/ID.tfrecord      one case's slices (`shard.py`), and cases/ID.copy1.tfrecord its augmented copies
         cases/ID.json          the case's facts; written after its shard, it commits the case
+        train.txt ...          ids of each subset, one a line, for the --cases of other commands
         dataset.json           schema, channels, split and folds, the list of cases; written last, it commits the records
 """
 

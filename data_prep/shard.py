@@ -6,12 +6,13 @@ frame (length, masked CRC-32C, payload, masked CRC-32C) and the few protobuf fie
 
 Features of an Example: `image` (raw bytes, H x W x C, little-endian float16 or uint8), `label` (raw bytes, H x W, one bit per
 class), `shape` (H, W, C), `dtype`, `case`, `copy` and `slice` (little-endian int32 as raw bytes, because protobuf's own
-integers change length with their value), `align` and `pad` (a byte or none, so that float16 pixels and records begin at even
+integers change length with their value), `align` and `pad` (up to two bytes, so that float16 pixels and records begin at even
 offsets).
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -162,8 +163,7 @@ def _template(image: np.ndarray, case: str, copy: int) -> tuple[np.ndarray, Shar
         "pad": _bytes_feature("pad", b""),
         "label": _bytes_feature("label", bytes(label_bytes)),
     }
-    features["align"] = _bytes_feature("align", bytes(_ends(features)["image"] % 2))
-    features["pad"] = _bytes_feature("pad", bytes(_ends(features)["label"] % 2))
+    features = _evened(features)
     ends = _ends(features)
     example = _field(1, b"".join(features.values()))
     length = np.uint64(len(example)).astype("<u8").tobytes()
@@ -171,6 +171,18 @@ def _template(image: np.ndarray, case: str, copy: int) -> tuple[np.ndarray, Shar
     record = np.frombuffer(frame + example + bytes(FOOTER), np.uint8)
     offsets = (ends["image"] - image_bytes, ends["label"] - label_bytes, ends["slice"] - 4)
     return record, ShardLayout(slices, height, width, channels, image.dtype.name, len(record), *offsets)
+
+
+def _evened(features: dict[str, bytes]) -> dict[str, bytes]:
+    """The features with `align` and `pad` filled so that image and label end at even offsets.
+
+    Tried one after the other: a byte more can lengthen the number in front that tells the body's length.
+    """
+    tries = (
+        features | {"align": _bytes_feature("align", bytes(align)), "pad": _bytes_feature("pad", bytes(pad))}
+        for align, pad in product(range(3), repeat=2)
+    )
+    return next(filled for filled in tries if _ends(filled)["image"] % 2 == _ends(filled)["label"] % 2 == 0)
 
 
 def _ends(features: dict[str, bytes]) -> dict[str, int]:

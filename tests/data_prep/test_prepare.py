@@ -75,7 +75,7 @@ def test_clip_bounds_by_percentiles_of_the_non_zero_voxels(intensity):
     clipped = np.clip(native[native != 0], low, high)
     image = prepare(case(made), SCHEMA, config).image[..., 1]
     if intensity == "minmax":
-        np.testing.assert_allclose(image[native != 0], clipped / high, atol=1e-3)
+        np.testing.assert_allclose(image[native != 0], (clipped - low) / (high - low), atol=1e-3)
     else:
         np.testing.assert_allclose(image[native != 0], (clipped - clipped.mean()) / clipped.std(), atol=2e-3)
     assert not image[native == 0].any()
@@ -206,6 +206,13 @@ def test_a_constant_channel_becomes_zeros(value, intensity, clip):
     made = case(scan(shape=(5, 6, 7)), channels={"t1": constant})
     image = prepare(made, SCHEMA, replace(WHOLE, intensity=intensity, clip=clip)).image
     assert not image[..., 1].any()
+
+
+@pytest.mark.parametrize("clip", [None, (1, 99)])
+def test_a_brain_of_one_value_stays_above_its_background(clip):
+    image = prepare(brain_at((2, 4, 1), (8, 11, 5)), SCHEMA, replace(WHOLE, clip=clip)).image
+    assert np.count_nonzero(image[..., 0] == 1) == 6 * 7 * 4
+    assert np.count_nonzero(image) == 6 * 7 * 4
 
 
 def test_a_channel_of_zeros_stays_zeros():
