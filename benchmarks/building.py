@@ -48,7 +48,7 @@ def main(config: BuildingConfig) -> None:
     cases = source.cases()[: config.cases]
     with tempfile.TemporaryDirectory() as folder:
         builder = Builder(source, source.schema, Path(folder), PrepareConfig(), AugmentConfig(), seed=0)
-        ways = {
+        ways: dict[str, Callable[[CaseFiles], None]] = {
             "gzip.decompress of the files": _inflate,
             "make_records": partial(_build, builder),
             "naive": partial(_naive, Path(folder) / "naive.tfrecord"),

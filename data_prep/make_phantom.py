@@ -2,16 +2,16 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_json, write_json
+from common.processes import worker_pool
 from data_prep.phantom import PhantomConfig, grade_of
 
 MANIFEST = "phantom.json"  # written last: the folder is finished
@@ -127,14 +127,9 @@ def _write(config: MakePhantomConfig, missing: list[int]) -> None:
 
 
 def _in_processes(write: partial[None], missing: list[int], workers: int) -> Iterator[None]:
-    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(write, index) for index in missing]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with worker_pool(min(workers, len(missing))) as pool:
+        for future in as_completed([pool.submit(write, index) for index in missing]):
+            yield future.result()
 
 
 if __name__ == "__main__":

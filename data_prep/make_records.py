@@ -3,15 +3,15 @@
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
+from common.processes import worker_pool
 from data_prep.augment import AugmentConfig
 from data_prep.build import Builder, source_state
 from data_prep.case import CaseFiles
@@ -219,14 +219,10 @@ def _in_this_process(builder: Builder, cases: Iterable[CaseFiles], copies: dict[
 def _in_processes(
     builder: Builder, cases: list[CaseFiles], copies: dict[str, int], workers: int
 ) -> Iterator[tuple[str, float]]:
-    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
+    with worker_pool(min(workers, len(cases))) as pool:
         futures = {pool.submit(builder.build, case, copies[case.id]): case.id for case in cases}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _warn_of_crop(lost: dict[str, float], config: MakeRecordsConfig) -> None:

@@ -45,10 +45,10 @@ CONTRAST = np.array(
         [0.22, 0.26, 0.28, 0.98],  # CSF: dark in FLAIR, bright in T2
         [0.60, 0.58, 0.60, 0.54],
         [0.46, 0.80, 0.80, 0.36],
-        [0.82, 0.72, 0.73, 0.50],  # caps and white-matter lesions: bright in FLAIR as oedema is, but not in T2
-        [0.34, 0.62, 1.15, 0.30],  # vessels and plexus: bright after contrast agent as the rim is, but nowhere else
-        [0.78, 0.56, 0.56, 0.74],
-        [0.54, 0.38, 0.42, 0.82],
+        [0.82, 0.77, 0.78, 0.42],  # caps and white-matter lesions: bright in FLAIR as oedema is, but not in T2
+        [0.26, 0.62, 1.15, 0.22],  # vessels and plexus: bright after contrast agent as the rim is, but nowhere else
+        [0.78, 0.58, 0.58, 0.78],
+        [0.52, 0.34, 0.38, 0.84],
         [0.76, 0.56, 1.08, 0.60],
     ],
     np.float32,
@@ -65,7 +65,7 @@ class PhantomConfig:
     """Voxels of every image (i, j, k), 1 mm each."""
     lgg_share: float = 0.25
     """Share of patients of lower grade (LGG), whose tumours enhance little or not at all."""
-    noise: float = 0.03
+    noise: float = 0.025
     """Standard deviation of the Rician noise, as a share of a channel's level."""
     bias: float = 0.3
     """How far the bias field of a channel strays from 1."""

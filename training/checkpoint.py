@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def load_state(folder: Path, model: "keras.Model") -> Progress:
         with np.load(states[-1]) as state:
             progress = Progress(**json.loads(str(state["progress"])))
             arrays = [state[f"v{place:05d}"] for place in range(len(state.files) - 1)]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise UserError(f"{states[-1]}: damaged state ({error}); delete it to go on from the one before") from None
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise UserError(f"{states[-1]}: the state's {len(arrays)} arrays do not fit the network's {len(variables)} variables")

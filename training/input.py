@@ -68,7 +68,7 @@ def training_slices(records: Records, cases: Sequence[str], config: InputConfig)
     """The training examples of some cases and their augmented copies.
 
     Returns:
-        one source; or with `tumour_share` two, the slices with tumour first.
+        one source; or with a `tumour_share` between 0 and 1 two, the slices with tumour first.
     """
     items = [(case, copy) for case in cases for copy in range(records.copies_of(case) + 1)]
     facts = [records.cases[case] if copy == 0 else records.case(case, copy) for case, copy in items]
@@ -77,7 +77,8 @@ def training_slices(records: Records, cases: Sequence[str], config: InputConfig)
     if config.drop_empty:
         brain = np.concatenate([fact.brain > 0 for fact in facts])
         rows, tumour = rows[brain], tumour[brain]
-    groups = [rows] if config.tumour_share is None else [rows[tumour], rows[~tumour]]
+    share = config.tumour_share
+    groups = [rows] if share is None else [rows[tumour]] * (share > 0) + [rows[~tumour]] * (share < 1)
     if not all(len(group) for group in groups):
         raise UserError(f"{records.path}: no slices to train on (with tumour {tumour.sum()}, without {(~tumour).sum()})")
     return [Slices(records, items, group, config) for group in groups]
@@ -104,9 +105,8 @@ def training_batches(
     import grain
 
     shuffled = [grain.MapDataset.source(source).seed(seed + place).shuffle().repeat() for place, source in enumerate(sources)]
-    if config.tumour_share is None:
-        examples = shuffled[0]
-    else:
+    examples = shuffled[0]
+    if config.tumour_share is not None and len(shuffled) > 1:
         examples = grain.MapDataset.mix(shuffled, weights=[config.tumour_share, 1 - config.tumour_share])
     return _iterate(examples.batch(config.batch_size, drop_remainder=True)[start:], config.threads, prefetch)
 

@@ -1,15 +1,12 @@
 """Something done to every case, in several processes, with a progress bar: checking them before work starts."""
 
-import signal
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from contextlib import closing
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from common.errors import UserError
+from common.processes import worker_pool
 from data_prep.case import CaseFiles
 from data_prep.sources.base import Source
 
@@ -67,22 +64,16 @@ def _here(function: Callable[[CaseFiles], T], cases: list[CaseFiles]) -> Generat
 
 
 def _spread(function: Callable[[CaseFiles], T], cases: list[CaseFiles], workers: int) -> Generator[tuple[int, T], None, None]:
-    """Place and result of each case as they get ready; on any error, Ctrl-C included, what has not begun is dropped."""
-    executor = ProcessPoolExecutor(workers, get_context("spawn"), _start, (function,))
-    try:
-        places = {executor.submit(_work, files): place for place, files in enumerate(cases)}
+    """Place and result of each case as they get ready."""
+    with worker_pool(workers, _start, function) as pool:
+        places = {pool.submit(_work, files): place for place, files in enumerate(cases)}
         for future in as_completed(places):
             yield places[future], future.result()
-    except BrokenProcessPool:
-        raise UserError(f"a worker process died, perhaps for lack of memory; use fewer than {workers} --workers") from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(function: Callable[[CaseFiles], Any]) -> None:
-    """Prepare a worker process: it gets the function once, and leaves Ctrl-C to the process that started it."""
+    """Give a worker process the function once, not with every case."""
     global _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _function = function
 
 

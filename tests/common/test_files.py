@@ -22,14 +22,18 @@ def test_whole_makes_folders_and_leaves_nothing_but_the_file(tmp_path):
     assert names(path.parent) == ["file.txt"]
 
 
+def fail_after_writing(path):
+    path.write_text("half of the new")
+    raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("before", [None, "old"])
 def test_a_failure_leaves_the_old_file_or_none(tmp_path, before):
     path = tmp_path / "file.txt"
     if before is not None:
         path.write_text(before)
     with pytest.raises(ZeroDivisionError), whole(path) as temporary:
-        temporary.write_text("half of the new")
-        raise ZeroDivisionError
+        fail_after_writing(temporary)
     assert (path.read_text() if before is not None else path.exists()) == (before or False)
     assert names(tmp_path) == ([] if before is None else ["file.txt"])
 

@@ -94,7 +94,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     [
         ({"seed": 2}, "seed was 1 and is now 2"),
         ({"size": (28, 26, 25)}, r"size was \[28, 26, 24\] and is now \[28, 26, 25\]"),
-        ({"noise": 0.1}, "noise was 0.03 and is now 0.1"),
+        ({"noise": 0.1}, "noise was 0.025 and is now 0.1"),
         ({"cases": 2}, "cases was 3 and is now 2, fewer"),
     ],
 )

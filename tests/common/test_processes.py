@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from common.processes import worker_pool
+
+OWNER = """
+import sys, time
+from common.processes import worker_pool
+from tests.common.test_processes import own_id
+if __name__ == "__main__":
+    with worker_pool(2) as pool:
+        print(*{future.result() for future in [pool.submit(own_id, 0.3) for _ in range(4)]}, flush=True)
+        time.sleep(60)
+"""
+
+
+def own_id(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def shout(word):
+    os.environ["SHOUTED"] = word
+
+
+def shouted(_):
+    return os.environ["SHOUTED"]
+
+
+def alive(process):
+    """Whether a process runs; one that has ended and was not yet collected does not."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_work_is_done_in_processes_that_were_prepared():
+    with worker_pool(2, shout, "hey") as pool:
+        assert list(pool.map(shouted, range(3))) == ["hey"] * 3
+    assert "SHOUTED" not in os.environ
+
+
+def test_a_worker_that_dies_is_told_in_one_line():
+    with pytest.raises(UserError, match="a worker process died"), worker_pool(1) as pool:
+        pool.submit(os._exit, 3).result()
+
+
+def test_an_error_in_a_worker_comes_out():
+    with pytest.raises(ZeroDivisionError), worker_pool(1) as pool:
+        pool.submit(divmod, 1, 0).result()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux' /proc")
+def test_workers_end_when_their_owner_is_killed(tmp_path):
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        workers = owner.stdout.readline().split()
+        assert workers
+        assert all(alive(worker) for worker in workers)
+        owner.kill()
+    deadline = time.monotonic() + 10
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(worker) for worker in workers)

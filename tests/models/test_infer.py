@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from models.infer import predict_slices, with_neighbours
+
+
+@pytest.fixture(scope="module")
+def pointwise():
+    """A network of 1 x 1 convolutions: what it says of a voxel depends on that voxel alone."""
+    import keras
+
+    def build(channels):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((None, None, channels))
+        return keras.Model(inputs, {"segmentation": keras.layers.Conv2D(3, 1)(keras.layers.Conv2D(4, 1)(inputs))})
+
+    return build
+
+
+class Recorder:
+    """In the place of a network: keeps what it is given and returns it."""
+
+    def __init__(self):
+        self.batches = []
+
+    def predict_on_batch(self, batch):
+        self.batches.append(batch)
+        return {"segmentation": batch}
+
+
+def volume(shape, dtype=np.float32):
+    return np.random.default_rng(1).uniform(1, 2, shape).astype(dtype)
+
+
+def together(parts, shape):
+    """The logits of all slices, which must come in order and once each."""
+    places, values = zip(*((place, logits["segmentation"]) for place, logits in parts), strict=True)
+    assert np.concatenate([np.arange(place.start, place.stop) for place in places]).tolist() == list(range(shape[0]))
+    return np.concatenate(values)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 9, 2), (4, 8, 8, 2), (1, 1, 1, 2), (9, 3, 16, 2)])
+@pytest.mark.parametrize(("stride", "batch_size", "least"), [(1, 1, (0, 0)), (8, 2, (0, 0)), (4, 8, (20, 10)), (8, 3, (16, 16))])
+def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
+    network, image = pointwise(2), volume(shape)
+    parts = predict_slices(network, image, stride=stride, batch_size=batch_size, least_size=least)
+    logits = together(parts, shape)
+    assert logits.dtype == np.float32
+    assert logits.shape == (*shape[:3], 3)
+    np.testing.assert_allclose(logits, network.predict_on_batch(image)["segmentation"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "least", "padded"),
+    [((3, 5, 16, 1), 8, (0, 0), (8, 16)), ((3, 240, 240, 1), 16, (256, 256), (256, 256)), ((3, 9, 9, 1), 4, (10, 30), (12, 32))],
+)
+def test_every_batch_has_one_shape_and_zeros_around_the_slice(shape, stride, least, padded):
+    network, image = Recorder(), volume(shape, np.float16)
+    values = together(predict_slices(network, image, stride=stride, least_size=least, batch_size=2), shape)
+    np.testing.assert_array_equal(values, image)
+    assert [batch.shape for batch in network.batches] == [(2, *padded, 1)] * 2
+    assert all(batch.dtype == np.float32 for batch in network.batches)
+    for batch in network.batches:
+        assert np.count_nonzero(batch) == 2 * shape[1] * shape[2]
+    rows = np.flatnonzero(network.batches[0][0].any(axis=(1, 2)))
+    assert abs(rows[0] - (padded[0] - 1 - rows[-1])) <= 1
+
+
+def test_the_last_batch_is_filled_with_repeats():
+    network, image = Recorder(), volume((5, 2, 2, 1))
+    parts = list(predict_slices(network, image, stride=1, batch_size=3))
+    assert [place for place, _ in parts] == [slice(0, 3), slice(3, 5)]
+    np.testing.assert_array_equal(network.batches[1], image[[3, 4, 4]])
+    assert parts[1][1]["segmentation"].shape == (2, 2, 2, 1)
+
+
+def numbered(slices=5):
+    """A volume whose voxels tell their slice and channel: 10 * slice + channel."""
+    numbers = 10 * np.arange(slices)[:, None] + np.arange(2)
+    return np.broadcast_to(numbers[:, None, None], (slices, 3, 4, 2))
+
+
+@pytest.mark.parametrize(
+    ("number", "neighbours", "expected"),
+    [
+        (2, 0, [20, 21]),
+        (2, 1, [10, 11, 20, 21, 30, 31]),
+        (0, 1, [0, 1, 0, 1, 10, 11]),
+        (4, 2, [20, 21, 30, 31, 40, 41, 40, 41, 40, 41]),
+    ],
+)
+def test_neighbours_are_channels_from_the_lowest_up(number, neighbours, expected):
+    seen = with_neighbours(numbered(), np.array([number]), neighbours)
+    assert seen.shape == (1, 3, 4, len(expected))
+    assert seen[0, 1, 2].tolist() == expected
+
+
+def test_neighbours_of_many_slices_are_those_of_each(rng):
+    image = rng.standard_normal((6, 3, 4, 2))
+    chosen = np.array([5, 0, 3, 3])
+    for neighbours in (0, 1, 7):
+        expected = np.concatenate([with_neighbours(image, np.array([number]), neighbours) for number in chosen])
+        np.testing.assert_array_equal(with_neighbours(image, chosen, neighbours), expected)
+
+
+def test_a_network_of_neighbouring_slices_sees_what_training_saw(pointwise):
+    image = volume((7, 6, 5, 2))
+    network = pointwise(6)
+    logits = together(predict_slices(network, image, stride=4, neighbours=1, batch_size=3), image.shape)
+    seen = with_neighbours(image, np.arange(7), 1)
+    np.testing.assert_allclose(logits, network.predict_on_batch(seen)["segmentation"], rtol=1e-5, atol=1e-6)
