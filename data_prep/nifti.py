@@ -12,7 +12,6 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import nibabel
 import numpy as np
 from isal import igzip, isal_zlib
 
@@ -131,6 +130,8 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
         affine: (4, 4); None writes unit spacing.
         like: an image of the same grid, whose codes of qform and sform, and units, are taken over.
     """
+    import nibabel
+
     from common.files import whole
 
     image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
@@ -177,6 +178,8 @@ def _scale(array: np.ndarray, header: Header) -> np.ndarray:
 def _parse(path: Path, start: bytes) -> Header:
     if not start:
         raise UserError(f"{path}: empty file; expected a NIfTI image")
+    import nibabel  # here, because commands import this module before they know what to do
+
     version_2 = struct.unpack("<i", start[:4].ljust(4, b"\0"))[0] in (540, 469893120)
     kind = nibabel.Nifti2Header if version_2 else nibabel.Nifti1Header
     try:
