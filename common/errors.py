@@ -1,5 +1,6 @@
 """Errors that a user can mend, told in one line."""
 
+import math
 from collections.abc import Iterable
 
 
@@ -43,3 +44,17 @@ class MissingPackage(UserError):
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         """How it comes whole out of a worker process."""
         return MissingPackage, self._given
+
+
+def expect_number(option: str, value: float | None, low: float, high: float = math.inf) -> None:
+    """Refuse a number outside low..high; None, an option that was left out, is fine.
+
+    Args:
+        option: its name on the command line, without dashes.
+        value: what was given.
+        low, high: bounds, both allowed.
+    """
+    if value is None or low <= value <= high:
+        return
+    wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+    raise UserError(f"--{option}: expected {wanted}; received {value}")

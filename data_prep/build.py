@@ -61,7 +61,7 @@ class Builder:
         return float(original["tumour_lost"])
 
     def _augmented(self, case: str, copy: int, prepared: Prepared, label: np.ndarray) -> tuple[Prepared, int, Augmentation]:
-        augmentation = draw(self.augmentation, case_rng(self.seed, case, copy))
+        augmentation = draw(self.augmentation, case_rng(self.seed, case, copy), channels=prepared.image.shape[-1])
         unit_range = self.preparation.intensity == "minmax"
         image, label = apply(augmentation, prepared.image, label, unit_range=unit_range)
         return replace(prepared, image=image, label=label), copy, augmentation

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli
-from common.errors import Problems, UserError
+from common.errors import Problems, UserError, expect_number
 from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
 from common.processes import worker_pool
 from data_prep.augment import AugmentConfig
@@ -79,10 +79,8 @@ def main(config: MakeRecordsConfig) -> None:
 def _check(config: MakeRecordsConfig) -> None:
     """Refuse settings that could not be built from."""
     config.prepare.check()
-    if config.seed < 0:
-        raise UserError(f"--seed: expected a number that is not negative; received {config.seed}")
-    if config.workers < 1:
-        raise UserError(f"--workers: expected at least 1; received {config.workers}")
+    expect_number("seed", config.seed, 0)
+    expect_number("workers", config.workers, 1)
 
 
 def _settings(config: MakeRecordsConfig) -> dict[str, Any]:

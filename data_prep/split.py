@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, expect_number
 from common.files import read_yaml
 from data_prep.case import CaseFiles
 
@@ -73,8 +73,7 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
 
 def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
     """The patients in random order, those of one attribute value together."""
-    if config.seed < 0:
-        raise UserError(f"split.seed: expected a number that is not negative; received {config.seed}")
+    expect_number("split.seed", config.seed, 0)
     values = {case.patient: case.attributes.get(config.stratify or "", "") for case in cases}
     lacking = [patient for patient, value in values.items() if config.stratify and not value]
     if lacking:

@@ -72,10 +72,10 @@ def draw_learning_curves(path: Path, histories: Sequence[History], score: str = 
         rows = -(-len(panels) // COLUMNS)
         figure = figures.new_figure(height=1.9 * rows + 0.5 + 0.18 * len(histories), gaps=(0.06, 0.06))
         grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
-        for axes, (column, heading) in zip(grid, panels.items(), strict=False):
+        for axes, (name, heading) in zip(grid, panels.items(), strict=False):
             for index, history in enumerate(histories):
-                _draw_run(axes, history, column, index, labels[index])
-            _finish_panel(axes, heading, "loss" if column == "loss" else title)
+                _draw_run(axes, history, name, index, labels[index])
+            _finish_panel(axes, heading, "loss" if name == "loss" else title)
         _leave_empty(grid, len(panels))
         handles, texts = grid[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))

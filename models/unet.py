@@ -7,6 +7,8 @@ features of the same level; a 1-wide convolution per head gives its logits.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from common.errors import expect_number
+
 if TYPE_CHECKING:
     import keras
 
@@ -31,6 +33,18 @@ class UNetConfig:
     """Of the moving statistics of batch normalisation; trainings of a few hundred steps want 0.9."""
     l2: float = 0.0
     """L2 penalty on the kernels of the convolutions."""
+
+    def check(self) -> None:
+        """Refuse numbers that make no network.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        expect_number("model.filters", self.filters, 1)
+        expect_number("model.depth", self.depth, 1)
+        expect_number("model.dropout", self.dropout, 0, 0.99)
+        expect_number("model.momentum", self.momentum, 0, 1)
+        expect_number("model.l2", self.l2, 0)
 
     @property
     def stride(self) -> int:

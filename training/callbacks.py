@@ -42,6 +42,7 @@ class EpochKeeper(keras.callbacks.Callback):
         """Start the epoch's progress bar."""
         self._epoch_started = time.monotonic()
         self._validating = 0.0
+        self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         steps = self.params.get("steps")
         self._bar = tqdm(total=steps, desc=f"epoch {epoch + 1}/{self._config.epochs}", unit="step", leave=False, disable=None)
 
@@ -74,8 +75,9 @@ class EpochKeeper(keras.callbacks.Callback):
         self.model.stop_training = self._should_stop(seconds / 60)
 
     def _row(self, logs: dict[str, float]) -> dict[str, float]:
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        front = {"epoch": self._progress.epoch, "minutes": round(self._progress.minutes, 3), "learning_rate": rate}
+        progress = self._progress
+        # The rate is that of the epoch's first step: at its end the optimizer already holds the next one's.
+        front = {"epoch": progress.epoch, "minutes": round(progress.minutes, 3), "learning_rate": self._rate}
         training = {name: value for name, value in logs.items() if not name.startswith("val_")}
         validation = {name: value for name, value in logs.items() if name.startswith("val_")}
         return front | {"loss": training.pop("loss")} | training | validation

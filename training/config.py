@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from common import cli
+from common.errors import UserError, expect_number
 from models import MODELS
 from models.unet import UNetConfig
 from training import LOSSES
@@ -12,6 +13,8 @@ from training.input import InputConfig
 from training.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
 from training.precision import Precision
+
+LARGEST_SEED = 2**32 - 2  # the second of two mixed orders takes the next one
 
 
 @dataclass(kw_only=True)
@@ -54,3 +57,20 @@ class TrainConfig:
     """Seed of weights, dropout and order."""
     deterministic: Literal["auto", "on", "off"] = "auto"
     """Whether equal seeds give equal bits; auto: on CPUs yes, on GPUs no, where it costs time."""
+
+    def check(self) -> None:
+        """Refuse settings that cannot be trained with, before anything is read.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        self.model.check()
+        self.input.check()
+        if self.model.rank != 2:
+            raise UserError(f"--model.rank: training shows networks slices, so it expects 2; received {self.model.rank}")
+        expect_number("epochs", self.epochs, 1)
+        expect_number("extend", self.extend, 0)
+        expect_number("steps_per_epoch", self.steps_per_epoch, 1)
+        expect_number("patience", self.patience, 1)
+        expect_number("max_minutes", self.max_minutes, 0)
+        expect_number("seed", self.seed, 0, LARGEST_SEED)

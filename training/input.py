@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, expect_number
 from data_prep.records import Records
 from models.infer import with_neighbours
 
@@ -32,6 +32,18 @@ class InputConfig:
     """Leave slices without brain out of training."""
     threads: int = 2
     """Threads that read ahead."""
+
+    def check(self) -> None:
+        """Refuse numbers that make no batches.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        expect_number("input.batch_size", self.batch_size, 1)
+        expect_number("input.size", min(self.size or (1,)), 1)
+        expect_number("input.neighbours", self.neighbours, 0)
+        expect_number("input.tumour_share", self.tumour_share, 0, 1)
+        expect_number("input.threads", self.threads, 0)
 
 
 class Slices:

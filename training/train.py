@@ -42,6 +42,7 @@ class Data:
 
 def main(config: TrainConfig) -> None:
     """Train or resume, and say where the run is."""
+    config.check()
     folder = _folder(config)
     # A mistake is told before a framework is loaded, and before a folder is made.
     records = None if config.records is None else Records(config.records)

@@ -265,6 +265,6 @@ def test_a_reader_that_goes_away_is_no_error():
         "from common import cli\nfrom data_prep.sources import SourceConfig\n"
         "cli.run(lambda config: [print('x' * 999, flush=True) for _ in range(999)], SourceConfig, [])"
     )
-    command = f"{sys.executable} -c \"{program}\" | head -c 1"
+    command = f'{sys.executable} -c "{program}" | head -c 1'
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")

@@ -50,7 +50,7 @@ def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_
     for axes, name in zip(found.values(), columns, strict=True):
         training, validation = axes.lines
         np.testing.assert_array_equal(training.get_ydata(), history.columns[name])
-        np.testing.assert_array_equal(validation.get_ydata(), history.columns[f"val_{column}"])
+        np.testing.assert_array_equal(validation.get_ydata(), history.columns[f"val_{name}"])
         assert axes.get_xlabel() == "epoch"
 
 

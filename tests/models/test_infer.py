@@ -40,7 +40,9 @@ def together(parts, shape):
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 9, 2), (4, 8, 8, 2), (1, 1, 1, 2), (9, 3, 16, 2)])
-@pytest.mark.parametrize(("stride", "batch_size", "least"), [(1, 1, (0, 0)), (8, 2, (0, 0)), (4, 8, (20, 10)), (8, 3, (16, 16))])
+@pytest.mark.parametrize(
+    ("stride", "batch_size", "least"), [(1, 1, (0, 0)), (8, 2, (0, 0)), (4, 8, (20, 10)), (8, 3, (16, 16))]
+)
 def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
     network, image = pointwise(2), volume(shape)
     parts = predict_slices(network, image, stride=stride, batch_size=batch_size, least_size=least)
@@ -52,7 +54,11 @@ def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
 
 @pytest.mark.parametrize(
     ("shape", "stride", "least", "padded"),
-    [((3, 5, 16, 1), 8, (0, 0), (8, 16)), ((3, 240, 240, 1), 16, (256, 256), (256, 256)), ((3, 9, 9, 1), 4, (10, 30), (12, 32))],
+    [
+        ((3, 5, 16, 1), 8, (0, 0), (8, 16)),
+        ((3, 240, 240, 1), 16, (256, 256), (256, 256)),
+        ((3, 9, 9, 1), 4, (10, 30), (12, 32)),
+    ],
 )
 def test_every_batch_has_one_shape_and_zeros_around_the_slice(shape, stride, least, padded):
     network, image = Recorder(), volume(shape, np.float16)

@@ -110,7 +110,9 @@ def assert_equal_runs(first, second):
 def kill_in_epoch_3(backend, arguments, out):
     """Start a training in a process of its own and kill it, without warning, when two epochs stand in its history."""
     program = [sys.executable, "-m", "training.train", *map(str, arguments)]
-    with subprocess.Popen(program, cwd=ROOT, env=environment(backend), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        program, cwd=ROOT, env=environment(backend), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         while process.poll() is None and not ((out / "history.csv").is_file() and len(history(out)) >= 2):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -206,8 +208,8 @@ def jax_runs(records, tmp_path_factory):
     new = ["--records", records, *TOY, "--epochs", EPOCHS]
     kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
     toy = ["--config", ROOT / "configs" / "train" / "toy.yaml", "--records", records, "--out", folder / "toy"]
-    steps = ["--epochs", 1, "--steps_per_epoch", 3]
-    runs = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps, "--precision", "float32"])
+    steps = ["--epochs", 1, "--steps_per_epoch", 3, "--model.depth", 1, "--model.filters", 2]  # quick to compile
+    runs = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps])
     arguments = json.dumps([[str(word) for word in words] for words in runs])
     program = [sys.executable, "-c", IN_ONE_PROCESS, arguments]
     done = subprocess.run(program, cwd=ROOT, env=environment("jax"), capture_output=True, text=True, check=False)
@@ -228,6 +230,7 @@ def test_the_toy_config_trains_three_steps_on_jax(jax_runs):
     assert Run(jax_runs / "toy").facts["steps_per_epoch"] == 3
 
 
+@pytest.mark.slow
 def test_a_run_of_another_backend_is_read(jax_runs, records):
     """Weights know no backend."""
     network = Run(jax_runs / "whole").load_network()
@@ -307,7 +310,8 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
     done = train(
         out,
         *("--epochs", 1, "--fold", 1, "--steps_per_epoch", 2, "--input.neighbours", 1, "--input.size", "[20,12]"),
-        *("--input.tumour_share", 0.5, "--input.drop_empty", "true", "--loss.name", "cross_entropy", "--loss.alpha", "[1,2,2,2]"),
+        *("--input.tumour_share", 0.5, "--input.drop_empty", "true"),
+        *("--loss.name", "cross_entropy", "--loss.alpha", "[1,2,2,2]"),
         *("--optimizer.name", "sgd", "--schedule.name", "cosine", "--model.l2", "1e-4", "--model.normalisation", "group"),
     )
     assert done.status == 0, done.err
@@ -334,6 +338,9 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
         (["--input.neighbours", -1], "neighbours"),
         (["--input.tumour_share", 1.5], "tumour_share"),
         (["--input.threads", -1], "threads"),
+        (["--input.size", "[0,16]"], "size"),
+        (["--patience", 0], "patience"),
+        (["--max_minutes", -1], "max_minutes"),
         (["--seed", -1], "seed"),
         (["--model.filters", 0], "filters"),
         (["--model.depth", 0], "depth"),
