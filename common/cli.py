@@ -4,6 +4,7 @@ A command is a dataclass (its docstring is the help text, the strings below its 
 takes it. `--config file.yaml` and options are the same thing; later ones win; unknown keys are refused.
 """
 
+import errno
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from common.files import read_yaml
 
 USER_ERROR = 2
 INTERRUPTED = 130
+OUTSIDE_OUR_HANDS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
 class _Parser(jsonargparse.ArgumentParser):
@@ -53,11 +55,16 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
         lines = str(error).splitlines()
         print("\n".join(f"error: {line}" for line in lines), file=sys.stderr)
         sys.exit(USER_ERROR)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in OUTSIDE_OUR_HANDS:
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("\nstopped by the user; what was finished is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(config: type, arguments: Sequence[str]) -> Any:

@@ -1,11 +1,14 @@
 """Loading the Keras backend without its start-up chatter."""
 
+import ctypes
 import os
 import sys
 import tempfile
 from contextlib import suppress
 
 from training.precision import cores
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
 def load_backend() -> None:
@@ -15,13 +18,16 @@ def load_backend() -> None:
     before any of its settings can stop it; where the import fails they are shown, because then they matter.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _keep_freed_memory()
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:
             import keras
+            from absl import logging
 
+            logging.set_verbosity(logging.ERROR)  # Grain warns where JAX, which it does without, is missing
             _fix_threads(keras.backend.backend())
             keras.ops.zeros(1)
         except BaseException:
@@ -31,6 +37,19 @@ def load_backend() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library keep freed blocks for the next step instead of giving each back to the system.
+
+    A training step on a CPU takes and frees the same large tensors over and over. By default glibc maps and unmaps them, and the
+    system clears every page anew: up to two fifths of a step's CPU time where page faults are dear, as in virtual machines.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            set_option = ctypes.CDLL(None).mallopt
+            for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 << 20)):
+                set_option(option, value)
 
 
 def _fix_threads(backend: str) -> None:

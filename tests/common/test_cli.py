@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -268,3 +269,13 @@ def test_a_reader_that_goes_away_is_no_error():
     command = f'{sys.executable} -c "{program}" | head -c 1'
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
+
+
+def test_a_full_disk_is_told_in_one_line(capsys):
+    def main(config):
+        raise OSError(errno.ENOSPC, "No space left on device", "records/x.tfrecord")
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, InnerConfig, [])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: records/x.tfrecord: No space left on device\n"
