@@ -10,11 +10,12 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError, expect_number
-from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
+from common.files import lock, read_json, write_json, write_text, write_yaml
 from common.processes import worker_pool
 from data_prep.augment import AugmentConfig
-from data_prep.build import Builder, source_state
+from data_prep.build import Builder
 from data_prep.case import CaseFiles
+from data_prep.changes import refuse_other_config, refuse_other_files, refuse_other_scans
 from data_prep.labels import LabelSchema
 from data_prep.nifti import read_header
 from data_prep.prepare import PrepareConfig
@@ -57,16 +58,17 @@ def main(config: MakeRecordsConfig) -> None:
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")
     with lock(config.out):
-        _refuse_changed(config)
+        refuse_other_config(config.out, _settings(config))
         cases = source.cases()
         split = make_split(cases, config.split)
         cases = _used(cases, split, config)
         folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
-        _refuse_changed_sources(cases, config.out)
-        _refuse_changed_files(split, source.schema, config)
+        refuse_other_scans(config.out, cases)
+        refuse_other_files(config.out, split, source.schema)
         if not (config.out / MANIFEST).is_file():
             _refuse_bad(source, cases, config)
+            _warn_of_files(source, cases)
             _tell_disk(cases, copies, config)
             _remove_halves(config.out)
             write_yaml(config.out / "config.yaml", _settings(config))
@@ -89,72 +91,6 @@ def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
     for name in ("out", "workers"):
         del settings[name]
     return settings | {"source": str(config.source.resolve())}
-
-
-def _refuse_changed(config: MakeRecordsConfig) -> None:
-    """Refuse to mix records of two configs."""
-    before = config.out / "config.yaml"
-    if not before.is_file():
-        strangers = [path.name for path in config.out.iterdir() if not path.name.startswith((".lock", ".tmp"))]
-        if strangers:
-            raise UserError(f"{config.out}: expected an empty or new folder for the records; it holds {strangers[0]!r}")
-        return
-    lines = list(_differences(read_yaml(before, "config of the records"), _settings(config)))
-    if lines:
-        raise Problems(
-            (f"{config.out}: {line}" for line in lines),
-            "these records were begun with another config; choose another --out, or delete the folder to build anew",
-        )
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before | now:
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
-    elif before != now:
-        yield f"{name} was {before!r} and is now {now!r}"
-
-
-def _refuse_changed_sources(cases: list[CaseFiles], records: Path) -> None:
-    """Refuse records whose finished cases no longer fit the scans."""
-    lines = []
-    for case in cases:
-        facts = case_path(records, case.id, 0, ".json")
-        if facts.is_file():
-            before = {entry["path"]: entry for entry in read_json(facts, "case of the records")["sources"]}
-            now = {entry["path"]: entry for entry in source_state(case)}
-            lines += [
-                f"{path}: was changed, added or removed since {case.id} was built" for path in sorted(before.keys() ^ now)
-            ]
-            lines += [
-                f"{path}: has changed since {case.id} was built" for path in before.keys() & now if before[path] != now[path]
-            ]
-    finished = records / MANIFEST
-    if finished.is_file():
-        built = set(read_json(finished, "records")["cases"])
-        lines += [
-            f"{case.id}: is in the source now, and was not when the records were built"
-            for case in cases
-            if case.id not in built
-        ]
-        lines += [
-            f"{case}: is in the records, and no longer in the source" for case in sorted(built - {case.id for case in cases})
-        ]
-    if lines:
-        raise Problems(lines, f"{records}: built from other scans; choose another --out, or delete the folder to build anew")
-
-
-def _refuse_changed_files(split: Split, schema: LabelSchema, config: MakeRecordsConfig) -> None:
-    """Refuse finished records whose split file or label schema has been edited since."""
-    finished = config.out / MANIFEST
-    if not finished.is_file():
-        return
-    before = read_json(finished, "records")
-    lines = [f"{config.split.file}: `{name}` names other cases now" for name in split if split[name] != before["split"][name]]
-    if schema.to_dict() != before["schema"]:
-        lines.append(f"{config.labels}: the label schema has changed")
-    if lines:
-        raise Problems(lines, f"{config.out}: built otherwise; choose another --out, or delete the folder to build anew")
 
 
 def _remove_halves(records: Path) -> None:
@@ -181,14 +117,23 @@ def _refuse_bad(source: Source, cases: list[CaseFiles], config: MakeRecordsConfi
         raise Problems(problems, f"{len(problems)} problems in {len(cases)} cases of {config.source}; nothing was built")
 
 
+def _warn_of_files(source: Source, cases: list[CaseFiles]) -> None:
+    """Say once what is doubtful about the files."""
+    lines = [line for case in cases for line in source.warnings(case)]
+    if lines:
+        more = f" ({len(lines) - 1} more such lines: data_prep.check lists all)" if len(lines) > 1 else ""
+        print(f"warning: {lines[0]}{more}", file=sys.stderr)
+
+
 def _tell_disk(cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
     """Print what the records will take, and refuse where the disk has not got it."""
     channels = len(cases[0].channels)
     z, y, x = _size(cases[0], config.prepare)
     layout = shard_layout((z, y, x, channels), config.prepare.dtype, cases[0].id)
-    shards = len(cases) + sum(copies.values())
+    places = [(case.id, copy) for case in cases for copy in range(copies[case.id] + 1)]
+    shards = sum(not case_path(config.out, case, copy, ".json").is_file() for case, copy in places)
     need, free = shards * layout.file_size, shutil.disk_usage(config.out).free
-    print(f"{len(cases)} cases, {shards} shards: about {need / 1e9:.2f} GB of disk ({free / 1e9:.0f} GB free at {config.out})")
+    print(f"{len(cases)} cases, {shards} shards to build: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
     if need > free:
         raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
 

@@ -42,8 +42,8 @@ def load_backend() -> None:
 def _keep_freed_memory() -> None:
     """Have the C library keep freed blocks for the next step instead of giving each back to the system.
 
-    A training step on a CPU takes and frees the same large tensors over and over. By default glibc maps and unmaps them, and the
-    system clears every page anew: up to two fifths of a step's CPU time where page faults are dear, as in virtual machines.
+    A training step on a CPU takes and frees the same large tensors over and over. By default glibc maps and unmaps them, and
+    the system clears every page anew: up to two fifths of a step's CPU time where page faults are dear (virtual machines).
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library than glibc

@@ -51,7 +51,7 @@ def test_the_command_says_what_it_built(build, tmp_path):
     done = build(tmp_path / "out", *COPIES)
     assert (done.status, done.errors) == (0, [])
     disk, report = done.out.splitlines()
-    assert disk.startswith("5 cases, 9 shards: about ")
+    assert disk.startswith("5 cases, 9 shards to build: about ")
     fingerprint = Records(tmp_path / "out").fingerprint
     assert report == (
         f"records: {tmp_path / 'out'} (3 train, 1 validation, 1 test; channels flair, t1, t1ce, t2; fingerprint {fingerprint})"
@@ -252,7 +252,10 @@ def test_an_edited_split_file_is_refused(build, tmp_path):
     lists.write_text("train: [case_0]\nvalidation: [case_1]\ntest: [case_3]\n")
     done = build(tmp_path / "out", "--split.file", lists)
     assert done.status == 2
-    assert done.errors[:2] == [f"error: {lists}: `{name}` names other cases now" for name in ("train", "validation")]
+    where = tmp_path / "out"
+    assert done.errors[:2] == [
+        f"error: {where}: the split's `{name}` names other cases now" for name in ("train", "validation")
+    ]
 
 
 def test_an_edited_schema_is_refused(build, tmp_path):
@@ -262,7 +265,7 @@ def test_an_edited_schema_is_refused(build, tmp_path):
     schema.write_text("name: mine\nclasses: {background: [0, 2], tumour: [1, 4]}\n")
     done = build(tmp_path / "out", "--labels", schema)
     assert done.status == 2
-    assert done.errors[0] == f"error: {schema}: the label schema has changed"
+    assert done.errors[0] == f"error: {tmp_path / 'out'}: the label schema mine has changed"
 
 
 def test_slices_of_every_size_are_kept_without_a_crop(command, tmp_path):

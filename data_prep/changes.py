@@ -1,0 +1,90 @@
+"""Whether a folder of records, finished or not, still fits what is asked for: config, scans, split and schema."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import Problems, UserError
+from common.files import read_json, read_yaml
+from data_prep.build import source_state
+from data_prep.case import CaseFiles
+from data_prep.labels import LabelSchema
+from data_prep.records import MANIFEST, case_path
+from data_prep.split import Split
+
+ADVICE = "choose another --out, or delete the folder to build anew"
+
+
+def refuse_other_config(records: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds something else, or records that were begun with another config.
+
+    Args:
+        records: the folder; may be empty.
+        settings: what decides the records' content, as `config.yaml` holds it.
+
+    Raises:
+        UserError: the folder holds something that is not records.
+        Problems: a line per setting that differs.
+    """
+    before = records / "config.yaml"
+    if not before.is_file():
+        strangers = [path.name for path in records.iterdir() if not path.name.startswith((".lock", ".tmp"))]
+        if strangers:
+            raise UserError(f"{records}: expected an empty or new folder for the records; it holds {strangers[0]!r}")
+        return
+    lines = [f"{records}: {line}" for line in _differences(read_yaml(before, "config of the records"), settings)]
+    if lines:
+        raise Problems(lines, f"these records were begun with another config; {ADVICE}")
+
+
+def refuse_other_scans(records: Path, cases: list[CaseFiles]) -> None:
+    """Refuse records whose built cases no longer fit the scans.
+
+    Raises:
+        Problems: a line per file or case.
+    """
+    lines = [line for case in cases for line in _changed_files(records, case)]
+    if (records / MANIFEST).is_file():
+        built, now = set(read_json(records / MANIFEST, "records")["cases"]), {case.id for case in cases}
+        lines += [f"{case}: is in the source now, and was not when the records were built" for case in sorted(now - built)]
+        lines += [f"{case}: is in the records, and no longer in the source" for case in sorted(built - now)]
+    if lines:
+        raise Problems(lines, f"{records}: built from other scans; {ADVICE}")
+
+
+def refuse_other_files(records: Path, split: Split, schema: LabelSchema) -> None:
+    """Refuse finished records whose split file or label schema has been edited since.
+
+    Raises:
+        Problems: a line per subset, and one for the schema.
+    """
+    if not (records / MANIFEST).is_file():
+        return
+    before = read_json(records / MANIFEST, "records")
+    lines = [f"{records}: the split's `{name}` names other cases now" for name in split if split[name] != before["split"][name]]
+    if schema.to_dict() != before["schema"]:
+        lines.append(f"{records}: the label schema {schema.name} has changed")
+    if lines:
+        raise Problems(lines, f"{records}: built otherwise; {ADVICE}")
+
+
+def _changed_files(records: Path, case: CaseFiles) -> Iterator[str]:
+    facts = case_path(records, case.id, 0, ".json")
+    if not facts.is_file():
+        return
+    before = {entry["path"]: entry for entry in read_json(facts, "case of the records")["sources"]}
+    now = {entry["path"]: entry for entry in source_state(case)}
+    for path in sorted(before | now):
+        if path not in before or path not in now:
+            yield f"{path}: was {'added' if path in now else 'removed'} since {case.id} was built"
+        elif before[path] != now[path]:
+            yield f"{path}: has changed since {case.id} was built"
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """A line per value that differs between two nested dicts."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now:
+        yield f"{name} was {before!r} and is now {now!r}"
