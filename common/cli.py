@@ -7,12 +7,14 @@ takes it. `--config file.yaml` and options are the same thing; later ones win; u
 import errno
 import json
 import os
+import re
 import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +33,7 @@ class _Parser(jsonargparse.ArgumentParser):
     """An argument parser that tells a mistake in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(" ".join(str(message).split()) + f" (see {self.prog} --help)")
+        raise UserError(f"{_plain(str(message))} (see {self.prog} --help)")
 
 
 def choice(registry: dict[str, str], default: str) -> Any:
@@ -74,13 +76,43 @@ def parse(config: type, arguments: Sequence[str]) -> Any:
         UserError: an unknown option or key, a value of the wrong type, a missing option or file.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    _check_files(arguments)
     given = _bracket_lists(config, list(arguments))
     chosen = _with_choices(config, given)
-    parser = _Parser(prog=_program(), description=config.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter)
+    parser = _Parser(
+        prog=_program(), allow_abbrev=False, description=config.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below; what comes later wins")
     parser.add_class_arguments(chosen, None)
     parsed = parser.instantiate(parser.parse_args(given))
     return chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
+
+
+def _check_files(arguments: Sequence[str]) -> None:
+    """Refuse a --config that is no YAML mapping, by its name, before it is mixed with other options."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    for option, value in pairwise(words):
+        if option == "--config" and not isinstance(read_yaml(Path(value), "config"), dict):
+            raise UserError(f"{value}: expected a config: a YAML mapping of options to values")
+
+
+def _plain(message: str) -> str:
+    """The parser's words without Python's names in them."""
+    message = " ".join(message.split())
+    for pattern, text in (
+        (r'Parser key "([^"]+)":', r"--\1:"),
+        (
+            r"Does not validate against any of the Union subtypes.*?Subtypes: \[(.*)\] Errors:.*Given value: ",
+            r"expected \1; received ",
+        ),
+        (r"Expected an? (.*?)\. Got value: ", r"expected \1; received "),
+        (r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1"),
+        (r"typing\.Literal\[([^\]]*)\]", r"one of \1"),
+        (r"NoneType", "null"),
+        (r"the following arguments are required: ", "missing option --"),
+    ):
+        message = re.sub(pattern, text, message)
+    return message
 
 
 def as_dict(value: Any) -> Any:

@@ -79,6 +79,31 @@ def read_lines(path: Path, what: str) -> list[str]:
     return [line.strip() for line in read_text(path, what).splitlines() if line.strip()]
 
 
+def refuse_inside(out: Path, source: Path) -> None:
+    """Refuse to write into a folder of somebody's scans, to which nothing is ever added.
+
+    Raises:
+        UserError: `out` is the source, or lies in it.
+    """
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"--out {out}: lies in the source {source}, which is never written to; choose another folder")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, before work starts.
+
+    Raises:
+        UserError: a file stands there, or nothing may be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "Permission denied"
+    except OSError as error:
+        reason = error.strerror or "cannot be made"
+    if reason:
+        raise UserError(f"{folder}: expected a folder to write into ({reason}); choose another")
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process, so that two commands do not write into it at once.
@@ -88,14 +113,12 @@ def lock(folder: Path) -> Iterator[None]:
     """
     import filelock
 
+    make_folder(folder)
     guard = filelock.FileLock(folder / ".lock", timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         guard.acquire()
     except filelock.Timeout:
         raise UserError(f"{folder}: another command is writing here; wait for it or choose another folder") from None
-    except OSError as error:
-        raise UserError(f"{folder}: expected a folder to write into ({error.strerror}); choose another") from None
     try:
         yield
     finally:

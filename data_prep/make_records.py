@@ -10,7 +10,7 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError, expect_number
-from common.files import lock, read_json, write_json, write_text, write_yaml
+from common.files import lock, read_json, refuse_inside, write_json, write_text, write_yaml
 from common.processes import worker_pool
 from data_prep.augment import AugmentConfig
 from data_prep.build import Builder
@@ -54,6 +54,7 @@ class MakeRecordsConfig(SourceConfig):
 def main(config: MakeRecordsConfig) -> None:
     """Build the records and say where they are."""
     _check(config)
+    refuse_inside(config.out, config.source)
     source = open_source(config.source, config)
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")

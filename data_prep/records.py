@@ -87,9 +87,7 @@ class Records:
         self.path = path
         manifest = path / MANIFEST
         if not manifest.is_file():
-            state = (
-                "an unfinished build; run make_records again to finish it" if (path / "config.yaml").is_file() else "no records"
-            )
+            state = "an unfinished build; run make_records again to finish it" if (path / "cases").is_dir() else "no records"
             raise UserError(
                 f"{path}: expected records (a folder with {MANIFEST}, made by data_prep.make_records); found {state}"
             )
@@ -135,6 +133,10 @@ class Records:
         Raises:
             UserError: there is no such subset or fold.
         """
+        if fold is not None and not self.folds:
+            raise UserError(
+                f"{self.path}: expected records with folds (make_records --split.folds 5) for fold {fold}; found none"
+            )
         if fold is not None and not 0 <= fold < len(self.folds):
             raise UserError(f"{self.path}: expected a fold of 0..{len(self.folds) - 1}; received {fold}; see --split.folds")
         split = self.split if fold is None or name == "test" else self.folds[fold]

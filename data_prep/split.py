@@ -60,7 +60,7 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
         return []
     patients = _shuffled(cases, config)
     if not 2 <= config.folds <= len(patients):
-        raise UserError(f"split.folds: expected 2 to {len(patients)} (the number of patients); received {config.folds}")
+        raise UserError(f"split.folds: expected 2 to {len(patients)} (patients that are not for test); received {config.folds}")
     fold_of = {patient: place % config.folds for place, patient in enumerate(patients)}
     return [
         {

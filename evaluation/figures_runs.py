@@ -44,6 +44,8 @@ def read_history(run: Path) -> History:
         UserError: a file is missing, or the history has no finished epoch.
     """
     file = run / "history.csv"
+    if not (run / "run.json").is_file():
+        raise UserError(f"{run}: expected a run (a folder with run.json, made by training.train)")
     rows = list(csv.DictReader(read_text(file, "training history").splitlines()))
     if not rows or "epoch" not in rows[0]:
         raise UserError(f"{file}: expected a row per epoch under a heading with `epoch`; no finished epoch was found")

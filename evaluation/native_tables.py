@@ -74,7 +74,7 @@ def format_table(scores: PatientScores, rows: Rows) -> str:
     """The table that is printed: regions, classes and their mean, by mean and interval, with what they mean below."""
     width = max(len(_title(structure)) for structure in scores.structures) + 2
     cells = {(structure, name): _cell(summary) for structure, name, summary, _ in rows}
-    cell = max(len(text) for text in cells.values()) + 2
+    cell = max(len(text) for text in [*cells.values(), *HEADINGS.values()]) + 2
     lines = [_heading(scores), ""]
     lines.append(" " * width + "   n  " + "".join(f"{HEADINGS[name]:<{cell}}" for name in METRICS).rstrip())
     for structure in scores.structures:

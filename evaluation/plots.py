@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from common import cli
 from common.errors import UserError
-from common.files import read_yaml
+from common.files import make_folder, read_json, read_yaml
 from data_prep.sources import SourceConfig
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def main(config: PlotsConfig) -> None:
         raise UserError("nothing to draw: give at least one of --runs, --records, --source")
     if config.source is None and (config.case or config.channel or config.predictions):
         raise UserError("--case, --channel and --predictions belong to a scan: give --source as well")
+    make_folder(config.out)
     if config.runs:
         _tell(_draw_runs(config))
     if config.records:
@@ -125,7 +126,7 @@ def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
     from data_prep.labels import bits_to_classes
     from data_prep.prepare import prepare
 
-    files = _chosen_case(source, config.case)
+    files = _chosen_case(source, config.case, config.predictions)
     channel = _chosen_channel(source, config.channel)
     schema, preparation = _schema(source, config.predictions), _preparation(config)
     case = source.read(files)
@@ -155,8 +156,11 @@ def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geom
     return grid.reorient(predicted)
 
 
-def _chosen_case(source: "Source", wanted: str | None) -> "CaseFiles":
+def _chosen_case(source: "Source", wanted: str | None, predictions: Path | None) -> "CaseFiles":
     cases = source.cases()
+    if wanted is None and predictions is not None and (predictions / "predictions.json").is_file():
+        predicted = read_json(predictions / "predictions.json", "predictions").get("cases", [])
+        cases = [files for files in cases if files.id in predicted] or cases
     if wanted is None:
         return next((files for files in cases if files.label is not None), cases[0])
     found = next((files for files in cases if files.id == wanted), None)

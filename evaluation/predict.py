@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common import cli
-from common.errors import UserError
-from common.files import lock, read_json, read_lines, write_json
+from common.errors import Problems, UserError, expect_number
+from common.files import lock, read_json, read_lines, refuse_inside, write_json
 from data_prep import nifti
 from data_prep.case import Case, CaseFiles
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared, prepare
 from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.sources.checks import check_cases
 from training.backend import load_backend
 from training.input import SEGMENTATION
 from training.run import Run
@@ -104,11 +105,16 @@ def main(config: PredictConfig) -> None:
     """Segment the cases and say where the files are."""
     from tqdm import tqdm
 
+    expect_number("batch_size", config.batch_size, 1)
+    refuse_inside(config.out, config.source)
     runs = _runs(config)
-    source = open_source(config.source, replace(config, channels=config.channels or runs[0].channels))
-    if source.channels != runs[0].channels:
-        raise UserError(f"{config.source}: the run sees channels {runs[0].channels}; received {source.channels}")
+    source = _source(config, runs[0])
     cases = _cases(source, config)
+    problems = check_cases(source, cases)
+    if problems:
+        raise Problems(
+            problems, f"{len(problems)} problems in {len(cases)} cases; leave cases out by --cases; nothing was predicted"
+        )
     with lock(config.out):
         before = _earlier(config, runs)
         load_backend()
@@ -132,6 +138,21 @@ def _runs(config: PredictConfig) -> list[Run]:
             if getattr(run, name) != getattr(runs[0], name):
                 raise UserError(f"{run.path}: its {name} differ from those of {runs[0].path}, so their average means nothing")
     return runs
+
+
+def _source(config: PredictConfig, run: Run) -> Source:
+    """The scans, with the channels that the run sees in their order."""
+    wanted = config.channels or run.channels
+    if wanted != run.channels:
+        raise UserError(f"--channels: {run.path} sees {', '.join(run.channels)}; received {', '.join(wanted)}")
+    found = open_source(config.source, replace(config, channels=None)).channels
+    lacking = [name for name in run.channels if name not in found]
+    if lacking and config.missing_channels == "refuse":
+        raise UserError(
+            f"{config.source}: has channels {', '.join(found)}; {run.path} needs {', '.join(lacking)} as well "
+            "(a table may have an empty column of that name, with --missing_channels zero)"
+        )
+    return open_source(config.source, replace(config, channels=run.channels))
 
 
 def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:

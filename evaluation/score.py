@@ -6,7 +6,7 @@ from typing import Literal
 
 from common import cli
 from common.errors import UserError
-from common.files import read_lines
+from common.files import make_folder, read_lines, refuse_inside
 from data_prep.sources import SourceConfig
 
 FORMS = ({"predictions", "source"}, {"run", "records"})
@@ -54,6 +54,7 @@ def main(config: ScoreConfig) -> None:
 
 
 def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
+    _check_out(config.out, root)
     from data_prep.sources import open_source
     from evaluation import native_scores, native_tables
 
@@ -74,10 +75,18 @@ def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
     from evaluation import records_table
     from evaluation.records_score import score_records
 
+    _check_out(config.out, records)
     found = score_records(run, records, config.subset, config.batch_size)
     out = config.out or run / f"scores_{config.subset}"
     files = records_table.write_records_table(out, run, config.subset, found, cli.as_dict(config))
     _report(records_table.format_records_table(run, config.subset, found), files)
+
+
+def _check_out(out: Path | None, source: Path) -> None:
+    """Refuse a place that cannot be written to before work starts."""
+    if out is not None:
+        refuse_inside(out, source)
+        make_folder(out)
 
 
 def _report(table: str, files: list[Path]) -> None:

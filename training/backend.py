@@ -6,6 +6,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
+from common.errors import UserError
 from training.precision import cores
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
@@ -30,6 +31,10 @@ def load_backend() -> None:
             logging.set_verbosity(logging.ERROR)  # Grain warns where JAX, which it does without, is missing
             _fix_threads(keras.backend.backend())
             keras.ops.zeros(1)
+        except ValueError as error:
+            if "backend" in str(error):
+                raise UserError(f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: expected tensorflow or jax") from None
+            raise
         except BaseException:
             chatter.seek(0)
             os.write(kept, chatter.read())

@@ -68,6 +68,8 @@ class TrainConfig:
         self.input.check()
         if self.model.rank != 2:
             raise UserError(f"--model.rank: training shows networks slices, so it expects 2; received {self.model.rank}")
+        expect_number("optimizer.learning_rate", self.optimizer.learning_rate, 0)
+        expect_number("schedule.decay", self.schedule.decay, 0, 1)
         expect_number("epochs", self.epochs, 1)
         expect_number("extend", self.extend, 0)
         expect_number("steps_per_epoch", self.steps_per_epoch, 1)

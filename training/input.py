@@ -166,14 +166,20 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
     sizes = {(fact.layout["height"], fact.layout["width"]) for fact in (records.cases[case] for case in cases)}
     if config.size is None and len(sizes) > 1:
         raise UserError(
-            f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); set --input.size, such as [160, 192]"
+            f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); "
+            f"set --input.size, such as {list(_multiples(max(sizes), stride))}"
         )
     height, width = config.size or sizes.pop()
     if height % stride or width % stride:
         raise UserError(
             f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
-            f"set --input.size to multiples of {stride}, such as {[-(-side // stride) * stride for side in (height, width)]}"
+            f"set --input.size to multiples of {stride}, such as {list(_multiples((height, width), stride))}"
         )
+
+
+def _multiples(size: tuple[int, int], stride: int) -> tuple[int, ...]:
+    """Rows and columns, rounded up to multiples of `stride`."""
+    return tuple(-(-side // stride) * stride for side in size)
 
 
 class _Filled:

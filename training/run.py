@@ -77,8 +77,10 @@ class Run:
         Raises:
             UserError: no epoch was finished.
         """
-        best = self.path / "best.weights.h5"
-        chosen = best if best.is_file() else self.path / "last.weights.h5"
+        best, last = self.path / "best.weights.h5", self.path / "last.weights.h5"
+        if self.facts.get("best_epoch") and not best.is_file():
+            raise UserError(f"{best}: not found, though the run has a best epoch ({self.facts['best_epoch']})")
+        chosen = best if best.is_file() else last
         if not chosen.is_file():
             raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
         return chosen

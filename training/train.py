@@ -84,14 +84,13 @@ def _resumed(config: TrainConfig) -> Run:
     """An existing run, extended if that was asked for."""
     run = Run(config.resume or Path())
     before = run.config
-    longer = replace(
+    # Kept in memory until everything has been found in order: a refused resume extends nothing.
+    run.config = replace(
         before,
         epochs=before.epochs + config.extend,
         max_minutes=before.max_minutes if config.max_minutes is None else config.max_minutes,
     )
-    if longer != before:
-        write_yaml(run.path / "config.yaml", cli.as_dict(longer))
-    return Run(run.path)
+    return run
 
 
 def _train(run: Run) -> None:
@@ -105,6 +104,7 @@ def _train(run: Run) -> None:
     with _strategy():
         model = compiled(config, data)
         progress = load_state(run.path / "state", model)
+    write_yaml(run.path / "config.yaml", cli.as_dict(config))
     _tell(run, data, model, progress)
     _fit(run, data, model, progress)
     status = "finished" if progress.epoch >= config.epochs else "stopped"
@@ -141,8 +141,8 @@ def _fit(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None
             verbose=0,
         )
     except KeyboardInterrupt:
-        run.set_status("stopped", epoch=progress.epoch)
-        print(f"\nrun: {run.path} (stopped after {progress.epoch} epochs); go on with --resume {run.path}")
+        run.set_status("stopped")
+        print(f"\nrun: {run.path}; go on with --resume {run.path}")
         raise
 
 
@@ -157,6 +157,9 @@ def _data(config: TrainConfig, records: Records) -> Data:
     train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
     check_sizes(records, [*train, *validation], config.input, config.model.stride)
     sources = training_slices(records, train, config.input)
+    for case in {*train, *validation}:  # a shard that is missing or cut short is told now, not when a step comes to it
+        for copy in range(records.copies_of(case) + 1 if case in train else 1):
+            records.shard(case, copy)
     slices = sum(len(source) for source in sources)
     steps = config.steps_per_epoch or max(slices // config.input.batch_size, 1)
     return Data(records, train, validation, sources, steps)

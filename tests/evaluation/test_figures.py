@@ -26,6 +26,7 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA):
         writer.writerow(["epoch", *columns])
         writer.writerows([epoch, *rng.random(len(columns))] for epoch in range(1, epochs + 1))
     write_yaml(folder / "schema.yaml", schema.to_dict())
+    (folder / "run.json").write_text("{}")
     return folder
 
 

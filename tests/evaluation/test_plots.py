@@ -95,7 +95,7 @@ def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, 
     [
         ((), "give at least one of --runs, --records, --source"),
         (("--case", "case_a", "--runs", "x"), "give --source as well"),
-        (("--runs", "nowhere"), "history.csv: training history not found"),
+        (("--runs", "nowhere"), "expected a run"),
         (("--source", "SOURCE", "--case", "case_z"), "expected --case to be one of its 2 cases"),
         (("--source", "SOURCE", "--channel", "pet"), "expected --channel to be one of flair, t1, t1ce, t2; received pet"),
         (("--source", "SOURCE", "--predictions", "SOURCE"), "case_a.nii.gz: file not found"),
