@@ -25,7 +25,8 @@ def score_records(run_path: Path, records_path: Path, subset: str, batch_size: i
         batch_size: slices at once.
 
     Returns:
-        loss (mean over annotated voxels), confusion (truth in rows), classes, patients, slices, crop.
+        records, own_records (whether the run was trained on them), loss (mean over annotated voxels), confusion (truth in
+        rows), classes, patients, slices, crop.
     """
     run, records = Run(run_path), Records(records_path)
     for name, found, expected in (
@@ -40,8 +41,13 @@ def score_records(run_path: Path, records_path: Path, subset: str, batch_size: i
     config = replace(run.config.input, batch_size=batch_size)
     check_sizes(records, cases, config, run.config.model.stride)
     source = whole_slices(records, cases, config)
+    own = run.facts["records"]["fingerprint"] == records.fingerprint
+    if not own:
+        print(f"warning: {records_path} are not the records of {run_path}: their {subset} patients may have trained it")
     loss, confusion = _score(run, source, config)
     return {
+        "records": str(records_path),
+        "own_records": own,
         "loss": loss,
         "confusion": confusion.tolist(),
         "classes": run.schema.class_names,

@@ -45,7 +45,7 @@ def format_records_table(run: Path, subset: str, found: dict[str, Any]) -> str:
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join(
         [
-            f"{run.name} on {subset}: {_counted(found)}",
+            f"{run.name} on {subset} of {found['records']}: {_counted(found)}",
             "",
             *(f"{name:<{width}}{value:.3f}" for name, value in rows),
             "",

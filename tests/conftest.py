@@ -22,6 +22,9 @@ CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
     "data_prep.make_phantom": "MakePhantomConfig",
     "training.train": "TrainConfig",
+    "evaluation.predict": "PredictConfig",
+    "evaluation.score": "ScoreConfig",
+    "evaluation.plots": "PlotsConfig",
 }
 
 
@@ -95,6 +98,16 @@ def records(source, tmp_path_factory):
         *("--source", source, "--out", out, "--augment.copies", 1, "--split.folds", 2, "--split.fractions", "[0.6,0.2,0.2]"),
         *SMALL,
     )
+    assert done.status == 0, done.err
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(records, tmp_path_factory):
+    """A run of two epochs of a tiny network on `records`; to be read only."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    tiny = ("--model.filters", 4, "--model.depth", 1, "--precision", "float32", "--input.batch_size", 4, "--epochs", 2)
+    done = run_command("training.train", "--records", records, "--out", out, "--optimizer.learning_rate", 0.01, *tiny)
     assert done.status == 0, done.err
     return out
 

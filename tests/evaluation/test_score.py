@@ -283,6 +283,8 @@ def found(monkeypatch):
         "loss": 0.25,
         "confusion": [[900, 10, 0], [20, 60, 10], [0, 0, 0]],
         "classes": ["background", "edema", "enhancing tumor"],
+        "records": "r",
+        "own_records": True,
         "patients": 2,
         "slices": 256,
         "crop": "middle",

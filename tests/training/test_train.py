@@ -434,3 +434,22 @@ def test_a_run_without_an_epoch_has_no_weights(run):
     (run / "last.weights.h5").unlink()
     with pytest.raises(UserError, match="no epoch was finished"):
         _ = Run(run).weights
+
+
+def test_a_refused_resume_extends_nothing(command, run, records, tmp_path):
+    hidden = records.rename(records.with_name("hidden"))
+    try:
+        assert command("training.train", "--resume", run, "--extend", 3).status == 2
+    finally:
+        hidden.rename(records)
+    assert Run(run).config.epochs == EPOCHS
+
+
+def test_a_shard_cut_short_is_told_before_training_starts(command, records, tmp_path):
+    copy = shutil.copytree(records, tmp_path / "records")
+    shard = copy / "cases" / f"{Records(copy).split['train'][0]}.copy1.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-5])
+    done = command("training.train", "--records", copy, "--out", tmp_path / "run", *TOY, "--steps_per_epoch", 1)
+    assert done.status == 2
+    assert "build the records again" in done.errors[0]
+    assert not (tmp_path / "run" / "run.json").exists()
