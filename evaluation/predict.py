@@ -45,6 +45,9 @@ class PredictConfig(SourceConfig):
     """Text file with the ids of the cases to segment, one a line; default: all."""
     probabilities: bool = False
     """Also write ID_probabilities.nii.gz, float32, classes along the fourth axis."""
+    inside_only: bool = True
+    """Call voxels that are zero in every channel background, as they lie outside a skull-stripped head; the probabilities are
+    left as they are."""
     overlays: bool = True
     """Also draw each case's image, truth where there is one, and prediction."""
     least_size: tuple[int, int] = (0, 0)
@@ -190,6 +193,8 @@ def _predict_case(case: Case, ensemble: Ensemble, schema: LabelSchema, config: P
         _write_probabilities(config.out, case, prepared, probabilities)
     else:
         classes = ensemble.classes(prepared.image, config)
+    if config.inside_only:
+        classes[~(prepared.image != 0).any(axis=-1)] = 0
     dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
     ids = schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
     nifti.write_image(config.out / f"{case.files.id}.nii.gz", ids, case.affine, like=case.files.paths[0])
@@ -230,6 +235,7 @@ def _commit(config: PredictConfig, runs: list[Run], schema: LabelSchema, cases: 
         "source": str(config.source.resolve()),
         "schema": schema.to_dict(),
         "least_size": list(config.least_size),
+        "inside_only": config.inside_only,
         "cases": cases,
     }
     write_json(config.out / MANIFEST, manifest)

@@ -60,11 +60,23 @@ def test_a_turned_scan_gives_the_same_segmentation_turned(command, trained, tmp_
 
 
 def test_probabilities_sum_to_one_and_agree_with_the_ids(predict, tmp_path):
-    assert predict("--probabilities", "true", "--overlays", "false").status == 0
+    assert predict("--probabilities", "true", "--overlays", "false", "--inside_only", "false").status == 0
     probabilities = np.asarray(nibabel.load(tmp_path / "out" / f"{CASE}_probabilities.nii.gz").dataobj)
     ids = np.asarray(nibabel.load(tmp_path / "out" / f"{CASE}.nii.gz").dataobj)
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_array_equal(LabelSchema.load("brats2017-2021").to_ids(probabilities.argmax(axis=-1)), ids)
+
+
+def test_outside_the_head_is_background(predict, trained, source, tmp_path):
+    channels = [np.asarray(nibabel.load(path).dataobj) for path in source.rglob(f"{CASE}_[ft]*.nii.gz")]
+    outside = ~np.any(channels, axis=0)
+    assert (len(channels), outside.any()) == (4, True)
+    found = {}
+    for only in ("true", "false"):
+        assert predict("--overlays", "false", "--inside_only", only, out=tmp_path / only).status == 0
+        found[only] = np.asarray(nibabel.load(tmp_path / only / f"{CASE}.nii.gz").dataobj)
+    assert not found["true"][outside].any()
+    np.testing.assert_array_equal(found["true"][~outside], found["false"][~outside])
 
 
 def test_the_average_of_a_run_with_itself_is_the_run(predict, trained, tmp_path):
