@@ -78,7 +78,7 @@ class Run:
             UserError: no epoch was finished.
         """
         best, last = self.path / "best.weights.h5", self.path / "last.weights.h5"
-        if self.facts.get("best_epoch") and not best.is_file():
+        if self.facts.get("best_epoch") and last.is_file() and not best.is_file():
             raise UserError(f"{best}: not found, though the run has a best epoch ({self.facts['best_epoch']})")
         chosen = best if best.is_file() else last
         if not chosen.is_file():
