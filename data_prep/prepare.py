@@ -143,6 +143,14 @@ def brain_mask(channels: list[np.ndarray]) -> np.ndarray:
     return mask
 
 
+def inside_mask(image: np.ndarray) -> np.ndarray:
+    """Voxels (Z, H, W) of a prepared image (Z, H, W, C) that are non-zero in any channel, bool.
+
+    Compared as integers, which is several times faster than comparing float16.
+    """
+    return brain_mask(list(np.moveaxis(image.view(f"u{image.dtype.itemsize}"), -1, 0)))
+
+
 def _window(whole: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:
     """Start and size of the window (z, y, x)."""
     if config.crop is None:

@@ -157,9 +157,11 @@ def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geom
 
 
 def _chosen_case(source: "Source", wanted: str | None, predictions: Path | None) -> "CaseFiles":
+    from evaluation.native_scores import MANIFEST
+
     cases = source.cases()
-    if wanted is None and predictions is not None and (predictions / "predictions.json").is_file():
-        predicted = read_json(predictions / "predictions.json", "predictions").get("cases", [])
+    if wanted is None and predictions is not None and (predictions / MANIFEST).is_file():
+        predicted = read_json(predictions / MANIFEST, "predictions").get("cases", [])
         cases = [files for files in cases if files.id in predicted] or cases
     if wanted is None:
         return next((files for files in cases if files.label is not None), cases[0])

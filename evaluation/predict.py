@@ -14,18 +14,16 @@ from common.files import lock, read_json, read_lines, refuse_inside, write_json
 from data_prep import nifti
 from data_prep.case import Case, CaseFiles
 from data_prep.labels import LabelSchema, bits_to_classes
-from data_prep.prepare import Prepared, prepare
+from data_prep.prepare import Prepared, inside_mask, prepare
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
+from evaluation.native_scores import FORMAT, MANIFEST, prediction_path
 from training.backend import load_backend
 from training.input import SEGMENTATION
 from training.run import Run
 
 if TYPE_CHECKING:
     import keras
-
-FORMAT = 1
-MANIFEST = "predictions.json"
 
 
 @dataclass(kw_only=True)
@@ -194,10 +192,10 @@ def _predict_case(case: Case, ensemble: Ensemble, schema: LabelSchema, config: P
     else:
         classes = ensemble.classes(prepared.image, config)
     if config.inside_only:
-        classes[~(prepared.image != 0).any(axis=-1)] = 0
+        classes[~inside_mask(prepared.image)] = 0
     dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
     ids = schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
-    nifti.write_image(config.out / f"{case.files.id}.nii.gz", ids, case.affine, like=case.files.paths[0])
+    nifti.write_image(prediction_path(config.out, case.files.id), ids, case.affine, like=case.files.paths[0])
     if config.overlays:
         _draw(case, prepared, classes, schema, config.out)
 
