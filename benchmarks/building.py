@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.timing import interleaved, table
 from common import cli
 from common.errors import UserError
-from data_prep.augment import AugmentConfig
+from data_prep.augment import CopiesConfig
 from data_prep.build import Builder
 from data_prep.case import CaseFiles
 from data_prep.prepare import PrepareConfig
@@ -47,7 +47,7 @@ def main(config: BuildingConfig) -> None:
         raise UserError(f"{config.source}: the comparison needs labels")
     cases = source.cases()[: config.cases]
     with tempfile.TemporaryDirectory() as folder:
-        builder = Builder(source, source.schema, Path(folder), PrepareConfig(), AugmentConfig(), seed=0)
+        builder = Builder(source, source.schema, Path(folder), PrepareConfig(), CopiesConfig(), seed=0)
         ways: dict[str, Callable[[CaseFiles], None]] = {
             "gzip.decompress of the files": _inflate,
             "make_records": partial(_build, builder),

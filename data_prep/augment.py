@@ -8,7 +8,7 @@ clip to 0..1 and would cut z-scored scans off.
 
 import math
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,16 +26,17 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass
 class AugmentConfig:
-    """Augmented copies: how many of each training case, and what may be changed in them; 0 switches a change off."""
+    """What may be changed in a picture, and how far; 0 switches a change off."""
 
-    copies: int = 0
-    """Augmented copies stored beside each training case; 1 doubles the training cases."""
     flips: list[str] = field(default_factory=lambda: ["x", "y"])
     """Axes that may be mirrored: x (left-right), y (front-back, up-down in the picture), z (along the slices)."""
     rotate_degrees: float = 15.0
     """Largest rotation in the plane of the slices, either way, in degrees."""
     scale: float = 0.1
     """Largest relative change of size: 0.1 draws factors from 0.9 to 1.1."""
+    crop: float = 0.0
+    """Random resized crop: a window whose sides are shorter than the picture's by up to this share, drawn for each side, is
+    enlarged to the whole picture."""
     elastic: float = 1.0
     """Elastic deformation: standard deviation of the displacement along each axis, in pixels."""
     elastic_sigma: float = 10.0
@@ -48,11 +49,23 @@ class AugmentConfig:
     """Largest relative change of gamma (intensity ** gamma); only where intensities run from 0 to 1."""
     noise: float = 0.05
     """Largest standard deviation of Gaussian noise, in standard deviations of a channel's intensities inside the brain."""
+    fill: float = 0.0
+    """Probability that a channel is replaced by the channel `fill_from`, as data sets fill up missing sequences."""
+    fill_from: int = 0
+    """The channel that stands in for others, counted from 0."""
     probability: float = 0.5
     """Probability of each flip and of each change."""
 
     def __post_init__(self) -> None:
         _check(self)
+
+
+@dataclass
+class CopiesConfig(AugmentConfig):
+    """Augmented copies: how many of each training case, and what may be changed in them; 0 switches a change off."""
+
+    copies: int = 0
+    """Augmented copies stored beside each training case; 1 doubles the training cases."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class Augmentation:
         flips: the axes that are mirrored, of z, y, x.
         rotate_degrees: rotation in the plane about the middle of the picture.
         scale: factor of size; 1 changes nothing.
+        crop: height and width of the window that is enlarged to the picture, as shares of it; 1 changes nothing.
+        crop_at: where its middle lies below and right of the picture's, as shares of the picture.
         elastic: standard deviation of the elastic displacement in pixels; 0 changes nothing.
         elastic_sigma: its smoothness in pixels.
         elastic_seed: names its field.
@@ -71,11 +86,14 @@ class Augmentation:
         gamma: exponent per channel; 1 changes nothing.
         noise: standard deviation of the noise, in standard deviations of the channel.
         noise_seed: names the noise.
+        sources: the channel that each channel's picture is taken from.
     """
 
     flips: tuple[str, ...]
     rotate_degrees: float
     scale: float
+    crop: tuple[float, float]
+    crop_at: tuple[float, float]
     elastic: float
     elastic_sigma: float
     elastic_seed: int
@@ -84,12 +102,24 @@ class Augmentation:
     gamma: tuple[float, ...]
     noise: float
     noise_seed: int
+    sources: tuple[int, ...]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `dataclasses.asdict`, also after a way through JSON."""
         given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**given)
+
+    def with_neighbours(self, neighbours: int) -> Self:
+        """The same augmentation of slices that carry their neighbours as further channels (2.5D)."""
+        times, channels = 2 * neighbours + 1, len(self.sources)
+        return replace(
+            self,
+            brightness=self.brightness * times,
+            contrast=self.contrast * times,
+            gamma=self.gamma * times,
+            sources=tuple(place * channels + source for place in range(times) for source in self.sources),
+        )
 
 
 def case_rng(seed: int, case: str, copy: int) -> np.random.Generator:
@@ -113,6 +143,8 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     flips = tuple(axis for axis in AXES if _happens(config, rng) and axis in config.flips)
     rotation = float(_amounts(config, rng, config.rotate_degrees))
     scale = 1 + float(_amounts(config, rng, config.scale))
+    crop = 1 - np.abs(_amounts(config, rng, config.crop, 2))
+    crop_at = (1 - crop) / 2 * rng.uniform(-1, 1, 2)
     elastic = _happens(config, rng) * config.elastic
     elastic_seed, noise_seed = (int(value) for value in rng.integers(LARGEST_SEED, size=2))
     noise = abs(float(_amounts(config, rng, config.noise)))
@@ -120,10 +152,13 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     brightness = _amounts(config, rng, config.brightness, channels)
     contrast = 1 + _amounts(config, rng, config.contrast, channels)
     gamma = 1 + _amounts(config, rng, config.gamma, channels)
+    filled = rng.random(channels) < config.fill
     return Augmentation(
         flips=flips,
         rotate_degrees=rotation,
         scale=scale,
+        crop=(float(crop[0]), float(crop[1])),
+        crop_at=(float(crop_at[0]), float(crop_at[1])),
         elastic=elastic,
         elastic_sigma=config.elastic_sigma,
         elastic_seed=elastic_seed,
@@ -132,6 +167,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
         gamma=tuple(gamma.tolist()),
         noise=noise,
         noise_seed=noise_seed,
+        sources=tuple(config.fill_from if fill else channel for channel, fill in enumerate(filled)),
     )
 
 
@@ -155,6 +191,8 @@ def apply(
         ValueError: shapes or dtypes are others, or the augmentation was drawn for another number of channels.
     """
     _check_arrays(augmentation, image, label)
+    if augmentation.sources != tuple(range(image.shape[-1])):
+        image = image[..., list(augmentation.sources)]
     changes = _Intensities.of(augmentation, image, unit_range or image.dtype == np.uint8)
     mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in AXES)
     mirrored_image, mirrored_label = image[mirror], label[mirror]
@@ -194,7 +232,7 @@ def _warps(augmentation: Augmentation) -> "Compose | None":
     Nothing in it is left to chance but the elastic field, which has a seed. It is built anew for every use: a shared pipeline
     is not safe among threads.
     """
-    turned = augmentation.rotate_degrees != 0 or augmentation.scale != 1
+    turned = augmentation.rotate_degrees != 0 or augmentation.scale != 1 or augmentation.crop != (1, 1)
     if not turned and augmentation.elastic == 0:
         return None
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -204,14 +242,29 @@ def _warps(augmentation: Augmentation) -> "Compose | None":
     cv2.setNumThreads(0)  # cases are worked on in parallel already
     transforms: list[Any] = []
     if turned:
-        degrees, scale = augmentation.rotate_degrees, augmentation.scale
-        transforms.append(albumentations.Affine(rotate=(degrees, degrees), scale=(scale, scale), p=1))
+        transforms.append(_affine(augmentation))
     if augmentation.elastic:
         # Uniform noise on -1..1, smoothed: its standard deviation falls from 1/sqrt(3) by 1 / (2 sqrt(pi) sigma).
         sigma = augmentation.elastic_sigma
         alpha = augmentation.elastic * math.sqrt(3) * 2 * math.sqrt(math.pi) * sigma
         transforms.append(albumentations.ElasticTransform(alpha=alpha, sigma=sigma, noise_distribution="uniform", p=1))
     return albumentations.Compose(transforms)
+
+
+def _affine(augmentation: Augmentation) -> Any:
+    """Rotation, scale and crop as one albumentations transform."""
+    import albumentations
+
+    degrees = augmentation.rotate_degrees
+    y, x = (augmentation.scale / share for share in augmentation.crop)
+    down, right = augmentation.crop_at
+    shift = {"x": -right * x, "y": -down * y}  # brings the window's middle to the picture's
+    return albumentations.Affine(
+        rotate=(degrees, degrees),
+        scale={"x": (x, x), "y": (y, y)},
+        translate_percent={axis: (share, share) for axis, share in shift.items()} if any(shift.values()) else None,
+        p=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -312,9 +365,10 @@ def _check(config: AugmentConfig) -> None:
     strangers = [axis for axis in config.flips if axis not in AXES]
     if strangers:
         raise UserError(f"--augment.flips: expected axes out of x, y, z; received {strangers}")
-    if config.probability > 1:
-        raise UserError(f"--augment.probability: expected a number from 0 to 1; received {config.probability}")
-    for name in ("scale", "contrast", "gamma"):
+    for name in ("probability", "fill"):
+        if getattr(config, name) > 1:
+            raise UserError(f"--augment.{name}: expected a number from 0 to 1; received {getattr(config, name)}")
+    for name in ("scale", "crop", "contrast", "gamma"):
         if getattr(config, name) >= 1:
             raise UserError(f"--augment.{name}: expected a number below 1; received {getattr(config, name)}")
     if config.elastic_sigma < 1:

@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A three-dimensional image in a file.
+    """A three-dimensional image in a file, or in a folder of slices.
 
     Attributes:
-        path: the file.
-        index: the place along the fourth axis where the file holds several images, else None.
+        path: the file, or the folder.
+        index: the place along the fourth axis where the file holds several images (along the channels of slices), else None.
     """
 
     path: Path
@@ -32,6 +32,7 @@ class CaseFiles:
         channels: channel name -> its image, in the order in which networks see them; None where it is missing.
         label: the annotation, or None where there is none.
         attributes: free facts of the patient, such as `grade`.
+        slices: every file of the case where its images stand in a folder of slices; else empty.
     """
 
     id: str
@@ -39,10 +40,20 @@ class CaseFiles:
     channels: dict[str, ImageRef | None]
     label: ImageRef | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    slices: tuple[Path, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
         """Every file of the case once, in a fixed order."""
+        return list(self.slices) or self._images
+
+    @property
+    def place(self) -> Path | None:
+        """Where the case's first image stands: a file, or a folder of slices; None for a case without any image."""
+        return next(iter(self._images), None)
+
+    @property
+    def _images(self) -> list[Path]:
         images = [*self.channels.values(), self.label]
         return list(dict.fromkeys(image.path for image in images if image is not None))
 

@@ -12,18 +12,17 @@ from common import cli
 from common.errors import Problems, UserError, expect_number
 from common.files import lock, read_json, refuse_inside, write_json, write_text, write_yaml
 from common.processes import worker_pool
-from data_prep.augment import AugmentConfig
+from data_prep.augment import CopiesConfig
 from data_prep.build import Builder
 from data_prep.case import CaseFiles
 from data_prep.changes import refuse_other_config, refuse_other_files, refuse_other_scans
 from data_prep.labels import LabelSchema
-from data_prep.nifti import read_header
 from data_prep.prepare import PrepareConfig
 from data_prep.records import FORMAT, MANIFEST, Records, case_path
 from data_prep.shard import shard_layout
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
-from data_prep.split import Split, SplitConfig, make_folds, make_split
+from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning
 
 WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
 
@@ -36,14 +35,14 @@ class MakeRecordsConfig(SourceConfig):
     """
 
     source: Path
-    """Folder of scans (BraTS or Medical Segmentation Decathlon) or a CSV table; never written to."""
+    """Folder of scans (BraTS, Medical Segmentation Decathlon, TIFF slices as in kaggle_3m) or a CSV table; never written to."""
     out: Path
     """Folder for the records."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     """Orientation, intensities and crop."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Training, validation and test patients."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: CopiesConfig = field(default_factory=CopiesConfig)
     """Augmented copies of the cases that are not for test."""
     seed: int = 0
     """Seed of the augmented copies."""
@@ -62,6 +61,8 @@ def main(config: MakeRecordsConfig) -> None:
         refuse_other_config(config.out, _settings(config))
         cases = source.cases()
         split = make_split(cases, config.split)
+        if warning := stratify_warning(cases, config.split):
+            print(f"warning: {warning}", file=sys.stderr)
         cases = _used(cases, split, config)
         folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
@@ -70,7 +71,7 @@ def main(config: MakeRecordsConfig) -> None:
         if not (config.out / MANIFEST).is_file():
             _refuse_bad(source, cases, config)
             _warn_of_files(source, cases)
-            _tell_disk(cases, copies, config)
+            _tell_disk(source, cases, copies, config)
             _remove_halves(config.out)
             write_yaml(config.out / "config.yaml", _settings(config))
             builder = Builder(source, source.schema, config.out, config.prepare, config.augment, config.seed)
@@ -126,10 +127,10 @@ def _warn_of_files(source: Source, cases: list[CaseFiles]) -> None:
         print(f"warning: {lines[0]}{more}", file=sys.stderr)
 
 
-def _tell_disk(cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
+def _tell_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
     """Print what the records will take, and refuse where the disk has not got it."""
     channels = len(cases[0].channels)
-    z, y, x = _size(cases[0], config.prepare)
+    z, y, x = _size(source, cases[0], config.prepare)
     layout = shard_layout((z, y, x, channels), config.prepare.dtype, cases[0].id)
     places = [(case.id, copy) for case in cases for copy in range(copies[case.id] + 1)]
     shards = sum(not case_path(config.out, case, copy, ".json").is_file() for case, copy in places)
@@ -139,11 +140,11 @@ def _tell_disk(cases: list[CaseFiles], copies: dict[str, int], config: MakeRecor
         raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
 
 
-def _size(case: CaseFiles, config: PrepareConfig) -> tuple[int, int, int]:
+def _size(source: Source, case: CaseFiles, config: PrepareConfig) -> tuple[int, int, int]:
     """Shape of the prepared grid, or the scan's own where it is not known before the scan is read."""
     if config.crop is not None and config.size is not None:
         return config.size
-    i, j, k = read_header(case.paths[0]).shape[:3]
+    i, j, k = source.shape(case)
     return k, j, i
 
 

@@ -21,9 +21,10 @@ TABLE_LIMIT = 1 << 18  # integers of a smaller range are scaled through a table 
 class PrepareConfig:
     """How scans are prepared."""
 
-    intensity: Literal["minmax", "zscore"] = "minmax"
+    intensity: Literal["minmax", "zscore", "median"] = "minmax"
     """minmax: each channel of each patient to 0..1 (as the glioma paper); zscore: mean 0 and deviation 1 over its non-zero
-    voxels, zero elsewhere."""
+    voxels, zero elsewhere (for skull-stripped scans); median: divided by the median of the voxels above its mean, which in a
+    scan with skull and air are tissue, so that tissue is about 1 and zero stays 0."""
     clip: tuple[float, float] | None = None
     """Percentiles of a channel's non-zero voxels to which its values are clipped first, such as [0.5, 99.5]."""
     crop: Literal["middle", "brain"] | None = "middle"
@@ -127,12 +128,20 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
     inside = channel[channel != 0] if config.clip or config.intensity == "zscore" else channel
     if config.clip and inside.size:
         low, high = (float(bound) for bound in np.percentile(inside, config.clip))
+    if config.intensity == "median":
+        return Scaling(low, high, 0.0, _tissue_median(np.clip(channel, low, high)), keep_zero=True)
     if config.intensity == "minmax":
         low = low if low < high else float(channel.min())  # a brain of one value stays above its background
         return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
     values = np.clip(inside, low, high).astype(np.float64)
     mean, deviation = (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)
     return Scaling(low, high, mean, deviation or 1.0, keep_zero=True)
+
+
+def _tissue_median(channel: np.ndarray) -> float:
+    """Median of the voxels above the mean of a channel, 1 where there is none above 0."""
+    above = channel[channel > channel.mean()]
+    return (float(np.median(above)) if above.size else 0.0) or 1.0
 
 
 def brain_mask(channels: list[np.ndarray]) -> np.ndarray:

@@ -26,7 +26,7 @@ class SplitConfig:
     folds: int = 0
     """Number of folds into which the patients that are not for test are divided as well; 0: none."""
     stratify: str | None = None
-    """Attribute, such as grade, whose values are spread evenly over the subsets."""
+    """Attribute, such as grade, whose values are spread evenly over the subsets; patients without it form a group."""
     seed: int = 0
     """Seed of the division."""
 
@@ -35,7 +35,7 @@ def make_split(cases: Sequence[CaseFiles], config: SplitConfig) -> Split:
     """Divide cases, by patient, into `train`, `validation` and `test`: subset -> case ids, sorted.
 
     Raises:
-        UserError: bad fractions or seed, unknown or doubly used names, a missing attribute.
+        UserError: bad fractions or seed, unknown or doubly used names, an attribute that no patient has.
     """
     if config.file is not None:
         return _from_file(cases, config.file)
@@ -71,16 +71,38 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
     ]
 
 
+def stratify_warning(cases: Sequence[CaseFiles], config: SplitConfig) -> str | None:
+    """A line about the patients who lack the attribute that is spread evenly, for the command to print; None where none do."""
+    if config.stratify is None:
+        return None
+    values = _values(cases, config.stratify)
+    lacking = sorted(patient for patient, value in values.items() if not value)
+    if not lacking:
+        return None
+    return (
+        f"split.stratify: {len(lacking)} of {len(values)} patients have no {config.stratify!r}, first {lacking[0]}; "
+        "they are spread evenly as a group of their own"
+    )
+
+
 def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
-    """The patients in random order, those of one attribute value together."""
+    """The patients in random order, those of one attribute value together; first those without the attribute."""
     expect_number("split.seed", config.seed, 0)
-    values = {case.patient: case.attributes.get(config.stratify or "", "") for case in cases}
-    lacking = [patient for patient, value in values.items() if config.stratify and not value]
-    if lacking:
-        raise UserError(f"split.stratify: {len(lacking)} patients have no {config.stratify!r}, first {lacking[0]}")
+    values = _values(cases, config.stratify)
+    if config.stratify and values and not any(values.values()):
+        known = ", ".join(sorted({name for case in cases for name in case.attributes})) or "none at all"
+        raise UserError(f"split.stratify: none of {len(values)} patients has {config.stratify!r}; their attributes: {known}")
     patients = sorted(values)
     np.random.default_rng(config.seed).shuffle(patients)
     return sorted(patients, key=values.__getitem__)
+
+
+def _values(cases: Sequence[CaseFiles], attribute: str | None) -> dict[str, str]:
+    """Patient -> value of an attribute, empty where none of the patient's cases has it."""
+    values = {case.patient: "" for case in cases}
+    for case in cases:
+        values[case.patient] = case.attributes.get(attribute or "", "") or values[case.patient]
+    return values
 
 
 def _counts(patients: int, shares: np.ndarray) -> list[int]:

@@ -70,7 +70,7 @@ class PatientScores:
         patients: sorted ids.
         cases: how many cases each patient has.
         values: (patients, structures, 6) float64: Dice, IoU, sensitivity, precision, true and predicted volume in ml; NaN
-            volumes for the class mean.
+            volumes for the class mean, and for all structures where the source has no spacing.
         absent: (patients, structures) int64: in how many of the patient's cases the structure is absent in truth.
     """
 
@@ -136,7 +136,7 @@ def score_predictions(predictions: PredictionSet, source: Source, progress: bool
 
     schema = _common_schema(predictions, source)
     known = {files.id: files for files in source.cases()}
-    _refuse(_grid_problems(predictions, known, source.config.tolerance_mm), predictions)
+    _refuse(_grid_problems(predictions, known, source), predictions)
     structures = scored_structures(schema)
     scored: dict[str, list[np.ndarray]] = {}
     problems: list[str] = []
@@ -163,11 +163,15 @@ def read_classes(image: ImageRef, schema: LabelSchema, likely: tuple[str, ...] =
     Raises:
         UserError: damaged, not whole numbers, or ids that the schema does not know; `likely` names schemas to hint at.
     """
-    array = nifti.read_image(image)
-    problem = rules.label_problem(str(image), array, schema, likely)
+    return _as_classes(str(image), nifti.read_image(image), schema, likely)
+
+
+def _as_classes(name: str, label: np.ndarray, schema: LabelSchema, likely: tuple[str, ...]) -> np.ndarray:
+    """Ids as class indices, uint8, 255 where not annotated; refuses what is no known id, naming it `name`."""
+    problem = rules.label_problem(name, label, schema, likely)
     if problem:
         raise UserError(problem)
-    return bits_to_classes(schema.encode(rules.as_integers(array)))
+    return bits_to_classes(schema.encode(rules.as_integers(label)))
 
 
 def _refuse_strangers(folder: Path, cases: list[str]) -> None:
@@ -194,7 +198,7 @@ def _common_schema(predictions: PredictionSet, source: Source) -> LabelSchema:
     return schema
 
 
-def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], tolerance_mm: float) -> Iterable[str]:
+def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], source: Source) -> Iterable[str]:
     """What can be told from names and headers alone, a line per case."""
     for case in predictions.cases:
         path = prediction_path(predictions.folder, case)
@@ -206,16 +210,14 @@ def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], tole
         elif not path.is_file():
             yield f"{path}: missing prediction: case {case} was to be scored"
         else:
-            yield from _header_problem(path, files.label.path, tolerance_mm)
+            yield from _header_problem(path, files, source)
 
 
-def _header_problem(path: Path, label: Path, tolerance_mm: float) -> Iterable[str]:
+def _header_problem(path: Path, files: CaseFiles, source: Source) -> Iterable[str]:
     try:
-        header, reference = nifti.read_header(path), nifti.read_header(label)
+        problem = source.grid_problem(path, files)
     except UserError as error:
-        yield str(error)
-        return
-    problem = rules.dimension_problem(header, None) or rules.grid_problem(header, reference, tolerance_mm)
+        problem = str(error)
     if problem:
         yield problem
 
@@ -231,14 +233,12 @@ def _score_case(
     files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema, structures: list[Structure]
 ) -> np.ndarray:
     """One case's scores (structures, 7): the six values of `PatientScores`, and 1 where the structure is absent in truth."""
-    if files.label is None:
-        raise ValueError(f"case {files.id} has no label")
-    truth = read_classes(files.label, schema, source.likely_schemas)
+    ids, affine = source.read_label(files)
+    truth = _as_classes(str(files.label), ids, schema, source.likely_schemas)
     prediction = read_classes(ImageRef(prediction_path(predictions.folder, files.id)), predictions.schema or schema)
     prediction[prediction == 255] = 0  # an id that means "not annotated" predicts nothing
     confusion = confusion_matrix(truth, prediction, len(schema.classes))
-    affine = nifti.read_header(files.label.path).affine
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    voxel_ml = np.nan if affine is None else abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     rows = [_row(overlap(confusion, structure.members), voxel_ml) for structure in structures if structure.members]
     classes = [row[: len(METRICS)] for row, structure in zip(rows, structures, strict=False) if structure.kind == "class"]
     mean = np.mean(classes, axis=0)

@@ -24,6 +24,10 @@ AVERAGING = (
     "patients. class_mean is the mean of the foreground classes' scores of a patient, then averaged over patients; regions "
     "are not in it."
 )
+VOLUME_RULE = (
+    "volume of T and of P in millilitres; empty, and left out of the summary, where the source does not tell the spacing of "
+    "its voxels"
+)
 HEADINGS = {"dice": "Dice", "iou": "IoU", "sensitivity": "sensitivity", "precision": "precision"}
 Rows = list[tuple[Structure, str, Summary, int]]
 
@@ -33,9 +37,9 @@ def summarise_scores(scores: PatientScores, seed: int) -> Rows:
 
     Returns:
         (structure, name of the score, summary, patients of whom the structure is absent in truth) in the order of the tables;
-        volumes are left out for the class mean.
+        volumes are left out for the class mean, and everywhere where the source has no spacing.
     """
-    columns = [(s, c) for s, structure in enumerate(scores.structures) for c in range(_width(structure))]
+    columns = [(s, c) for s, structure in enumerate(scores.structures) for c in range(_width(structure, scores))]
     table = np.stack([scores.values[:, s, c] for s, c in columns], axis=1)
     names = METRICS + VOLUMES
     absent = (scores.absent > 0).sum(axis=0)
@@ -95,9 +99,14 @@ def csv_text(rows: Sequence[Sequence[Any]]) -> str:
     return buffer.getvalue()
 
 
-def _width(structure: Structure) -> int:
-    """How many of the six values a structure has: the class mean has no volume."""
-    return len(METRICS) if structure == CLASS_MEAN else len(METRICS + VOLUMES)
+def _width(structure: Structure, scores: PatientScores) -> int:
+    """How many of the six values a structure has: the class mean has no volume, nor has any where there is no spacing."""
+    return len(METRICS) if structure == CLASS_MEAN or not _has_volumes(scores) else len(METRICS + VOLUMES)
+
+
+def _has_volumes(scores: PatientScores) -> bool:
+    """Whether the source tells the spacing of its voxels."""
+    return bool(np.isfinite(scores.values[..., len(METRICS) :]).any())
 
 
 def _title(structure: Structure) -> str:
@@ -162,7 +171,7 @@ def _manifest(
         "format": FORMAT,
         "kind": "per patient, whole volumes on the native grid",
         "patients": len(scores.patients),
-        "definitions": DEFINITIONS | {"true_ml, predicted_ml": "volume of T and of P in millilitres"},
+        "definitions": DEFINITIONS | {"true_ml, predicted_ml": VOLUME_RULE},
         "averaging": AVERAGING,
         "absent_rule": ABSENT_RULE,
         "interval": f"{PERCENT} percentile bootstrap of the mean over patients, {RESAMPLES} resamples; none for one patient",

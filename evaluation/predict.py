@@ -1,10 +1,9 @@
-"""Command: segment scans with a run, or with the average of several, on the patients' own grids."""
+"""Command: segment scans, and tell their category, with one run or the average of several, on the patients' own grids."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,15 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared, inside_mask, prepare
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
+from evaluation.ensemble import Classifiers, Ensemble, Showing
 from evaluation.native_scores import FORMAT, MANIFEST, prediction_path
+from evaluation.patient_category import CATEGORIES, CategoryRow, tell_category, write_categories
+from evaluation.postprocess import PostprocessConfig, apply, apply_classes, load, load_file
 from training.backend import load_backend
-from training.input import SEGMENTATION
 from training.run import Run
 
-if TYPE_CHECKING:
-    import keras
+KINDS = ("segmentation", "category")
+SHOWN = "flair"  # the channel that overlays show, where there is one of this name; else the first
 
 
 @dataclass(kw_only=True)
@@ -34,11 +35,14 @@ class PredictConfig(SourceConfig):
     """
 
     runs: list[Path]
-    """Run folders; the probabilities of several are averaged."""
+    """Run folders; the probabilities of several of one kind are averaged. Runs of training.classify tell the category of the
+    slices in which those of training.train see tumour."""
     source: Path
     """Folder of scans or table, annotated or not."""
     out: Path
     """Folder for ID.nii.gz, overlays/ID.png and predictions.json."""
+    postprocess: Path | None = None
+    """YAML file with threshold, smallest components and the like (see evaluation.tune); default: what is stored in the runs."""
     cases: Path | None = None
     """Text file with the ids of the cases to segment, one a line; default: all."""
     probabilities: bool = False
@@ -51,55 +55,34 @@ class PredictConfig(SourceConfig):
     least_size: tuple[int, int] = (0, 0)
     """Rows and columns to which slices are zero-padded at least, such as [256, 256] in the glioma paper; they are always padded
     to a multiple of the network's stride."""
+    flips: list[str] = field(default_factory=list)
+    """Axes (x: left-right, y: up-down) that are mirrored in turn; the logits of all mirrored views are averaged (test-time
+    augmentation, 2 or 4 times the work)."""
     batch_size: int = 8
     """Slices at once; it changes speed and memory alone."""
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Networks that see the same channels and tell the same classes.
+class Job:
+    """What is done to every case.
 
     Attributes:
-        runs: where they come from.
-        networks: loaded, one per run.
+        source: the scans.
+        runs: all of them; the first one's preparation is that of all.
+        ensemble: of the runs that segment, or None.
+        classifiers: of the runs that tell a category, or None.
+        schema: the ids to write.
+        rules: post-processing.
+        config: of the command.
     """
 
+    source: Source
     runs: list[Run]
-    networks: list["keras.Model"]
-
-    def probabilities(self, image: np.ndarray, config: PredictConfig) -> np.ndarray:
-        """Class probabilities (Z, H, W, classes) float32 of a prepared volume, averaged over the networks."""
-        total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
-        for run, network in zip(self.runs, self.networks, strict=True):
-            for place, logits in self._batches(run, network, image, config):
-                total[place] += softmax(logits)
-        return total / len(self.runs)
-
-    def classes(self, image: np.ndarray, config: PredictConfig) -> np.ndarray:
-        """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits."""
-        if len(self.runs) > 1:
-            return self.probabilities(image, config).argmax(axis=-1).astype(np.uint8)
-        found = np.zeros(image.shape[:3], np.uint8)
-        for place, logits in self._batches(self.runs[0], self.networks[0], image, config):
-            found[place] = logits.argmax(axis=-1)
-        return found
-
-    @staticmethod
-    def _batches(
-        run: Run, network: "keras.Model", image: np.ndarray, config: PredictConfig
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        from models.infer import predict_slices
-
-        batches = predict_slices(
-            network,
-            image,
-            stride=run.config.model.stride,
-            neighbours=run.config.input.neighbours,
-            least_size=config.least_size,
-            batch_size=config.batch_size,
-        )
-        for place, logits in batches:
-            yield place, logits[SEGMENTATION]
+    ensemble: Ensemble | None
+    classifiers: Classifiers | None
+    schema: LabelSchema
+    rules: PostprocessConfig
+    config: PredictConfig
 
 
 def main(config: PredictConfig) -> None:
@@ -116,29 +99,65 @@ def main(config: PredictConfig) -> None:
         raise Problems(
             problems, f"{len(problems)} problems in {len(cases)} cases; leave cases out by --cases; nothing was predicted"
         )
+    rules = _rules(config, runs)
     with lock(config.out):
         before = _earlier(config, runs)
         load_backend()
-        ensemble = Ensemble(runs, [run.load_network() for run in runs])
-        schema = _written_schema(source, runs[0].schema)
-        for files in tqdm(cases, "predicting", unit="case", file=sys.stderr):
-            _predict_case(source.read(files), ensemble, schema, config)
-        _commit(config, runs, schema, sorted({*before, *(files.id for files in cases)}))
-    pictures = f", pictures in {config.out / 'overlays'}" if config.overlays else ""
-    print(f"predictions: {config.out} ({len(cases)} cases{pictures})")
+        job = _job(config, source, runs, rules)
+        rows = [_predict_case(job, source.read(files)) for files in tqdm(cases, "predicting", unit="case", file=sys.stderr)]
+        if job.classifiers is not None:
+            write_categories(config.out, job.classifiers.runs[0], [row for row in rows if row is not None])
+        _commit(job, sorted({*before, *(files.id for files in cases)}))
+    _tell(job, cases)
+
+
+def _job(config: PredictConfig, source: Source, runs: list[Run], rules: PostprocessConfig) -> Job:
+    """The runs' networks, loaded."""
+    showing = Showing(config.least_size, tuple(config.flips), config.batch_size)
+    segmenting, telling = ([run for run in runs if run.kind == kind] for kind in KINDS)
+    ensemble = Ensemble(segmenting, [run.load_network() for run in segmenting], showing) if segmenting else None
+    classifiers = Classifiers(telling, [run.load_network() for run in telling], showing) if telling else None
+    return Job(source, runs, ensemble, classifiers, _written_schema(source, runs[0].schema), rules, config)
+
+
+def _tell(job: Job, cases: list[CaseFiles]) -> None:
+    """Say where the predictions are, and what they lack."""
+    config = job.config
+    pictures = f", pictures in {config.out / 'overlays'}" if config.overlays and job.ensemble else ""
+    table = f", categories in {config.out / CATEGORIES}" if job.classifiers else ""
+    print(f"predictions: {config.out} ({len(cases)} cases{pictures}{table})")
 
 
 def _runs(config: PredictConfig) -> list[Run]:
-    """The runs, which must agree on what they see and tell."""
+    """The runs, which must agree on what they see and, those of a kind, on what they tell."""
     if not config.runs:
         raise UserError("--runs: expected at least one run folder")
     runs = [Run(path) for path in config.runs]
     for run in runs:
         _ = run.weights  # refuses a run without a finished epoch before scans are read
-        for name in ("channels", "preparation", "schema"):
-            if getattr(run, name) != getattr(runs[0], name):
-                raise UserError(f"{run.path}: its {name} differ from those of {runs[0].path}, so their average means nothing")
+        first = next(other for other in runs if other.kind == run.kind)
+        for name, told, expected in (
+            ("channels", run.channels, runs[0].channels),
+            ("preparation", run.preparation, runs[0].preparation),
+            ("schema", run.schema, runs[0].schema),
+            ("categories", run.facts.get("categories"), first.facts.get("categories")),
+        ):
+            if told != expected:
+                raise UserError(f"{run.path}: its {name} differ from those of {runs[0].path}, so they cannot go together")
     return runs
+
+
+def _rules(config: PredictConfig, runs: list[Run]) -> PostprocessConfig:
+    """Post-processing: of the file that is given, else what evaluation.tune stored in the runs, which must agree."""
+    if config.postprocess is not None:
+        rules = load_file(config.postprocess)
+    else:
+        found = [load(run.path) for run in runs if run.kind == "segmentation"] or [PostprocessConfig()]
+        if any(other != found[0] for other in found):
+            raise UserError("--runs: their post-processing differs (postprocess.yaml); choose one by --postprocess FILE")
+        rules = found[0]
+    rules.check(runs[0].schema)
+    return rules
 
 
 def _source(config: PredictConfig, run: Run) -> Source:
@@ -181,23 +200,38 @@ def _earlier(config: PredictConfig, runs: list[Run]) -> list[str]:
     return cases
 
 
-def _predict_case(case: Case, ensemble: Ensemble, schema: LabelSchema, config: PredictConfig) -> None:
-    """Segment one case and write its files."""
-    run = ensemble.runs[0]
-    prepared = prepare(case, schema if case.label is not None else None, replace(run.preparation, crop=None))
-    if config.probabilities:
-        probabilities = ensemble.probabilities(prepared.image, config)
-        classes = probabilities.argmax(axis=-1).astype(np.uint8)
-        _write_probabilities(config.out, case, prepared, probabilities)
+def _predict_case(job: Job, case: Case) -> CategoryRow | None:
+    """Segment one case and write its files; its category, where there is a run that tells it."""
+    preparation = replace(job.runs[0].preparation, crop=None)
+    prepared = prepare(case, None if case.label is None else job.source.schema or job.schema, preparation)
+    classes = None if job.ensemble is None else _segment(job, job.ensemble, case, prepared)
+    if job.classifiers is None:
+        return None
+    truth = None if prepared.label is None else bits_to_classes(prepared.label)
+    return tell_category(case.files, job.classifiers, prepared.image, truth if classes is None else classes)
+
+
+def _segment(job: Job, ensemble: Ensemble, case: Case, prepared: Prepared) -> np.ndarray:
+    """Class indices (Z, H, W) of a case, whose files are written."""
+    config, schema = job.config, job.schema
+    inside = inside_mask(prepared.image) if config.inside_only else None
+    if config.probabilities or job.rules.threshold is not None:
+        probabilities = ensemble.probabilities(prepared.image)
+        classes = apply(job.rules, probabilities, schema, inside)
+        if config.probabilities:
+            _write_probabilities(config.out, case, prepared, probabilities)
     else:
-        classes = ensemble.classes(prepared.image, config)
-    if config.inside_only:
-        classes[~inside_mask(prepared.image)] = 0
+        classes = ensemble.classes(prepared.image)
+        if inside is not None:
+            classes[~inside] = 0
+        classes = apply_classes(job.rules, classes, schema)
     dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
     ids = schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
     nifti.write_image(prediction_path(config.out, case.files.id), ids, case.affine, like=case.files.paths[0])
+    job.source.write_prediction(case.files, ids, config.out)
     if config.overlays:
-        _draw(case, prepared, classes, schema, config.out)
+        _draw(job, case, prepared, classes)
+    return classes
 
 
 def _write_probabilities(out: Path, case: Case, prepared: Prepared, probabilities: np.ndarray) -> None:
@@ -206,13 +240,14 @@ def _write_probabilities(out: Path, case: Case, prepared: Prepared, probabilitie
     nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
 
 
-def _draw(case: Case, prepared: Prepared, classes: np.ndarray, schema: LabelSchema, out: Path) -> None:
+def _draw(job: Job, case: Case, prepared: Prepared, classes: np.ndarray) -> None:
     from evaluation.overlay import draw_overlay
 
     truth = None if prepared.label is None else bits_to_classes(prepared.label)
-    picture = out / "overlays" / f"{case.files.id}.png"
-    image = prepared.image[..., 0]
-    draw_overlay(picture, image, truth, classes, schema, case.files.id, prepared.geometry.spacing_mm)
+    picture = job.config.out / "overlays" / f"{case.files.id}.png"
+    channels = job.runs[0].channels
+    image = prepared.image[..., channels.index(SHOWN) if SHOWN in channels else 0]
+    draw_overlay(picture, image, truth, classes, job.schema, case.files.id, prepared.geometry.spacing_mm)
 
 
 def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
@@ -225,25 +260,21 @@ def _names(runs: list[Run]) -> list[str]:
     return [str(run.path.resolve()) for run in runs]
 
 
-def _commit(config: PredictConfig, runs: list[Run], schema: LabelSchema, cases: list[str]) -> None:
+def _commit(job: Job, cases: list[str]) -> None:
+    config = job.config
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "runs": _names(runs),
-        "weights": [run.weights.name for run in runs],
+        "runs": _names(job.runs),
+        "weights": [run.weights.name for run in job.runs],
         "source": str(config.source.resolve()),
-        "schema": schema.to_dict(),
+        "schema": job.schema.to_dict(),
         "least_size": list(config.least_size),
+        "flips": config.flips,
         "inside_only": config.inside_only,
-        "cases": cases,
+        "postprocess": cli.as_dict(job.rules),
+        "cases": cases if job.ensemble else [],
     }
     write_json(config.out / MANIFEST, manifest)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, float32."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    normalised: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
-    return normalised
 
 
 if __name__ == "__main__":

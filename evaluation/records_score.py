@@ -62,13 +62,15 @@ def _score(run: Run, source: Any, config: Any) -> tuple[float, np.ndarray]:
     from training.backend import load_backend
 
     load_backend()
+    from training.objective import to_target_size
+
     network, classes = run.load_network(), len(run.schema.classes)
     loss = run.config.loss.build(classes)
     batches, count = whole_batches(source, config)
     confusion, total = np.zeros((classes, classes), np.int64), 0.0
     for images, labels in islice(batches, count):
         bits = labels[SEGMENTATION]
-        logits = np.asarray(network.predict_on_batch(images)[SEGMENTATION])
+        logits = np.asarray(to_target_size(network.predict_on_batch(images)[SEGMENTATION], bits))
         confusion += confusion_matrix(bits_to_classes(bits), logits.argmax(axis=-1).astype(np.uint8), classes)
         total += float(loss(bits, logits)) * np.count_nonzero(bits)
     return total / max(int(confusion.sum()), 1), confusion

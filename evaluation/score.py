@@ -72,6 +72,9 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
 
 
 def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
+    if Run(run).kind == "category":
+        _score_categories(config, run, records)
+        return
     from evaluation import records_table
     from evaluation.records_score import score_records
 
@@ -80,6 +83,14 @@ def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
     out = config.out or run / f"scores_{config.subset}"
     files = records_table.write_records_table(out, run, config.subset, found, cli.as_dict(config))
     _report(records_table.format_records_table(run, config.subset, found), files)
+
+
+def _score_categories(config: ScoreConfig, run: Path, records: Path) -> None:
+    _check_out(config.out, records)
+    from evaluation.category_run import report, score_run
+
+    scored = score_run(run, records, config.subset, config.batch_size)
+    report(config.out or run / f"scores_{config.subset}", scored, config.seed)
 
 
 def _check_out(out: Path | None, source: Path) -> None:

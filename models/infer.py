@@ -1,46 +1,93 @@
-"""A 2D network over a whole volume: pad, run slice by slice in batches, and cut the padding off again."""
+"""A 2D network over a whole volume: resize, pad, mirror, run slice by slice in batches, and undo it all again."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from data_prep.resize import resize_image
 
 if TYPE_CHECKING:
     import keras
 
 
+@dataclass(frozen=True)
+class View:
+    """How slices are shown to a 2D network.
+
+    Attributes:
+        stride: rows and columns are zero-padded, evenly on both sides, to a multiple of this.
+        neighbours: slices on each side that the network sees as further channels; edge slices are repeated.
+        least_size: rows and columns are padded to at least this.
+        resize: rows and columns to which slices are resized first; logits are resized back. None leaves them.
+        flips: axes of the picture, of x and y, that are mirrored in turn; the logits of all mirrored views are averaged.
+    """
+
+    stride: int
+    neighbours: int = 0
+    least_size: tuple[int, int] = (0, 0)
+    resize: tuple[int, int] | None = None
+    flips: tuple[str, ...] = ()
+
+
 def predict_slices(
-    network: "keras.Model",
-    image: np.ndarray,
-    *,
-    stride: int,
-    neighbours: int = 0,
-    least_size: tuple[int, int] = (0, 0),
-    batch_size: int = 8,
+    network: "keras.Model", image: np.ndarray, view: View, batch_size: int = 8
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """Run a 2D network over every slice of a volume, a batch at a time.
 
     Args:
         network: images -> {head: logits}.
         image: (Z, H, W, C), as prepared.
-        stride: rows and columns are zero-padded, evenly on both sides, to a multiple of this.
-        neighbours: slices on each side that the network sees as further channels; edge slices are repeated.
-        least_size: rows and columns are padded to at least this.
+        view: how the network sees it.
         batch_size: slices at once.
 
     Yields:
-        the slices of a batch, and their logits {head: (n, H, W, classes)} float32. Memory stays that of one batch.
+        the slices of a batch, and their logits {head: (n, H, W, classes)} float32, or (n, classes) of heads that tell one
+        thing of a slice. Memory stays that of one batch.
     """
-    slices, height, width, _ = image.shape
-    rows, columns = (_padding(length, stride, least) for length, least in zip((height, width), least_size, strict=True))
+    slices = len(image)
     for start in range(0, slices, batch_size):
-        chosen = np.arange(start, min(start + batch_size, slices))
         # The last batch is filled up with repeats, so that the network is compiled for one shape.
-        filled = np.minimum(np.arange(start, start + batch_size), slices - 1)
-        batch = np.pad(with_neighbours(image, filled, neighbours), ((0, 0), rows, columns, (0, 0)))
-        logits = network.predict_on_batch(batch.astype(np.float32, copy=False))
-        inner = (slice(len(chosen)), slice(rows[0], rows[0] + height), slice(columns[0], columns[0] + width))
-        yield slice(start, start + len(chosen)), {head: np.asarray(values)[inner] for head, values in logits.items()}
+        chosen = np.minimum(np.arange(start, start + batch_size), slices - 1)
+        count = min(batch_size, slices - start)
+        logits = _logits(network, with_neighbours(image, chosen, view.neighbours), view)
+        yield slice(start, start + count), {head: values[:count] for head, values in logits.items()}
+
+
+def _logits(network: "keras.Model", batch: np.ndarray, view: View) -> dict[str, np.ndarray]:
+    """Logits of a batch (N, H, W, C) at its own pixels, averaged over the mirrored views."""
+    height, width = batch.shape[1:3]
+    seen = batch if view.resize is None else np.stack([resize_image(picture, view.resize) for picture in batch])
+    rows, columns = (
+        _padding(length, view.stride, least) for length, least in zip(seen.shape[1:3], view.least_size, strict=True)
+    )
+    inner = (slice(None), slice(rows[0], rows[0] + seen.shape[1]), slice(columns[0], columns[0] + seen.shape[2]))
+    padded = np.pad(seen, ((0, 0), rows, columns, (0, 0))).astype(np.float32, copy=False)
+    logits = _mirrored(network, padded, view.flips)
+    return {
+        head: values if values.ndim == 2 else _resized_back(values[inner], (height, width)) for head, values in logits.items()
+    }
+
+
+def _mirrored(network: "keras.Model", batch: np.ndarray, flips: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Logits averaged over every combination of mirrored axes, each mirrored back."""
+    total: dict[str, np.ndarray] = {}
+    ways = list(product(*[(1, -1) if axis in flips else (1,) for axis in ("y", "x")]))
+    for y, x in ways:
+        logits = network.predict_on_batch(np.ascontiguousarray(batch[:, ::y, ::x]))
+        for head, values in logits.items():
+            back = np.asarray(values)[:, ::y, ::x] if np.ndim(values) == 4 else np.asarray(values)
+            total[head] = total[head] + back if head in total else back
+    return {head: values / np.float32(len(ways)) for head, values in total.items()}
+
+
+def _resized_back(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Logits (N, h, w, classes) at the pixels of the slices that were resized."""
+    if logits.shape[1:3] == size:
+        return logits
+    return np.stack([resize_image(picture, size) for picture in logits])
 
 
 def with_neighbours(image: np.ndarray, slices: np.ndarray, neighbours: int) -> np.ndarray:

@@ -25,6 +25,8 @@ CONFIGS = {
     "evaluation.predict": "PredictConfig",
     "evaluation.score": "ScoreConfig",
     "evaluation.plots": "PlotsConfig",
+    "evaluation.compare": "CompareConfig",
+    "evaluation.tune": "TuneConfig",
 }
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from PIL import Image
 
 LPS = np.array([[-1.0, 0, 0, 0], [0, -1.0, 0, 239], [0, 0, 1.0, 0], [0, 0, 0, 1]])  # as BraTS
 CHANNELS = ("flair", "t1", "t1ce", "t2")
+KAGGLE_CHANNELS = ("pre", "flair", "post")
 NEWER_NAMES = {"flair": "t2f", "t1": "t1n", "t1ce": "t1c", "t2": "t2w"}
 
 
@@ -98,3 +100,28 @@ def write_rows(table: Path, rows: list[dict[str, str]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return table
+
+
+def write_kaggle_3m(
+    root: Path, scans: list[Scan], attributes: dict[str, dict[str, str]] | None = None, numbers: list[int] | None = None
+) -> Path:
+    """A folder of TIFF slices per case, channels in the order of its images, masks if it has a label; returns `root`.
+
+    `attributes` by the name of a patient's row makes `data.csv`; `numbers` are those of the slices, by default from 1.
+    """
+    for made in scans:
+        (root / made.id).mkdir(parents=True, exist_ok=True)
+        volume = np.stack(list(made.images.values()), axis=-1).astype(np.uint8)
+        for place, number in enumerate(numbers or range(1, volume.shape[2] + 1)):
+            save_slice(root / made.id / f"{made.id}_{number}.tif", volume[:, :, place])
+            if made.label is not None:
+                save_slice(root / made.id / f"{made.id}_{number}_mask.tif", made.label[:, :, place].astype(np.uint8))
+    if attributes is not None:
+        write_rows(root / "data.csv", [{"Patient": name} | row for name, row in attributes.items()])
+    return root
+
+
+def save_slice(path: Path, array: np.ndarray) -> Path:
+    """Write a TIFF by Pillow, (rows, columns) or (rows, columns, 3), with the array's dtype."""
+    Image.fromarray(np.ascontiguousarray(array)).save(path, format="TIFF")
+    return path

@@ -12,7 +12,11 @@ from tqdm import tqdm
 
 from common.files import whole, write_text
 from training.checkpoint import Progress, save_state
-from training.config import TrainConfig
+from training.config import TrainingConfig
+from training.input import CATEGORY
+
+HEADLINES = {"mean_iou": "mean IoU", "auc": "AUC", "accuracy": "accuracy"}
+"""Column of the history -> what it is called in the line of an epoch; the first one that is there is printed."""
 
 
 class EpochKeeper(keras.callbacks.Callback):
@@ -25,14 +29,16 @@ class EpochKeeper(keras.callbacks.Callback):
         config: epochs, monitor, patience and max_minutes are used.
         progress: how far the training has come; updated.
         slices_per_epoch: for the speed that is printed.
+        phase: number of the phase, for the history.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, progress: Progress, slices_per_epoch: int) -> None:
+    def __init__(self, folder: Path, config: TrainingConfig, progress: Progress, slices_per_epoch: int, phase: int) -> None:
         super().__init__()
         self._folder = folder
         self._config = config
         self._progress = progress
         self._slices = slices_per_epoch
+        self._phase = phase
         self._started = time.monotonic()
         self._minutes_before = progress.minutes
         self._validating = 0.0
@@ -44,7 +50,9 @@ class EpochKeeper(keras.callbacks.Callback):
         self._validating = 0.0
         self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         steps = self.params.get("steps")
-        self._bar = tqdm(total=steps, desc=f"epoch {epoch + 1}/{self._config.epochs}", unit="step", leave=False, disable=None)
+        self._bar = tqdm(
+            total=steps, desc=f"epoch {epoch + 1}/{self._config.total_epochs}", unit="step", leave=False, disable=None
+        )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Advance the progress bar."""
@@ -77,7 +85,13 @@ class EpochKeeper(keras.callbacks.Callback):
     def _row(self, logs: dict[str, float]) -> dict[str, float]:
         progress = self._progress
         # The rate is that of the epoch's first step: at its end the optimizer already holds the next one's.
-        front = {"epoch": progress.epoch, "minutes": round(progress.minutes, 3), "learning_rate": self._rate}
+        front = {
+            "epoch": progress.epoch,
+            "phase": self._phase,
+            "minutes": round(progress.minutes, 3),
+            "learning_rate": self._rate,
+        }
+        logs = {name.replace(f"{CATEGORY}_", ""): value for name, value in logs.items()}  # Keras names the head in front
         training = {name: value for name, value in logs.items() if not name.startswith("val_")}
         validation = {name: value for name, value in logs.items() if name.startswith("val_")}
         return front | {"loss": training.pop("loss")} | training | validation
@@ -99,16 +113,15 @@ class EpochKeeper(keras.callbacks.Callback):
 
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
         speed = self._slices / max(seconds - self._validating, 1e-9)
-        scores = f"loss {row['loss']:.4f}, mean IoU {row['mean_iou']:.3f}"
+        scores = _scores(row, "")
         if "val_loss" in row:
-            scores += (
-                f"; validation loss {row['val_loss']:.4f}, mean IoU {row['val_mean_iou']:.3f}{' (best)' if better else ''}"
-            )
+            scores += f"; validation {_scores(row, 'val_')}{' (best)' if better else ''}"
         left = self._minutes_left(seconds / 60)
-        return f"epoch {self._progress.epoch}/{self._config.epochs}: {scores}; {speed:.0f} slices/s, about {left:.1f} min left"
+        number = f"epoch {self._progress.epoch}/{self._config.total_epochs}"
+        return f"{number}: {scores}; {speed:.0f} slices/s, about {left:.1f} min left"
 
     def _minutes_left(self, epoch_minutes: float) -> float:
-        left = (self._config.epochs - self._progress.epoch) * epoch_minutes
+        left = (self._config.total_epochs - self._progress.epoch) * epoch_minutes
         if self._config.max_minutes is not None:
             left = min(left, max(self._config.max_minutes - self._progress.minutes, 0.0))
         return left
@@ -123,8 +136,14 @@ class EpochKeeper(keras.callbacks.Callback):
             return True
         if config.max_minutes is not None and progress.minutes + epoch_minutes > config.max_minutes:
             print(f"stopped: another epoch would pass --max_minutes {config.max_minutes:g}")
-            return progress.epoch < config.epochs
+            return progress.epoch < config.total_epochs
         return False
+
+
+def _scores(row: dict[str, float], prefix: str) -> str:
+    """The loss, and the score that tells people most."""
+    name, words = next((name, words) for name, words in HEADLINES.items() if prefix + name in row)
+    return f"loss {row[f'{prefix}loss']:.4f}, {words} {row[prefix + name]:.3f}"
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:

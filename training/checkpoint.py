@@ -57,6 +57,16 @@ def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
     return path
 
 
+def load_progress(folder: Path) -> Progress:
+    """How far the newest state of a run had come; a fresh Progress where no epoch was finished.
+
+    Raises:
+        UserError: the state is damaged.
+    """
+    states = sorted(folder.glob("epoch_*.npz"))
+    return _read(states[-1])[0] if states else Progress()
+
+
 def load_state(folder: Path, model: "keras.Model") -> Progress:
     """Put the newest state of a run back into a freshly built and compiled model.
 
@@ -70,17 +80,21 @@ def load_state(folder: Path, model: "keras.Model") -> Progress:
     if not states:
         return Progress()
     variables = _variables(model)
-    try:
-        with np.load(states[-1]) as state:
-            progress = Progress(**json.loads(str(state["progress"])))
-            arrays = [state[f"v{place:05d}"] for place in range(len(state.files) - 1)]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise UserError(f"{states[-1]}: damaged state ({error}); delete it to go on from the one before") from None
+    progress, arrays = _read(states[-1])
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise UserError(f"{states[-1]}: the state's {len(arrays)} arrays do not fit the network's {len(variables)} variables")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return progress
+
+
+def _read(path: Path) -> tuple[Progress, list[np.ndarray]]:
+    try:
+        with np.load(path) as state:
+            progress = Progress(**json.loads(str(state["progress"])))
+            return progress, [state[f"v{place:05d}"] for place in range(len(state.files) - 1)]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise UserError(f"{path}: damaged state ({error}); delete it to go on from the one before") from None
 
 
 def _variables(model: "keras.Model") -> list[Any]:

@@ -1,12 +1,14 @@
-"""What `training.train` is told."""
+"""What the training commands are told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from common import cli
 from common.errors import UserError, expect_number
-from models import MODELS
+from data_prep.augment import AugmentConfig
+from models import CLASSIFIERS, MODELS
+from models.resnet50 import ResNet50Config
 from models.unet import UNetConfig
 from training import LOSSES
 from training.input import InputConfig
@@ -17,9 +19,21 @@ from training.precision import Precision
 LARGEST_SEED = 2**32 - 2  # the second of two mixed orders takes the next one
 
 
+@dataclass
+class FineTuneConfig:
+    """A second phase of training, with an optimizer of its own that begins anew."""
+
+    epochs: int = 0
+    """Epochs of fine-tuning, after those of the first phase; 0: none."""
+    learning_rate: float = 1e-5
+    """At its first step."""
+    loss: dict[str, float] = field(default_factory=dict)
+    """Numbers of the loss that are others in this phase, such as {dice: 2.0}."""
+
+
 @dataclass(kw_only=True)
-class TrainConfig:
-    """Train a segmentation network on records. A stopped training goes on, bit for bit, with --resume RUN."""
+class TrainingConfig:
+    """What every training is told, whatever it trains."""
 
     records: Path | None = None
     """Folder of records, made by data_prep.make_records."""
@@ -28,15 +42,16 @@ class TrainConfig:
     resume: Path | None = None
     """A run to go on with; every setting is taken from it, so only --extend and --max_minutes may stand beside it."""
     extend: int = 0
-    """With --resume: epochs to add to those that the run was to have."""
+    """With --resume: epochs to add to those that the run was to have, in its last phase."""
     fold: int | None = None
     """Fold of the records to train and validate on, counted from 0; null: their train and validation lists."""
-    model: UNetConfig = cli.choice(MODELS, "unet")
-    """The network."""
-    loss: FocalConfig = cli.choice(LOSSES, "focal")
-    """The loss."""
+    split: Literal["patient", "slice"] = "patient"
+    """patient: as the records are divided. slice: the slices of training and validation patients are mixed and divided anew, as
+    some papers did; its scores are too good, because neighbouring slices of a patient stand on both sides."""
     input: InputConfig = field(default_factory=InputConfig)
     """What the network sees of the records."""
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(probability=0.0))
+    """On-line augmentation of the training slices, drawn anew each time one is read; `probability: 0` switches it off."""
     epochs: int = 4
     """Epochs to train."""
     steps_per_epoch: int | None = None
@@ -45,8 +60,10 @@ class TrainConfig:
     """The optimizer."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """How the learning rate falls."""
-    monitor: Literal["mean_iou", "mean_dice", "accuracy", "loss"] = "mean_iou"
-    """Validation score by which the best model is kept; without validation cases the last model is kept."""
+    fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
+    """A second phase."""
+    monitor: str = "loss"
+    """Validation score by which the best model is kept."""
     patience: int | None = None
     """Stop after this many epochs without a better score; null: never."""
     max_minutes: float | None = None
@@ -54,9 +71,20 @@ class TrainConfig:
     precision: Precision = "auto"
     """Number format; auto: mixed_bfloat16 where the hardware multiplies it, else float32."""
     seed: int = 0
-    """Seed of weights, dropout and order."""
+    """Seed of weights, dropout, order and augmentation."""
     deterministic: Literal["auto", "on", "off"] = "auto"
     """Whether equal seeds give equal bits; auto: on CPUs yes, on GPUs no, where it costs time."""
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all phases."""
+        return self.epochs + self.fine_tune.epochs
+
+    def extended(self, epochs: int) -> Self:
+        """The same with more epochs in the last phase."""
+        if self.fine_tune.epochs:
+            return replace(self, fine_tune=replace(self.fine_tune, epochs=self.fine_tune.epochs + epochs))
+        return replace(self, epochs=self.epochs + epochs)
 
     def check(self) -> None:
         """Refuse settings that cannot be trained with, before anything is read.
@@ -64,15 +92,83 @@ class TrainConfig:
         Raises:
             UserError: says which, and what was expected.
         """
-        self.model.check()
         self.input.check()
-        if self.model.rank != 2:
-            raise UserError(f"--model.rank: training shows networks slices, so it expects 2; received {self.model.rank}")
         expect_number("optimizer.learning_rate", self.optimizer.learning_rate, 0)
         expect_number("schedule.decay", self.schedule.decay, 0, 1)
         expect_number("epochs", self.epochs, 1)
+        expect_number("fine_tune.epochs", self.fine_tune.epochs, 0)
+        expect_number("fine_tune.learning_rate", self.fine_tune.learning_rate, 0)
         expect_number("extend", self.extend, 0)
         expect_number("steps_per_epoch", self.steps_per_epoch, 1)
         expect_number("patience", self.patience, 1)
         expect_number("max_minutes", self.max_minutes, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
+
+
+@dataclass(kw_only=True)
+class TrainConfig(TrainingConfig):
+    """Train a segmentation network on records. A stopped training goes on, bit for bit, with --resume RUN."""
+
+    model: UNetConfig = cli.choice(MODELS, "unet")
+    """The network."""
+    loss: FocalConfig = cli.choice(LOSSES, "focal")
+    """The loss."""
+    monitor: Literal["mean_iou", "mean_dice", "accuracy", "loss"] = "mean_iou"
+    """Validation score by which the best model is kept; without validation cases the last model is kept."""
+
+    def check(self) -> None:
+        """Refuse settings that cannot be trained with, before anything is read.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        super().check()
+        self.model.check()
+        if self.model.rank != 2:
+            raise UserError(f"--model.rank: training shows networks slices, so it expects 2; received {self.model.rank}")
+        known = [item.name for item in fields(self.loss) if isinstance(getattr(self.loss, item.name), float)]
+        strangers = [name for name in self.fine_tune.loss if name not in known]
+        if strangers:
+            raise UserError(
+                f"--fine_tune.loss: loss {self.loss.name} has the numbers {', '.join(known)}; received {strangers[0]}"
+            )
+        if self.fine_tune.loss and self.monitor == "loss":
+            raise UserError("--monitor: loss compares nothing where fine_tune.loss changes it; take mean_dice or mean_iou")
+
+
+@dataclass
+class TargetConfig:
+    """What is told of each slice."""
+
+    attribute: str = "grade"
+    """Attribute of the patients, as the source names it."""
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    """Name of each class and the attribute's values that mean it, such as {grade II: ["1"], grade III: ["2"]}; the last class
+    is the positive one. Empty: the values found, sorted."""
+
+
+@dataclass(kw_only=True)
+class ClassifyConfig(TrainingConfig):
+    """Train a classifier of slices, such as of a tumour's grade, on records. A stopped training goes on with --resume RUN."""
+
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """What is told."""
+    slices: Literal["tumour", "all"] = "tumour"
+    """Slices to train on and to score: those whose annotation shows tumour, or all."""
+    balance: bool = True
+    """Weigh each class by the inverse of its share of the training slices."""
+    model: ResNet50Config = cli.choice(CLASSIFIERS, "resnet50")
+    """The network."""
+    monitor: Literal["auc", "accuracy", "loss"] = "loss"
+    """Validation score, over slices, by which the best model is kept; without validation cases the last model is kept."""
+
+    def check(self) -> None:
+        """Refuse settings that cannot be trained with, before anything is read.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        super().check()
+        self.model.check()
+        if self.fine_tune.loss:
+            raise UserError("--fine_tune.loss: classifiers have one loss without numbers; leave it out")

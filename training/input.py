@@ -1,19 +1,21 @@
 """Records -> batches: slices as views of memory-mapped shards, in an order that is a function of (seed, epoch, step) alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.errors import UserError, expect_number
+from data_prep.augment import AugmentConfig, apply, case_rng, draw
 from data_prep.records import Records
+from data_prep.resize import resize_image, resize_label
 from models.infer import with_neighbours
 
 if TYPE_CHECKING:
     import grain
 
-SEGMENTATION = "segmentation"
+SEGMENTATION, CATEGORY = "segmentation", "category"
 
 
 @dataclass
@@ -24,6 +26,9 @@ class InputConfig:
     """Slices a step."""
     size: tuple[int, int] | None = None
     """Rows and columns, cut or zero-padded around the middle; null: as in the records, which must then agree."""
+    resize: tuple[int, int] | None = None
+    """Rows and columns to which slices are then resized; the network's logits are resized back, so that validation and
+    prediction score the records' own pixels. null: not resized."""
     neighbours: int = 0
     """Neighbouring slices on each side, seen as further channels (2.5D)."""
     tumour_share: float | None = None
@@ -41,6 +46,7 @@ class InputConfig:
         """
         expect_number("input.batch_size", self.batch_size, 1)
         expect_number("input.size", min(self.size or (1,)), 1)
+        expect_number("input.resize", min(self.resize or (1,)), 1)
         expect_number("input.neighbours", self.neighbours, 0)
         expect_number("input.tumour_share", self.tumour_share, 0, 1)
         expect_number("input.threads", self.threads, 0)
@@ -53,31 +59,91 @@ class Slices:
         records: open records.
         items: (case, copy) of each shard.
         rows: (n, 2) int, place in `items` and slice number of each example.
-        config: neighbours and size are used.
+        config: neighbours, size and resize are used.
+        resize_labels: whether labels are resized too, as training wants; what is scored keeps the records' pixels.
+        categories: case -> class index; examples then tell their case's category instead of their voxels' classes.
     """
 
-    def __init__(self, records: Records, items: Sequence[tuple[str, int]], rows: np.ndarray, config: InputConfig) -> None:
+    def __init__(
+        self,
+        records: Records,
+        items: Sequence[tuple[str, int]],
+        rows: np.ndarray,
+        config: InputConfig,
+        resize_labels: bool = False,
+        categories: dict[str, int] | None = None,
+    ) -> None:
+        self.items = items
+        self.rows = rows
         self._records = records
-        self._items = items
-        self._rows = rows
         self._config = config
+        self._resize_labels = resize_labels
+        self._categories = categories
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """One example: image (H, W, C) in the stored dtype, {head: label (H, W) bit-packed}."""
-        item, number = self._rows[index]
-        shard = self._records.shard(*self._items[item])
-        image = with_neighbours(shard.image, np.array([number]), self._config.neighbours)[0]
-        label = shard.label[number]
-        if self._config.size is not None:
-            image, label = (fit(array, self._config.size) for array in (image, label))
+        """One example: image (H, W, C) in the stored dtype (float32 if resized), and its targets by head.
+
+        `segmentation` is a label (H, W) bit-packed, `category` (1,) float32, the class index.
+        """
+        item, number = self.rows[index]
+        case, copy = self.items[item]
+        shard = self._records.shard(case, copy)
+        image = self._fitted(with_neighbours(shard.image, np.array([number]), self._config.neighbours)[0])
+        if self._config.resize is not None:
+            image = resize_image(image, self._config.resize)
+        if self._categories is not None:
+            return image, {CATEGORY: np.array([self._categories[case]], np.float32)}
+        label = self._fitted(shard.label[number])
+        if self._config.resize is not None and self._resize_labels:
+            label = resize_label(label, self._config.resize)
         return image, {SEGMENTATION: label}
 
+    def only(self, keep: Callable[[str, int], np.ndarray]) -> "Slices":
+        """Some of the slices.
 
-def training_slices(records: Records, cases: Sequence[str], config: InputConfig) -> list[Slices]:
+        Args:
+            keep: (case, number of its slices) -> bool (slices,).
+        """
+        kept = [keep(case, len(self._records.cases[case].voxels)) for case, _ in self.items]
+        chosen = np.array([kept[item][number] for item, number in self.rows], bool)
+        rows = self.rows[chosen]
+        return Slices(self._records, self.items, rows, self._config, self._resize_labels, self._categories)
+
+    def _fitted(self, array: np.ndarray) -> np.ndarray:
+        return array if self._config.size is None else fit(array, self._config.size)
+
+
+def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> tuple[list[Slices], list[Slices]]:
+    """Divide slices without regard to patients, as some papers did: (sources of all other parts, sources of one part).
+
+    Args:
+        sources: to be divided.
+        parts: into how many parts the slices of each case are dealt.
+        part: the one to validate on.
+        seed: of the dealing.
+    """
+
+    def place(case: str, slices: int) -> np.ndarray:
+        return case_rng(seed, case, 0).permutation(slices) % parts
+
+    train = [source.only(lambda case, slices: place(case, slices) != part) for source in sources]
+    validation = [source.only(lambda case, slices: place(case, slices) == part) for source in sources]
+    return train, validation
+
+
+def training_slices(
+    records: Records, cases: Sequence[str], config: InputConfig, categories: dict[str, int] | None = None
+) -> list[Slices]:
     """The training examples of some cases and their augmented copies.
+
+    Args:
+        records: open records.
+        cases: ids of the training cases.
+        config: tumour_share and drop_empty choose slices.
+        categories: case -> class index, for a classifier.
 
     Returns:
         one source; or with a `tumour_share` between 0 and 1 two, the slices with tumour first.
@@ -93,23 +159,37 @@ def training_slices(records: Records, cases: Sequence[str], config: InputConfig)
     groups = [rows] if share is None else [rows[tumour]] * (share > 0) + [rows[~tumour]] * (share < 1)
     if not all(len(group) for group in groups):
         raise UserError(f"{records.path}: no slices to train on (with tumour {tumour.sum()}, without {(~tumour).sum()})")
-    return [Slices(records, items, group, config) for group in groups]
+    return [Slices(records, items, group, config, resize_labels=True, categories=categories) for group in groups]
 
 
-def whole_slices(records: Records, cases: Sequence[str], config: InputConfig) -> Slices:
-    """Every slice of some cases, in order: what is validated and scored."""
+def whole_slices(
+    records: Records,
+    cases: Sequence[str],
+    config: InputConfig,
+    categories: dict[str, int] | None = None,
+    tumour_only: bool = False,
+) -> Slices:
+    """Every slice of some cases, in order (or those with tumour alone): what is validated and scored."""
     rows = np.concatenate([_rows(place, len(records.cases[case].voxels)) for place, case in enumerate(cases)])
-    return Slices(records, [(case, 0) for case in cases], rows, config)
+    if tumour_only:
+        rows = rows[np.concatenate([records.cases[case].voxels[:, 1:].any(axis=1) for case in cases])]
+    return Slices(records, [(case, 0) for case in cases], rows, config, categories=categories)
 
 
 def training_batches(
-    sources: list[Slices], config: InputConfig, seed: int, start: int, prefetch: int = 8
+    sources: list[Slices],
+    config: InputConfig,
+    seed: int,
+    start: int,
+    augment: "OnlineAugmentation | None" = None,
+    prefetch: int = 8,
 ) -> "grain.IterDataset":
     """Endless shuffled batches from step `start` on: step s is the same whatever was read before it.
 
     Args:
         sources: as `training_slices` gives them.
         config: batch_size, tumour_share and threads are used.
+        augment: changes each example by numbers drawn from (seed, its place in the order).
         seed: of the order.
         start: the first step to give, counted from the start of training; those before it are not read.
         prefetch: batches read ahead.
@@ -120,6 +200,8 @@ def training_batches(
     examples = shuffled[0]
     if config.tumour_share is not None and len(shuffled) > 1:
         examples = grain.MapDataset.mix(shuffled, weights=[config.tumour_share, 1 - config.tumour_share])
+    if augment is not None:
+        examples = examples.seed(seed).random_map(augment)
     return _iterate(examples.batch(config.batch_size, drop_remainder=True)[start:], config.threads, prefetch)
 
 
@@ -169,11 +251,12 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
             f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); "
             f"set --input.size, such as {list(_multiples(max(sizes), stride))}"
         )
-    height, width = config.size or sizes.pop()
+    height, width = config.resize or config.size or sizes.pop()
     if height % stride or width % stride:
+        option = "resize" if config.resize else "size"
         raise UserError(
             f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
-            f"set --input.size to multiples of {stride}, such as {list(_multiples((height, width), stride))}"
+            f"set --input.{option} to multiples of {stride}, such as {list(_multiples((height, width), stride))}"
         )
 
 
@@ -197,6 +280,33 @@ class _Filled:
         if index >= len(self._source):
             labels = {head: np.zeros_like(label) for head, label in labels.items()}
         return image, labels
+
+
+class OnlineAugmentation:
+    """Augmentation of each example as it is read; what Grain calls a random map.
+
+    Args:
+        config: what may be changed.
+        neighbours: slices on each side that an example carries as further channels; they are changed alike.
+        unit_range: whether intensities run from 0 to 1 and must stay there.
+    """
+
+    def __init__(self, config: AugmentConfig, neighbours: int, unit_range: bool) -> None:
+        self._config = config
+        self._neighbours = neighbours
+        self._unit_range = unit_range
+
+    def __call__(
+        self, example: tuple[np.ndarray, dict[str, np.ndarray]], rng: np.random.Generator
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """One augmented example; labels that are not pictures pass as they are."""
+        image, labels = example
+        channels = image.shape[-1] // (2 * self._neighbours + 1)
+        drawn = draw(self._config, rng, channels).with_neighbours(self._neighbours)
+        label = labels.get(SEGMENTATION)
+        given = np.zeros(image.shape[:2], np.uint8) if label is None else label
+        image, changed = (array[0] for array in apply(drawn, image[None], given[None], unit_range=self._unit_range))
+        return image, labels if label is None else labels | {SEGMENTATION: changed}
 
 
 def _rows(place: int, slices: int) -> np.ndarray:

@@ -5,7 +5,7 @@ nothing, and a batch without an annotated voxel has loss 0 and no gradient.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
 
@@ -45,6 +45,56 @@ class CrossEntropyConfig:
         """The loss for a number of classes."""
         weights = _per_class(self.alpha, classes, "loss.alpha")
         return _voxel_loss(lambda bits, logits: focal(bits, logits, 0.0, weights), self.name)
+
+
+@dataclass
+class BceDiceConfig:
+    """Binary cross-entropy plus soft Dice loss, each with its weight (Milletari et al., 2016, for Dice).
+
+    With the two classes background and tumour the softmax of two logits is the sigmoid of their difference, and categorical
+    cross-entropy is binary cross-entropy; with more classes the Dice losses of the foreground classes are averaged.
+    """
+
+    name: str = "bce_dice"
+    """Which loss: bce_dice."""
+    bce: float = 1.0
+    """Weight of the cross-entropy, a mean over the annotated voxels."""
+    dice: float = 1.0
+    """Weight of the Dice loss."""
+    over: Literal["sample", "batch"] = "sample"
+    """What one Dice is of: each slice (or patch), of which the mean is taken, or the whole batch."""
+    smooth: float = 1.0
+    """Voxels added to numerator and denominator: a class that is absent in truth costs next to nothing where nothing is
+    predicted, and more the more is."""
+
+    def build(self, classes: int) -> "keras.losses.Loss":
+        """The loss for a number of classes."""
+        return _voxel_loss(self._value, self.name)
+
+    def _value(self, bits: Any, logits: Any) -> Any:
+        bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
+        return self.bce * bce + self.dice * soft_dice(bits, logits, over=self.over, smooth=self.smooth)
+
+
+def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
+    """1 - (2 sum p y + s) / (sum p + sum y + s) over space, mean over the foreground classes (and samples).
+
+    Args:
+        bits: (N, ...) integer, one bit per class; voxels without a bit are left out.
+        logits: (N, ..., classes).
+        over: "sample" sums over the space of each sample, "batch" over the samples too.
+        smooth: s, in voxels.
+    """
+    from keras import ops
+
+    truth = one_hot(bits, logits.shape[-1])
+    annotated = ops.sum(truth, axis=-1, keepdims=True)
+    found = (ops.softmax(ops.cast(logits, "float32"), axis=-1) * annotated)[..., 1:]
+    truth = truth[..., 1:]
+    axes = list(range(0 if over == "batch" else 1, len(truth.shape) - 1))
+    both = ops.sum(found * truth, axis=axes)
+    total = ops.sum(found, axis=axes) + ops.sum(truth, axis=axes)
+    return 1 - ops.mean((2 * both + smooth) / (total + smooth))
 
 
 def focal(bits: Any, logits: Any, gamma: float, alpha: list[float]) -> Any:

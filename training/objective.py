@@ -26,7 +26,7 @@ class VoxelLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The scalar loss of a batch."""
-        return self._function(y_true, y_pred)
+        return self._function(y_true, to_target_size(y_pred, y_true))
 
 
 class ConfusionMatrix(keras.metrics.Metric):
@@ -48,7 +48,7 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch: y_true (...) bit-packed, y_pred (..., classes) logits. Voxels without a bit do not count."""
-        total = self.low + self._counts(y_true, y_pred)
+        total = self.low + self._counts(y_true, to_target_size(y_pred, y_true))
         self.high.assign(self.high + ops.right_shift(total, CARRY))
         self.low.assign(ops.bitwise_and(total, (1 << CARRY) - 1))
 
@@ -71,6 +71,39 @@ class ConfusionMatrix(keras.metrics.Metric):
         truth = ops.reshape(one_hot(bits, classes), (-1, classes))
         found = ops.reshape(ops.one_hot(ops.argmax(logits, axis=-1), classes, dtype="float32"), (-1, classes))
         return ops.cast(ops.round(ops.matmul(ops.transpose(truth), found)), "int32")
+
+
+def category_loss(weights: list[float]) -> keras.losses.Loss:
+    """Cross-entropy of a category from logits: binary of one logit for two classes, else categorical; mean over the batch.
+
+    Args:
+        weights: what a slice of each class counts.
+    """
+
+    def weighed(target: Any, logits: Any) -> Any:
+        place = ops.cast(target[:, 0], "int32")
+        if len(weights) == 2:
+            losses = ops.binary_crossentropy(target, logits, from_logits=True)[:, 0]
+        else:
+            losses = ops.sparse_categorical_crossentropy(place, logits, from_logits=True)
+        return ops.mean(losses * ops.take(ops.convert_to_tensor(weights, "float32"), place))
+
+    return VoxelLoss(weighed, "cross_entropy")
+
+
+def category_metrics(classes: int) -> list[keras.metrics.Metric]:
+    """Accuracy, and for two classes the AUC, over slices; from logits."""
+    if classes > 2:
+        return [keras.metrics.SparseCategoricalAccuracy("accuracy")]
+    return [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0), keras.metrics.AUC(from_logits=True, name="auc")]
+
+
+def to_target_size(logits: Any, target: Any) -> Any:
+    """Logits (N, H, W, classes) resized, linearly, to the pixels of their target (N, h, w); volumes stay as they are."""
+    wanted = tuple(target.shape[1:])
+    if len(wanted) != 2 or len(logits.shape) != 4 or wanted == tuple(logits.shape[1:3]):
+        return logits
+    return ops.image.resize(ops.cast(logits, "float32"), ops.shape(target)[1:3], interpolation="bilinear")
 
 
 def _ratio(part: Any, whole: Any) -> Any:

@@ -5,25 +5,30 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
     schema.yaml        classes, ids and regions         last.weights.h5    of the last epoch
     run.json           channels, records, status        state/             exact states of the last two epochs
     environment.json   versions, device, threads        logs/              TensorBoard
+                                                        before.weights.h5  what fine-tuning began with
 """
 
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import read_json, read_yaml, write_json, write_yaml
+from common.files import read_json, read_yaml, whole, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records import Records
-from training.config import TrainConfig
-from training.input import SEGMENTATION
+from models.infer import View
+from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 1
+FORMAT = 2
+CONFIGS: dict[str, type[TrainingConfig]] = {"segmentation": TrainConfig, "category": ClassifyConfig}
+COMMANDS = {"segmentation": "training.train", "category": "training.classify"}
+BEFORE = "before.weights.h5"
 
 
 class Run:
@@ -44,12 +49,27 @@ class Run:
         if self.facts.get("format") != FORMAT:
             raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.facts.get('format')}")
 
+    @property
+    def kind(self) -> str:
+        """What the run tells: "segmentation", or "category" of slices."""
+        kind: str = self.facts["kind"]
+        return kind
+
+    @property
+    def command(self) -> str:
+        """The command that trains such runs."""
+        return COMMANDS[self.kind]
+
+    @property
+    def config_type(self) -> type[TrainingConfig]:
+        """Class of the run's config."""
+        return CONFIGS[self.kind]
+
     @cached_property
-    def config(self) -> TrainConfig:
-        """Every setting of the training."""
+    def config(self) -> Any:
+        """Every setting of the training: a `TrainConfig` or a `ClassifyConfig`."""
         file = self.path / "config.yaml"
-        config: TrainConfig = cli.from_dict(TrainConfig, read_yaml(file, "config of the run"), file)
-        return config
+        return cli.from_dict(self.config_type, read_yaml(file, "config of the run"), file)
 
     @cached_property
     def preparation(self) -> PrepareConfig:
@@ -85,23 +105,50 @@ class Run:
             raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
         return chosen
 
-    def build_network(self) -> "keras.Model":
-        """The network as configured, with fresh weights."""
-        return build_network(self.config, len(self.channels), self.schema)
+    def build_network(self, start: bool = False) -> "keras.Model":
+        """The network as configured, in the run's precision, with fresh weights.
 
-    def load_network(self) -> "keras.Model":
-        """The network with the weights to predict with.
+        Args:
+            start: whether the network is to be trained, so that pretrained weights are loaded where the config names some.
+        """
+        import keras
+
+        config = self.config
+        keras.config.set_dtype_policy(config.precision)
+        seen = len(self.channels) * (2 * config.input.neighbours + 1)
+        if self.kind == "category":
+            return config.model.build(seen, self.facts["heads"], self.preparation.intensity, load_pretrained=start)
+        return config.model.build(seen, self.facts["heads"])
+
+    def load_network(self, weights: Path | None = None) -> "keras.Model":
+        """The network with the weights to predict with, or with other weights of the run.
 
         Raises:
             UserError: no weights, or they do not fit.
         """
-        network = self.build_network()
+        network, weights = self.build_network(), weights or self.weights
         try:
-            network.load_weights(self.weights)
+            network.load_weights(weights)
         except (ValueError, OSError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{self.weights}: weights do not fit the network of {self.path}/config.yaml ({reason})") from None
+            raise UserError(f"{weights}: weights do not fit the network of {self.path}/config.yaml ({reason})") from None
         return network
+
+    @property
+    def before(self) -> Path | None:
+        """The weights that fine-tuning began with, chosen as `weights` are; None where there was none."""
+        path = self.path / BEFORE
+        return path if path.is_file() else None
+
+    def keep_before(self) -> None:
+        """Keep the weights of the first phase beside those that fine-tuning makes of them."""
+        with whole(self.path / BEFORE) as temporary:
+            shutil.copyfile(self.weights, temporary)
+
+    def view(self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = ()) -> View:
+        """How slices are shown to the network, as they were in training."""
+        shown = self.config.input
+        return View(self.config.model.stride, shown.neighbours, least_size, shown.resize, flips)
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the training stands: running, stopped or finished, and other facts."""
@@ -116,8 +163,8 @@ def refuse_used(path: Path) -> None:
         raise UserError(f"{path}: exists and is not empty; {hint} another --out")
 
 
-def create_run(path: Path, config: TrainConfig, records: Records) -> Run:
-    """Start a run folder."""
+def create_run(path: Path, config: TrainingConfig, records: Records, task: dict[str, Any]) -> Run:
+    """Start a run folder; `task` holds `kind`, `heads` and what else the kind of run needs."""
     write_yaml(path / "config.yaml", cli.as_dict(config))
     write_yaml(path / "preparation.yaml", cli.as_dict(records.preparation))
     write_yaml(path / "schema.yaml", records.schema.to_dict())
@@ -125,27 +172,12 @@ def create_run(path: Path, config: TrainConfig, records: Records) -> Run:
         "format": FORMAT,
         "status": "running",
         "channels": records.channels,
-        "heads": {SEGMENTATION: len(records.schema.classes)},
         "records": {"path": str(records.path.resolve()), "fingerprint": records.fingerprint, "source": records.source},
         "fold": config.fold,
+        "split": config.split,
     }
-    write_json(path / "run.json", facts)
+    write_json(path / "run.json", facts | task)
     return Run(path)
-
-
-def build_network(config: TrainConfig, channels: int, schema: LabelSchema) -> "keras.Model":
-    """The network that a config asks for, in its precision.
-
-    Args:
-        config: `precision` must be resolved.
-        channels: of a single slice, before neighbours are added.
-        schema: gives the number of classes.
-    """
-    import keras
-
-    keras.config.set_dtype_policy(config.precision)
-    seen = channels * (2 * config.input.neighbours + 1)
-    return config.model.build(seen, {SEGMENTATION: len(schema.classes)})
 
 
 def write_environment(path: Path, device: str, deterministic: bool) -> dict[str, Any]:

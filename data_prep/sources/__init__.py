@@ -8,11 +8,12 @@ from data_prep.sources.base import Source, SourceConfig
 
 __all__ = ["LAYOUTS", "Source", "SourceConfig", "open_source"]
 
-# Layouts with a manifest of their own come before the one that is recognised by the names of its files.
+# Layouts with a manifest of their own come before those that are recognised by the names of files, the plainest names last.
 LAYOUTS = {
     "table": "data_prep.sources.table:TableSource",
     "msd": "data_prep.sources.msd:MsdSource",
     "brats": "data_prep.sources.brats:BratsSource",
+    "kaggle_3m": "data_prep.sources.kaggle_3m:Kaggle3mSource",
 }
 
 

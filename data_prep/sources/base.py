@@ -8,17 +8,22 @@ from os import walk
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from common.errors import Problems, UserError
+from data_prep import nifti
 from data_prep.case import Case, CaseFiles
 from data_prep.labels import LabelSchema
+from data_prep.sources import nifti_rules as rules
 
 
 @dataclass(kw_only=True)
 class SourceConfig:
     """How somebody's scans are to be read."""
 
-    layout: Literal["auto", "brats", "msd", "table"] = "auto"
-    """How the files lie: brats (folders of BraTS 2012-2024), msd (dataset.json), table (CSV), or auto: recognised."""
+    layout: Literal["auto", "brats", "kaggle_3m", "msd", "table"] = "auto"
+    """How the files lie: brats (folders of BraTS 2012-2024), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation
+    Dataset), msd (dataset.json), table (CSV), or auto: recognised."""
     channels: list[str] | None = None
     """Names of the channels in the order in which networks see them; all of the layout in its standard order if not given."""
     labels: str = "auto"
@@ -73,6 +78,55 @@ class Source(ABC):
     def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
         """What is wrong with a case, a line each; `deep` reads every voxel, and so verifies every checksum."""
 
+    @abstractmethod
+    def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read a case's annotation alone.
+
+        Returns:
+            The data set's own ids (i, j, k), an integer array on the native grid; and its affine (4, 4), voxel indices ->
+            millimetres, or None where the source has no geometry.
+
+        Raises:
+            UserError: something is wrong with it.
+            ValueError: the case has none.
+        """
+
+    @abstractmethod
+    def shape(self, files: CaseFiles) -> tuple[int, int, int]:
+        """Native (i, j, k) of a case, from headers alone.
+
+        Raises:
+            UserError: a header cannot be read.
+        """
+
+    def grid_problem(self, image: Path, files: CaseFiles) -> str | None:
+        """A line where a NIfTI image, such as a prediction, lies on another grid than a case's annotation.
+
+        Headers alone are read, and here shapes alone compared, as befits a source without geometry: its predictions have unit
+        spacing.
+
+        Raises:
+            UserError: a header cannot be read.
+        """
+        header, shape = nifti.read_header(image), self.shape(files)
+        problem = rules.dimension_problem(header, None)
+        if problem is None and header.shape[:3] != shape:
+            problem = f"{image}: shape {header.shape[:3]} differs from {shape} of {files.label}; resample it onto that grid"
+        return problem
+
+    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+        """Write a prediction as the layout's own annotations, beside the NIfTI file that every source gets.
+
+        Args:
+            files: the case that was segmented.
+            ids: native (i, j, k) integers, ids of this source's schema.
+            folder: of predictions, not of this source.
+
+        Returns:
+            The files written: none, unless a layout does otherwise.
+        """
+        return []
+
     def warnings(self, files: CaseFiles) -> list[str]:
         """What is odd about a case but legal, a line each."""
         return []
@@ -90,6 +144,12 @@ def choose_channels(available: list[str], wanted: list[str] | None, root: Path) 
     if strangers or not wanted or len(set(wanted)) < len(wanted):
         raise UserError(f"{root}: --channels: expected different ones of {', '.join(available)}; received {', '.join(wanted)}")
     return list(wanted)
+
+
+def refuse(problems: list[str], files: CaseFiles) -> None:
+    """Raise what is wrong with a case, if anything is: UserError for one line, Problems for several."""
+    if problems:
+        raise UserError(problems[0]) if len(problems) == 1 else Problems(problems, f"case {files.id}: cannot be read")
 
 
 def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
@@ -111,7 +171,7 @@ def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
 
 
 def _duplicate(group: list[CaseFiles]) -> str:
-    firsts = [str(case.paths[0]) if case.paths else "no files" for case in group]
+    firsts = [str(case.place or "no files") for case in group]
     return f"{firsts[0]}: duplicate case id {group[0].id}, which also stands in {', '.join(firsts[1:])}; rename or remove one"
 
 

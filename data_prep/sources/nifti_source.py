@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import Problems, UserError
+from common.errors import UserError
 from data_prep import nifti
 from data_prep.case import Case, CaseFiles, ImageRef
 from data_prep.nifti import Header
 from data_prep.sources import nifti_rules as rules
-from data_prep.sources.base import Source
+from data_prep.sources.base import Source, refuse
 
 
 class NiftiSource(Source):
@@ -33,14 +33,32 @@ class NiftiSource(Source):
             UserError: it breaks a rule (Problems where it breaks several).
         """
         headers, problems = self._headers(files)
-        if problems:
-            raise UserError(problems[0]) if len(problems) == 1 else Problems(problems, f"case {files.id}: cannot be read")
+        refuse(problems, files)
         cache: dict[Path, np.ndarray] = {}
         channels = {name: None if image is None else _channel(image, cache) for name, image in files.channels.items()}
         label = None if files.label is None else self._label(files.label)
         reference = next((header for header in headers.values() if header.has_affine), next(iter(headers.values())))
         i, j, k = reference.shape[:3]
         return Case(files, channels, label, reference.affine, (i, j, k))
+
+    def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray | None]:
+        """The annotation's ids (i, j, k) and its affine, which is a guess where the file does not say where it lies."""
+        if files.label is None:
+            raise ValueError(f"case {files.id} has no label")
+        return self._label(files.label), nifti.read_header(files.label.path).affine
+
+    def shape(self, files: CaseFiles) -> tuple[int, int, int]:
+        """Native (i, j, k), by the header of the case's first file."""
+        i, j, k = nifti.read_header(files.paths[0]).shape[:3]
+        return (i, j, k)
+
+    def grid_problem(self, image: Path, files: CaseFiles) -> str | None:
+        """A line where an image has another shape or affine than a case's annotation."""
+        if files.label is None:
+            raise ValueError(f"case {files.id} has no label")
+        header, reference = nifti.read_header(image), nifti.read_header(files.label.path)
+        found = rules.dimension_problem(header, None)
+        return found or rules.grid_problem(header, reference, self.config.tolerance_mm)
 
     def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
         """What is wrong with a case, a line each.

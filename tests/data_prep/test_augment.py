@@ -12,10 +12,25 @@ from hypothesis import strategies as st
 
 from common import cli
 from common.errors import UserError
-from data_prep.augment import Augmentation, AugmentConfig, apply, case_rng, draw
+from data_prep.augment import Augmentation, AugmentConfig, CopiesConfig, apply, case_rng, draw
 
 EVERYTHING = AugmentConfig(probability=1.0)
-OFF = Augmentation((), 0.0, 1.0, 0.0, 10.0, 1, (0.0,) * 4, (1.0,) * 4, (1.0,) * 4, 0.0, 1)
+OFF = Augmentation(
+    flips=(),
+    rotate_degrees=0.0,
+    scale=1.0,
+    crop=(1.0, 1.0),
+    crop_at=(0.0, 0.0),
+    elastic=0.0,
+    elastic_sigma=10.0,
+    elastic_seed=1,
+    brightness=(0.0,) * 4,
+    contrast=(1.0,) * 4,
+    gamma=(1.0,) * 4,
+    noise=0.0,
+    noise_seed=1,
+    sources=(0, 1, 2, 3),
+)
 SHAPE = (20, 40, 36)  # more slices than are worked on at once
 
 
@@ -121,7 +136,8 @@ def test_one_switch_leaves_the_other_draws_as_they_are():
     assert inside(calm, noise=full.noise, rotate_degrees=full.rotate_degrees) == full
     assert (calm.noise, calm.rotate_degrees) == (0, 0)
     few = draw(EVERYTHING, case_rng(0, "a", 1), channels=2)
-    assert inside(few, brightness=(), contrast=(), gamma=()) == inside(full, brightness=(), contrast=(), gamma=())
+    per_channel = dict.fromkeys(("brightness", "contrast", "gamma", "sources"), ())
+    assert inside(few, **per_channel) == inside(full, **per_channel)
 
 
 def test_threads_and_order_change_nothing():
@@ -333,10 +349,48 @@ def test_other_arrays_are_refused(image, label, message):
         ("elastic_sigma", 0.5),
         ("noise", -0.1),
         ("probability", 1.1),
+        ("fill", 1.1),
+        ("crop", 1.0),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name, value):
     with pytest.raises(UserError, match=f"augment.{name}: expected"):
-        AugmentConfig(**{name: value})
+        CopiesConfig(**{name: value})
     with pytest.raises(UserError, match=f"augment.{name}: expected"):
-        cli.parse(AugmentConfig, [f"--{name}={json.dumps(value)}"])
+        cli.parse(CopiesConfig, [f"--{name}={json.dumps(value)}"])
+
+
+def test_a_crop_enlarges_the_window_that_was_drawn():
+    image, label = np.zeros((1, 40, 60, 4), np.float32), np.ones((1, 40, 60), np.uint8)
+    image[0, 20:40, 30:60] = 1  # the lower right quarter
+    quarter = inside(OFF, crop=(0.5, 0.5), crop_at=(0.25, 0.25))
+    new_image, new_label = apply(quarter, image, label, unit_range=False)
+    assert new_image[0, 1:, 1:].min() == 1
+    assert (new_label == 1).all()
+    other, _ = apply(inside(OFF, crop=(0.5, 0.5), crop_at=(-0.25, -0.25)), image, label, unit_range=False)
+    assert other[0, :-1, :-1].max() == 0
+
+
+@given(seed=st.integers(0, 10_000), crop=st.floats(0, 0.9))
+def test_windows_of_a_crop_lie_inside_the_picture(seed, crop):
+    drawn = draw(AugmentConfig(crop=crop, probability=1.0), np.random.default_rng(seed), channels=3)
+    for share, middle in zip(drawn.crop, drawn.crop_at, strict=True):
+        assert 1 - crop - 1e-9 <= share <= 1
+        assert abs(middle) + share / 2 <= 0.5 + 1e-9
+
+
+def test_filled_channels_show_another_one():
+    image, label = scan(np.float32)
+    drawn = draw(AugmentConfig(fill=1.0, fill_from=2, probability=0.0), np.random.default_rng(0), channels=4)
+    new_image, _ = apply(drawn, image, label, unit_range=True)
+    for channel in range(4):
+        np.testing.assert_array_equal(new_image[..., channel], image[..., 2])
+
+
+def test_neighbouring_slices_are_changed_alike():
+    drawn = draw(AugmentConfig(fill=0.5, fill_from=1, probability=1.0), np.random.default_rng(3), channels=2)
+    wide = drawn.with_neighbours(1)
+    assert wide.contrast == drawn.contrast * 3
+    assert wide.sources == tuple(2 * place + source for place in range(3) for source in drawn.sources)
+    assert wide.crop == drawn.crop
+    assert drawn.with_neighbours(0) == drawn

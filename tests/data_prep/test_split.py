@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from data_prep.case import CaseFiles
-from data_prep.split import SUBSETS, SplitConfig, make_folds, make_split
+from data_prep.split import SUBSETS, SplitConfig, make_folds, make_split, stratify_warning
 
 
 def cases(count, scans=1, **attributes):
@@ -156,12 +156,35 @@ def test_a_number_of_folds_that_cannot_be_is_refused(folds):
         make_folds(cases(5), SplitConfig(folds=folds))
 
 
-def test_patients_without_the_attribute_are_counted():
-    given_cases = cases(6, grade=lambda patient: "LGG" if patient else "")
-    with pytest.raises(UserError, match="1 patients have no 'grade', first p0000"):
-        make_split(given_cases, SplitConfig(stratify="grade"))
-    with pytest.raises(UserError, match="6 patients have no 'age'"):
-        make_split(given_cases, SplitConfig(stratify="age"))
+def test_patients_without_the_attribute_are_a_group_of_their_own():
+    given_cases = cases(40, grade=lambda patient: "" if patient < 8 else "1" if patient < 20 else "2")
+    grade = {case.id: case.attributes["grade"] for case in given_cases}
+    config = SplitConfig(fractions=(0.5, 0.25, 0.25), stratify="grade", folds=4)
+    split = make_split(given_cases, config)
+    assert [Counter(grade[case] for case in split[name])[""] for name in SUBSETS] == [4, 2, 2]
+    for fold in make_folds(given_cases, config):
+        assert Counter(grade[case] for case in fold["validation"]) == {"": 2, "1": 3, "2": 5}
+
+
+def test_patients_without_the_attribute_are_told_in_a_line():
+    config = SplitConfig(stratify="grade")
+    some = cases(6, scans=2, grade=lambda patient: "LGG" if patient > 1 else "")
+    assert stratify_warning(some, config) == (
+        "split.stratify: 2 of 6 patients have no 'grade', first p0000; they are spread evenly as a group of their own"
+    )
+    assert stratify_warning(some, SplitConfig()) is None
+    assert stratify_warning(cases(6, grade=lambda patient: "LGG"), config) is None
+
+
+def test_a_patient_has_the_attribute_of_any_of_its_cases():
+    one, other = (CaseFiles(f"c{n}", "p", {}, None, {"grade": "2"} if n else {}) for n in (1, 0))
+    assert stratify_warning([one, other], SplitConfig(stratify="grade")) is None
+
+
+@pytest.mark.parametrize(("attributes", "known"), [({"grade": str}, "grade"), ({}, "none at all")])
+def test_an_attribute_that_no_patient_has_is_refused(attributes, known):
+    with pytest.raises(UserError, match=f"none of 6 patients has 'age'; their attributes: {known}"):
+        make_split(cases(6, **attributes), SplitConfig(stratify="age"))
 
 
 def test_a_negative_seed_is_refused():

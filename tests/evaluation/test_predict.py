@@ -9,7 +9,7 @@ import pytest
 
 from common.files import read_lines, write_json
 from data_prep.labels import LabelSchema
-from evaluation.predict import softmax
+from evaluation.ensemble import softmax
 from tests.scans import LPS, scan, write_brats
 
 CASE = "case_4"

@@ -277,6 +277,46 @@ def test_exactly_one_form_is_taken(tmp_path, capsys, given):
 
 
 @pytest.fixture
+def slices():
+    """Cases of TIFF slices, which have no spacing."""
+    return [
+        scans.scan(name, seed, (10, 9, 6 + seed), (0, 255), scans.KAGGLE_CHANNELS, np.uint8) for seed, name in enumerate("ab")
+    ]
+
+
+def test_a_source_without_spacing_is_scored_and_has_no_volumes(tmp_path, slices):
+    root = scans.write_kaggle_3m(tmp_path / "kaggle_3m", slices)
+    predicted = {case.id: np.roll(case.label, 1, axis=0).astype(np.uint8) for case in slices}
+    folder = write_predictions(tmp_path / "p", predicted, LabelSchema.load("kaggle_3m"), np.eye(4))
+    run("--predictions", folder, "--source", root)
+    rows = read_scores(folder / "scores" / "per_patient.csv")
+    for case in slices:
+        true, found = case.label == 255, predicted[case.id] == 255
+        row = rows[case.id, "region", "tumor"]
+        assert float(row["dice"]) == pytest.approx(2 * (true & found).sum() / (true.sum() + found.sum()), abs=1e-6)
+        assert (row["true_ml"], row["predicted_ml"]) == ("", "")
+    summary = list(csv.DictReader((folder / "scores" / "summary.csv").open()))
+    assert {row["score"] for row in summary} == {"dice", "iou", "sensitivity", "precision"}
+    definitions = json.loads((folder / "scores" / "scores.json").read_text())["definitions"]
+    assert "empty, and left out of the summary, where the source does not tell" in definitions["true_ml, predicted_ml"]
+
+
+def test_slices_that_do_not_fit_are_refused(tmp_path, slices, capsys):
+    root = scans.write_kaggle_3m(tmp_path / "kaggle_3m", slices)
+    labels = {"a": slices[0].label[..., 1:], "b": slices[1].label}
+    folder = write_predictions(tmp_path / "p", labels, LabelSchema.load("kaggle_3m"), np.eye(4))
+    with pytest.raises(SystemExit):
+        run("--predictions", folder, "--source", root)
+    assert f"shape (10, 9, 5) differs from (10, 9, 6) of {root / 'a'}" in capsys.readouterr().err
+    scans.save(folder / "a.nii.gz", slices[0].label, np.eye(4))
+    (root / "b" / "b_2_mask.tif").write_bytes(b"")
+    with pytest.raises(SystemExit):
+        run("--predictions", folder, "--source", root)
+    assert "b_2_mask.tif: empty file; expected a TIFF image" in capsys.readouterr().err
+    assert not (folder / "scores").exists()
+
+
+@pytest.fixture
 def found(monkeypatch):
     """Puts a made result in the place of a network's."""
     result = {

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.statistics import Summary, bootstrap_interval, summarise, summarise_columns
+from evaluation.statistics import (
+    Summary,
+    bootstrap_interval,
+    holm,
+    paired_columns,
+    summarise,
+    summarise_columns,
+    wilcoxon_p,
+)
 
 patients = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
@@ -70,3 +78,47 @@ def test_resamples_are_not_lost_between_portions():
 def test_missing_values_are_refused_instead_of_dropped(values):
     with pytest.raises(ValueError, match="finite"):
         summarise(values)
+
+
+def test_the_signed_rank_test_is_exact_for_few_patients():
+    assert wilcoxon_p(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])) == 2 / 2**6
+    assert wilcoxon_p(np.array([0.1, 0.2, 0.3, 0.4, 0.5])) is None
+
+
+def test_patients_without_a_difference_are_left_out_of_the_test():
+    moved = np.array([0.3, -0.1, 0.2, 0.5, 0.45, 0.6])
+    assert wilcoxon_p(np.array([*moved, 0, 0, 1e-12])) == wilcoxon_p(moved)
+    assert wilcoxon_p(np.zeros(8)) == 1
+
+
+def test_the_noise_of_floats_does_not_part_equal_differences():
+    base = np.random.default_rng(7).random(40)
+    assert wilcoxon_p((base + 0.1) - base) == wilcoxon_p(np.full(40, 0.1))
+
+
+def test_the_correction_of_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, None, 0.8]) == [1, None, 1]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_corrected_p_keep_their_order_and_never_fall(values):
+    corrected = holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, corrected, strict=True))
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(np.array(corrected, np.float64)[order]) >= 0).all()
+
+
+def test_columns_are_compared_patient_by_patient():
+    one, other = np.random.default_rng(8).random((2, 12, 3))
+    found = paired_columns(one, other, seed=2, resamples=400)
+    for column in range(3):
+        expected = summarise(one[:, column] - other[:, column], seed=2, resamples=400)
+        assert (found[column].mean, found[column].low, found[column].n) == (
+            pytest.approx(expected.mean),
+            pytest.approx(expected.low),
+            12,
+        )
+    with pytest.raises(ValueError, match="same patients"):
+        paired_columns(one, other[:5])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.infer import predict_slices, with_neighbours
+from models.infer import View, predict_slices, with_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def together(parts, shape):
 )
 def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
     network, image = pointwise(2), volume(shape)
-    parts = predict_slices(network, image, stride=stride, batch_size=batch_size, least_size=least)
+    parts = predict_slices(network, image, View(stride, least_size=least), batch_size)
     logits = together(parts, shape)
     assert logits.dtype == np.float32
     assert logits.shape == (*shape[:3], 3)
@@ -62,7 +62,7 @@ def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
 )
 def test_every_batch_has_one_shape_and_zeros_around_the_slice(shape, stride, least, padded):
     network, image = Recorder(), volume(shape, np.float16)
-    values = together(predict_slices(network, image, stride=stride, least_size=least, batch_size=2), shape)
+    values = together(predict_slices(network, image, View(stride, least_size=least), 2), shape)
     np.testing.assert_array_equal(values, image)
     assert [batch.shape for batch in network.batches] == [(2, *padded, 1)] * 2
     assert all(batch.dtype == np.float32 for batch in network.batches)
@@ -74,7 +74,7 @@ def test_every_batch_has_one_shape_and_zeros_around_the_slice(shape, stride, lea
 
 def test_the_last_batch_is_filled_with_repeats():
     network, image = Recorder(), volume((5, 2, 2, 1))
-    parts = list(predict_slices(network, image, stride=1, batch_size=3))
+    parts = list(predict_slices(network, image, View(1), 3))
     assert [place for place, _ in parts] == [slice(0, 3), slice(3, 5)]
     np.testing.assert_array_equal(network.batches[1], image[[3, 4, 4]])
     assert parts[1][1]["segmentation"].shape == (2, 2, 2, 1)
@@ -112,6 +112,38 @@ def test_neighbours_of_many_slices_are_those_of_each(rng):
 def test_a_network_of_neighbouring_slices_sees_what_training_saw(pointwise):
     image = volume((7, 6, 5, 2))
     network = pointwise(6)
-    logits = together(predict_slices(network, image, stride=4, neighbours=1, batch_size=3), image.shape)
+    logits = together(predict_slices(network, image, View(4, neighbours=1), 3), image.shape)
     seen = with_neighbours(image, np.arange(7), 1)
     np.testing.assert_allclose(logits, network.predict_on_batch(seen)["segmentation"], rtol=1e-5, atol=1e-6)
+
+
+def test_slices_are_resized_for_the_network_and_its_logits_back():
+    network, image = Recorder(), np.repeat(np.repeat(volume((3, 4, 6, 1)), 2, axis=1), 2, axis=2)
+    values = together(predict_slices(network, image, View(1, resize=(4, 6)), 3), image.shape)
+    assert network.batches[0].shape == (3, 4, 6, 1)
+    np.testing.assert_allclose(network.batches[0], image[:, ::2, ::2], rtol=1e-6)
+    assert values.shape == image.shape
+    np.testing.assert_allclose(values.mean(), image.mean(), rtol=0.02)
+
+
+class Ramp:
+    """A network whose logits grow along both axes of the picture, whatever it shows."""
+
+    def predict_on_batch(self, batch):
+        rows, columns = np.mgrid[: batch.shape[1], : batch.shape[2]]
+        return {
+            "segmentation": np.broadcast_to((rows + 10 * columns)[None, ..., None], batch.shape).astype(np.float32),
+            "category": batch[:, 0, 0],
+        }
+
+
+@pytest.mark.parametrize(
+    ("flips", "rows", "columns"), [((), [0, 1, 2], [0, 10]), (("y",), [1] * 3, [0, 10]), (("x", "y"), [1] * 3, [5] * 2)]
+)
+def test_logits_are_the_mean_of_all_mirrored_views(flips, rows, columns):
+    image = volume((2, 3, 2, 1))
+    ((_, logits),) = predict_slices(Ramp(), image, View(1, flips=flips), 2)
+    expected = np.add.outer(rows, columns)
+    np.testing.assert_allclose(logits["segmentation"][0, ..., 0], expected)
+    corners = [image[:, y, x] for y in ((0, -1) if "y" in flips else (0,)) for x in ((0, -1) if "x" in flips else (0,))]
+    np.testing.assert_allclose(logits["category"], np.mean(corners, axis=0), rtol=1e-6)

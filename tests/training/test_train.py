@@ -159,7 +159,7 @@ def test_the_history_has_a_row_per_epoch_and_every_score(whole):
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     names = [name.replace(" ", "_").replace("-", "_") for name in Run(whole).schema.class_names]
     scores = ["loss", "accuracy", "mean_iou", "mean_dice", *(f"{kind}_{name}" for kind in ("iou", "dice") for name in names)]
-    assert set(rows[0]) == {"epoch", "minutes", "learning_rate", *scores, *(f"val_{score}" for score in scores)}
+    assert set(rows[0]) == {"epoch", "phase", "minutes", "learning_rate", *scores, *(f"val_{score}" for score in scores)}
     values = np.array([[float(row[name]) for name in rows[0]] for row in rows])
     assert np.isfinite(values).all()
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])

@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nibabel
@@ -11,7 +11,19 @@ import pytest
 
 from common.errors import Problems, UserError
 from data_prep.sources import Source, SourceConfig, open_source
-from tests.scans import CHANNELS, LPS, Scan, save, scan, write_brats, write_msd, write_table
+from tests.scans import (
+    CHANNELS,
+    KAGGLE_CHANNELS,
+    LPS,
+    Scan,
+    save,
+    save_slice,
+    scan,
+    write_brats,
+    write_kaggle_3m,
+    write_msd,
+    write_table,
+)
 
 
 @dataclass
@@ -24,6 +36,9 @@ class Layout:
     labels: str  # schema to give
     schema: str
     other: str | None = None  # another channel's file, where each has its own
+    channels: tuple[str, ...] = CHANNELS
+    dtype: type = np.int16
+    affine: np.ndarray | None = field(default_factory=LPS.copy)
 
 
 LAYOUTS = [
@@ -39,7 +54,21 @@ LAYOUTS = [
         "brats2017-2021",
         "images/a.t2.nii.gz",
     ),
+    Layout(
+        "kaggle_3m",
+        write_kaggle_3m,
+        "a/a_3.tif",
+        "a/a_3_mask.tif",
+        (0, 255),
+        "auto",
+        "kaggle_3m",
+        channels=KAGGLE_CHANNELS,
+        dtype=np.uint8,
+        affine=None,
+    ),
 ]
+NIFTI = [layout for layout in LAYOUTS if layout.affine is not None]
+of_nifti = pytest.mark.parametrize("layout", NIFTI, ids=lambda layout: layout.name)
 
 
 @pytest.fixture(params=LAYOUTS, ids=lambda layout: layout.name)
@@ -48,7 +77,8 @@ def layout(request) -> Layout:
 
 
 def made(layout: Layout, names: str = "ba", **options) -> list[Scan]:
-    return [scan(name, seed=ord(name), ids=layout.ids, **options) for name in names]
+    options = {"ids": layout.ids, "channels": layout.channels, "dtype": layout.dtype} | options
+    return [scan(name, seed=ord(name), **options) for name in names]
 
 
 def opened(layout: Layout, tmp_path: Path, scans: list[Scan], **options) -> Source:
@@ -58,31 +88,67 @@ def opened(layout: Layout, tmp_path: Path, scans: list[Scan], **options) -> Sour
 def test_what_is_written_is_read(layout, tmp_path):
     scans = made(layout)
     source = opened(layout, tmp_path, scans)
-    assert (source.layout, source.schema.name, source.channels) == (layout.name, layout.schema, list(CHANNELS))
+    assert (source.layout, source.schema.name, source.channels) == (layout.name, layout.schema, list(layout.channels))
     assert [(files.id, files.patient) for files in source.cases()] == [("a", "a"), ("b", "b")]
     for files, expected in zip(source.cases(), reversed(scans), strict=True):
         assert source.check(files) == source.check(files, deep=True) == source.warnings(files) == []
         case = source.read(files)
         assert list(case.channels) == source.channels
-        assert case.shape == (10, 9, 8)
+        assert case.shape == source.shape(files) == (10, 9, 8)
         for name, array in case.channels.items():
-            assert array.dtype == np.int16
+            assert array.dtype == layout.dtype
             np.testing.assert_array_equal(array, expected.images[name])
         np.testing.assert_array_equal(case.label, expected.label)
-        np.testing.assert_array_equal(case.affine, LPS)
+        np.testing.assert_array_equal(case.affine, layout.affine)
+
+
+def test_the_annotation_is_read_alone(layout, tmp_path):
+    scans = [*made(layout, "a"), replace(made(layout, "b")[0], label=None)]
+    source = opened(layout, tmp_path, scans)
+    labelled, bare = source.cases()
+    label, affine = source.read_label(labelled)
+    assert label.dtype.kind in "iu"
+    np.testing.assert_array_equal(label, scans[0].label)
+    np.testing.assert_array_equal(affine, layout.affine)
+    with pytest.raises(ValueError, match="case b has no label"):
+        source.read_label(bare)
+
+
+def test_an_image_on_another_grid_than_the_annotation_gives_one_line(layout, tmp_path):
+    scans = made(layout, "a")
+    source = opened(layout, tmp_path, scans)
+    files, affine = source.cases()[0], np.eye(4) if layout.affine is None else layout.affine
+    path = save(tmp_path.parent / f"{layout.name}.nii.gz", scans[0].label, affine)
+    assert source.grid_problem(path, files) is None
+    save(path, scans[0].label[1:], affine)
+    assert r"shape (9, 9, 8) differs from (10, 9, 8) of " in source.grid_problem(path, files)
+    save(path, scans[0].label[0], affine)
+    assert "expected a 3D image" in source.grid_problem(path, files)
+    save(path, scans[0].label, affine @ np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert bool(source.grid_problem(path, files)) == (layout.affine is not None)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="empty file"):
+        source.grid_problem(path, files)
+
+
+def test_every_file_of_a_case_is_listed_once(layout, tmp_path):
+    files = opened(layout, tmp_path, made(layout, "a")).cases()[0]
+    assert sorted(files.paths) == sorted(path for path in tmp_path.rglob("*") if {".gz", ".tif"} & {path.suffix})
 
 
 def test_the_order_of_channels_can_be_chosen(layout, tmp_path):
     scans = made(layout, "a")
-    source = opened(layout, tmp_path, scans, channels=["t2", "flair"])
+    last, other = layout.channels[-1], "flair"
+    source = opened(layout, tmp_path, scans, channels=[last, other])
     case = source.read(source.cases()[0])
-    assert list(case.channels) == source.channels == ["t2", "flair"]
-    np.testing.assert_array_equal(case.channels["t2"], scans[0].images["t2"])
+    assert list(case.channels) == source.channels == [last, other]
+    for name in (last, other):
+        np.testing.assert_array_equal(case.channels[name], scans[0].images[name])
 
 
 @pytest.mark.parametrize("wanted", [["flair", "pet"], ["flair", "flair"], []])
 def test_channels_that_make_no_sense_are_refused(layout, tmp_path, wanted):
-    with pytest.raises(UserError, match="--channels: expected different ones of flair, t1, t1ce, t2; received"):
+    with pytest.raises(UserError, match=f"--channels: expected different ones of {', '.join(layout.channels)}; received"):
         opened(layout, tmp_path, made(layout, "a"), channels=wanted)
 
 
@@ -94,6 +160,7 @@ def test_a_case_without_label_is_legal(layout, tmp_path):
     assert source.read(labelled).label is not None
 
 
+@of_nifti
 def test_whole_numbers_as_floats_are_labels(layout, tmp_path):
     scans = made(layout, "a")
     expected = scans[0].label.copy()
@@ -104,6 +171,7 @@ def test_whole_numbers_as_floats_are_labels(layout, tmp_path):
     np.testing.assert_array_equal(label, expected)
 
 
+@of_nifti
 def test_affines_within_the_tolerance_are_the_same(layout, tmp_path):
     source = opened(layout, tmp_path, made(layout, "a"), tolerance_mm=0.2)
     path = tmp_path / layout.label
@@ -113,6 +181,7 @@ def test_affines_within_the_tolerance_are_the_same(layout, tmp_path):
     np.testing.assert_array_equal(source.read(files).affine, LPS)
 
 
+@of_nifti
 def test_files_without_affine_are_read_with_a_warning(layout, tmp_path):
     source = opened(layout, tmp_path, made(layout, "a"))
     save(tmp_path / layout.label, voxels(tmp_path / layout.label), None)
@@ -124,7 +193,7 @@ def test_files_without_affine_are_read_with_a_warning(layout, tmp_path):
 
 def test_an_id_stands_for_one_case(layout, tmp_path):
     twice = tmp_path / "one"
-    write = {"brats": double_brats, "msd": double_msd, "table": double_table}[layout.name]
+    write = {"brats": double_brats, "msd": double_msd, "table": double_table, "kaggle_3m": double_kaggle}[layout.name]
     with pytest.raises(Problems) as caught:
         open_source(write(layout.write(twice, made(layout))), SourceConfig(labels=layout.labels))
     assert len(caught.value.lines) == 1
@@ -148,6 +217,10 @@ def double_table(table: Path) -> Path:
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, lines[-1]]))
     return table
+
+
+def double_kaggle(root: Path) -> Path:
+    return write_kaggle_3m(root / "again", [scan("a", channels=KAGGLE_CHANNELS)]).parent
 
 
 # What can be wrong with a file: each takes its path and spoils it.
@@ -231,6 +304,7 @@ def assert_one_line(source: Source, path: Path, message: str, shallow: bool = Tr
         assert "\n" not in lines[0]
 
 
+@of_nifti
 @pytest.mark.parametrize("kind", BAD_LABELS)
 def test_a_bad_label_gives_one_line(layout, tmp_path, kind):
     source = opened(layout, tmp_path, made(layout, "a"))
@@ -239,6 +313,7 @@ def test_a_bad_label_gives_one_line(layout, tmp_path, kind):
     assert_one_line(source, tmp_path / layout.label, message)
 
 
+@of_nifti
 @pytest.mark.parametrize("kind", BAD_IMAGES)
 def test_a_bad_image_gives_one_line(layout, tmp_path, kind):
     source = opened(layout, tmp_path, made(layout, "a"))
@@ -260,7 +335,10 @@ def test_channels_on_different_grids_give_one_line(layout, tmp_path, kind):
 def test_all_that_is_wrong_is_told(layout, tmp_path):
     source = opened(layout, tmp_path, made(layout, "a"))
     cut(tmp_path / layout.image)
-    with_voxel(tmp_path / layout.label, 9, np.int16)
+    if layout in NIFTI:
+        with_voxel(tmp_path / layout.label, 9, np.int16)
+    else:
+        save_slice(tmp_path / layout.label, np.full((10, 9), 9, np.uint8))
     files = source.cases()[0]
     assert [line.partition(":")[0] for line in source.check(files)] == [
         str(tmp_path / layout.image),

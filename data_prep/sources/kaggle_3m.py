@@ -1,0 +1,344 @@
+"""The LGG Segmentation Dataset (Buda et al., 2019), on Kaggle as `kaggle_3m`: a folder of TIFF slices per patient.
+
+`TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_7.tif` is slice 7 of three channels: pre-contrast, FLAIR, post-contrast; beside it
+stands its mask, `..._7_mask.tif`, of 0 and 255. Patient folders may lie at any depth. `data.csv` beside or above them has a row
+per patient, `TCGA_CS_4941`, whose columns become attributes. The slices say nothing of their spacing and orientation.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep import tiff
+from data_prep.case import Case, CaseFiles, ImageRef
+from data_prep.labels import LabelSchema
+from data_prep.sources import nifti_rules as rules
+from data_prep.sources.base import Source, SourceConfig, choose_channels, refuse, sorted_cases, visible_files
+from data_prep.sources.csv_rows import read_rows
+
+CHANNELS = ["pre", "flair", "post"]
+SCHEMA = "kaggle_3m"
+TABLE, PATIENT = "data.csv", "Patient"
+PATIENT_PARTS = 3  # of a folder's name, which stand in the table: TCGA_CS_4941 of TCGA_CS_4941_19960909
+NAME = re.compile(r"(?P<name>.+)_(?P<number>[0-9]+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
+TOLD = 5  # names in a line that could grow long
+T = TypeVar("T")
+Rows = dict[str, dict[str, str]]
+
+
+@dataclass
+class _Patient:
+    """What stands in one patient's folder, told by names alone.
+
+    Attributes:
+        folder: where.
+        images, masks: slice number -> file, by rising number.
+        doubles: (file, the one of the same number that is taken).
+        strangers: files that are no slices.
+    """
+
+    folder: Path
+    images: dict[int, Path] = field(default_factory=dict)
+    masks: dict[int, Path] = field(default_factory=dict)
+    doubles: list[tuple[Path, Path]] = field(default_factory=list)
+    strangers: list[Path] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def row(self) -> str:
+        """What the table calls the patient."""
+        return "_".join(self.id.split("_")[:PATIENT_PARTS])
+
+    @property
+    def slices(self) -> tuple[Path, ...]:
+        """Every file of a slice, images first."""
+        return (*self.images.values(), *self.masks.values(), *(double for double, _ in self.doubles))
+
+    def problems(self) -> list[str]:
+        """What the names alone tell to be wrong, a line each."""
+        lines = [f"{double}: slice number stands twice, also in {taken.name}; keep one" for double, taken in self.doubles]
+        bare = [path for number, path in self.images.items() if self.masks and number not in self.masks]
+        if bare:
+            lines.append(f"{bare[0]}: has no mask, as other slices of its case have{_more(bare)}; add it, or remove all masks")
+        lines += [
+            f"{path}: mask without an image; add slice {number}, or remove the mask"
+            for number, path in self.masks.items()
+            if number not in self.images
+        ]
+        return lines
+
+    def warnings(self) -> list[str]:
+        """What is odd about the names but legal, a line each."""
+        lines = [_stranger(path) for path in self.strangers]
+        names = sorted({_name(path) for path in self.images.values()})
+        if len(names) > 1:
+            lines.append(f"{self.folder}: slices have different names ({', '.join(names[:TOLD])}) and are taken as one scan")
+        gaps = _gaps(sorted({*self.images, *self.masks}))
+        return lines + ([f"{self.folder}: slice numbers are missing: {', '.join(gaps)}; the others are joined"] if gaps else [])
+
+
+@dataclass
+class _Seen:
+    """A patient's slices as far as they were read, and all that is wrong with them."""
+
+    images: dict[Path, tiff.Header | np.ndarray]
+    masks: dict[Path, np.ndarray]
+    problems: list[str]
+
+
+class Kaggle3mSource(Source):
+    """Folders of slices as in the LGG Segmentation Dataset; without spacing, so that `Case.affine` is None."""
+
+    layout = "kaggle_3m"
+    looks_for = "folders of slices named NAME_1.tif, with masks NAME_1_mask.tif, at any depth"
+    likely_schemas = ("binary",)
+    schema: LabelSchema
+
+    def __init__(self, root: Path, config: SourceConfig) -> None:
+        super().__init__(root, config)
+        self.channels = choose_channels(CHANNELS, config.channels, root)
+        self.schema = LabelSchema.load(SCHEMA if config.labels == "auto" else config.labels)
+        files = list(visible_files(root))
+        patients = _patients(files)
+        tables = {path.parent: path for path in files if path.name.lower() == TABLE}
+        self._tables = {patient.id: _nearest(patient.folder, tables) for patient in patients}
+        rows = {table: _read_table(table) for table in self._tables.values() if table is not None}
+        self._cases = sorted_cases((self._case(patient, rows) for patient in patients), root)
+        self._patients = {patient.id: patient for patient in patients}
+        self._unused = [line for table, listed in rows.items() for line in _unused(table, listed, patients)]
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether any file below `root` is named as a slice that is no mask."""
+        matches = (NAME.fullmatch(path.name) for path in visible_files(root)) if root.is_dir() else ()
+        return any(match is not None and not match["mask"] for match in matches)
+
+    def cases(self) -> list[CaseFiles]:
+        """All patients, sorted by folder; no voxel is read."""
+        return list(self._cases)
+
+    def read(self, files: CaseFiles) -> Case:
+        """Read one case: channels and label (rows, columns, slices), uint8; slices by rising number.
+
+        Raises:
+            UserError: it breaks a rule (Problems where it breaks several).
+        """
+        seen = self._look(files, deep=True)
+        refuse(seen.problems, files)
+        volume = np.stack([np.asarray(image) for image in seen.images.values()])
+        channels: dict[str, np.ndarray | None] = {
+            name: _native(np.ascontiguousarray(volume[..., CHANNELS.index(name)])) for name in files.channels
+        }
+        label = None if files.label is None else _native(np.stack(list(seen.masks.values())))
+        slices, rows, columns = volume.shape[:3]
+        return Case(files, channels, label, None, (rows, columns, slices))
+
+    def read_label(self, files: CaseFiles) -> tuple[np.ndarray, None]:
+        """The masks of a case (rows, columns, slices), uint8, and no affine; of the images only the headers are read."""
+        if files.label is None:
+            raise ValueError(f"case {files.id} has no label")
+        seen = self._look(files, deep=False)
+        refuse(seen.problems, files)
+        return _native(np.stack(list(seen.masks.values()))), None
+
+    def shape(self, files: CaseFiles) -> tuple[int, int, int]:
+        """(rows, columns, slices), by the header of the first slice."""
+        images = list(self._patients[files.id].images.values())
+        if not images:
+            raise UserError(self._patients[files.id].problems()[0])
+        return (*tiff.read_header(images[0], len(CHANNELS)).shape, len(images))
+
+    def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
+        """What is wrong with a case, a line each: every header, file length and mask; `deep` decodes the images too."""
+        return self._look(files, deep).problems
+
+    def warnings(self, files: CaseFiles) -> list[str]:
+        """Files that are passed by, missing slice numbers and rows of the table, a line each.
+
+        Rows of the table without a folder belong to no case; the first case of the source tells them, so that it is done once.
+        """
+        lines = self._patients[files.id].warnings()
+        table = self._tables[files.id]
+        if table is not None and not files.attributes:
+            lines.append(f"{table}: has no row {self._patients[files.id].row} for {files.id}, which gets no attributes")
+        return lines + (self._unused if files.id == self._cases[0].id else [])
+
+    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+        """Write a prediction as the data set writes its masks: `folder/ID/ID_<n>_mask.tif`, 0 and 255, uncompressed.
+
+        Args:
+            files: the case.
+            ids: (rows, columns, slices) of ids of this source's schema; all but the background's become 255.
+            folder: of predictions, not of this source.
+
+        Returns:
+            The files, one per slice of the case and with its number.
+
+        Raises:
+            ValueError: the array has another number of slices than the case; nothing was written.
+        """
+        background = next(iter(self.schema.classes.values()))
+        masks = np.where(np.isin(ids, background), 0, 255).astype(np.uint8)
+        numbers = [_number(path) for path in self._patients[files.id].images.values()]
+        paths = [folder / files.id / f"{files.id}_{number}_mask.tif" for number in numbers]
+        planes = np.moveaxis(masks, -1, 0)
+        if len(planes) != len(paths):
+            raise ValueError(f"case {files.id}: expected {len(paths)} slices; received {len(planes)}")
+        for path, mask in zip(paths, planes, strict=True):
+            tiff.write_mask(path, mask)
+        return paths
+
+    def _case(self, patient: _Patient, rows: dict[Path, Rows]) -> CaseFiles:
+        table = self._tables[patient.id]
+        return CaseFiles(
+            id=patient.id,
+            patient=patient.id,
+            channels={name: ImageRef(patient.folder, CHANNELS.index(name)) for name in self.channels},
+            label=ImageRef(patient.folder) if patient.masks else None,
+            attributes=rows[table].get(patient.row, {}) if table is not None else {},
+            slices=patient.slices,
+        )
+
+    def _look(self, files: CaseFiles, deep: bool) -> _Seen:
+        """Read the masks, and of the images the headers or, if `deep`, all; tell what is wrong by names, files and voxels."""
+        patient = self._patients[files.id]
+        look: Callable[[Path, int], tiff.Header | np.ndarray] = tiff.read_slice if deep else tiff.read_header
+        images, bad_images = _each(look, patient.images.values(), len(CHANNELS))
+        masks, bad_masks = _each(tiff.read_slice, patient.masks.values(), 1)
+        shapes = {path: seen.shape[:2] for path, seen in {**images, **masks}.items()}
+        problems = [*patient.problems(), *bad_images, *bad_masks, *_shape_problems(shapes), *self._value_problems(masks)]
+        return _Seen(images, masks, problems)
+
+    def _value_problems(self, masks: dict[Path, np.ndarray]) -> list[str]:
+        """A line for the masks of a case with values that the schema does not know: masks are rarely bad one by one."""
+        bad = [path for path, mask in masks.items() if self.schema.unknown_ids(mask)]
+        if not bad:
+            return []
+        line = rules.label_problem(str(bad[0]), masks[bad[0]], self.schema, self.likely_schemas)
+        return [f"{line}{_more(bad)}"]
+
+
+def _patients(files: Iterable[Path]) -> list[_Patient]:
+    """The folders that hold slices."""
+    folders: defaultdict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        folders[path.parent].append(path)
+    patients = (_patient(folder, paths) for folder, paths in folders.items())
+    return [patient for patient in patients if patient.images or patient.masks]
+
+
+def _patient(folder: Path, paths: list[Path]) -> _Patient:
+    """Sort a folder's files into images, masks and others."""
+    patient = _Patient(folder)
+    for path in paths:
+        match = NAME.fullmatch(path.name)
+        if match is None:
+            patient.strangers.append(path)
+            continue
+        taken = (patient.masks if match["mask"] else patient.images).setdefault(int(match["number"]), path)
+        if taken is not path:
+            patient.doubles.append((path, taken))
+    patient.images, patient.masks = dict(sorted(patient.images.items())), dict(sorted(patient.masks.items()))
+    return patient
+
+
+def _nearest(folder: Path, tables: dict[Path, Path]) -> Path | None:
+    """The table that stands nearest above a patient's folder."""
+    return next((tables[above] for above in folder.parents if above in tables), None)
+
+
+def _read_table(table: Path) -> Rows:
+    """Patient -> all columns of the row that are not empty.
+
+    Raises:
+        UserError: no column of patients, or two different rows of one.
+    """
+    rows: Rows = {}
+    for row in read_rows(table):
+        if PATIENT not in row:
+            raise UserError(f"{table}: expected a column {PATIENT}; received {', '.join(row)}")
+        known = {name: value for name, value in row.items() if value}
+        if rows.setdefault(row[PATIENT], known) != known:
+            raise UserError(f"{table}: expected one row per patient; received different ones of {row[PATIENT] or 'no name'}")
+    return rows
+
+
+def _unused(table: Path, rows: Rows, patients: list[_Patient]) -> list[str]:
+    """A line about the rows whose patients have no folder, if there are any."""
+    names = sorted(rows.keys() - {patient.row for patient in patients})
+    if not names:
+        return []
+    return [f"{table}: {len(names)} of {len(rows)} rows have no folder and are passed by: {_listed(names)}"]
+
+
+def _each(look: Callable[[Path, int], T], paths: Iterable[Path], channels: int) -> tuple[dict[Path, T], list[str]]:
+    """What `look` returns for each file, which must have so many channels, and a line for each where it fails."""
+    found: dict[Path, T] = {}
+    problems = []
+    for path in paths:
+        try:
+            found[path] = look(path, channels)
+        except UserError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _shape_problems(shapes: dict[Path, tuple[int, ...]]) -> Iterator[str]:
+    """A line for each slice whose shape differs from that of most."""
+    if not shapes:
+        return
+    ((usual, _),) = Counter(shapes.values()).most_common(1)
+    reference = next(path for path, shape in shapes.items() if shape == usual)
+    for path, shape in shapes.items():
+        if shape != usual:
+            yield f"{path}: shape {shape} differs from {usual} of {reference}; resample it onto that grid"
+
+
+def _native(volume: np.ndarray) -> np.ndarray:
+    """(slices, rows, columns) as (rows, columns, slices); nothing is copied."""
+    return np.moveaxis(volume, 0, -1)
+
+
+def _gaps(numbers: list[int]) -> list[str]:
+    """The numbers that lie between given ones and are missing, as `4` or `7-9`."""
+    pairs = [(low + 1, high - 1) for low, high in pairwise(numbers) if high - low > 1]
+    return [str(low) if low == high else f"{low}-{high}" for low, high in pairs]
+
+
+def _stranger(path: Path) -> str:
+    if path.suffix.lower() in tiff.SUFFIXES:
+        return f"{path}: ignored; expected a name like NAME_1{path.suffix} or NAME_1_mask{path.suffix}"
+    return f"{path}: ignored; expected TIFF slices alone in a patient's folder"
+
+
+def _name(path: Path) -> str:
+    """A slice's name without its number."""
+    match = NAME.fullmatch(path.name)
+    return match["name"] if match else path.stem
+
+
+def _number(path: Path) -> str:
+    """A slice's number as its file's name writes it."""
+    match = NAME.fullmatch(path.name)
+    return match["number"] if match else path.stem
+
+
+def _more(paths: list[Path]) -> str:
+    """How many other files of a list share a problem, and which numbers the first of them have."""
+    numbers = [_number(path) for path in paths[1:]]
+    return f" (also slices {_listed(numbers)})" if numbers else ""
+
+
+def _listed(names: list[str]) -> str:
+    """The first names of a list, and that there are more."""
+    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} others" if len(names) > TOLD else "")

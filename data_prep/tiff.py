@@ -1,0 +1,129 @@
+"""TIFF slices in and out: 8-bit pictures of one channel (a mask) or of three, one picture a file.
+
+Pillow reads them, whatever their compression and byte order; what it would convert in silence, such as 16 bits a channel, is
+refused. Pillow is imported where it is used, for commands import this module before they know what to do.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import whole
+
+SUFFIXES = (".tif", ".tiff")
+MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name
+WORDS = {1: "an 8-bit grey TIFF image of one channel", 3: "an 8-bit TIFF image of three channels"}
+BITS = 258  # tags of TIFF 6.0
+PLACES = ((273, 279), (324, 325))  # first bytes and lengths of the strips, of the tiles
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a slice's header says.
+
+    Attributes:
+        path: the file.
+        shape: (rows, columns).
+    """
+
+    path: Path
+    shape: tuple[int, int]
+
+
+def read_header(path: Path, channels: int) -> Header:
+    """Read a slice's header alone; a file that is shorter than its header promises is found out as well.
+
+    Args:
+        path: the file.
+        channels: 1 or 3, how many it must have.
+
+    Raises:
+        UserError: missing, empty, truncated, no TIFF, several pictures, or not 8 bits in so many channels.
+    """
+    with _opened(path, channels) as image:
+        columns, rows = image.size
+        return Header(path, (rows, columns))
+
+
+def read_slice(path: Path, channels: int) -> np.ndarray:
+    """Read a slice, uint8: (rows, columns), or (rows, columns, 3) for three channels.
+
+    Raises:
+        UserError: as `read_header`, or damaged.
+    """
+    with _opened(path, channels) as image:
+        return np.asarray(image)
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    """Write a mask (rows, columns) uint8 as uncompressed grey TIFF, whole or not at all.
+
+    Raises:
+        ValueError: another type, or not two axes.
+    """
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise ValueError(f"expected (rows, columns) uint8; received {mask.shape} {mask.dtype}")
+    from PIL import Image
+
+    with whole(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(mask)).save(temporary, format="TIFF")
+
+
+@contextmanager
+def _opened(path: Path, channels: int) -> Iterator[Any]:
+    """A Pillow image of the kind that is wanted; whatever fails while it is open becomes a line."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow finds odd in a header is told in our error, or does not matter
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["TIFF"]) as image:
+                _refuse_other_kinds(path, image, channels)
+                _refuse_truncated(path, image)
+                yield image
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises many kinds on a malformed file, all meaning the same to the user
+        raise _unreadable(path, error) from None
+
+
+def _refuse_other_kinds(path: Path, image: Any, channels: int) -> None:
+    bits = tuple(image.tag_v2.get(BITS, (1,)))
+    if image.mode != MODES[channels] or bits != (8,) * channels:
+        received = f"mode {image.mode} of {', '.join(map(str, bits))} bits"
+        raise UserError(f"{path}: expected {WORDS[channels]}; received {received}; convert it")
+    if image.n_frames > 1:
+        raise UserError(f"{path}: expected one picture; received {image.n_frames}; give one file per slice")
+
+
+def _refuse_truncated(path: Path, image: Any) -> None:
+    """Compare the file's length with where its header says the pixels end."""
+    ends = [
+        start + length
+        for starts, lengths in PLACES
+        for start, length in zip(image.tag_v2.get(starts, ()), image.tag_v2.get(lengths, ()), strict=False)
+    ]
+    found = path.stat().st_size
+    if ends and max(ends) > found:
+        raise UserError(f"{path}: truncated: expected {max(ends)} bytes, found {found}; fetch it again")
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path}: file not found")
+    if path.is_file() and path.stat().st_size == 0:
+        return UserError(f"{path}: empty file; expected a TIFF image")
+    if isinstance(error, UnidentifiedImageError):
+        return UserError(f"{path}: not a TIFF image, or damaged")
+    if isinstance(error, OSError) and error.strerror:
+        return UserError(f"{path}: cannot be read ({error.strerror})")
+    return UserError(f"{path}: truncated or damaged ({' '.join(str(error).split())})")

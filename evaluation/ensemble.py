@@ -1,0 +1,111 @@
+"""Networks of several runs over one volume: class probabilities of voxels, averaged, and categories of slices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.input import CATEGORY, SEGMENTATION
+from training.run import Run
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.infer import View
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How prediction shows volumes to networks, beyond what each run's training fixed.
+
+    Attributes:
+        least_size: rows and columns to which slices are zero-padded at least.
+        flips: axes that are mirrored in turn, x and y.
+        batch_size: slices at once.
+    """
+
+    least_size: tuple[int, int] = (0, 0)
+    flips: tuple[str, ...] = ()
+    batch_size: int = 8
+
+    def view(self, run: Run) -> "View":
+        """How a run's network sees slices."""
+        return run.view(self.least_size, self.flips)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks that see the same channels and tell the same classes of voxels.
+
+    Attributes:
+        runs: where they come from.
+        networks: loaded, one per run.
+        showing: how volumes are shown to them.
+    """
+
+    runs: list[Run]
+    networks: list["keras.Model"]
+    showing: Showing
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Class probabilities (Z, H, W, classes) float32 of a prepared volume, averaged over the networks."""
+        total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
+        for run, network in zip(self.runs, self.networks, strict=True):
+            for place, logits in self._batches(run, network, image):
+                total[place] += softmax(logits)
+        return total / len(self.runs)
+
+    def classes(self, image: np.ndarray) -> np.ndarray:
+        """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits."""
+        if len(self.runs) > 1:
+            return self.probabilities(image).argmax(axis=-1).astype(np.uint8)
+        found = np.zeros(image.shape[:3], np.uint8)
+        for place, logits in self._batches(self.runs[0], self.networks[0], image):
+            found[place] = logits.argmax(axis=-1)
+        return found
+
+    def _batches(self, run: Run, network: "keras.Model", image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        from models.infer import predict_slices
+
+        for place, logits in predict_slices(network, image, self.showing.view(run), self.showing.batch_size):
+            yield place, logits[SEGMENTATION]
+
+
+@dataclass(frozen=True)
+class Classifiers:
+    """Networks that see the same channels and tell the same category of slices.
+
+    Attributes:
+        runs: where they come from.
+        networks: loaded, one per run.
+        showing: how volumes are shown to them.
+    """
+
+    runs: list[Run]
+    networks: list["keras.Model"]
+    showing: Showing
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Probability of each category (Z, categories) float32 of every slice, averaged over the networks."""
+        from models.infer import predict_slices
+
+        total = np.zeros((len(image), len(self.runs[0].facts["categories"])), np.float32)
+        for run, network in zip(self.runs, self.networks, strict=True):
+            for place, logits in predict_slices(network, image, self.showing.view(run), self.showing.batch_size):
+                total[place] += category_probabilities(logits[CATEGORY])
+        return total / len(self.runs)
+
+
+def category_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (n, categories) float32 of logits: (n, 1) where there are two categories, else (n, categories)."""
+    if logits.shape[-1] > 1:
+        return softmax(logits)
+    return softmax(np.concatenate([np.zeros_like(logits), logits], axis=-1))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, float32."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    normalised: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+    return normalised

@@ -1,0 +1,233 @@
+"""From class probabilities to a segmentation: threshold, connected components, and structures too small to be believed.
+
+What a config asks for is done in this order: threshold, largest component, small components, rules on whole structures.
+Components are three-dimensional and joined over faces, edges and corners (26 neighbours). All counts are of voxels of one case.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import cli
+from common.errors import UserError
+from common.files import read_yaml, write_yaml
+from data_prep.labels import LabelSchema
+
+FILE = "postprocess.yaml"
+CHOSEN = "chosen"  # key of the file that tells how the config was found; it is no option
+FOREGROUND = "foreground"  # every class but background, whatever a schema calls it
+NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
+
+
+@dataclass(kw_only=True)
+class ReplaceRule:
+    """A structure that, where a case has too little of it, is taken for another class."""
+
+    structure: str
+    """Region or class of the schema."""
+    below_voxels: int
+    """The rule holds where the structure has fewer voxels than this in the whole case."""
+    by: str
+    """Class that all of the structure's voxels become."""
+
+
+@dataclass
+class PostprocessConfig:
+    """How probabilities become a segmentation. The defaults change nothing: every voxel has its most probable class."""
+
+    threshold: float | None = None
+    """Foreground probability (1 minus that of background) from which a voxel is foreground, of the most probable foreground
+    class; null: the most probable of all classes, which with two classes is a threshold of 0.5."""
+    largest: bool = False
+    """Keep only the largest connected component of the foreground; what else there is becomes background."""
+    least_voxels: dict[str, int] = field(default_factory=dict)
+    """Structure (region or class of the schema, or foreground) and the voxels that its connected components need to be kept,
+    such as {WT: 100, ET: 20}; done in this order."""
+    becomes: dict[str, str] = field(default_factory=dict)
+    """Structure of least_voxels and the class that its removed components become, such as {ET: non-enhancing tumor}; those
+    that are not named become background."""
+    replace: list[ReplaceRule] = field(default_factory=list)
+    """Rules on a structure's voxels in the whole case, such as [{structure: ET, below_voxels: 200, by: non-enhancing tumor}];
+    done last and in this order."""
+
+    def check(self, schema: LabelSchema) -> None:
+        """Refuse numbers out of range, and names that the schema does not have.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        _expect("threshold", "0 to 1", self.threshold, self.threshold is None or 0 <= self.threshold <= 1)
+        for name, least in self.least_voxels.items():
+            members(name, schema, "least_voxels")
+            _expect(f"least_voxels.{name}", "at least 0 voxels", least, least >= 0)
+        for name, target in self.becomes.items():
+            _expect("becomes", "structures that least_voxels names", name, name in self.least_voxels)
+            _check_target(f"becomes.{name}", target, name, schema)
+        for place, rule in enumerate(self.replace):
+            members(rule.structure, schema, f"replace[{place}].structure")
+            _expect(f"replace[{place}].below_voxels", "at least 0 voxels", rule.below_voxels, rule.below_voxels >= 0)
+            _check_target(f"replace[{place}].by", rule.by, rule.structure, schema)
+
+
+def members(name: str, schema: LabelSchema, option: str) -> list[int]:
+    """Indices of the classes that a structure unites: `foreground`, or else a region, or else a class.
+
+    Args:
+        name: of the structure.
+        schema: of the classes.
+        option: where the name stands, for the error.
+
+    Raises:
+        UserError: no such structure, or one that takes background in.
+    """
+    order = {known: c for c, known in enumerate(schema.class_names)}
+    structures = {known: [c] for known, c in order.items()} | schema.region_indices() | {FOREGROUND: list(order.values())[1:]}
+    fitting = [known for known, classes in structures.items() if classes and 0 not in classes]
+    _expect(option, f"one of {', '.join(fitting)}", name, name in fitting)
+    return structures[name]
+
+
+def apply(
+    config: PostprocessConfig, probabilities: np.ndarray, schema: LabelSchema, inside: np.ndarray | None = None
+) -> np.ndarray:
+    """Segment a volume by its class probabilities.
+
+    Args:
+        config: checked.
+        probabilities: (Z, H, W, classes) float32.
+        schema: of the classes.
+        inside: (Z, H, W) bool, False where there can only be background, such as outside a skull-stripped head; it counts
+            before components are sought.
+
+    Returns:
+        (Z, H, W) uint8, class indices.
+    """
+    classes = threshold_classes(probabilities, config.threshold)
+    if inside is not None:
+        classes[~inside] = 0
+    return apply_classes(config, classes, schema)
+
+
+def threshold_classes(probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Class indices (Z, H, W) uint8 of probabilities (Z, H, W, classes), by `PostprocessConfig.threshold`."""
+    if threshold is None:
+        return probabilities.argmax(axis=-1).astype(np.uint8)
+    classes = probabilities[..., 1:].argmax(axis=-1).astype(np.uint8) + np.uint8(1)
+    classes[1 - probabilities[..., 0] < threshold] = 0
+    return classes
+
+
+def apply_classes(config: PostprocessConfig, classes: np.ndarray, schema: LabelSchema) -> np.ndarray:
+    """What a config asks for that needs class indices alone: all but the threshold.
+
+    Args:
+        config: checked.
+        classes: (Z, H, W) uint8, class indices; left as they are.
+        schema: of the classes.
+
+    Returns:
+        (Z, H, W) uint8, class indices, a new array.
+    """
+    found = classes.astype(np.uint8, copy=True)
+    part = found[foreground_box(found > 0)]  # a view: what is done to it is done to the volume
+    if config.largest:
+        _keep_largest(part)
+    for name, least in config.least_voxels.items():
+        target = schema.class_names.index(config.becomes.get(name, schema.class_names[0]))
+        _remove_small(part, members(name, schema, "least_voxels"), least, target)
+    for rule in config.replace:
+        mask = _union(part, members(rule.structure, schema, "replace"))
+        if np.count_nonzero(mask) < rule.below_voxels:
+            part[mask] = schema.class_names.index(rule.by)
+    return found
+
+
+def foreground_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all True voxels of a mask (Z, H, W); an empty one where there are none."""
+    box = []
+    for axis in range(mask.ndim):
+        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, 0))
+    return tuple(box)
+
+
+def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number the connected components (26 neighbours) of a mask (Z, H, W): (Z, H, W) int32 with 0 outside, and how many."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, NEIGHBOURHOOD)
+    return labels, int(count)
+
+
+def load(folder: Path) -> PostprocessConfig:
+    """The post-processing that a run's folder holds, the default where it holds none.
+
+    Raises:
+        UserError: the file is damaged, or has an unknown key.
+    """
+    path = folder / FILE
+    return load_file(path) if path.is_file() else PostprocessConfig()
+
+
+def load_file(path: Path) -> PostprocessConfig:
+    """The post-processing that a YAML file describes, by the options of `PostprocessConfig`; `chosen` is passed over.
+
+    Raises:
+        UserError: no such file, a damaged one, or an unknown key.
+    """
+    values = read_yaml(path, "post-processing")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: expected post-processing: a YAML mapping of options to values")
+    options = {key: value for key, value in values.items() if key != CHOSEN}
+    config: PostprocessConfig = cli.from_dict(PostprocessConfig, options, path)
+    return config
+
+
+def save(folder: Path, config: PostprocessConfig, how: dict[str, Any]) -> Path:
+    """Write a config into a run's folder, with how it was chosen under `chosen`; returns the file."""
+    path = folder / FILE
+    write_yaml(path, cli.as_dict(config) | {CHOSEN: cli.as_dict(how)})
+    return path
+
+
+def _keep_largest(classes: np.ndarray) -> None:
+    """Leave the foreground's largest component alone, in place; of equal ones the first."""
+    labels, count = label_components(classes > 0)
+    if count > 1:
+        classes[labels != _sizes(labels, count)[1:].argmax() + 1] = 0
+
+
+def _remove_small(classes: np.ndarray, structure: Sequence[int], least: int, target: int) -> None:
+    """Turn a structure's components of fewer than `least` voxels into the class `target`, in place."""
+    labels, count = label_components(_union(classes, structure))
+    small = _sizes(labels, count) < least
+    small[0] = False
+    if small.any():
+        classes[small[labels]] = target
+
+
+def _sizes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Voxels of each component (count + 1,), what lies outside first."""
+    return np.bincount(labels.ravel(), minlength=count + 1)
+
+
+def _union(classes: np.ndarray, structure: Sequence[int]) -> np.ndarray:
+    """Voxels of any class of a structure, bool."""
+    table = np.zeros(256, bool)
+    table[list(structure)] = True
+    return table[classes]
+
+
+def _check_target(option: str, target: str, structure: str, schema: LabelSchema) -> None:
+    """Refuse a class that is none, or that belongs to the very structure whose voxels it is to take."""
+    taken = members(structure, schema, option)
+    fitting = [name for c, name in enumerate(schema.class_names) if c not in taken]
+    _expect(option, f"a class outside {structure}, one of {', '.join(fitting)}", target, target in fitting)
+
+
+def _expect(option: str, wanted: str, received: Any, fits: bool) -> None:
+    if not fits:
+        raise UserError(f"postprocess.{option}: expected {wanted}; received {received}")

@@ -1,0 +1,176 @@
+"""ResNet50 (He et al., 2016) that tells an image's category: a backbone, trained on ImageNet or not, and a small head.
+
+images -> preprocessing -> backbone -> for each head: dense, batch normalisation, ReLU, dropout, dense -> logits. The paper on
+lower-grade glioma trains the head on frozen features first and then fine-tunes; `freeze_backbone` switches between the two.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from common.errors import UserError, expect_number
+from models import pretrained
+
+if TYPE_CHECKING:
+    import keras
+
+Intensity = Literal["minmax", "zscore", "median"]
+BACKBONE, PREPROCESSING = "backbone", "preprocessing"
+WHITE = 255.0
+RANGES: dict[str, tuple[float, float]] = {"minmax": (0.0, 1.0), "zscore": (-3.0, 3.0), "median": (0.0, 3.0)}
+"""How a record's intensities are scaled -> what becomes black and what white; beyond them they are clipped."""
+IMAGENET_MEANS_BGR = (103.939, 116.779, 123.68)  # subtracted in the training of the ImageNet weights ("caffe" mode)
+
+
+@dataclass
+class ResNet50Config:
+    """A ResNet50 for categories of images."""
+
+    name: str = "resnet50"
+    """Which network: resnet50."""
+    weights: str | None = None
+    """What the backbone starts with: imagenet (downloaded by Keras), the path of a .h5, .weights.h5 or .keras file of a
+    keras.applications.ResNet50, or null for random numbers."""
+    dense: int = 256
+    """Neurons of the layer between the backbone and the logits."""
+    dropout: float = 0.5
+    """Share of these neurons that dropout leaves out."""
+    momentum: float = 0.9
+    """Of the moving statistics of those batch normalisations that train."""
+
+    def check(self) -> None:
+        """Refuse what makes no network.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        expect_number("model.dense", self.dense, 1)
+        expect_number("model.dropout", self.dropout, 0, 0.99)
+        expect_number("model.momentum", self.momentum, 0, 1)
+        if self.weights is not None and self.weights != pretrained.IMAGENET and not _is_file_name(self.weights):
+            raise UserError(
+                "--model.weights: expected imagenet, null, or a file ending in .h5, .weights.h5 or .keras; "
+                f"received {self.weights}"
+            )
+
+    @property
+    def stride(self) -> int:
+        """What the sides of the input must be a multiple of: any size will do, convolutions pad and features are averaged."""
+        return 1
+
+    def build(self, channels: int, heads: dict[str, int], intensity: Intensity, load_pretrained: bool = True) -> "keras.Model":
+        """Make the network: images (N, H, W, channels) of any size -> {head: logits (N, outputs) float32}.
+
+        Args:
+            channels: of the input; three are taken as red, green and blue, for other numbers the stem is inflated
+                (`pretrained.inflate`).
+            heads: name -> number of outputs, such as {"grade": 1}.
+            intensity: how the records' intensities are scaled (`PrepareConfig.intensity`).
+            load_pretrained: load what `weights` names; False where a run's own weights are loaded next, so that prediction does
+                without the file.
+
+        Raises:
+            UserError: the weights cannot be loaded.
+        """
+        import keras
+
+        inputs = keras.Input((None, None, channels), name="image")
+        backbone = self._backbone(channels)
+        if self.weights is not None and load_pretrained:
+            pretrained.load_backbone_weights(backbone, self.weights, channels)
+        features = backbone(_preprocessing(channels, intensity)(inputs))
+        outputs = {head: self._head(features, head, count) for head, count in heads.items()}
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def _backbone(self, channels: int) -> "keras.Model":
+        """(N, H, W, channels), as ImageNet weights expect them -> (N, 2048) features."""
+        import keras
+
+        with warnings.catch_warnings():  # "usually expects 1 or 3 input channels": we know
+            warnings.simplefilter("ignore", UserWarning)
+            backbone = keras.applications.ResNet50(
+                include_top=False, weights=None, input_shape=(None, None, channels), pooling="avg", name=BACKBONE
+            )
+        for layer in _batch_norms(backbone):
+            layer.momentum = self.momentum
+        return backbone
+
+    def _head(self, features: Any, head: str, outputs: int) -> Any:
+        from keras import layers
+
+        # Batch normalisation has a shift of its own, so the layer before it needs no bias.
+        hidden = layers.Dense(self.dense, use_bias=False, kernel_initializer="he_normal", name=f"{head}_dense")(features)
+        hidden = layers.BatchNormalization(momentum=self.momentum, name=f"{head}_norm")(hidden)
+        hidden = layers.ReLU(name=f"{head}_relu")(hidden)
+        hidden = layers.Dropout(self.dropout, name=f"{head}_dropout")(hidden)
+        # Logits stay float32 under mixed precision: a loss of rounded logits is a rounded loss.
+        return layers.Dense(outputs, dtype="float32", name=head)(hidden)
+
+
+def origin(config: ResNet50Config) -> str:
+    """Where the backbone's weights come from, in words that every table prints.
+
+    Raises:
+        UserError: `weights` names a file that is not there.
+    """
+    if config.weights is None:
+        return "random initialisation"
+    if config.weights == pretrained.IMAGENET:
+        return "ImageNet (keras.applications)"
+    path = pretrained.weights_file(config.weights)
+    return f"file {path.name} (crc32c {pretrained.checksum(path)})"
+
+
+def trains_all(config: ResNet50Config) -> bool:
+    """Whether everything trains from the first step, batch normalisation included: so for random initialisation.
+
+    There a frozen backbone would be random features, and frozen batch normalisation (mean 0, variance 1) none at all, so no
+    caller may `freeze_backbone`.
+    """
+    return config.weights is None
+
+
+def freeze_backbone(model: "keras.Model", frozen: bool) -> None:
+    """Freeze a pretrained backbone, or let its convolutions train; compile the model anew afterwards, with a new optimizer.
+
+    Batch normalisations of the backbone stay frozen in both phases, statistics and scales: they run as in inference, because
+    the small batches of a fine-tuning would overwrite what they have learnt of a million images.
+
+    Args:
+        model: from `ResNet50Config.build`, with pretrained weights; see `trains_all`.
+        frozen: True trains the head alone; False the convolutions of the backbone as well.
+    """
+    backbone = model.get_layer(BACKBONE)
+    backbone.trainable = not frozen
+    for layer in _batch_norms(backbone):
+        layer.trainable = False
+
+
+def _preprocessing(channels: int, intensity: Intensity) -> "keras.Model":
+    """(N, H, W, channels) as records hold them -> clipped, 0..255, less ImageNet's means, three channels as BGR; float32.
+
+    Zero, what lies outside the head, becomes what zero is on the scale of `RANGES`: black, or middle grey for z-scores. Other
+    numbers of channels than three have the mean of the three means subtracted from each.
+    """
+    import keras
+
+    low, high = RANGES[intensity]
+    scale = WHITE / (high - low)
+    means = IMAGENET_MEANS_BGR if channels == len(IMAGENET_MEANS_BGR) else [sum(IMAGENET_MEANS_BGR) / 3] * channels
+    inputs = keras.Input((None, None, channels), name="intensities")
+    pictures = keras.ops.clip(inputs, low, high)
+    if channels == len(IMAGENET_MEANS_BGR):
+        pictures = keras.ops.flip(pictures, axis=-1)
+    offsets = [-low * scale - mean for mean in means]
+    pictures = keras.layers.Rescaling(scale, offsets, dtype="float32", name="caffe_mode")(pictures)
+    return keras.Model(inputs, pictures, name=PREPROCESSING)
+
+
+def _batch_norms(backbone: "keras.Model") -> list[Any]:
+    import keras
+
+    return [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _is_file_name(weights: str) -> bool:
+    return weights.endswith(pretrained.SUFFIXES)
