@@ -137,12 +137,12 @@ def _read_scores(folder: Path, name: str) -> "Scored":
         raise UserError(
             f"{file}: expected the absent rule of this version; received {manifest.get('absent_rule')!r}; score again"
         )
-    values = _read_patients(folder / "per_patient.csv")
+    values = read_patients(folder / "per_patient.csv")
     structures = dict.fromkeys(key[:2] for key in values)
     return Scored(name, _split(manifest, file), values, _members(manifest, file, list(structures)))
 
 
-def _read_patients(file: Path) -> dict[tuple[str, str, str], dict[str, float]]:
+def read_patients(file: Path) -> dict[tuple[str, str, str], dict[str, float]]:
     """`per_patient.csv` as (kind, structure, score) -> patient -> value."""
     from data_prep.sources.csv_rows import read_rows
     from evaluation.native_scores import METRICS as SCORES

@@ -15,8 +15,7 @@ from data_prep.records import Records
 from evaluation.native_scores import MANIFEST
 from training.run import Run
 
-TOGETHER = "predictions"
-SCORES = "scores"
+TOGETHER, SCORES = "predictions", "scores"
 
 
 @dataclass(kw_only=True)
@@ -96,6 +95,30 @@ def _predict_and_score(config: CrossValidateConfig, records: Records) -> None:
         shutil.copytree(folder, together, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, ".lock", SCORES))
     _commit(config, records, together)
     _call("evaluation.score", "--predictions", together, "--source", source)
+    _draw(config, records, together)
+
+
+def _draw(config: CrossValidateConfig, records: Records, together: Path) -> None:
+    """A box per fold, every patient, and the pictures of the three worst; of the Dice of the first region (or class)."""
+    from evaluation.compare import read_patients
+    from evaluation.figures_patients import draw_boxes, draw_per_patient, worst_patients
+
+    folder = config.out / "figures"
+    scores = read_patients(together / SCORES / "per_patient.csv")
+    kind, structure, _ = next(iter(scores))
+    dice = scores[kind, structure, "dice"]
+    patients = [
+        {records.cases[case].patient for case in records.subset("validation", fold)} for fold in range(len(records.folds))
+    ]
+    boxes = {f"fold {fold}": {name: dice[name] for name in sorted(group)} for fold, group in enumerate(patients)}
+    label = f"Dice of {structure}, whole volume"
+    draw_boxes(folder / "folds", boxes | {"all folds": dice}, label)
+    draw_per_patient(folder / "patients", dice, label)
+    worst = worst_patients(dice)
+    for place, patient in enumerate(worst):
+        for case in (case for case, facts in records.cases.items() if facts.patient == patient):
+            shutil.copyfile(together / "overlays" / f"{case}.png", folder / f"worst_{place + 1}_{case}.png")
+    print(f"figures: {folder} (folds, patients, and the worst three: {', '.join(worst)})")
 
 
 def _commit(config: CrossValidateConfig, records: Records, together: Path) -> None:

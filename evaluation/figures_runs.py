@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 COLUMNS = 3
 MOST_MARKERS = 12  # on a line
 SCORES = {"iou": "IoU", "dice": "Dice"}
+CATEGORY_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
+UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | SCORES
+CURVES = {  # of each kind of run: file -> score
+    "segmentation": {"learning_curves_iou": "iou", "learning_curves_dice": "dice"},
+    "category": {"learning_curves": "category"},
+}
+FINE_TUNING: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,17 @@ class History:
     name: str
     classes: list[str]
     columns: dict[str, np.ndarray]
+
+    @property
+    def kind(self) -> str:
+        """What the run tells, from its scores: "segmentation", or "category" of slices."""
+        return "segmentation" if "mean_iou" in self.columns else "category"
+
+    @property
+    def fine_tuning(self) -> float | None:
+        """Where on the axis of epochs fine-tuning begins, between two epochs; None where it does not."""
+        later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
+        return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
 
 
 def read_history(run: Path) -> History:
@@ -54,34 +72,52 @@ def read_history(run: Path) -> History:
     return History(run.resolve().name, schema.class_names, columns)
 
 
+def curves_of(histories: Sequence[History]) -> dict[str, str]:
+    """The figures of learning curves that some runs give: name of the file -> `score` of `draw_learning_curves`.
+
+    Raises:
+        UserError: runs of several kinds, whose scores do not share a figure.
+    """
+    kinds = {history.kind: history.name for history in histories}
+    if len(kinds) > 1:
+        told = " and ".join(f"{name} ({kind})" for kind, name in sorted(kinds.items()))
+        raise UserError(f"--runs: expected runs of one kind in a figure; received {told}; draw them one kind at a time")
+    return CURVES[next(iter(kinds))]
+
+
 def draw_learning_curves(path: Path, histories: Sequence[History], score: str = "iou") -> list[Path]:
-    """Draw loss, mean score and the score of every class over epochs, training and validation, a colour per run.
+    """Draw loss and scores over epochs, training and validation, a colour per run, and where fine-tuning begins.
+
+    Of segmentations the mean score and that of every class, of classifiers accuracy and AUC (where one was counted).
 
     Args:
         path: the files to write, without suffix.
-        histories: the runs, which may have other classes each.
-        score: "iou" or "dice".
+        histories: the runs, all of one kind, which may have other classes each.
+        score: "iou" or "dice" of segmentations; "category" of classifiers.
 
     Returns:
         The files written, PDF and PNG.
+
+    Raises:
+        UserError: runs of several kinds.
     """
-    title = SCORES[score]
-    panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
-    names = dict.fromkeys(name for history in histories for name in history.classes)
-    panels |= {column(score, name): f"{title} of {name}" for name in names}
+    curves_of(histories)  # refuses a mixture
+    panels = _category_panels(histories) if score == "category" else _voxel_panels(histories, score)
     labels = _run_labels(histories)
     with figures.style():
         rows = -(-len(panels) // COLUMNS)
-        figure = figures.new_figure(height=1.9 * rows + 0.5 + 0.18 * len(histories), gaps=(0.06, 0.06))
+        figure = figures.new_figure(height=1.9 * rows + 0.5 + 0.18 * (len(histories) + 1), gaps=(0.06, 0.06))
         grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
         for axes, (name, heading) in zip(grid, panels.items(), strict=False):
             for index, history in enumerate(histories):
                 _draw_run(axes, history, name, index, labels[index])
-            _finish_panel(axes, heading, "loss" if name == "loss" else title)
+            _mark_fine_tuning(axes, histories)
+            _finish_panel(axes, heading, name)
         _leave_empty(grid, len(panels))
         handles, texts = grid[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))
-        figure.suptitle(f"Learning curves: loss and {title} per class, one confusion matrix per epoch")
+        what = "scores over slices" if score == "category" else f"{SCORES[score]} per class, one confusion matrix per epoch"
+        figure.suptitle(f"Learning curves: loss and {what}")
         return figures.save(figure, path)
 
 
@@ -136,9 +172,35 @@ def _draw_run(axes: "Axes", history: History, column: str, index: int, label: st
         axes.plot(epochs, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
 
 
-def _finish_panel(axes: "Axes", heading: str, unit: str) -> None:
+def _voxel_panels(histories: Sequence[History], score: str) -> dict[str, str]:
+    """Column -> heading: the loss, the mean, and every class that any run has."""
+    title = SCORES[score]
+    names = dict.fromkeys(name for history in histories for name in history.classes)
+    means = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
+    return means | {column(score, name): f"{title} of {name}" for name in names}
+
+
+def _category_panels(histories: Sequence[History]) -> dict[str, str]:
+    """Column -> heading: the loss, and the scores that any run has."""
+    found = {name: title for name, title in CATEGORY_SCORES.items() if any(name in each.columns for each in histories)}
+    return {"loss": "Loss"} | found
+
+
+def _mark_fine_tuning(axes: "Axes", histories: Sequence[History]) -> None:
+    """A thin vertical line where fine-tuning begins: one for all runs, or in the colour of each where they differ."""
+    begins = [history.fine_tuning for history in histories]
+    shared = len(set(begins)) == 1
+    for index, place in enumerate(begins[:1] if shared else begins):
+        if place is not None:
+            colour = "#555555" if shared else figures.RUN_COLOURS[index % len(figures.RUN_COLOURS)]
+            owner = "" if shared else _run_labels(histories)[index]
+            axes.axvline(place, color=colour, label=f"{owner}fine-tuning begins", **FINE_TUNING)
+
+
+def _finish_panel(axes: "Axes", heading: str, name: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    unit = UNITS[name.removeprefix("mean_").partition("_")[0]]
     axes.set_title(heading)
     axes.set_ylabel(unit)
     axes.set_xlabel("epoch")

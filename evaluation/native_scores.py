@@ -53,12 +53,14 @@ class PredictionSet:
         schema: of their ids; None where the folder does not say, so that the source's holds.
         cases: ids of the cases to score.
         runs: the runs that made them, as the folder tells.
+        split: "patient", or "slice" where slices of the predicted patients may have trained the runs.
     """
 
     folder: Path
     schema: LabelSchema | None
     cases: list[str]
     runs: list[str]
+    split: str = "patient"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
     if wanted is None:
         _refuse_strangers(folder, cases)
     schema = LabelSchema.from_dict(values.get("schema"), manifest)
-    return PredictionSet(folder, schema, cases if wanted is None else wanted, [str(run) for run in values.get("runs", [])])
+    runs = [str(run) for run in values.get("runs", [])]
+    return PredictionSet(folder, schema, cases if wanted is None else wanted, runs, str(values.get("split", "patient")))
 
 
 def scored_structures(schema: LabelSchema) -> list[Structure]:

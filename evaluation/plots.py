@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class PlotsConfig(SourceConfig):
     """Draw figures, each as PDF and PNG.
 
-    From `--runs`: learning curves (loss, IoU and Dice per class and mean, training and validation). From `--records`: class
-    frequencies. From `--source`: the mosaic of a case's slices and its whole against its cut volume; with `--predictions` also
-    image, truth and prediction side by side.
+    From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of
+    classifiers). From `--records`: class frequencies. From both: what on-line augmentation makes of training slices, and what
+    classifiers look at in validation slices (Grad-CAM). From `--source`: the mosaic of a case's slices and its whole against
+    its cut volume; with `--predictions` also image, truth and prediction side by side.
     """
 
     runs: list[Path] = field(default_factory=list)
-    """Run folders; several are drawn in one figure."""
+    """Run folders, of one kind; their learning curves are drawn in one figure."""
     records: Path | None = None
     """Records, as data_prep.make_records writes them."""
     source: Path | None = None
@@ -69,12 +70,14 @@ def main(config: PlotsConfig) -> None:
         _tell(_draw_runs(config))
     if config.records:
         _tell(_draw_records(config.records, config.out))
+        _tell(_draw_training(config.runs, config.records, config.out))
     if config.source:
         _tell(_draw_case(config, config.source))
 
 
 def _tell(files: list[Path]) -> None:
-    print("\n".join(f"wrote {file}" for file in files))
+    for file in files:
+        print(f"wrote {file}")
 
 
 def _draw_runs(config: PlotsConfig) -> list[Path]:
@@ -83,8 +86,8 @@ def _draw_runs(config: PlotsConfig) -> list[Path]:
     histories = [figures_runs.read_history(run) for run in config.runs]
     return [
         file
-        for score in figures_runs.SCORES
-        for file in figures_runs.draw_learning_curves(config.out / f"learning_curves_{score}", histories, score)
+        for name, score in figures_runs.curves_of(histories).items()
+        for file in figures_runs.draw_learning_curves(config.out / name, histories, score)
     ]
 
 
@@ -96,6 +99,28 @@ def _draw_records(path: Path, out: Path) -> list[Path]:
     counts = sum(case.voxels.sum(axis=0) for case in records.cases.values())
     voxels = {name: int(count) for name, count in zip(records.schema.class_names, counts, strict=True)}
     return figures_runs.draw_class_frequencies(out / "class_frequencies", voxels, len(records.cases))
+
+
+def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
+    """What each run saw of the records, and what a classifier looks at; names the runs where there are several."""
+    from data_prep.records import Records
+    from evaluation import figures_training
+    from training.run import Run
+
+    records, drawn = Records(path), []
+    for folder in folders:
+        run, end = Run(folder), f"_{folder.resolve().name}" if len(folders) > 1 else ""
+        if records.channels != run.channels:
+            print(f"{folder}: trained on channels {run.channels}, not those of {path}; figures of both are left out")
+            continue
+        if figures_training.augments(run):
+            drawn += figures_training.draw_run_augmentation(out / f"augmentation{end}", run, records)
+        if run.kind == "category":
+            pictures = figures_training.draw_run_gradcam(out / f"grad_cam{end}", run, records)
+            if not pictures:
+                print(f"{folder}: has no validation slices; Grad-CAM is left out")
+            drawn += pictures
+    return drawn
 
 
 def _draw_case(config: PlotsConfig, root: Path) -> list[Path]:

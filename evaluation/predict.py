@@ -104,11 +104,15 @@ def main(config: PredictConfig) -> None:
         before = _earlier(config, runs)
         load_backend()
         job = _job(config, source, runs, rules)
-        rows = [_predict_case(job, source.read(files)) for files in tqdm(cases, "predicting", unit="case", file=sys.stderr)]
+        rows, unplaced = [], 0
+        for files in tqdm(cases, "predicting", unit="case", file=sys.stderr):
+            case = source.read(files)
+            rows.append(_predict_case(job, case))
+            unplaced += case.affine is None
         if job.classifiers is not None:
             write_categories(config.out, job.classifiers.runs[0], [row for row in rows if row is not None])
         _commit(job, sorted({*before, *(files.id for files in cases)}))
-    _tell(job, cases)
+    _tell(job, cases, unplaced)
 
 
 def _job(config: PredictConfig, source: Source, runs: list[Run], rules: PostprocessConfig) -> Job:
@@ -120,9 +124,13 @@ def _job(config: PredictConfig, source: Source, runs: list[Run], rules: Postproc
     return Job(source, runs, ensemble, classifiers, _written_schema(source, runs[0].schema), rules, config)
 
 
-def _tell(job: Job, cases: list[CaseFiles]) -> None:
+def _tell(job: Job, cases: list[CaseFiles], unplaced: int) -> None:
     """Say where the predictions are, and what they lack."""
     config = job.config
+    if unplaced and job.ensemble:
+        print(
+            f"warning: {unplaced} scans do not say where their voxels lie: their NIfTI files have unit spacing", file=sys.stderr
+        )
     pictures = f", pictures in {config.out / 'overlays'}" if config.overlays and job.ensemble else ""
     table = f", categories in {config.out / CATEGORIES}" if job.classifiers else ""
     print(f"predictions: {config.out} ({len(cases)} cases{pictures}{table})")
@@ -268,6 +276,7 @@ def _commit(job: Job, cases: list[str]) -> None:
         "weights": [run.weights.name for run in job.runs],
         "source": str(config.source.resolve()),
         "schema": job.schema.to_dict(),
+        "split": "slice" if any(run.facts["split"] == "slice" for run in job.runs) else "patient",
         "least_size": list(config.least_size),
         "flips": config.flips,
         "inside_only": config.inside_only,

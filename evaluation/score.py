@@ -65,13 +65,22 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     source = open_source(root, config)
     scores, schema = native_scores.score_predictions(predictions, source, progress=True)
     rows = native_tables.summarise_scores(scores, config.seed)
-    facts = {"runs": predictions.runs, "cases": predictions.cases, "cases_in_source": len(source.cases())}
+    facts = {
+        "runs": predictions.runs,
+        "split": predictions.split,
+        "cases": predictions.cases,
+        "cases_in_source": len(source.cases()),
+    }
     out = config.out or folder / "scores"
     files = native_tables.write_scores(out, scores, schema, rows, cli.as_dict(config), facts)
+    if predictions.split == "slice":
+        print("slice split: slices of these patients may have trained the run, so the scores are too good")
     _report(native_tables.format_table(scores, rows), files)
 
 
 def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
+    from training.run import Run
+
     if Run(run).kind == "category":
         _score_categories(config, run, records)
         return

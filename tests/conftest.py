@@ -22,11 +22,14 @@ CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
     "data_prep.make_phantom": "MakePhantomConfig",
     "training.train": "TrainConfig",
+    "training.classify": "ClassifyConfig",
     "evaluation.predict": "PredictConfig",
     "evaluation.score": "ScoreConfig",
     "evaluation.plots": "PlotsConfig",
     "evaluation.compare": "CompareConfig",
     "evaluation.tune": "TuneConfig",
+    "evaluation.cross_validate": "CrossValidateConfig",
+    "evaluation.fine_tuning": "FineTuningConfig",
 }
 
 
@@ -110,6 +113,17 @@ def trained(records, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
     tiny = ("--model.filters", 4, "--model.depth", 1, "--precision", "float32", "--input.batch_size", 4, "--epochs", 2)
     done = run_command("training.train", "--records", records, "--out", out, "--optimizer.learning_rate", 0.01, *tiny)
+    assert done.status == 0, done.err
+    return out
+
+
+@pytest.fixture(scope="session")
+def classified(records, tmp_path_factory):
+    """A run that tells the grade of tumour slices of `records`, a step and two phases long; to be read only."""
+    out = tmp_path_factory.mktemp("classified") / "run"
+    short = ("--steps_per_epoch", 1, "--epochs", 1, "--fine_tune.epochs", 1, "--input.batch_size", 4)
+    tiny = ("--model.dense", 8, "--precision", "float32", "--slices", "tumour", "--target.attribute", "grade")
+    done = run_command("training.classify", "--records", records, "--out", out, *short, *tiny)
     assert done.status == 0, done.err
     return out
 

@@ -12,13 +12,11 @@ from common.errors import UserError
 from data_prep.records import Records
 from training.config import ClassifyConfig, TargetConfig
 from training.engine import Data, Task, train
-from training.input import CATEGORY, InputConfig, Slices, check_sizes, slice_split, training_slices, whole_slices
+from training.input import CATEGORY, InputConfig, Slices, by_slice, check_sizes, divided, training_slices, whole_slices
 from training.phases import Phase
 
 if TYPE_CHECKING:
     import keras
-
-SLICE_PARTS = 5  # into which slices are dealt where the records have no folds
 
 
 def main(config: ClassifyConfig) -> None:
@@ -35,20 +33,12 @@ class Classification(Task):
         """Slices of the patients whose category is known, divided by patient, or by slice where that is asked for."""
         config = self.config
         found = categories(records, config.target)
-        train, validation = (
-            [case for case in records.subset(name, config.fold) if case in found] for name in ("train", "validation")
-        )
+        train, validation = ([case for case in cases if case in found] for cases in divided(records, config))
         check_sizes(records, [*train, *validation], config.input, config.model.stride)
         _refuse_single(records, config, {found[case] for case in train})
-        if config.split == "slice":
-            train = validation = sorted({*train, *validation})
         sources = training_slices(records, train, self._input, found)
         whole = whole_slices(records, validation, config.input, found, config.slices == "tumour") if validation else None
-        if config.split == "slice" and whole is not None:
-            parts, part = len(records.folds) or SLICE_PARTS, config.fold or 0
-            sources, _ = slice_split(sources, parts, part, config.seed)
-            _, (whole,) = slice_split([whole], parts, part, config.seed)
-        return train, validation, sources, whole
+        return train, validation, *by_slice(records, config, sources, whole)
 
     @cached_property
     def _input(self) -> InputConfig:

@@ -93,6 +93,7 @@ class TrainingConfig:
             UserError: says which, and what was expected.
         """
         self.input.check()
+        self._refuse_idle_augmentation()
         expect_number("optimizer.learning_rate", self.optimizer.learning_rate, 0)
         expect_number("schedule.decay", self.schedule.decay, 0, 1)
         expect_number("epochs", self.epochs, 1)
@@ -103,6 +104,15 @@ class TrainingConfig:
         expect_number("patience", self.patience, 1)
         expect_number("max_minutes", self.max_minutes, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
+
+    def _refuse_idle_augmentation(self) -> None:
+        """Refuse changes that are asked for but happen with probability 0, the default of training."""
+        idle = replace(AugmentConfig(), probability=0.0, fill=self.augment.fill, fill_from=self.augment.fill_from)
+        changed = [item.name for item in fields(idle) if getattr(self.augment, item.name) != getattr(idle, item.name)]
+        if changed and self.augment.probability == 0:
+            raise UserError(
+                f"--augment.{changed[0]}: does nothing while --augment.probability is 0; set that too, such as to 0.5"
+            )
 
 
 @dataclass(kw_only=True)

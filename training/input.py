@@ -15,7 +15,10 @@ from models.infer import with_neighbours
 if TYPE_CHECKING:
     import grain
 
+    from training.config import TrainingConfig
+
 SEGMENTATION, CATEGORY = "segmentation", "category"
+SLICE_PARTS = 5  # into which slices are dealt where the records have no folds
 
 
 @dataclass
@@ -132,6 +135,24 @@ def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> 
     train = [source.only(lambda case, slices: place(case, slices) != part) for source in sources]
     validation = [source.only(lambda case, slices: place(case, slices) == part) for source in sources]
     return train, validation
+
+
+def divided(records: Records, config: "TrainingConfig") -> tuple[list[str], list[str]]:
+    """Training and validation cases: those of the records, or of a fold; with `split: slice` all of them on both sides."""
+    train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
+    if config.split == "slice":
+        train = validation = sorted({*train, *validation})
+    return train, validation
+
+
+def by_slice(
+    records: Records, config: "TrainingConfig", sources: list[Slices], whole: Slices | None
+) -> tuple[list[Slices], Slices | None]:
+    """With `split: slice`, training and validation slices that are divided without regard to patients; else what is given."""
+    if config.split == "patient" or whole is None:
+        return sources, whole
+    parts, part = len(records.folds) or SLICE_PARTS, config.fold or 0
+    return slice_split(sources, parts, part, config.seed)[0], slice_split([whole], parts, part, config.seed)[1][0]
 
 
 def training_slices(

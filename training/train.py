@@ -6,7 +6,7 @@ from common import cli
 from data_prep.records import Records
 from training.config import TrainConfig
 from training.engine import Data, Task, train
-from training.input import SEGMENTATION, Slices, check_sizes, training_slices, whole_slices
+from training.input import SEGMENTATION, Slices, by_slice, check_sizes, divided, training_slices, whole_slices
 from training.phases import Phase
 
 
@@ -23,10 +23,11 @@ class Segmentation(Task):
     def slices(self, records: Records) -> tuple[list[str], list[str], list[Slices], Slices | None]:
         """Training slices with their copies, and whole validation cases; or both by slices."""
         config = self.config
-        train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
+        train, validation = divided(records, config)
         check_sizes(records, [*train, *validation], config.input, config.model.stride)
         sources = training_slices(records, train, config.input)
-        return train, validation, sources, whole_slices(records, validation, config.input) if validation else None
+        whole = whole_slices(records, validation, config.input) if validation else None
+        return train, validation, *by_slice(records, config, sources, whole)
 
     def facts(self, records: Records) -> dict[str, Any]:
         """One head, with an output per class."""

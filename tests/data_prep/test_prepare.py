@@ -273,3 +273,56 @@ def test_settings_that_contradict_each_other_are_refused(changes, said):
 )
 def test_settings_that_make_sense_are_taken(changes):
     replace(PrepareConfig(), **changes).check()
+
+
+def test_median_divides_by_the_median_of_the_tissue_and_leaves_zero():
+    made = scan()
+    image = prepare(case(made), SCHEMA, replace(WHOLE, intensity="median")).image
+    for place, native in enumerate(made.images.values()):
+        native = as_prepared(native).astype(np.float64)
+        expected = native / np.median(native[native > native.mean()])
+        np.testing.assert_allclose(image[..., place], expected, rtol=2e-3, atol=1e-3)
+        assert not image[..., place][native == 0].any()
+        tissue = image[..., place][native > native.mean()].astype(np.float64)
+        assert np.median(tissue) == pytest.approx(1, abs=1e-3)
+
+
+def test_median_does_not_see_air_nor_how_much_of_it_there_is():
+    values = np.concatenate([np.arange(0, 20), np.arange(190, 211)]).astype(np.int16)  # air and tissue
+    scaling = fit_scaling(values, replace(WHOLE, intensity="median"))
+    assert (scaling.centre, scaling.spread, scaling.keep_zero) == (0.0, 200.0, True)
+    more_air = np.concatenate([values, np.tile(np.arange(0, 20, dtype=np.int16), 3)])
+    assert fit_scaling(more_air, replace(WHOLE, intensity="median")).spread == 200.0
+
+
+def test_median_clips_first():
+    made = scan()
+    made.images["t1"][4, 4, 4] = 30000
+    native = as_prepared(made.images["t1"]).astype(np.float64)
+    low, high = np.percentile(native[native != 0], [0, 98])
+    clipped = np.where(native == 0, 0, np.clip(native, low, high))
+    counted = np.clip(native, low, high)
+    image = prepare(case(made), SCHEMA, replace(WHOLE, intensity="median", clip=(0, 98))).image[..., 1]
+    np.testing.assert_allclose(image, clipped / np.median(counted[counted > counted.mean()]), rtol=2e-3, atol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=arrays.arrays(np.int16, st.integers(1, 60), elements=st.integers(-500, 2000)),
+    clip=st.sampled_from([None, (0, 99.5), (5, 95)]),
+)
+def test_median_of_whatever_there_is_gives_finite_numbers(values, clip):
+    scaled = fit_scaling(values, replace(WHOLE, intensity="median", clip=clip))(values)
+    assert np.isfinite(scaled).all()
+    assert not scaled[values == 0].any()
+
+
+def test_median_does_not_fit_into_bytes():
+    with pytest.raises(UserError, match=r"uint8 holds 0\.\.1 alone"):
+        replace(PrepareConfig(), intensity="median", dtype="uint8").check()
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_median_of_one_value_is_defined(value):
+    values = np.full((2, 2, 2), value, np.int16)
+    assert np.isfinite(fit_scaling(values, replace(WHOLE, intensity="median"))(values)).all()

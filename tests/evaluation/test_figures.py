@@ -14,17 +14,20 @@ from evaluation import display, figures, figures_runs, figures_volume
 SCHEMA = LabelSchema.load("brats2017-2021")
 
 
-def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA):
-    """A run folder with random scores."""
+def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="segmentation", tuned=0):
+    """A run folder with random scores; `tuned`: epochs of fine-tuning among them."""
     rng = np.random.default_rng(seed)
     names = ["loss", "accuracy", "mean_iou", "mean_dice"]
     names += [column(score, name) for name in schema.class_names for score in ("iou", "dice")]
+    if kind == "category":
+        names = ["loss", "accuracy", "auc"]
     columns = [prefix + name for prefix in (("", "val_") if validation else ("",)) for name in names]
     folder.mkdir(parents=True)
     with (folder / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["epoch", *columns])
-        writer.writerows([epoch, *rng.random(len(columns))] for epoch in range(1, epochs + 1))
+        writer.writerow(["epoch", "phase", *columns])
+        phases = [1] * (epochs - tuned) + [2] * tuned
+        writer.writerows([epoch, phase, *rng.random(len(columns))] for epoch, phase in enumerate(phases, start=1))
     write_yaml(folder / "schema.yaml", schema.to_dict())
     (folder / "run.json").write_text("{}")
     return folder
@@ -79,10 +82,50 @@ def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, d
     assert len(found["Loss"].lines) == 3
 
 
+def test_classifiers_have_a_panel_for_accuracy_and_auc(tmp_path, drawn):
+    history = figures_runs.read_history(write_run(tmp_path / "grade", kind="category"))
+    assert figures_runs.curves_of([history]) == {"learning_curves": "category"}
+    figures_runs.draw_learning_curves(tmp_path / "f", [history], "category")
+    found = panels(drawn[0])
+    assert list(found) == ["Loss", "Accuracy", "AUC"]
+    for axes, name in zip(found.values(), ("loss", "accuracy", "auc"), strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), history.columns[name])
+        np.testing.assert_array_equal(axes.lines[1].get_ydata(), history.columns[f"val_{name}"])
+
+
+def test_runs_of_several_kinds_do_not_share_a_figure(tmp_path):
+    runs = [write_run(tmp_path / "voxels"), write_run(tmp_path / "grade", kind="category")]
+    histories = [figures_runs.read_history(run) for run in runs]
+    with pytest.raises(UserError, match=r"runs of one kind.*grade \(category\) and voxels \(segmentation\)"):
+        figures_runs.draw_learning_curves(tmp_path / "f", histories)
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "category"])
+def test_a_line_stands_where_fine_tuning_begins(tmp_path, drawn, kind):
+    histories = [figures_runs.read_history(write_run(tmp_path / name, tuned=2, kind=kind)) for name in "ab"]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice" if kind == "segmentation" else "category")
+    for axes in panels(drawn[0]).values():
+        assert list(axes.lines[-1].get_xdata()) == [3.5, 3.5]  # between epochs 3 and 4, once for both
+        assert len(axes.lines) == 5
+    assert drawn[0].legends[0].get_texts()[-1].get_text() == "fine-tuning begins"
+
+
+def test_runs_that_are_fine_tuned_at_other_epochs_have_lines_of_their_colours(tmp_path, drawn):
+    histories = [figures_runs.read_history(write_run(tmp_path / f"r{tuned}", tuned=tuned)) for tuned in (0, 1, 2)]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    lines = [line for line in panels(drawn[0])["Loss"].lines if "begins" in line.get_label()]
+    assert [line.get_label() for line in lines] == ["r1, fine-tuning begins", "r2, fine-tuning begins"]
+    assert [line.get_xdata()[0] for line in lines] == [4.5, 3.5]
+    assert [line.get_color() for line in lines] == list(figures.RUN_COLOURS[1:3])
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "category"])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_no_texts_overlap(tmp_path, drawn, count):
-    runs = [write_run(tmp_path / f"a_run_with_a_rather_long_name_{index}") for index in range(count)]
-    figures_runs.draw_learning_curves(tmp_path / "f", [figures_runs.read_history(run) for run in runs])
+def test_no_texts_overlap(tmp_path, drawn, count, kind):
+    names = [f"a_run_with_a_rather_long_name_{index}" for index in range(count)]
+    runs = [write_run(tmp_path / name, kind=kind, tuned=index) for index, name in enumerate(names)]
+    score = "iou" if kind == "segmentation" else "category"
+    figures_runs.draw_learning_curves(tmp_path / "f", [figures_runs.read_history(run) for run in runs], score)
     figure = drawn[0]
     with figures.style():
         figure.draw_without_rendering()

@@ -1,14 +1,16 @@
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 
 from common import cli
-from common.files import write_yaml
+from common.files import read_json, read_yaml, write_json, write_yaml
 from data_prep import make_records
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from evaluation import figures_runs, figures_volume
+from evaluation import figures_category, figures_runs, figures_volume
 from evaluation.plots import PlotsConfig, main
 from tests import scans
 from tests.evaluation.test_figures import write_run
@@ -22,7 +24,7 @@ def cases():
 
 
 @pytest.fixture
-def source(tmp_path, cases):
+def brats(tmp_path, cases):
     return scans.write_brats(tmp_path / "source", cases)
 
 
@@ -43,9 +45,55 @@ def test_runs_give_learning_curves(tmp_path, capsys):
     assert sorted(printed) == sorted(f"wrote {tmp_path / 'out' / name}" for name in expected)
 
 
-def test_records_give_class_frequencies(tmp_path, cases, source, monkeypatch):
+def test_runs_of_several_kinds_are_refused_in_a_line(tmp_path, capsys):
+    runs = [write_run(tmp_path / "voxels"), write_run(tmp_path / "grade", kind="category")]
+    with pytest.raises(SystemExit):
+        run("--runs", *runs, "--out", tmp_path / "out")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected runs of one kind in a figure" in line
+
+
+def test_runs_that_augment_give_a_panel_each(trained, records, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
+    runs = [shutil.copytree(trained, tmp_path / name) for name in ("plain", "model1", "model2")]
+    for folder in runs[1:]:
+        settings = read_yaml(folder / "config.yaml", "config")
+        settings["augment"]["probability"] = 0.5
+        write_yaml(folder / "config.yaml", settings)
+    run("--runs", *runs[:2], "--records", records, "--out", tmp_path / "out")
+    run("--runs", runs[2], "--records", records, "--out", tmp_path / "out")
+    found = [name for name in names(tmp_path / "out") if name.startswith("augmentation")]
+    assert found == ["augmentation.pdf", "augmentation.png", "augmentation_model1.pdf", "augmentation_model1.png"]
+
+
+def test_figures_of_a_run_and_other_records_are_left_out(trained, records, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
+    copy = shutil.copytree(trained, tmp_path / "run")
+    write_json(copy / "run.json", read_json(copy / "run.json", "run") | {"channels": ["pet"]})
+    run("--runs", copy, "--records", records, "--out", tmp_path / "out")
+    assert names(tmp_path / "out") == ["class_frequencies.pdf", "class_frequencies.png"]
+    assert "trained on channels ['pet']" in capsys.readouterr().out
+
+
+def test_a_classifier_gives_curves_and_grad_cam(classified, records, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(
+        figures_category, "draw_gradcam", lambda path, rows, title, aspect: titles.append((rows, title)) or [path]
+    )
+    run("--runs", classified, "--records", records, "--out", tmp_path / "out")
+    assert {"learning_curves.pdf", "learning_curves.png"} <= set(names(tmp_path / "out"))
+    ((rows, title),) = titles
+    assert "weights before training: random initialisation" in title
+    assert 0 < len(rows) <= 6
+    for words, image, heat in rows:
+        assert re.fullmatch(r"case_\d, slice \d: (HGG|LGG)\npredicted (HGG|LGG), probability (0\.[5-9]\d|1\.00)", words)
+        assert image.shape == heat.shape == (16, 16)
+        assert 0 <= heat.min() <= heat.max() <= 1
+
+
+def test_records_give_class_frequencies(tmp_path, cases, brats, monkeypatch):
     options = {
-        "source": source,
+        "source": brats,
         "out": tmp_path / "records",
         "workers": 1,
         "prepare.size": "[12, 18, 20]",
@@ -61,31 +109,31 @@ def test_records_give_class_frequencies(tmp_path, cases, source, monkeypatch):
     assert (path, count) == (tmp_path / "out" / "class_frequencies", 2)
 
 
-def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, cases, source):
+def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, cases, brats):
     predictions = tmp_path / "p"
     scans.save(predictions / "case_b.nii.gz", cases[1].label)
     manifest = {"format": 1, "runs": [], "schema": SCHEMA.to_dict(), "cases": ["case_b"]}
     (predictions / "predictions.json").write_text(json.dumps(manifest))
-    run("--source", source, "--case", "case_b", "--channel", "t2", "--predictions", predictions, "--out", tmp_path / "out")
+    run("--source", brats, "--case", "case_b", "--channel", "t2", "--predictions", predictions, "--out", tmp_path / "out")
     expected = ["crop_case_b.pdf", "crop_case_b.png", "mosaic_case_b.pdf", "mosaic_case_b.png", "overlay_case_b.png"]
     assert names(tmp_path / "out") == expected
 
 
-def test_the_runs_preparation_decides_the_crop(tmp_path, source, monkeypatch):
+def test_the_runs_preparation_decides_the_crop(tmp_path, brats, monkeypatch):
     sizes = []
     monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
     monkeypatch.setattr(figures_volume, "draw_mosaic", lambda *arguments: [])
     monkeypatch.setattr(figures_volume, "draw_crop", lambda *arguments: sizes.append(arguments[3].size) or [])
     model = write_run(tmp_path / "model1")
     write_yaml(model / "preparation.yaml", cli.as_dict(PrepareConfig(size=(8, 10, 12))))
-    run("--runs", model, "--source", source, "--out", tmp_path / "out")
+    run("--runs", model, "--source", brats, "--out", tmp_path / "out")
     assert [tuple(size) for size in sizes] == [(8, 10, 12)]
 
 
 def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, cases, capsys):
     cases[0].label = None
-    source = scans.write_brats(tmp_path / "source", cases[:1])
-    run("--source", source, "--out", tmp_path / "out")
+    brats = scans.write_brats(tmp_path / "source", cases[:1])
+    run("--source", brats, "--out", tmp_path / "out")
     assert names(tmp_path / "out") == ["mosaic_case_a.pdf", "mosaic_case_a.png"]
     assert "no annotation" in capsys.readouterr().out
 
@@ -101,8 +149,8 @@ def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, 
         (("--source", "SOURCE", "--predictions", "SOURCE"), "case_a.nii.gz: file not found"),
     ],
 )
-def test_mistakes_are_told_in_a_line(tmp_path, source, capsys, arguments, told):
-    words = [str(source) if word == "SOURCE" else word for word in arguments]
+def test_mistakes_are_told_in_a_line(tmp_path, brats, capsys, arguments, told):
+    words = [str(brats) if word == "SOURCE" else word for word in arguments]
     with pytest.raises(SystemExit) as stopped:
         run(*words, "--out", tmp_path / "out")
     assert stopped.value.code == cli.USER_ERROR
@@ -111,8 +159,8 @@ def test_mistakes_are_told_in_a_line(tmp_path, source, capsys, arguments, told):
     assert told in lines[0]
 
 
-def test_a_prediction_of_another_shape_is_refused(tmp_path, source, capsys):
+def test_a_prediction_of_another_shape_is_refused(tmp_path, brats, capsys):
     scans.save(tmp_path / "p" / "case_a.nii.gz", np.zeros((3, 3, 3), np.int16))
     with pytest.raises(SystemExit):
-        run("--source", source, "--predictions", tmp_path / "p", "--out", tmp_path / "out")
+        run("--source", brats, "--predictions", tmp_path / "p", "--out", tmp_path / "out")
     assert "expected the shape (20, 18, 12) of case case_a" in capsys.readouterr().err

@@ -104,3 +104,96 @@ def test_a_loss_is_the_mean_that_its_function_gives():
     bits, logits = batch(0)
     assert float(VoxelLoss(function, "made")(bits, logits)) == 2.5
     np.testing.assert_array_equal(seen[0], bits)
+
+
+def as_linear(logits, size):
+    """Bilinear resizing with pixel centres at halves, edges repeated, in NumPy."""
+    for axis, wanted in enumerate(size, start=1):
+        length = logits.shape[axis]
+        at = np.clip((np.arange(wanted) + 0.5) * length / wanted - 0.5, 0, length - 1)
+        low = np.floor(at).astype(int)
+        share = (at - low).reshape([-1 if place == axis else 1 for place in range(4)])
+        upper = np.take(logits, np.minimum(low + 1, length - 1), axis)
+        logits = np.take(logits, low, axis) * (1 - share) + upper * share
+    return logits
+
+
+@pytest.mark.parametrize("size", [(8, 12), (6, 5), (4, 9)])
+def test_logits_are_resized_linearly_to_the_pixels_of_their_target(size):
+    from training.objective import to_target_size
+
+    logits = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    found = to_target_size(logits, np.zeros((2, *size), np.uint8))
+    np.testing.assert_allclose(found, as_linear(logits, size), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 3), (2, 4, 5, 6, 3), (2, 1), (2, 3)])
+def test_logits_of_the_right_size_volumes_and_categories_stay_as_they_are(shape):
+    from training.objective import to_target_size
+
+    logits = np.zeros(shape, np.float16)
+    target = np.zeros((2, 1) if len(shape) == 2 else shape[:-1], np.uint8)
+    assert to_target_size(logits, target) is logits
+
+
+def test_loss_and_metric_see_logits_at_the_pixels_of_the_target(metric):
+    from training.losses import BceDiceConfig
+
+    bits, _ = batch(0, shape=(2, 8, 10))
+    logits = np.random.default_rng(1).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    large = as_linear(logits, (8, 10)).astype(np.float32)
+    loss = BceDiceConfig().build(3)
+    assert float(loss(bits, logits)) == pytest.approx(float(loss(bits, large)), rel=1e-5)
+    metric.update_state(bits, logits)
+    expected = scores.confusion_matrix(bits_to_classes(bits), large.argmax(axis=-1).astype(np.uint8), 3)
+    np.testing.assert_array_equal(matrix(metric), expected)
+
+
+def cross_entropy(truth, logits):
+    """Of each slice, in NumPy."""
+    logits = logits.astype(np.float64)
+    logits = np.concatenate([np.zeros_like(logits), logits], axis=1) if logits.shape[1] == 1 else logits
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return (np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]).astype(float)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0], [0.5, 3.0], [1.0, 1.0, 1.0], [0.2, 1.0, 4.0]])
+def test_the_loss_of_a_category_is_weighed_cross_entropy(weights):
+    from training.objective import category_loss
+
+    rng = np.random.default_rng(2)
+    truth = np.arange(12) % len(weights)
+    logits = rng.normal(0, 3, (12, 1 if len(weights) == 2 else len(weights))).astype(np.float32)
+    expected = (cross_entropy(truth, logits) * np.array(weights)[truth]).mean()
+    found = category_loss(weights)(truth[:, None].astype(np.float32), logits)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_confidently_wrong_slice_keeps_a_finite_loss():
+    from training.objective import category_loss
+
+    for logits in ([[60.0]], [[60.0, 0.0, 0.0]]):
+        weights = [1.0] * max(len(logits[0]), 2)
+        target = np.array([[0.0 if len(logits[0]) == 1 else 2.0]], np.float32)
+        assert float(category_loss(weights)(target, np.array(logits, np.float32))) == pytest.approx(60, rel=1e-4)
+
+
+def test_accuracy_and_auc_are_told_from_logits():
+    from training.objective import category_metrics
+
+    truth = np.array([[0], [0], [1], [1], [1]], np.float32)
+    logits = np.array([[-2], [0.3], [-0.1], [0.4], [5]], np.float32)  # 1 of 2 and 2 of 3 right; 5 of 6 pairs in order
+    accuracy, auc = category_metrics(2)
+    for metric in (accuracy, auc):
+        metric.update_state(truth, logits)
+    assert (accuracy.name, auc.name) == ("accuracy", "auc")
+    assert float(accuracy.result()) == pytest.approx(0.6)
+    assert float(auc.result()) == pytest.approx(5 / 6, abs=0.02)
+
+
+def test_of_three_categories_accuracy_counts_the_most_probable():
+    from training.objective import category_metrics
+
+    (accuracy,) = category_metrics(3)
+    accuracy.update_state(np.array([[0], [1], [2], [2]], np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
+    assert float(accuracy.result()) == pytest.approx(0.75)

@@ -1,125 +1,15 @@
-"""The command that trains: the run it leaves, what it refuses, and that killed and resumed equals uninterrupted."""
+"""The command that trains: the run it leaves, and what it refuses."""
 
-import csv
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from common.errors import UserError
 from data_prep.records import Records
+from tests.training.runs import EPOCHS, STEPS, TOY, assert_equal_arrays, history, weights
 from training.run import Run
-
-ROOT = Path(__file__).resolve().parents[2]
-TOY = (
-    *("--model.filters", 2, "--model.depth", 1, "--model.dropout", 0.2, "--precision", "float32"),
-    *("--input.batch_size", 4, "--optimizer.learning_rate", 0.01, "--seed", 5),
-)
-EPOCHS, STEPS = 4, 12  # 3 cases and their copies of 8 slices each, 4 a step
-IN_ONE_PROCESS = """
-import json, sys
-from common import cli
-from training.train import TrainConfig, main
-for arguments in json.loads(sys.argv[1]):
-    main(cli.parse(TrainConfig, arguments))
-"""
-
-
-@pytest.fixture(scope="module")
-def train(command, records):
-    """`train(out, *options)`: train the toy network in this process; later options win."""
-
-    def run(out, *options):
-        return command("training.train", "--records", records, "--out", out, *TOY, *options)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def whole(train, tmp_path_factory):
-    """An uninterrupted run on TensorFlow; to be read only."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    done = train(out, "--epochs", EPOCHS)
-    assert done.status == 0, done.err
-    (out / "printed.txt").write_text(done.out)
-    return out
-
-
-@pytest.fixture
-def run(whole, tmp_path):
-    """A copy of the uninterrupted run that a test may change."""
-    return shutil.copytree(whole, tmp_path / "run")
-
-
-def environment(backend):
-    return os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-def history(path):
-    with (path / "history.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def weights(path):
-    import h5py
-
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return found
-
-
-def state(path):
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files if name != "progress"}
-
-
-def assert_equal_arrays(first, second):
-    assert list(first) == list(second)
-    assert first
-    for name in first:
-        assert first[name].dtype == second[name].dtype
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-
-
-def assert_equal_runs(first, second):
-    """Bit for bit, but for the time it took."""
-    rows, others = history(first), history(second)
-    for row in (*rows, *others):
-        assert float(row.pop("minutes")) >= 0
-    assert rows == others
-    for name in ("last.weights.h5", "best.weights.h5"):
-        assert_equal_arrays(weights(first / name), weights(second / name))
-    states = sorted(path.name for path in (first / "state").iterdir())
-    assert states == sorted(path.name for path in (second / "state").iterdir())
-    for name in states:
-        assert_equal_arrays(state(first / "state" / name), state(second / "state" / name))
-    kept = ("status", "epoch", "best_epoch", "steps_per_epoch")
-    assert {name: Run(first).facts[name] for name in kept} == {name: Run(second).facts[name] for name in kept}
-
-
-def kill_in_epoch_3(backend, arguments, out):
-    """Start a training in a process of its own and kill it, without warning, when two epochs stand in its history."""
-    program = [sys.executable, "-m", "training.train", *map(str, arguments)]
-    with subprocess.Popen(
-        program, cwd=ROOT, env=environment(backend), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        while process.poll() is None and not ((out / "history.csv").is_file() and len(history(out)) >= 2):
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        printed = process.stdout.read().decode()
-    assert process.returncode == -signal.SIGKILL, printed
-    assert len(history(out)) < EPOCHS
-    assert Run(out).facts["status"] == "running"
 
 
 def test_a_run_folder_holds_what_it_says(whole):
@@ -189,84 +79,6 @@ def test_scores_on_validation_are_those_of_the_weights(whole, records):
     best = history(whole)[Run(whole).facts["best_epoch"] - 1]
     assert scores.mean_iou(counts) == pytest.approx(float(best["val_mean_iou"]), abs=1e-6)
     assert scores.accuracy(counts) == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
-
-
-def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_path):
-    killed = tmp_path / "killed"
-    kill_in_epoch_3("tensorflow", ("--records", records, "--out", killed, *TOY, "--epochs", EPOCHS), killed)
-    done = command("training.train", "--resume", killed)
-    assert done.status == 0, done.err
-    assert "resuming after epoch" in done.out
-    assert "warning" not in done.out
-    assert_equal_runs(whole, killed)
-
-
-@pytest.fixture(scope="module")
-def jax_runs(records, tmp_path_factory):
-    """Runs on JAX: `whole`, `killed` and resumed, and `toy`, three steps of the shipped toy config."""
-    folder = tmp_path_factory.mktemp("jax")
-    new = ["--records", records, *TOY, "--epochs", EPOCHS]
-    kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
-    toy = ["--config", ROOT / "configs" / "train" / "toy.yaml", "--records", records, "--out", folder / "toy"]
-    steps = ["--epochs", 1, "--steps_per_epoch", 3, "--model.depth", 1, "--model.filters", 2]  # quick to compile
-    runs = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps])
-    arguments = json.dumps([[str(word) for word in words] for words in runs])
-    program = [sys.executable, "-c", IN_ONE_PROCESS, arguments]
-    done = subprocess.run(program, cwd=ROOT, env=environment("jax"), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted_on_jax(jax_runs):
-    assert json.loads((jax_runs / "whole" / "environment.json").read_text())["backend"] == "jax"
-    assert_equal_runs(jax_runs / "whole", jax_runs / "killed")
-
-
-@pytest.mark.slow
-def test_the_toy_config_trains_three_steps_on_jax(jax_runs):
-    (row,) = history(jax_runs / "toy")
-    assert math.isfinite(float(row["loss"]))
-    assert Run(jax_runs / "toy").facts["steps_per_epoch"] == 3
-
-
-@pytest.mark.slow
-def test_a_run_of_another_backend_is_read(jax_runs, records):
-    """Weights know no backend."""
-    network = Run(jax_runs / "whole").load_network()
-    image = np.asarray(Records(records).shard("case_0").image, np.float32)
-    assert np.isfinite(network.predict_on_batch(image)["segmentation"]).all()
-
-
-def test_extending_equals_a_longer_training(train, command, whole, tmp_path):
-    out = tmp_path / "run"
-    constant = ("--schedule.name", "constant")
-    train(out, "--epochs", 1, *constant)
-    done = command("training.train", "--resume", out, "--extend", 1)
-    assert done.status == 0, done.err
-    assert Run(out).config.epochs == 2
-    assert len(history(out)) == 2
-    train(tmp_path / "longer", "--epochs", 2, *constant)
-    assert_equal_runs(tmp_path / "longer", out)
-
-
-def test_a_finished_run_stays_as_it_is(run, command):
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "environment.json"}
-    done = command("training.train", "--resume", run)
-    assert done.status == 0, done.err
-    assert "all 4 epochs are done; add more with --extend N" in done.out
-    assert {path: path.read_bytes() for path in before} == before
-
-
-def test_time_ends_a_training_at_an_epoch_and_can_be_given_again(train, command, whole, tmp_path):
-    out = tmp_path / "run"
-    done = train(out, "--epochs", EPOCHS, "--max_minutes", 0)
-    assert done.status == 0, done.err
-    assert "another epoch would pass --max_minutes 0" in done.out
-    assert (Run(out).facts["status"], Run(out).facts["epoch"]) == ("stopped", 1)
-    done = command("training.train", "--resume", out, "--max_minutes", 60)
-    assert done.status == 0, done.err
-    assert_equal_runs(whole, out)
 
 
 def test_patience_ends_a_training_without_a_better_score(train, tmp_path):
@@ -364,85 +176,6 @@ def test_a_used_folder_is_refused(train, run, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
     assert "exists and is not empty; choose another --out" in train(tmp_path / "other").errors[0]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ([], "give --records and --out for a new training, or --resume RUN"),
-        (["--out", "somewhere"], "give --records and --out"),
-        (["--resume", "RUN", "--records", "somewhere"], "remove --records"),
-        (["--resume", "RUN", "--epochs", "9"], "remove --epochs"),
-        (["--resume", "RUN", "--model.dropout", "0.3"], "remove --model"),
-        (["--resume", "RUN", "--extend", "-1"], "extend"),
-        (["--resume", "nowhere"], "nowhere: expected a run"),
-    ],
-)
-def test_options_that_contradict_each_other_are_refused(command, run, options, said):
-    before = (run / "config.yaml").read_bytes()
-    done = command("training.train", *(str(run) if word == "RUN" else word for word in options))
-    assert done.status == 2
-    assert len(done.errors) == 1
-    assert said in done.errors[0]
-    assert (run / "config.yaml").read_bytes() == before
-
-
-def test_a_mistaken_resume_makes_no_folder(command, tmp_path):
-    assert command("training.train", "--resume", tmp_path / "nowhere").status == 2
-    assert not (tmp_path / "nowhere").exists()
-
-
-def test_changed_records_are_refused(run, records, command, tmp_path):
-    other = shutil.copytree(records, tmp_path / "records")
-    manifest = json.loads((other / "dataset.json").read_text())
-    manifest["cases"]["case_0"][0] += 1
-    (other / "dataset.json").write_text(json.dumps(manifest))
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(config | {"records": str(other)}))
-    done = command("training.train", "--resume", run, "--extend", 1)
-    assert done.status == 2
-    assert f"the records have changed since {run} was started" in done.errors[0]
-    assert len(history(run)) == EPOCHS
-
-
-def test_a_run_that_is_being_written_is_locked(run, command):
-    from common.files import lock
-
-    with lock(run):
-        done = command("training.train", "--resume", run)
-    assert done.errors == [f"error: {run}: another command is writing here; wait for it or choose another folder"]
-
-
-def test_weights_that_do_not_fit_are_refused_in_one_line(run):
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"]["filters"] = 3
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match="weights do not fit the network") as error:
-        Run(run).load_network()
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{")])
-def test_what_is_no_run_is_refused(run, damage):
-    damage(run / "run.json")
-    with pytest.raises(UserError, match=r"run\.json"):
-        Run(run)
-
-
-def test_a_run_without_an_epoch_has_no_weights(run):
-    (run / "best.weights.h5").unlink()
-    (run / "last.weights.h5").unlink()
-    with pytest.raises(UserError, match="no epoch was finished"):
-        _ = Run(run).weights
-
-
-def test_a_refused_resume_extends_nothing(command, run, records, tmp_path):
-    hidden = records.rename(records.with_name("hidden"))
-    try:
-        assert command("training.train", "--resume", run, "--extend", 3).status == 2
-    finally:
-        hidden.rename(records)
-    assert Run(run).config.epochs == EPOCHS
 
 
 def test_a_shard_cut_short_is_told_before_training_starts(command, records, tmp_path):

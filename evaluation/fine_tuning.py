@@ -1,0 +1,288 @@
+"""Command: what fine-tuning made better: loss, Dice, accuracy and AUC of runs before and after it, and three slices of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from common import categories, cli, scores
+from common.errors import UserError, expect_number
+from common.files import make_folder, refuse_inside, write_text
+from training.run import COMMANDS, Run
+
+if TYPE_CHECKING:
+    from evaluation.category_run import ScoredRun
+    from evaluation.records_score import Counts, Subset
+
+COLUMNS = ("Before", "After")
+SEGMENTATION_NOTES = [
+    "Segmentation loss: that of the run's first phase in both columns, so that they compare; mean over the annotated voxels.",
+    "Dice coefficient: of the tumour (all classes but background as one), from one confusion matrix over all slices of the "
+    "subset; nothing is averaged. Mean per-patient Dice: the tumour's Dice of each patient's slices together, averaged over "
+    "patients.",
+    scores.ABSENT_RULE,
+]
+CATEGORY_ROWS = (
+    *("Classification loss", "Classification accuracy", "AUC (ROC)"),
+    *("Classification accuracy per patient", "AUC (ROC) per patient"),
+)
+CATEGORY_NOTES = [
+    "Classification loss: cross-entropy, mean over slices, classes not weighed. Accuracy and AUC are over slices; those per "
+    "patient are of the mean over the patient's slices of each class's probability.",
+]
+
+
+@dataclass(kw_only=True)
+class FineTuningConfig:
+    """Compare runs before and after fine-tuning.
+
+    Scores the weights that fine-tuning began with and those to predict with on the same slices. Prints the table and writes
+    it as table.md and table.csv; of a segmentation also draws three slices with the predictions of both (before_after).
+    """
+
+    run: Path | None = None
+    """Run of training.train that was fine-tuned."""
+    classifier: Path | None = None
+    """Run of training.classify that was fine-tuned."""
+    records: Path
+    """Records with the channels that the runs were trained on."""
+    subset: Literal["train", "validation", "test"] = "validation"
+    """Which of the records' cases are scored."""
+    batch_size: int = 16
+    """Slices that a network sees at once; it changes speed and memory, not the scores."""
+    out: Path | None = None
+    """Folder to write into; default: fine_tuning_SUBSET in the first of the runs."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one run gives to the table.
+
+    Attributes:
+        head: lines that say what was scored.
+        rows: (name, before, after); NaN where a score has no value.
+        notes: what the scores mean.
+    """
+
+    head: list[str]
+    rows: list[tuple[str, float, float]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A slice to draw.
+
+    Attributes:
+        rank: of its patient: best, median or worst.
+        place: among the slices of the subset.
+    """
+
+    rank: str
+    place: int
+
+
+def main(config: FineTuningConfig) -> None:
+    """Score, print the table, and say where the files are."""
+    expect_number("batch_size", config.batch_size, 1)
+    _check_run(config.run, "--run", "segmentation")
+    _check_run(config.classifier, "--classifier", "category")
+    first = config.run or config.classifier
+    if first is None:
+        raise UserError("nothing to compare: give --run SEGMENTATION or --classifier CLASSIFIER, or both")
+    out = config.out or first / f"fine_tuning_{config.subset}"
+    refuse_inside(out, config.records)
+    make_folder(out)
+    parts, files = [], []
+    if config.run is not None:
+        part, drawn = _segmentation(config, config.run, out)
+        parts.append(part)
+        files += drawn
+    if config.classifier is not None:
+        parts.append(_category(config, config.classifier))
+    print(format_text(parts))
+    print("\n" + "\n".join(f"wrote {file}" for file in [*_write(out, parts), *files]))
+
+
+def format_text(parts: Sequence[Part]) -> str:
+    """The table for a terminal, with what was scored above and what it means below."""
+    from evaluation.native_tables import wrapped
+
+    rows = [(name, *map(_number, values)) for part in parts for name, *values in part.rows]
+    width = max(len(name) for name, *_ in rows) + 2
+    lines = [f"{name:<{width}}{before:>8}{after:>8}" for name, before, after in [("", *COLUMNS), *rows]]
+    heads = [line for part in parts for line in part.head]
+    return "\n".join([*wrapped(heads), "", *lines, "", *wrapped([note for part in parts for note in part.notes])])
+
+
+def format_markdown(parts: Sequence[Part]) -> str:
+    """The table as Markdown, with what was scored above and what it means below."""
+    heads = [line for part in parts for line in part.head]
+    rows = [(name, *map(_number, values)) for part in parts for name, *values in part.rows]
+    table = [("", *COLUMNS), ("---", "---:", "---:"), *rows]
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    notes = [f"- {note}" for part in parts for note in part.notes]
+    return "\n".join([*(f"- {head}" for head in heads), "", *lines, "", *notes]) + "\n"
+
+
+def _write(out: Path, parts: Sequence[Part]) -> list[Path]:
+    from evaluation.native_tables import csv_text
+
+    table, values = out / "table.md", out / "table.csv"
+    write_text(table, format_markdown(parts))
+    write_text(values, csv_text([("score", "before", "after"), *(row for part in parts for row in part.rows)]))
+    return [table, values]
+
+
+def _check_run(path: Path | None, option: str, kind: str) -> None:
+    """Refuse a run of another kind, or one that was not fine-tuned."""
+    if path is None:
+        return
+    run = Run(path)
+    if run.kind != kind:
+        other = "--run" if option == "--classifier" else "--classifier"
+        raise UserError(
+            f"{option} {path}: expected a run of {COMMANDS[kind]}; received one of {run.command}; give it as {other}"
+        )
+    if run.before is None:
+        raise UserError(f"{path}: was not fine-tuned, so there is no before and after; train with --fine_tune.epochs 1 or more")
+
+
+def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part, list[Path]]:
+    """The rows of a segmentation, and the figure of three of its slices."""
+    from evaluation import records_score
+
+    subset = records_score.open_subset(path, config.records, config.subset, config.batch_size)
+    networks = [records_score.load(subset.run, weights) for weights in (subset.run.before, None)]
+    before, after = (records_score.count(subset, network) for network in networks)
+    counted = f"{_counted(len(after.patients), len(subset.source))} of {config.subset} of {config.records.resolve().name}"
+    rows = [
+        ("Segmentation loss", before.loss, after.loss),
+        ("Dice coefficient", _dice(before.confusion), _dice(after.confusion)),
+        ("Mean per-patient Dice", _mean_dice(before), _mean_dice(after)),
+    ]
+    chosen = choose_slices(subset, after)
+    places = [choice.place for choice in chosen.values()]
+    shown = [records_score.predicted(subset, network, places) for network in networks]
+    files = _draw(out / "before_after", subset, chosen, (before, after), shown)
+    return Part([f"Segmentation {_named(subset.run)}: {counted}", *_weights(subset.run)], rows, SEGMENTATION_NOTES), files
+
+
+def _category(config: FineTuningConfig, path: Path) -> Part:
+    """The rows of a classifier."""
+    from evaluation.category_run import score_run
+
+    run = Run(path)
+    before, after = (
+        score_run(path, config.records, config.subset, config.batch_size, weights) for weights in (run.before, None)
+    )
+    given = after.predictions
+    counted = f"{_counted(len(set(given.patients)), len(given.truth))} of {config.subset} of {config.records.resolve().name}"
+    rows = list(zip(CATEGORY_ROWS, _values(before), _values(after), strict=True))
+    classes = ", ".join(run.facts["categories"])
+    head = [
+        f"Classification {_named(run)} of {run.facts['attribute']} ({classes}): {counted}; weights before training: "
+        f"{run.facts['pretrained']}",
+        *_weights(run),
+    ]
+    return Part(head, rows, CATEGORY_NOTES)
+
+
+def _values(scored: "ScoredRun") -> list[float]:
+    """Loss, and accuracy and AUC over slices and over patients; NaN where a class is missing in truth."""
+    from evaluation.category_scores import LEVELS, units
+
+    found = [scored.loss]
+    for level in reversed(LEVELS):
+        given = units(scored.predictions, level)
+        found += [float(score(given.truth, given.probabilities)) for score in (categories.accuracy, categories.auc)]
+    return found
+
+
+def choose_slices(subset: "Subset", counts: "Counts") -> dict[str, Choice]:
+    """The patients of the best, the median and the worst Dice, each with its slice of the most tumour.
+
+    Patients without tumour are left out where there are others; fewer than three patients give fewer slices.
+    """
+    known = [patient for patient, confusion in counts.patients.items() if confusion[1:].any()]
+    ranked = sorted(known or counts.patients, key=lambda patient: -_dice(counts.patients[patient]))
+    # What stands later holds where one patient is several of them.
+    ranks = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
+    return {ranked[place]: Choice(ranks[place], _busiest(subset, ranked[place])) for place in sorted(ranks)}
+
+
+def _busiest(subset: "Subset", patient: str) -> int:
+    """The place of a patient's slice of the most tumour."""
+    places = [place for place, name in enumerate(subset.patients) if name == patient]
+    voxels = []
+    for place in places:
+        item, number = subset.source.rows[place]
+        voxels.append(int(subset.records.cases[subset.source.items[item][0]].voxels[number, 1:].sum()))
+    return places[int(np.argmax(voxels))]
+
+
+def _draw(
+    path: Path, subset: "Subset", chosen: dict[str, Choice], counts: "tuple[Counts, Counts]", shown: list[np.ndarray]
+) -> list[Path]:
+    """Image, truth and both predictions of each chosen slice."""
+    from evaluation.figures_training import Shown, draw_before_after, pixel_aspect, shown_channel, turned
+
+    name, channel = shown_channel(subset.records.channels)
+    images, truth = subset.pictures([choice.place for choice in chosen.values()], channel)
+    rows = []
+    for index, (patient, choice) in enumerate(chosen.items()):
+        item, number = subset.source.rows[choice.place]
+        facts = subset.records.cases[subset.source.items[item][0]]
+        dice = [f"{when.lower()}, Dice {_dice(each.patients[patient]):.3f}" for when, each in zip(COLUMNS, counts, strict=True)]
+        picture = turned(images[index], facts)
+        row = [Shown(f"{choice.rank}: {patient}, slice {number + 1}", picture)]
+        for title, classes in zip(("truth", *dice), (truth, *shown), strict=True):
+            row.append(Shown(title, picture, turned(classes[index], facts)))
+        rows.append(row)
+    title = f"{_named(subset.run)} before and after fine-tuning, on {name}; patients by their Dice after it, over all slices"
+    return draw_before_after(path, rows, subset.run.schema, title, pixel_aspect(facts))
+
+
+def _weights(run: Run) -> list[str]:
+    """Which epoch's weights the columns are of, where that must be known to read them."""
+    lines = []
+    chosen, first = run.facts.get("best_epoch"), run.config.epochs
+    if chosen and chosen <= first:
+        lines.append(
+            f"After is epoch {chosen}, of the first phase: by validation {run.config.monitor} no epoch of fine-tuning was "
+            "better, so both columns are of the same weights."
+        )
+    elif chosen:
+        lines.append(f"Before: the best of epochs 1 to {first}. After: epoch {chosen}.")
+    if run.config.split == "slice":
+        lines.append(
+            "Split by slice: slices of the same patients were trained on, so these figures say little about new patients."
+        )
+    return lines
+
+
+def _dice(confusion: np.ndarray) -> float:
+    """Dice of the tumour: all classes but background as one."""
+    return scores.overlap(confusion, range(1, len(confusion))).dice
+
+
+def _mean_dice(counts: "Counts") -> float:
+    return float(np.mean([_dice(confusion) for confusion in counts.patients.values()]))
+
+
+def _named(run: Run) -> str:
+    return run.path.resolve().name
+
+
+def _counted(patients: int, slices: int) -> str:
+    return f"{patients} patient{'s' if patients != 1 else ''}, {slices} slice{'s' if slices != 1 else ''}"
+
+
+def _number(value: Any) -> str:
+    return "none" if np.isnan(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    cli.run(main, FineTuningConfig)

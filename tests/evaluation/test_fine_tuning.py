@@ -1,0 +1,183 @@
+"""Before and after fine-tuning: the table's numbers, what is chosen to be drawn, and what is refused."""
+
+import csv
+from types import SimpleNamespace
+from unittest.mock import create_autospec
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.files import write_json
+from data_prep.records import Records
+from evaluation import category_run, fine_tuning
+from evaluation.category_scores import CategoryPredictions
+from evaluation.fine_tuning import Choice, Part, choose_slices, format_markdown, format_text
+from evaluation.records_score import Counts, Subset, score_records
+from training.input import InputConfig, whole_slices
+from training.run import FORMAT, Run
+
+
+@pytest.fixture(scope="module")
+def tuned(command, records, tmp_path_factory):
+    """A tiny segmentation, an epoch long, and one of fine-tuning that differs much."""
+    out = tmp_path_factory.mktemp("tuned") / "run"
+    phases = ("--epochs", 1, "--optimizer.learning_rate", 0.01, "--fine_tune.epochs", 1, "--fine_tune.learning_rate", 0.05)
+    tiny = ("--model.filters", 2, "--model.depth", 1, "--precision", "float32", "--input.batch_size", 16, "--monitor", "loss")
+    done = command("training.train", "--records", records, "--out", out, *phases, *tiny, "--input.resize", "[8,8]")
+    assert done.status == 0, done.err
+    return out
+
+
+@pytest.fixture(scope="module")
+def compared(command, tuned, records, tmp_path_factory):
+    """What the command says of it, and the folder it wrote; of the three training patients."""
+    out = tmp_path_factory.mktemp("compared")
+    done = command("evaluation.fine_tuning", "--run", tuned, "--records", records, "--subset", "train", "--out", out)
+    assert done.status == 0, done.err
+    return done, out
+
+
+def test_the_columns_are_the_scores_of_both_weights(compared, tuned, records):
+    _, out = compared
+    rows = {row["score"]: row for row in csv.DictReader((out / "table.csv").open())}
+    assert list(rows) == ["Segmentation loss", "Dice coefficient", "Mean per-patient Dice"]
+    for column, weights in (("before", Run(tuned).before), ("after", None)):
+        found = score_records(tuned, records, "train", 7, weights)
+        confusion = np.array(found["confusion"])
+        both, total = confusion[1:, 1:].sum(), confusion[1:].sum() + confusion[:, 1:].sum()
+        assert float(rows["Segmentation loss"][column]) == pytest.approx(found["loss"], abs=2e-6)
+        assert float(rows["Dice coefficient"][column]) == pytest.approx(2 * both / total, abs=1e-6)
+
+
+def test_the_table_is_written_and_says_what_is_averaged(compared):
+    done, out = compared
+    assert sorted(path.name for path in out.iterdir()) == ["before_after.pdf", "before_after.png", "table.csv", "table.md"]
+    assert "3 patients, 24 slices of train" in done.out
+    assert "Classification" not in done.out
+    markdown = (out / "table.md").read_text()
+    assert "|  | Before | After |" in markdown
+    assert "from one confusion matrix over all slices" in markdown
+    assert "that of the run's first phase in both columns" in markdown
+
+
+def test_a_run_that_was_not_fine_tuned_is_refused(command, trained, records):
+    done = command("evaluation.fine_tuning", "--run", trained, "--records", records)
+    assert done.status == 2
+    assert done.err.splitlines() == [
+        f"error: {trained}: was not fine-tuned, so there is no before and after; train with --fine_tune.epochs 1 or more"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "nothing to compare: give --run"),
+        (("--classifier", "RUN"), "expected a run of training.classify; received one of training.train; give it as --run"),
+        (("--run", "nowhere"), "nowhere: expected a run"),
+        (("--run", "RUN", "--batch_size", 0), "--batch_size: expected at least 1; received 0"),
+        (("--run", "RUN", "--out", "RECORDS"), "lies in the source"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(command, tuned, records, arguments, told):
+    paths = {"RUN": tuned, "RECORDS": records}
+    given = [paths.get(word, word) for word in arguments]
+    done = command("evaluation.fine_tuning", "--records", records, *given)
+    assert done.status == 2
+    (line,) = done.err.splitlines()
+    assert told in line
+
+
+def test_only_segmentations_are_scored_by_voxels(records, tmp_path):
+    write_json(tmp_path / "run.json", {"format": FORMAT, "kind": "category"})
+    with pytest.raises(UserError, match=r"expected a run of training\.train; received one of training\.classify"):
+        score_records(tmp_path, records, "train", 8)
+
+
+def scored(auc_truth, loss):
+    """Predictions of four slices of two patients, the first of which is told right."""
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
+    names = ["a", "a", "b", "b"]
+    given = CategoryPredictions(names, names, np.arange(4), np.array(auc_truth), probabilities)
+    return category_run.ScoredRun(None, given, loss)
+
+
+def fake_classifier(folder, monkeypatch, best_epoch):
+    facts = {"pretrained": "random initialisation", "attribute": "grade", "categories": ["LGG", "HGG"]}
+    config = SimpleNamespace(epochs=2, monitor="auc", split="slice")
+    run = SimpleNamespace(
+        kind="category", before="before", facts=facts | {"best_epoch": best_epoch}, path=folder, config=config
+    )
+    monkeypatch.setattr(fine_tuning, "Run", lambda path: run)
+    found = {"before": scored([0, 0, 1, 1], 0.75), None: scored([0, 0, 0, 0], 0.5)}
+    fake = create_autospec(category_run.score_run, side_effect=lambda *arguments: found[arguments[-1]])
+    monkeypatch.setattr(category_run, "score_run", fake)
+    return run
+
+
+@pytest.mark.parametrize("best_epoch", [1, 3])
+def test_a_classifiers_rows_are_of_slices_and_of_patients(command, records, tmp_path, monkeypatch, best_epoch):
+    fake_classifier(tmp_path / "grade", monkeypatch, best_epoch)
+    out = tmp_path / "out"
+    done = command("evaluation.fine_tuning", "--classifier", tmp_path / "grade", "--records", records, "--out", out)
+    assert done.status == 0, done.err
+    rows = [[row["score"], row["before"], row["after"]] for row in csv.DictReader((out / "table.csv").open())]
+    assert rows == [
+        ["Classification loss", "0.750000", "0.500000"],
+        ["Classification accuracy", "0.750000", "0.750000"],
+        ["AUC (ROC)", "1.000000", ""],  # a class is missing in truth
+        ["Classification accuracy per patient", "0.500000", "1.000000"],
+        ["AUC (ROC) per patient", "1.000000", ""],
+    ]
+    assert "weights before training: random initialisation" in " ".join(done.out.split())
+    assert "Split by slice" in done.out
+    assert ("both columns are of the same weights" in " ".join(done.out.split())) == (best_epoch == 1)
+    assert not (out / "before_after.png").exists()
+
+
+def test_text_and_markdown_hold_the_same_rows():
+    parts = [Part(["head"], [("Loss", 0.5, float("nan"))], ["note"]), Part([], [("AUC", 1.0, 0.25)], [])]
+    assert [line.split() for line in format_text(parts).splitlines() if line.startswith(("Loss", "AUC"))] == [
+        ["Loss", "0.500", "none"],
+        ["AUC", "1.000", "0.250"],
+    ]
+    assert "| Loss | 0.500 | none |\n| AUC | 1.000 | 0.250 |" in format_markdown(parts)
+
+
+@pytest.fixture(scope="module")
+def subset(records):
+    """The slices of the training patients, with no network."""
+    opened = Records(records)
+    cases = opened.subset("train")
+    source = whole_slices(opened, cases, InputConfig())
+    patients = [opened.cases[source.items[item][0]].patient for item, _ in source.rows]
+    return Subset(None, opened, source, InputConfig(), patients, True)
+
+
+def counts(subset, hits):
+    """Patient -> a confusion matrix of 10 voxels of tumour, of which so many are found; None: without tumour."""
+    patients = sorted(set(subset.patients))
+    made = [[[5, 0], [0 if hit is None else 10 - hit, hit or 0]] for hit in hits]
+    return Counts(0.0, {patient: np.array(matrix) for patient, matrix in zip(patients, made, strict=True)})
+
+
+def test_the_best_the_median_and_the_worst_patient_are_drawn_where_most_tumour_is(subset):
+    first, second, third = sorted(set(subset.patients))
+    found = choose_slices(subset, counts(subset, [2, 9, 5]))
+    assert {patient: choice.rank for patient, choice in found.items()} == {second: "best", third: "median", first: "worst"}
+    for patient, choice in found.items():
+        item, number = subset.source.rows[choice.place]
+        facts = subset.records.cases[subset.source.items[item][0]]
+        tumour = facts.voxels[:, 1:].sum(axis=1)
+        assert facts.patient == patient
+        assert tumour[number] == tumour.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("hits", "ranks"),
+    [([None, 9, 5], ["best", "worst"]), ([None, None, 5], ["best"]), ([None, None, None], ["best", "median", "worst"])],
+)
+def test_patients_without_tumour_are_left_out_where_there_are_others(subset, hits, ranks):
+    found = choose_slices(subset, counts(subset, hits))
+    assert [choice.rank for choice in found.values()] == ranks
+    assert all(isinstance(choice, Choice) for choice in found.values())

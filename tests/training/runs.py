@@ -1,0 +1,82 @@
+"""What tests of trainings share: a toy network's options, a run's files as arrays, and runs that are compared bit for bit."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from training.run import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+TOY = (
+    *("--model.filters", 2, "--model.depth", 1, "--model.dropout", 0.2, "--precision", "float32"),
+    *("--input.batch_size", 4, "--optimizer.learning_rate", 0.01, "--seed", 5),
+)
+EPOCHS, STEPS = 4, 12  # 3 cases and their copies of 8 slices each, 4 a step
+
+
+def environment(backend):
+    return os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def history(path):
+    with (path / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(path):
+    import h5py
+
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def state(path):
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files if name != "progress"}
+
+
+def assert_equal_arrays(first, second):
+    assert list(first) == list(second)
+    assert first
+    for name in first:
+        assert first[name].dtype == second[name].dtype
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def assert_equal_runs(first, second):
+    """Bit for bit, but for the time it took."""
+    rows, others = history(first), history(second)
+    for row in (*rows, *others):
+        assert float(row.pop("minutes")) >= 0
+    assert rows == others
+    for name in ("last.weights.h5", "best.weights.h5"):
+        assert_equal_arrays(weights(first / name), weights(second / name))
+    states = sorted(path.name for path in (first / "state").iterdir())
+    assert states == sorted(path.name for path in (second / "state").iterdir())
+    for name in states:
+        assert_equal_arrays(state(first / "state" / name), state(second / "state" / name))
+    kept = ("status", "epoch", "best_epoch", "steps_per_epoch")
+    assert {name: Run(first).facts[name] for name in kept} == {name: Run(second).facts[name] for name in kept}
+
+
+def kill_in_epoch_3(backend, arguments, out):
+    """Start a training in a process of its own and kill it, without warning, when two epochs stand in its history."""
+    program = [sys.executable, "-m", "training.train", *map(str, arguments)]
+    with subprocess.Popen(
+        program, cwd=ROOT, env=environment(backend), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        while process.poll() is None and not ((out / "history.csv").is_file() and len(history(out)) >= 2):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        printed = process.stdout.read().decode()
+    assert process.returncode == -signal.SIGKILL, printed
+    assert len(history(out)) < EPOCHS
+    assert Run(out).facts["status"] == "running"

@@ -1,0 +1,157 @@
+"""A training that goes on: killed and resumed equals uninterrupted, on both backends; and what a resume refuses."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from data_prep.records import Records
+from tests.training.runs import EPOCHS, ROOT, TOY, assert_equal_runs, environment, history, kill_in_epoch_3
+from training.run import Run
+
+IN_ONE_PROCESS = """
+import json, sys
+from common import cli
+from training.train import TrainConfig, main
+for arguments in json.loads(sys.argv[1]):
+    main(cli.parse(TrainConfig, arguments))
+"""
+
+
+def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_path):
+    killed = tmp_path / "killed"
+    kill_in_epoch_3("tensorflow", ("--records", records, "--out", killed, *TOY, "--epochs", EPOCHS), killed)
+    done = command("training.train", "--resume", killed)
+    assert done.status == 0, done.err
+    assert "resuming after epoch" in done.out
+    assert "warning" not in done.out
+    assert_equal_runs(whole, killed)
+
+
+@pytest.fixture(scope="module")
+def jax_runs(records, tmp_path_factory):
+    """Runs on JAX: `whole`, `killed` and resumed, and `toy`, three steps of the shipped toy config."""
+    folder = tmp_path_factory.mktemp("jax")
+    new = ["--records", records, *TOY, "--epochs", EPOCHS]
+    kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
+    toy = ["--config", ROOT / "configs" / "train" / "toy.yaml", "--records", records, "--out", folder / "toy"]
+    steps = ["--epochs", 1, "--steps_per_epoch", 3, "--model.depth", 1, "--model.filters", 2]  # quick to compile
+    runs = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps])
+    arguments = json.dumps([[str(word) for word in words] for words in runs])
+    program = [sys.executable, "-c", IN_ONE_PROCESS, arguments]
+    done = subprocess.run(program, cwd=ROOT, env=environment("jax"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_uninterrupted_on_jax(jax_runs):
+    assert json.loads((jax_runs / "whole" / "environment.json").read_text())["backend"] == "jax"
+    assert_equal_runs(jax_runs / "whole", jax_runs / "killed")
+
+
+@pytest.mark.slow
+def test_the_toy_config_trains_three_steps_on_jax(jax_runs):
+    (row,) = history(jax_runs / "toy")
+    assert math.isfinite(float(row["loss"]))
+    assert Run(jax_runs / "toy").facts["steps_per_epoch"] == 3
+
+
+@pytest.mark.slow
+def test_a_run_of_another_backend_is_read(jax_runs, records):
+    """Weights know no backend."""
+    network = Run(jax_runs / "whole").load_network()
+    image = np.asarray(Records(records).shard("case_0").image, np.float32)
+    assert np.isfinite(network.predict_on_batch(image)["segmentation"]).all()
+
+
+def test_extending_equals_a_longer_training(train, command, whole, tmp_path):
+    out = tmp_path / "run"
+    constant = ("--schedule.name", "constant")
+    train(out, "--epochs", 1, *constant)
+    done = command("training.train", "--resume", out, "--extend", 1)
+    assert done.status == 0, done.err
+    assert Run(out).config.epochs == 2
+    assert len(history(out)) == 2
+    train(tmp_path / "longer", "--epochs", 2, *constant)
+    assert_equal_runs(tmp_path / "longer", out)
+
+
+def test_a_finished_run_stays_as_it_is(run, command):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "environment.json"}
+    done = command("training.train", "--resume", run)
+    assert done.status == 0, done.err
+    assert "all 4 epochs are done; add more with --extend N" in done.out
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_time_ends_a_training_at_an_epoch_and_can_be_given_again(train, command, whole, tmp_path):
+    out = tmp_path / "run"
+    done = train(out, "--epochs", EPOCHS, "--max_minutes", 0)
+    assert done.status == 0, done.err
+    assert "another epoch would pass --max_minutes 0" in done.out
+    assert (Run(out).facts["status"], Run(out).facts["epoch"]) == ("stopped", 1)
+    done = command("training.train", "--resume", out, "--max_minutes", 60)
+    assert done.status == 0, done.err
+    assert_equal_runs(whole, out)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "give --records and --out for a new training, or --resume RUN"),
+        (["--out", "somewhere"], "give --records and --out"),
+        (["--resume", "RUN", "--records", "somewhere"], "remove --records"),
+        (["--resume", "RUN", "--epochs", "9"], "remove --epochs"),
+        (["--resume", "RUN", "--model.dropout", "0.3"], "remove --model"),
+        (["--resume", "RUN", "--extend", "-1"], "extend"),
+        (["--resume", "nowhere"], "nowhere: expected a run"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(command, run, options, said):
+    before = (run / "config.yaml").read_bytes()
+    done = command("training.train", *(str(run) if word == "RUN" else word for word in options))
+    assert done.status == 2
+    assert len(done.errors) == 1
+    assert said in done.errors[0]
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_mistaken_resume_makes_no_folder(command, tmp_path):
+    assert command("training.train", "--resume", tmp_path / "nowhere").status == 2
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_changed_records_are_refused(run, records, command, tmp_path):
+    other = shutil.copytree(records, tmp_path / "records")
+    manifest = json.loads((other / "dataset.json").read_text())
+    manifest["cases"]["case_0"][0] += 1
+    (other / "dataset.json").write_text(json.dumps(manifest))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"records": str(other)}))
+    done = command("training.train", "--resume", run, "--extend", 1)
+    assert done.status == 2
+    assert f"the records have changed since {run} was started" in done.errors[0]
+    assert len(history(run)) == EPOCHS
+
+
+def test_a_run_that_is_being_written_is_locked(run, command):
+    from common.files import lock
+
+    with lock(run):
+        done = command("training.train", "--resume", run)
+    assert done.errors == [f"error: {run}: another command is writing here; wait for it or choose another folder"]
+
+
+def test_a_refused_resume_extends_nothing(command, run, records, tmp_path):
+    hidden = records.rename(records.with_name("hidden"))
+    try:
+        assert command("training.train", "--resume", run, "--extend", 3).status == 2
+    finally:
+        hidden.rename(records)
+    assert Run(run).config.epochs == EPOCHS
