@@ -1,4 +1,4 @@
-"""A classifier's run scored on the slices of records: those of a subset, or of several runs' own validation patients together."""
+"""A classifier's run scored on slices of records: those of a subset, or the validation patients of several runs together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,18 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from common import cli
 from common.errors import UserError
-from common.files import lock, read_json, write_json, write_text
+from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
 from data_prep.records import Records
+from evaluation.ensemble import Showing
 from evaluation.native_scores import MANIFEST
 from training.run import Run
 
 TOGETHER, SCORES = "predictions", "scores"
+SETTINGS = "cross_validation.yaml"
 
 
 @dataclass(kw_only=True)
@@ -50,8 +52,10 @@ def main(config: CrossValidateConfig) -> None:
         raise UserError(f"{config.records}: expected records with folds; build them by make_records --split.folds 4")
     if not config.train.is_file():
         raise UserError(f"{config.train}: config of the training not found")
+    Showing(flips=tuple(config.flips))
     options = _options(config.options)
     with lock(config.out):
+        _refuse_changes(config)
         for fold in range(len(records.folds)):
             print(f"fold {fold + 1} of {len(records.folds)}", flush=True)
             _train(config, fold, options)
@@ -59,6 +63,23 @@ def main(config: CrossValidateConfig) -> None:
             _predict_and_score(config, records)
         else:
             _score_categories(config, records)
+
+
+def _refuse_changes(config: CrossValidateConfig) -> None:
+    """Refuse to go on with other settings than those that the folds were begun with.
+
+    Raises:
+        UserError: says which setting changed.
+    """
+    file = config.out / SETTINGS
+    settings = cli.as_dict(replace(config, records=config.records.resolve())) | {"train": read_yaml(config.train, "config")}
+    if not file.is_file():
+        write_yaml(file, settings)
+        return
+    before = read_yaml(file, "settings of the cross-validation")
+    changed = [name for name in settings if name != "out" and before.get(name) != settings[name]]
+    if changed:
+        raise UserError(f"{config.out}: was begun with another --{changed[0]}; choose another --out")
 
 
 def _options(given: list[str]) -> list[str]:
@@ -73,9 +94,16 @@ def _train(config: CrossValidateConfig, fold: int, options: list[str]) -> None:
     """Train a fold's run, or what is left of it."""
     folder, command = config.out / f"fold{fold}", f"training.{config.command}"
     if (folder / "run.json").is_file():
-        if Run(folder).facts["status"] != "finished":
+        if Run(folder).facts.get("ended") is None:
             _call(command, "--resume", folder)
-        return
+    else:
+        _start(config, fold, options)
+    if Run(folder).facts["ended"] == "loss":
+        raise UserError(f"{folder}: its loss is no longer a number; start anew with a lower --optimizer.learning_rate")
+
+
+def _start(config: CrossValidateConfig, fold: int, options: list[str]) -> None:
+    folder, command = config.out / f"fold{fold}", f"training.{config.command}"
     _call(command, "--config", config.train, "--records", config.records, "--fold", fold, "--out", folder, *options)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.errors import UserError
 from training.input import CATEGORY, SEGMENTATION
 from training.run import Run
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import keras
 
     from models.infer import View
+
+
+AXES = ("x", "y")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Showing:
     least_size: tuple[int, int] = (0, 0)
     flips: tuple[str, ...] = ()
     batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse axes that slices do not have.
+
+        Raises:
+            UserError: says which.
+        """
+        strangers = [axis for axis in self.flips if axis not in AXES]
+        if strangers:
+            raise UserError(f"--flips: expected axes out of {', '.join(AXES)}; received {strangers[0]}")
 
     def view(self, run: Run) -> "View":
         """How a run's network sees slices."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.files import write_text
 from data_prep.case import CaseFiles
-from evaluation.category_scores import AGGREGATION
+from data_prep.sources.csv_rows import read_rows
 from evaluation.ensemble import Classifiers
 from evaluation.native_tables import csv_text
 from training.run import Run
@@ -52,7 +52,7 @@ def tell_category(files: CaseFiles, classifiers: Classifiers, image: np.ndarray,
 
 
 def write_categories(folder: Path, run: Run, rows: list[CategoryRow]) -> Path:
-    """Write `categories.csv`: a row per case."""
+    """Write `categories.csv`: a row per case, those that an earlier call with the same runs has left included."""
     names = run.facts["categories"]
     attribute = run.facts["attribute"]
     head = ["case", "patient", attribute, "predicted", *(f"probability {name}" for name in names), "slices", "backbone"]
@@ -69,5 +69,7 @@ def write_categories(folder: Path, run: Run, rows: list[CategoryRow]) -> Path:
         for row in rows
     ]
     path = folder / CATEGORIES
-    write_text(path, f"# {AGGREGATION}\n" + csv_text([head, *body]))
+    told = {row.case for row in rows}
+    earlier = [list(row.values()) for row in read_rows(path) if row["case"] not in told] if path.is_file() else []
+    write_text(path, csv_text([head, *sorted([*earlier, *body], key=lambda row: str(row[0]))]))
     return path

@@ -91,6 +91,7 @@ def main(config: PredictConfig) -> None:
 
     expect_number("batch_size", config.batch_size, 1)
     refuse_inside(config.out, config.source)
+    showing = Showing(config.least_size, tuple(config.flips), config.batch_size)
     runs = _runs(config)
     source = _source(config, runs[0])
     cases = _cases(source, config)
@@ -103,7 +104,7 @@ def main(config: PredictConfig) -> None:
     with lock(config.out):
         before = _earlier(config, runs)
         load_backend()
-        job = _job(config, source, runs, rules)
+        job = _job(config, source, runs, rules, showing)
         rows, unplaced = [], 0
         for files in tqdm(cases, "predicting", unit="case", file=sys.stderr):
             case = source.read(files)
@@ -115,9 +116,8 @@ def main(config: PredictConfig) -> None:
     _tell(job, cases, unplaced)
 
 
-def _job(config: PredictConfig, source: Source, runs: list[Run], rules: PostprocessConfig) -> Job:
+def _job(config: PredictConfig, source: Source, runs: list[Run], rules: PostprocessConfig, showing: Showing) -> Job:
     """The runs' networks, loaded."""
-    showing = Showing(config.least_size, tuple(config.flips), config.batch_size)
     segmenting, telling = ([run for run in runs if run.kind == kind] for kind in KINDS)
     ensemble = Ensemble(segmenting, [run.load_network() for run in segmenting], showing) if segmenting else None
     classifiers = Classifiers(telling, [run.load_network() for run in telling], showing) if telling else None
@@ -144,14 +144,15 @@ def _runs(config: PredictConfig) -> list[Run]:
     for run in runs:
         _ = run.weights  # refuses a run without a finished epoch before scans are read
         first = next(other for other in runs if other.kind == run.kind)
-        for name, told, expected in (
-            ("channels", run.channels, runs[0].channels),
-            ("preparation", run.preparation, runs[0].preparation),
-            ("schema", run.schema, runs[0].schema),
-            ("categories", run.facts.get("categories"), first.facts.get("categories")),
+        for name, told, expected, other in (
+            ("channels", run.channels, runs[0].channels, runs[0]),
+            ("preparation", run.preparation, runs[0].preparation, runs[0]),
+            ("schema", run.schema, runs[0].schema, runs[0]),
+            ("attribute", run.facts.get("attribute"), first.facts.get("attribute"), first),
+            ("categories", run.facts.get("categories"), first.facts.get("categories"), first),
         ):
             if told != expected:
-                raise UserError(f"{run.path}: its {name} differ from those of {runs[0].path}, so they cannot go together")
+                raise UserError(f"{run.path}: its {name} differ from those of {other.path}, so they cannot go together")
     return runs
 
 

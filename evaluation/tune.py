@@ -85,6 +85,7 @@ class TuneConfig:
             expect_number("least_voxels", least, 0)
         expect_number("margin", self.margin, 0)
         expect_number("batch_size", self.batch_size, 1)
+        Showing(flips=tuple(self.flips))
         expect_number("seed", self.seed, 0)
 
 

@@ -30,6 +30,9 @@ class EpochKeeper(keras.callbacks.Callback):
         progress: how far the training has come; updated.
         slices_per_epoch: for the speed that is printed.
         phase: number of the phase, for the history.
+
+    Attributes:
+        ended: what ended the training before its last epoch: patience, max_minutes, or loss (no longer a number).
     """
 
     def __init__(self, folder: Path, config: TrainingConfig, progress: Progress, slices_per_epoch: int, phase: int) -> None:
@@ -43,6 +46,7 @@ class EpochKeeper(keras.callbacks.Callback):
         self._minutes_before = progress.minutes
         self._validating = 0.0
         self._bar: Any = None
+        self.ended: str | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the epoch's progress bar."""
@@ -80,7 +84,8 @@ class EpochKeeper(keras.callbacks.Callback):
         self._write(better)
         seconds = now - self._epoch_started
         print(self._line(row, seconds, better), flush=True)
-        self.model.stop_training = self._should_stop(seconds / 60)
+        self.ended = self._reason_to_stop(seconds / 60)
+        self.model.stop_training = self.ended is not None
 
     def _row(self, logs: dict[str, float]) -> dict[str, float]:
         progress = self._progress
@@ -126,18 +131,21 @@ class EpochKeeper(keras.callbacks.Callback):
             left = min(left, max(self._config.max_minutes - self._progress.minutes, 0.0))
         return left
 
-    def _should_stop(self, epoch_minutes: float) -> bool:
+    def _reason_to_stop(self, epoch_minutes: float) -> str | None:
+        """Why the training ends before its last epoch, told to people too; None where it goes on."""
         progress, config = self._progress, self._config
         if not math.isfinite(progress.history[-1]["loss"]):
             print("stopped: the loss is no longer a number; try a lower learning rate or --precision float32")
-            return True
+            return "loss"
+        if progress.epoch >= config.total_epochs:
+            return None
         if config.patience is not None and progress.best_epoch and progress.epoch - progress.best_epoch >= config.patience:
             print(f"stopped: no better validation {config.monitor} for {config.patience} epochs")
-            return True
+            return "patience"
         if config.max_minutes is not None and progress.minutes + epoch_minutes > config.max_minutes:
             print(f"stopped: another epoch would pass --max_minutes {config.max_minutes:g}")
-            return progress.epoch < config.total_epochs
-        return False
+            return "max_minutes"
+        return None
 
 
 def _scores(row: dict[str, float], prefix: str) -> str:

@@ -34,11 +34,18 @@ class Classification(Task):
         config = self.config
         found = categories(records, config.target)
         train, validation = ([case for case in cases if case in found] for cases in divided(records, config))
-        check_sizes(records, [*train, *validation], config.input, config.model.stride)
         _refuse_single(records, config, {found[case] for case in train})
+        check_sizes(records, [*train, *validation], config.input, config.model.stride)
         sources = training_slices(records, train, self._input, found)
         whole = whole_slices(records, validation, config.input, found, config.slices == "tumour") if validation else None
+        if whole is not None and not len(whole):
+            raise UserError(f"{records.path}: expected validation slices with tumour; found none; take --slices all")
         return train, validation, *by_slice(records, config, sources, whole)
+
+    def resolved(self, records: Records) -> ClassifyConfig:
+        """The classes by name, so that other records cannot change what the run tells."""
+        classes = target_values(records, self.config.target)
+        return replace(self.config, target=replace(self.config.target, classes=classes))
 
     @cached_property
     def _input(self) -> InputConfig:

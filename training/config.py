@@ -142,6 +142,8 @@ class TrainConfig(TrainingConfig):
             raise UserError(
                 f"--fine_tune.loss: loss {self.loss.name} has the numbers {', '.join(known)}; received {strangers[0]}"
             )
+        if self.fine_tune.loss and not self.fine_tune.epochs:
+            raise UserError("--fine_tune.loss: does nothing without fine-tuning; set --fine_tune.epochs too")
         if self.fine_tune.loss and self.monitor == "loss":
             raise UserError("--monitor: loss compares nothing where fine_tune.loss changes it; take mean_dice or mean_iou")
 

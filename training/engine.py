@@ -75,6 +75,10 @@ class Task(ABC):
     def compile_arguments(self, data: Data, phase: Phase) -> dict[str, Any]:
         """`loss` and `metrics` of a phase, as `keras.Model.compile` takes them."""
 
+    def resolved(self, records: Records) -> Any:
+        """The config with what it leaves to the records filled in, so that the run stays what it is with other records."""
+        return self.config
+
     def enter(self, model: "keras.Model", phase: Phase) -> None:  # noqa: B027 - most tasks have nothing to do
         """Make the network ready for a phase, before it is compiled for it."""
 
@@ -122,7 +126,9 @@ def _started(config: TrainingConfig, records: Records, folder: Path, make_task: 
     refuse_used(folder)
     load_backend()
     task.compile_arguments(data, phases(config)[0])  # refuses a wrong number of class weights
-    resolved = replace(config, precision=resolve(config.precision), records=records.path.resolve(), out=folder.resolve())
+    resolved = replace(
+        task.resolved(records), precision=resolve(config.precision), records=records.path.resolve(), out=folder.resolve()
+    )
     return create_run(folder, resolved, records, task.facts(records))
 
 
@@ -150,9 +156,11 @@ def _train(run: Run, task: Task) -> None:
         model, progress = _restored(run, task, data)
     write_yaml(run.path / "config.yaml", cli.as_dict(config))
     _tell(run, data, model, progress)
-    _fit_phases(run, task, data, model, progress)
+    ended = _fit_phases(run, task, data, model, progress)
     status = "finished" if progress.epoch >= config.total_epochs else "stopped"
-    run.set_status(status, epoch=progress.epoch, best_epoch=progress.best_epoch, steps_per_epoch=data.steps_per_epoch)
+    run.set_status(
+        status, ended=ended, epoch=progress.epoch, best_epoch=progress.best_epoch, steps_per_epoch=data.steps_per_epoch
+    )
     best = (
         ""
         if progress.best is None
@@ -180,26 +188,29 @@ def compile_for(model: "keras.Model", task: Task, data: Data, phase: Phase) -> N
     model.compile(optimizer=optimizer, **task.compile_arguments(data, phase))
 
 
-def _fit_phases(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress) -> None:
-    """Train what is left of each phase."""
+def _fit_phases(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress) -> str:
+    """Train what is left of each phase; what ended it: all epochs, patience, max_minutes, or a loss that is no number."""
     config = run.config
     if progress.epoch >= config.total_epochs:
         print(f"{run.path}: all {config.total_epochs} epochs are done; add more with --extend N")
-        return
+        return "epochs"
+    run.set_status("running", ended=None)
     for phase in phases(config):
         if progress.epoch >= phase.last:
             continue
         if progress.epoch == phase.first > 0:
-            run.keep_before()
             with _strategy():
+                model.load_weights(run.keep_before())
                 compile_for(model, task, data, phase)
             print(f"fine-tuning for {phase.epochs} epochs, learning rate {phase.optimizer.learning_rate:g}")
-        _fit(run, task, data, model, progress, phase)
-        if progress.epoch < phase.last:  # stopped early
-            return
+        ended = _fit(run, task, data, model, progress, phase)
+        if ended is not None:
+            return ended
+    return "epochs"
 
 
-def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress, phase: Phase) -> None:
+def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress, phase: Phase) -> str | None:
+    """Train what is left of a phase; what ended the training early, if anything did."""
     from training.callbacks import EpochKeeper, tensorboard
 
     config, steps = run.config, data.steps_per_epoch
@@ -223,6 +234,7 @@ def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progr
         run.set_status("stopped")
         print(f"\nrun: {run.path}; go on with --resume {run.path}")
         raise
+    return keeper.ended
 
 
 def _augmentation(config: TrainingConfig, records: Records) -> OnlineAugmentation | None:

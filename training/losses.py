@@ -7,7 +7,7 @@ nothing, and a batch without an annotated voxel has loss 0 and no gradient.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from common.errors import UserError
+from common.errors import UserError, expect_number
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +68,14 @@ class BceDiceConfig:
     predicted, and more the more is."""
 
     def build(self, classes: int) -> "keras.losses.Loss":
-        """The loss for a number of classes."""
+        """The loss for a number of classes.
+
+        Raises:
+            UserError: a weight below 0, or nothing to keep 0 / 0 from a slice without tumour.
+        """
+        expect_number("loss.bce", self.bce, 0)
+        expect_number("loss.dice", self.dice, 0)
+        expect_number("loss.smooth", self.smooth, 1e-6)
         return _voxel_loss(self._value, self.name)
 
     def _value(self, bits: Any, logits: Any) -> Any:
@@ -77,7 +84,7 @@ class BceDiceConfig:
 
 
 def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
-    """1 - (2 sum p y + s) / (sum p + sum y + s) over space, mean over the foreground classes (and samples).
+    """1 - (2 sum p y + s) / (sum p + sum y + s) over space, mean over the foreground classes (and annotated samples).
 
     Args:
         bits: (N, ...) integer, one bit per class; voxels without a bit are left out.
@@ -94,7 +101,11 @@ def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
     axes = list(range(0 if over == "batch" else 1, len(truth.shape) - 1))
     both = ops.sum(found * truth, axis=axes)
     total = ops.sum(found, axis=axes) + ops.sum(truth, axis=axes)
-    return 1 - ops.mean((2 * both + smooth) / (total + smooth))
+    losses = ops.mean(1 - (2 * both + smooth) / (total + smooth), axis=-1)
+    if over == "batch":
+        return losses
+    seen = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
+    return ops.sum(losses * seen) / ops.maximum(ops.sum(seen), 1.0)
 
 
 def focal(bits: Any, logits: Any, gamma: float, alpha: list[float]) -> Any:

@@ -140,10 +140,11 @@ class Run:
         path = self.path / BEFORE
         return path if path.is_file() else None
 
-    def keep_before(self) -> None:
-        """Keep the weights of the first phase beside those that fine-tuning makes of them."""
+    def keep_before(self) -> Path:
+        """Keep the weights that the first phase chose, with which fine-tuning begins, beside those that it makes of them."""
         with whole(self.path / BEFORE) as temporary:
             shutil.copyfile(self.weights, temporary)
+        return self.path / BEFORE
 
     def view(self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = ()) -> View:
         """How slices are shown to the network, as they were in training."""

@@ -99,7 +99,6 @@ def test_a_subset_of_unknown_category_is_refused(classified, records, tmp_path):
         score_run(classified, copy, "test", 4)
 
 
-@pytest.mark.xfail(strict=True, reason="classes are found anew in the records that are scored: LGG is told from IV, as HGG")
 def test_classes_are_those_of_the_run_and_not_of_the_records(classified, records, tmp_path):
     """Records of another data set: LGG stands for the run's second class there too."""
     cases = Records(records).cases

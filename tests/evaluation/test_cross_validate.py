@@ -141,9 +141,6 @@ def test_a_fold_that_was_stopped_goes_on(validated, command, options, fresh, tmp
     assert Run(out / "fold1").facts["status"] == "finished"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="patience leaves a run 'stopped', so every further call trains one more epoch"
-)
 def test_a_fold_that_patience_has_ended_is_done(validated, command, options, fresh, tmp_path):
     out = shutil.copytree(validated, tmp_path / "out")
     fold = Run(out / "fold1")

@@ -254,7 +254,6 @@ def test_a_classifier_alone_segments_nothing(predict, classified, tmp_path):
     assert predict("--runs", classified).status == 0  # once more into the same folder
 
 
-@pytest.mark.xfail(strict=True, reason="a second call writes categories.csv anew, with its own cases alone")
 def test_a_second_call_keeps_the_categories_of_the_first(predict, classified, tmp_path):
     assert predict("--runs", classified).status == 0
     (tmp_path / "more.txt").write_text("case_0\n")
@@ -289,7 +288,6 @@ def test_mirrored_views_are_averaged(predict, trained, source, tmp_path):
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["flips"] == ["x", "y"]
 
 
-@pytest.mark.xfail(strict=True, reason="axes that are none are passed by without a word")
 def test_an_axis_that_is_none_is_refused(predict):
     done = predict("--flips", "up", "--overlays", "false")
     assert (done.status, len(done.errors)) == (2, 1)

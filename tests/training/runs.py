@@ -30,11 +30,16 @@ def history(path):
 
 
 def weights(path):
+    """The network's arrays of a weights file, without the optimizer's."""
     import h5py
 
     found = {}
     with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) and not name.startswith("optimizer") else None
+            )
+        )
     return found
 
 

@@ -162,7 +162,6 @@ def test_a_category_passes_augmentation_as_it_is(opened):
     assert (targets[CATEGORY].tolist(), targets[CATEGORY].dtype) == ([1.0], np.float32)
 
 
-@pytest.mark.xfail(strict=True, reason="bytes that are resized become 0..255 in float32, which augmentation clips to 0..1")
 def test_bytes_that_are_resized_keep_their_range_in_augmentation(stored_as_uint8):
     config = InputConfig(resize=(8, 8))
     image, labels = training_slices(stored_as_uint8, ["case_0"], config)[0][3]

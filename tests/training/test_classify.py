@@ -224,7 +224,6 @@ def test_what_cannot_be_classified_is_refused(classify, options, said, tmp_path)
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="sizes are looked at before it is told that no case is left: a KeyError")
 def test_an_attribute_that_no_case_has_is_told_in_one_line(opened):
     target = TargetConfig("colour", {"red": ["1"], "blue": ["2"]})
     with pytest.raises(UserError, match="colour"):

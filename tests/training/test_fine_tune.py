@@ -144,17 +144,11 @@ def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
     assert_equal_runs(tmp_path / "run", longer)
 
 
-@pytest.mark.xfail(strict=True, reason="a stop at the last epoch of the first phase is forgotten, and fine-tuning begins")
 def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
     tune(tmp_path / "run", "--epochs", 1, "--max_minutes", 0)
     assert (Run(tmp_path / "run").facts["status"], Run(tmp_path / "run").facts["epoch"]) == ("stopped", 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="fine-tuning begins with the last weights of the first phase, not with its best ones",
-)
 def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
     # The first phase is best at its first epoch; with a rate of 0 the last weights are those that fine-tuning began with.
     worse = ("--optimizer.learning_rate", 3.0, "--model.normalisation", "none", "--model.dropout", 0, "--epochs", 3)
