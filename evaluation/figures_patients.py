@@ -47,7 +47,7 @@ def draw_boxes(path: Path, scores: Mapping[str, Mapping[str, float]], metric_lab
     with figures.style():
         figure = figures.new_figure(height=3.4, width=width)
         axes = figure.subplots()
-        axes.set(xlim=(-BOX - 0.15, pitch * len(scores) - BOX - 0.1), ylim=(low, 1 + 0.03 * (1 - low)), ylabel=metric_label)
+        axes.set(xlim=(-BOX - 0.15, pitch * len(scores) - BOX - 0.1), ylim=(low - 0.03 * (1 - low), 1 + 0.03 * (1 - low)), ylabel=metric_label)
         for index, each in enumerate(scores.values()):
             _draw_box(axes, pitch * index, each, index, letters, np.random.default_rng((seed, index)))
         names = [f"{_folded(name, int(pitch * 14))}\nn = {len(each)}" for name, each in scores.items()]
@@ -80,7 +80,7 @@ def draw_per_patient(path: Path, scores: Mapping[str, float], metric_label: str)
     with figures.style():
         figure = figures.new_figure(height=MANY if many else 0.85 + LINE * len(ordered), width=4.6)
         axes = figure.subplots()
-        axes.set(xlim=(low, 1 + 0.02 * (1 - low)), xlabel=f"{metric_label}; {count}")
+        axes.set(xlim=(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low)), xlabel=f"{metric_label}; {count}")
         axes.set_ylim((1.02 if many else 1) * len(ordered) - 0.4, -0.6 - 0.02 * many * len(ordered))
         axes.plot(values, np.arange(len(ordered)), "o", color=figures.RUN_COLOURS[0], markersize=2 if many else 3.8, zorder=3)
         _draw_middle(axes, values)

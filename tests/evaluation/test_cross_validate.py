@@ -134,7 +134,7 @@ def test_a_second_call_trains_and_predicts_nothing_again(validated, command, opt
 
 def test_a_fold_that_was_stopped_goes_on(validated, command, options, fresh, tmp_path):
     out = shutil.copytree(validated, tmp_path / "out")
-    Run(out / "fold1").set_status("stopped")
+    Run(out / "fold1").set_status("stopped", ended=None)
     shutil.rmtree(out / "fold1" / "predictions")
     assert command(NAME, *options, "--out", out).status == 0
     assert list(fresh) == ["training.train", "evaluation.predict", "evaluation.score"]
