@@ -2,22 +2,27 @@
 
     python -m benchmarks.intensities --source kaggle_3m --channel flair
 
-For every case the same number of voxels is drawn of the tumour and of other tissue (voxels above the channel's mean) on slices with
-tumour. The AUC over the voxels of all cases together tells how well one threshold would do for all patients; the mean of the cases'
-own AUCs does not depend on the scaling, and is what no scaling can pass.
+For every case the same voxels are drawn, as many of the tumour as of other tissue (above the channel's mean), on slices with
+tumour. The AUC over the voxels of all cases together tells how well one threshold would do for all patients; the mean of the
+cases' own AUCs hardly depends on the scaling, and is what one threshold for each patient would do.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from common import categories, cli
 from common.errors import UserError
+from data_prep.case import Case
+from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.sources import SourceConfig, open_source
 
-WAYS = ("minmax", "zscore", "median")
+Way = Literal["minmax", "zscore", "median"]
+WAYS: tuple[Way, ...] = ("minmax", "zscore", "median")
+CLIP = (0, 99.5)
 DRAWN = 2000  # voxels of each kind and case
 
 
@@ -41,21 +46,23 @@ def main(config: IntensitiesConfig) -> None:
         raise UserError(f"{config.source}: expected annotated scans; found none")
     print(f"{len(cases)} cases, {config.channel}: AUC of tumour against other tissue on slices with tumour")
     for way in WAYS:
-        settings = PrepareConfig(intensity=way, clip=(0, 99.5), crop=None)
-        drawn = []
-        for place, case in enumerate(cases):
-            prepared = prepare(case, source.schema, settings)
-            if prepared.label is not None:
-                drawn.append(_draw(prepared.image[..., 0], prepared.label > 1, np.random.default_rng([config.seed, place])))
+        drawn = [
+            _draw(case, source.schema, way, np.random.default_rng([config.seed, place])) for place, case in enumerate(cases)
+        ]
         together = _auc(np.concatenate([tumour for tumour, _ in drawn]), np.concatenate([tissue for _, tissue in drawn]))
         print(f"{way:<8} together {together:.3f}   mean of the cases' own {np.mean([_auc(*pair) for pair in drawn]):.3f}")
 
 
-def _draw(image: np.ndarray, tumour: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _draw(case: Case, schema: LabelSchema, way: Way, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Intensities of voxels of the tumour, and of other tissue, on slices with tumour."""
-    values = image.astype(np.float32)
-    shown = tumour.any(axis=(1, 2))[:, None, None]
-    tissue = (values > values.mean()) & ~tumour & shown
+    plain, scaled = (prepare(case, schema, PrepareConfig(intensity=each, clip=CLIP, crop=None)) for each in (WAYS[0], way))
+    if plain.label is None:
+        raise ValueError("expected an annotated case")
+    brightness = plain.image[..., 0].astype(np.float32)
+    tumour = plain.label > 1
+    shown = np.asarray(tumour.any(axis=(1, 2)))[:, None, None]
+    tissue = (brightness > brightness.mean()) & ~tumour & shown
+    values = scaled.image[..., 0].astype(np.float32)
     return rng.choice(values[tumour], DRAWN), rng.choice(values[tissue], DRAWN)
 
 

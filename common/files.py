@@ -104,6 +104,12 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: expected a folder to write into ({reason}); choose another")
 
 
+def remove_halves(folder: Path) -> None:
+    """Delete what a process that was killed was writing below a folder; its lock must be held."""
+    for half in folder.rglob(".tmp*"):
+        half.unlink()
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process, so that two commands do not write into it at once.

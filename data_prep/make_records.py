@@ -10,7 +10,7 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError, expect_number
-from common.files import lock, read_json, refuse_inside, write_json, write_text, write_yaml
+from common.files import lock, read_json, refuse_inside, remove_halves, write_json, write_text, write_yaml
 from common.processes import worker_pool
 from data_prep.augment import CopiesConfig
 from data_prep.build import Builder
@@ -72,7 +72,7 @@ def main(config: MakeRecordsConfig) -> None:
             _refuse_bad(source, cases, config)
             _warn_of_files(source, cases)
             _tell_disk(source, cases, copies, config)
-            _remove_halves(config.out)
+            remove_halves(config.out)
             write_yaml(config.out / "config.yaml", _settings(config))
             builder = Builder(source, source.schema, config.out, config.prepare, config.augment, config.seed)
             _warn_of_crop(dict(_build(builder, cases, copies, config.workers)), config)
@@ -93,12 +93,6 @@ def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
     for name in ("out", "workers"):
         del settings[name]
     return settings | {"source": str(config.source.resolve())}
-
-
-def _remove_halves(records: Path) -> None:
-    """Delete what a killed build was writing."""
-    for half in records.rglob(".tmp*"):
-        half.unlink()
 
 
 def _used(cases: list[CaseFiles], split: Split, config: MakeRecordsConfig) -> list[CaseFiles]:

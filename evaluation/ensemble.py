@@ -49,8 +49,8 @@ class Showing:
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Networks that see the same channels and tell the same classes of voxels.
+class Networks:
+    """Networks that see the same channels and tell the same.
 
     Attributes:
         runs: where they come from.
@@ -62,12 +62,23 @@ class Ensemble:
     networks: list["keras.Model"]
     showing: Showing
 
+    def logits(self, image: np.ndarray, head: str) -> Iterator[tuple[slice, np.ndarray]]:
+        """Slices of a prepared volume and the logits of a head for them: all of the first network, then of the next."""
+        from models.infer import predict_slices
+
+        for run, network in zip(self.runs, self.networks, strict=True):
+            for place, logits in predict_slices(network, image, self.showing.view(run), self.showing.batch_size):
+                yield place, logits[head]
+
+
+class Ensemble(Networks):
+    """Networks that tell the class of every voxel."""
+
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities (Z, H, W, classes) float32 of a prepared volume, averaged over the networks."""
         total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
-        for run, network in zip(self.runs, self.networks, strict=True):
-            for place, logits in self._batches(run, network, image):
-                total[place] += softmax(logits)
+        for place, logits in self.logits(image, SEGMENTATION):
+            total[place] += softmax(logits)
         return total / len(self.runs)
 
     def classes(self, image: np.ndarray) -> np.ndarray:
@@ -75,39 +86,19 @@ class Ensemble:
         if len(self.runs) > 1:
             return self.probabilities(image).argmax(axis=-1).astype(np.uint8)
         found = np.zeros(image.shape[:3], np.uint8)
-        for place, logits in self._batches(self.runs[0], self.networks[0], image):
+        for place, logits in self.logits(image, SEGMENTATION):
             found[place] = logits.argmax(axis=-1)
         return found
 
-    def _batches(self, run: Run, network: "keras.Model", image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        from models.infer import predict_slices
 
-        for place, logits in predict_slices(network, image, self.showing.view(run), self.showing.batch_size):
-            yield place, logits[SEGMENTATION]
-
-
-@dataclass(frozen=True)
-class Classifiers:
-    """Networks that see the same channels and tell the same category of slices.
-
-    Attributes:
-        runs: where they come from.
-        networks: loaded, one per run.
-        showing: how volumes are shown to them.
-    """
-
-    runs: list[Run]
-    networks: list["keras.Model"]
-    showing: Showing
+class Classifiers(Networks):
+    """Networks that tell the category of every slice."""
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Probability of each category (Z, categories) float32 of every slice, averaged over the networks."""
-        from models.infer import predict_slices
-
         total = np.zeros((len(image), len(self.runs[0].facts["categories"])), np.float32)
-        for run, network in zip(self.runs, self.networks, strict=True):
-            for place, logits in predict_slices(network, image, self.showing.view(run), self.showing.batch_size):
-                total[place] += category_probabilities(logits[CATEGORY])
+        for place, logits in self.logits(image, CATEGORY):
+            total[place] += category_probabilities(logits)
         return total / len(self.runs)
 
 

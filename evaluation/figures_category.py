@@ -192,7 +192,7 @@ def _draw_counts(axes: "Axes", found: categories.Calibration, level: Level) -> N
 def _draw_pair(axes: "Axes", row: Row, aspect: float) -> Any:
     """An image and its heat map on axes of one title."""
     name, image, heat = row
-    axes.set_title(name)
+    axes.set_title(name, fontsize=6.5)
     grey = display.grey(image)
     left, right = (axes.inset_axes((start, 0, 0.495, 1)) for start in (0, 0.505))
     display.show(left, grey, aspect)

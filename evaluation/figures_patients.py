@@ -47,7 +47,11 @@ def draw_boxes(path: Path, scores: Mapping[str, Mapping[str, float]], metric_lab
     with figures.style():
         figure = figures.new_figure(height=3.4, width=width)
         axes = figure.subplots()
-        axes.set(xlim=(-BOX - 0.15, pitch * len(scores) - BOX - 0.1), ylim=(low - 0.03 * (1 - low), 1 + 0.03 * (1 - low)), ylabel=metric_label)
+        axes.set(
+            xlim=(-BOX - 0.15, pitch * len(scores) - BOX - 0.1),
+            ylim=(low - 0.03 * (1 - low), 1 + 0.03 * (1 - low)),
+            ylabel=metric_label,
+        )
         for index, each in enumerate(scores.values()):
             _draw_box(axes, pitch * index, each, index, letters, np.random.default_rng((seed, index)))
         names = [f"{_folded(name, int(pitch * 14))}\nn = {len(each)}" for name, each in scores.items()]

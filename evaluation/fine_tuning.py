@@ -237,7 +237,7 @@ def _draw(
         facts = subset.records.cases[subset.source.items[item][0]]
         dice = [f"{when.lower()}, Dice {_dice(each.patients[patient]):.3f}" for when, each in zip(COLUMNS, counts, strict=True)]
         picture = turned(images[index], facts)
-        row = [Shown(f"{choice.rank}: {patient}, slice {number + 1}", picture)]
+        row = [Shown(f"{choice.rank}: {patient}\nslice {number + 1}", picture)]
         for title, classes in zip(("truth", *dice), (truth, *shown), strict=True):
             row.append(Shown(title, picture, turned(classes[index], facts)))
         rows.append(row)

@@ -17,6 +17,7 @@ REGIONS = {  # region -> ids, as the challenges define them
     "brats2024": {"WT": {1, 2, 3}, "TC": {1, 3}, "ET": {3}, "RC": {4}},
     "msd_task01": {"WT": {1, 2, 3}, "TC": {2, 3}, "ET": {3}},
     "binary": {"tumor": {1}},
+    "kaggle_3m": {"tumor": {255}},
 }
 
 

@@ -317,8 +317,10 @@ def test_slices_that_do_not_fit_are_refused(tmp_path, slices, capsys):
 
 
 @pytest.fixture
-def found(monkeypatch):
-    """Puts a made result in the place of a network's."""
+def found(monkeypatch, tmp_path):
+    """Puts a made result in the place of a network's, and a run that segments where it is looked for."""
+    (tmp_path / "model1").mkdir()
+    (tmp_path / "model1" / "run.json").write_text(json.dumps({"format": 2, "kind": "segmentation"}))
     result = {
         "loss": 0.25,
         "confusion": [[900, 10, 0], [20, 60, 10], [0, 0, 0]],
