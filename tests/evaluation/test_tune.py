@@ -1,12 +1,10 @@
-"""Choosing the post-processing: counts against brute force, the choice, what is written, and what is refused."""
+"""Choosing the post-processing of runs: the settings, what is written and printed, and what is refused."""
 
 import csv
 import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common import cli
 from common.errors import UserError
@@ -16,71 +14,60 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
 from data_prep.records import Records
 from evaluation.ensemble import softmax
-from evaluation.postprocess import FOREGROUND, PostprocessConfig, apply, load
-from evaluation.tune import Grid, TuneConfig, choose, component_counts, grid_confusions, make_grid
+from evaluation.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply, load
+from evaluation.tune import TuneConfig, describe, make_grid, scored_parts
 from training.run import Run
 
-SCHEMAS = {2: LabelSchema.load("binary"), 4: LabelSchema.load("brats2023")}
-SMALL = ("--thresholds", "[0.2,0.4]", "--least_voxels", "[0,30]")
-
-
-def made_case(seed, classes):
-    """Smooth probabilities, a truth that is partly not annotated, and a mask with holes."""
-    from scipy import ndimage
-
-    rng = np.random.default_rng(seed)
-    shape = (4, 9, 8)
-    logits = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 0.8) for _ in range(classes)], axis=-1)
-    logits[..., 0] += rng.uniform(0, 0.6)
-    truth = rng.integers(0, classes, shape, dtype=np.uint8)
-    truth[rng.random(shape) < 0.1] = 255
-    return softmax((6 * logits).astype(np.float32)), truth, rng.random(shape) < 0.9
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), classes=st.sampled_from([2, 4]), masked=st.booleans())
-def test_the_counts_are_those_of_each_setting_applied(seed, classes, masked):
-    probabilities, truth, mask = made_case(seed, classes)
-    inside = mask if masked else None
-    grid = Grid([None, 0.2, 0.5, 0.8], [False, True], [0, 3, 20])
-    found = list(grid_confusions(probabilities, truth, grid, inside))
-    for confusion, setting in zip(found, grid.settings(), strict=True):
-        predicted = apply(setting, probabilities, SCHEMAS[classes], inside)
-        np.testing.assert_array_equal(confusion, confusion_matrix(truth, predicted, classes))
-
-
-def test_a_case_without_foreground_counts_as_background_alone():
-    probabilities = np.zeros((2, 3, 3, 2), np.float32)
-    probabilities[..., 0] = 1
-    truth = np.zeros((2, 3, 3), np.uint8)
-    truth[0, 0] = 1
-    found = list(grid_confusions(probabilities, truth, Grid([None, 0.3], [False, True], [0, 5])))
-    assert len(found) == 8
-    assert all(confusion.tolist() == [[15, 0], [3, 0]] for confusion in found)
-
-
-def test_voxels_are_counted_by_component_truth_and_prediction():
-    predicted = np.array([[[1, 1, 0, 2]]], np.uint8)
-    truth = np.array([[[1, 255, 2, 0]]], np.uint8)
-    counts = component_counts(predicted, truth, 3)
-    assert counts.shape == (2, 4, 3)
-    assert counts[0, 1, 1] == counts[0, 3, 1] == counts[1, 0, 2] == 1
-    assert counts.sum() == 3
+SMALL = ("--thresholds", "[0.2,0.4]", "--least_voxels", "[0,30]", "--region_voxels", "[10]", "--replace_below", "[20,40]")
 
 
 def test_the_first_setting_changes_nothing_and_zero_is_always_tried(tmp_path):
     grid = make_grid(TuneConfig(runs=[tmp_path], thresholds=[0.6, 0.4], least_voxels=[50, 10]))
     assert grid.settings()[0] == PostprocessConfig()
     assert (grid.thresholds, grid.largest, grid.least) == ([None, 0.4, 0.6], [False, True], [0, 10, 50])
+    assert (grid.region_least, grid.below) == ([10, 20, 50, 100, 200, 500], [20, 50, 100, 200, 500, 1000])
     assert len({repr(setting) for setting in grid.settings()}) == len(grid.settings()) == 18
 
 
+def test_nothing_is_tried_twice(tmp_path):
+    grid = make_grid(TuneConfig(runs=[tmp_path], thresholds=[0.4, 0.4], region_voxels=[9, 0, 9], replace_below=[0]))
+    assert (grid.thresholds, grid.region_least, grid.below) == ([None, 0.4], [9], [])
+
+
 @pytest.mark.parametrize(
-    ("means", "place"),
-    [([0.5, 0.5, 0.5], 0), ([0.5, 0.5005, 0.4], 0), ([0.5, 0.6, 0.6], 1), ([0.5, 0.4, 0.7], 2), ([0.5], 0)],
+    ("structure", "parts"),
+    [
+        ("TC", [(2, 3)]),
+        ("edema", [(1,)]),
+        ("class_mean", [(1,), (2,), (3,)]),
+        ("region_mean", [(1, 2, 3), (2, 3), (3,)]),
+    ],
 )
-def test_the_best_is_chosen_where_it_is_better_by_more_than_the_margin(means, place):
-    assert choose(np.array(means), 0.001) == place
+def test_a_structure_is_one_region_or_class_or_a_mean_over_several(structure, parts):
+    assert scored_parts(structure, LabelSchema.load("brats2023")) == parts
+
+
+def test_a_schema_without_regions_has_no_mean_over_them():
+    plain = LabelSchema("plain", {"background": (0,), "a": (1,)}, {})
+    with pytest.raises(UserError, match="expected one of a, class_mean; received region_mean"):
+        scored_parts("region_mean", plain)
+
+
+def test_a_setting_is_told_in_words():
+    assert describe(PostprocessConfig()) == "no post-processing"
+    told = describe(
+        PostprocessConfig(
+            threshold=0.4,
+            largest=True,
+            least_voxels={FOREGROUND: 50, "ET": 9},
+            becomes={"ET": "edema"},
+            replace=[ReplaceRule(structure="ET", below_voxels=20, by="edema")],
+        )
+    )
+    assert told == (
+        "threshold 0.4, largest component, components of foreground of 50 voxels or more, components of ET of 9 voxels or more "
+        "(smaller ones become edema), ET of fewer than 20 voxels becomes edema"
+    )
 
 
 def test_settings_may_be_given_as_words(tmp_path):
@@ -105,7 +92,8 @@ def test_the_setting_and_the_table_are_written_into_the_run(command, run):
     assert "dice of class_mean, 1 validation patient" in done.out
     assert "optimistic" in done.out
     rows = list(csv.DictReader((run / "tune.csv").open()))
-    assert len(rows) == 3 * 2 * 2
+    stages = {"foreground": 3 * 2 * 2, "least_voxels_TC": 1, "least_voxels_ET": 1, "replace_ET_below": 2}
+    assert [row["stage"] for row in rows] == [name for name, count in stages.items() for _ in range(count)]
     (chosen,) = [row for row in rows if row["chosen"] == "True"]
     stored = read_yaml(run / "postprocess.yaml", "post-processing")
     told = stored["chosen"]
@@ -115,6 +103,8 @@ def test_the_setting_and_the_table_are_written_into_the_run(command, run):
     setting = load(run)
     assert str(setting.threshold or "") == chosen["threshold"].rstrip("0")
     assert setting.least_voxels.get(FOREGROUND, 0) == int(chosen["least_voxels"])
+    assert setting.least_voxels.get("ET", 0) == int(chosen["least_voxels_ET"])
+    assert sum(rule.below_voxels for rule in setting.replace) == int(chosen["replace_ET_below"])
     setting.check(Run(run).schema)
 
 
@@ -127,7 +117,8 @@ def test_the_scores_are_those_of_the_network_on_its_validation_patient(command, 
     inside = inside_mask(shard.image)
     # A network of two epochs is sure of little: these thresholds call most, some and few voxels foreground.
     thresholds = [float(value) for value in np.quantile(1 - probabilities[inside][:, 0], [0.3, 0.6, 0.9])]
-    options = ("--thresholds", thresholds, "--least_voxels", [30], "--structure", "WT", "--metric", "iou")
+    options = ["--thresholds", thresholds, "--least_voxels", [30], "--structure", "WT", "--metric", "iou"]
+    options += ["--region_voxels", "[]", "--replace_below", "[]"]
     assert command("evaluation.tune", "--runs", run, *options).status == 0
     expected = []
     for setting in make_grid(TuneConfig(runs=[run], thresholds=thresholds, least_voxels=[30])).settings():
@@ -155,7 +146,7 @@ def test_no_setting_that_is_not_better_by_the_margin_replaces_an_earlier_one(com
     (run / "postprocess.yaml").write_text("threshold: 0.9\n")
     done = command("evaluation.tune", "--runs", run, *SMALL, "--margin", 2)
     assert done.status == 0
-    assert "none of 11 settings was better" in done.out
+    assert "none of 15 settings was better" in done.out
     assert load(run) == PostprocessConfig()
 
 
@@ -201,6 +192,9 @@ def test_runs_of_other_classes_are_refused(command, run, trained, tmp_path):
     ("options", "told"),
     [
         (("--structure", "liver"), "--structure: expected one of WT, .*class_mean; received liver"),
+        (("--metric", "hausdorff"), "--metric: expected one of dice, iou, .*; received hausdorff"),
+        (("--region_voxels", "[-5]"), "--region_voxels: expected at least 0; received -5"),
+        (("--replace_below", "[-5]"), "--replace_below: expected at least 0; received -5"),
         (("--thresholds", "[0.5,2]"), "--thresholds: expected 0 to 1; received 2"),
         (("--least_voxels", "[-1]"), "--least_voxels: expected at least 0"),
         (("--batch_size", "0"), "--batch_size"),
