@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks.timing import interleaved, table
 from common import cli
 from data_prep.records import Records, case_path
-from training.input import InputConfig, Slices, training_batches, training_slices
+from training.input import InputConfig, training_batches
+from training.slices import Slices, training_slices
 
 
 @dataclass(kw_only=True)

@@ -26,6 +26,7 @@ from common.files import read_yaml
 
 USER_ERROR = 2
 INTERRUPTED = 130
+IMPORT_PATH = "package.module:callable"
 OUTSIDE_OUR_HANDS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
@@ -40,7 +41,7 @@ def choice(registry: dict[str, str], default: str) -> Any:
     """Declare a field of a config that is one of several dataclasses, told apart by its `name`.
 
     Args:
-        registry: name -> "module:Dataclass".
+        registry: name -> "module:Dataclass"; the entry of the name `IMPORT_PATH` is for any name with a colon in it.
         default: the name that is taken where none is given.
     """
     return field(default_factory=lambda: _load(registry[default])(), metadata={"registry": registry, "default": default})
@@ -173,9 +174,10 @@ def _with_choices(config: type, arguments: list[str]) -> type:
         if registry is None:
             continue
         name = _chosen_name(item.name, arguments) or item.metadata["default"]
-        if name not in registry:
+        entry = IMPORT_PATH if ":" in str(name) and name not in registry else name
+        if entry not in registry:
             raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}")
-        replaced.append((item.name, _load(registry[name]), choice(registry, name)))
+        replaced.append((item.name, _load(registry[entry]), choice(registry, entry)))
     if not replaced:
         return config
     return make_dataclass(config.__name__, replaced, bases=(config,), kw_only=True, namespace={"__doc__": config.__doc__})

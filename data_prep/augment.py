@@ -1,37 +1,44 @@
 """Augmentation, arrays in and arrays out: `draw` chooses the numbers, `apply` does what they say, so that any augmentation
 can be printed, stored and replayed.
 
-Geometry is the same for all slices, all channels and the annotation: mirrored as views, which is exact in any dtype, then
-rotated, scaled and bent in the plane of the slices by albumentations. Intensity changes are our own: those of albumentations
-clip to 0..1 and would cut z-scored scans off.
+Geometry is the same for all channels and the annotation. Of rank 2 it is the same for all slices too: mirrored as views, which
+is exact in any dtype, then rotated, scaled and bent in the plane of the slices by albumentations. Of rank 3 volumes are turned,
+scaled and bent as a whole (`data_prep.warp`). Intensities are changed by `data_prep.intensity`.
 """
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from common.errors import UserError
+from data_prep.intensity import IntensityChanges, from_float, to_float
+from data_prep.warp import AXES, coordinates, is_warped, sample
 
 if TYPE_CHECKING:
     from albumentations import Compose
 
-AXES = {"z": 0, "y": 1, "x": 2}
 SLICES_AT_ONCE = 16  # bounds the float32 copies that are alive at a time
 LARGEST_SEED = 2**31 - 1
+Block = tuple[slice, np.ndarray, np.ndarray]
 
 
 @dataclass
 class AugmentConfig:
-    """What may be changed in a picture, and how far; 0 switches a change off."""
+    """What may be changed in a picture or volume, and how far; 0 switches a change off."""
 
+    rank: Literal[2, 3] = 2
+    """2: rotation, scale and elastic deformation in the plane of the slices, the same for all of them; 3: of the volume."""
     flips: list[str] = field(default_factory=lambda: ["x", "y"])
     """Axes that may be mirrored: x (left-right), y (front-back, up-down in the picture), z (along the slices)."""
     rotate_degrees: float = 15.0
     """Largest rotation in the plane of the slices, either way, in degrees."""
+    tilt_degrees: float = 0.0
+    """Largest rotation about the axes y and x, out of the plane of the slices, either way, in degrees; needs `rank: 3`."""
     scale: float = 0.1
     """Largest relative change of size: 0.1 draws factors from 0.9 to 1.1."""
     crop: float = 0.0
@@ -87,6 +94,8 @@ class Augmentation:
         noise: standard deviation of the noise, in standard deviations of the channel.
         noise_seed: names the noise.
         sources: the channel that each channel's picture is taken from.
+        rank: 2 for the plane of the slices, 3 for the volume.
+        tilt_degrees: rotations about y and about x.
     """
 
     flips: tuple[str, ...]
@@ -103,6 +112,8 @@ class Augmentation:
     noise: float
     noise_seed: int
     sources: tuple[int, ...]
+    rank: int = 2
+    tilt_degrees: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -153,9 +164,12 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     contrast = 1 + _amounts(config, rng, config.contrast, channels)
     gamma = 1 + _amounts(config, rng, config.gamma, channels)
     filled = rng.random(channels) < config.fill
+    tilts = _amounts(config, rng, config.tilt_degrees, 2)
     return Augmentation(
+        rank=config.rank,
         flips=flips,
         rotate_degrees=rotation,
+        tilt_degrees=(float(tilts[0]), float(tilts[1])),
         scale=scale,
         crop=(float(crop[0]), float(crop[1])),
         crop_at=(float(crop_at[0]), float(crop_at[1])),
@@ -172,7 +186,12 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
 
 
 def apply(
-    augmentation: Augmentation, image: np.ndarray, label: np.ndarray, *, unit_range: bool
+    augmentation: Augmentation,
+    image: np.ndarray,
+    label: np.ndarray,
+    *,
+    unit_range: bool,
+    spacing_mm: tuple[float, float, float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Do what an augmentation says; the inputs are left as they are.
 
@@ -182,6 +201,7 @@ def apply(
         label: (Z, H, W) uint8, bit-packed one-hot; 0 is not annotated.
         unit_range: whether intensities run from 0 to 1 (min-max) and must stay there; uint8 images always do. False leaves
             intensities unbounded (z-scores) and skips gamma.
+        spacing_mm: distance of voxels (z, y, x), for tilts; None: all equal.
 
     Returns:
         Image and label, new arrays in the dtypes and shapes given. Where the picture was drawn from beyond its border the
@@ -193,20 +213,35 @@ def apply(
     _check_arrays(augmentation, image, label)
     if augmentation.sources != tuple(range(image.shape[-1])):
         image = image[..., list(augmentation.sources)]
-    changes = _Intensities.of(augmentation, image, unit_range or image.dtype == np.uint8)
-    mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in AXES)
-    mirrored_image, mirrored_label = image[mirror], label[mirror]
+    changes = IntensityChanges.of(augmentation, image, unit_range or image.dtype == np.uint8)
     new_image, new_label = np.empty_like(image, order="C"), np.empty_like(label, order="C")
+    blocks = _volume_blocks if augmentation.rank == 3 and is_warped(augmentation) else _plane_blocks
+    for block, pixels, bits in blocks(augmentation, image, label, spacing_mm):
+        if changes is not None:
+            changes.change(pixels, block.start)
+        new_image[block], new_label[block] = from_float(pixels, image.dtype), bits
+    return new_image, new_label
+
+
+def _plane_blocks(augmentation: Augmentation, image: np.ndarray, label: np.ndarray, spacing_mm: Any) -> Iterator[Block]:
+    """The slices, mirrored and warped in their plane, a block at a time: float32 images and labels."""
+    mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in AXES)
+    image, label = image[mirror], label[mirror]
     warps = _warps(augmentation)
     for first in range(0, len(image), SLICES_AT_ONCE):
         block = slice(first, first + SLICES_AT_ONCE)
-        pixels, bits = _to_float(mirrored_image[block]), mirrored_label[block]
-        if warps is not None:
-            pixels, bits = _warp(warps, augmentation.elastic_seed, pixels, bits)
-        if changes is not None:
-            changes.change(pixels, first)
-        new_image[block], new_label[block] = _from_float(pixels, image.dtype), bits
-    return new_image, new_label
+        pixels, bits = to_float(image[block]), label[block]
+        yield block, *((pixels, bits) if warps is None else _warp(warps, augmentation.elastic_seed, pixels, bits))
+
+
+def _volume_blocks(augmentation: Augmentation, image: np.ndarray, label: np.ndarray, spacing_mm: Any) -> Iterator[Block]:
+    """The volume, warped as a whole, a block of slices at a time: float32 images and labels."""
+    size = (image.shape[0], image.shape[1], image.shape[2])
+    middle = ((size[0] - 1) / 2, (size[1] - 1) / 2, (size[2] - 1) / 2)
+    places = coordinates(augmentation, size, middle, spacing_mm)
+    for first in range(0, len(image), SLICES_AT_ONCE):
+        block = slice(first, first + SLICES_AT_ONCE)
+        yield block, *sample(image, label, places[:, block])
 
 
 def _happens(config: AugmentConfig, rng: np.random.Generator) -> bool:
@@ -267,96 +302,6 @@ def _affine(augmentation: Augmentation) -> Any:
     )
 
 
-@dataclass(frozen=True)
-class _Intensities:
-    """The intensity changes of one augmentation, made ready for one image; arrays hold a value per channel.
-
-    Attributes:
-        gamma: exponents, None where nothing changes.
-        factor, shift: what intensities are multiplied by, and what is added then.
-        noise: standard deviations in the image's own unit, None where there is none.
-        noise_seed: names the noise.
-        unit_range: whether results are kept within 0..1.
-    """
-
-    gamma: np.ndarray | None
-    factor: np.ndarray
-    shift: np.ndarray
-    noise: np.ndarray | None
-    noise_seed: int
-    unit_range: bool
-
-    @classmethod
-    def of(cls, augmentation: Augmentation, image: np.ndarray, unit_range: bool) -> "_Intensities | None":
-        """Measure the image and turn relative changes into absolute ones; None where nothing changes."""
-        gamma = np.asarray(augmentation.gamma, np.float32)
-        contrast = np.asarray(augmentation.contrast)
-        use_gamma = unit_range and bool(np.any(gamma != 1))
-        shifts = bool(np.any(augmentation.brightness))
-        if not (use_gamma or shifts or np.any(contrast != 1) or augmentation.noise):
-            return None
-        mean, deviation = _brain_statistics(image)
-        shift = mean * (1 - contrast) + deviation * np.asarray(augmentation.brightness)
-        return cls(
-            gamma=gamma if use_gamma else None,
-            factor=contrast.astype(np.float32),
-            shift=shift.astype(np.float32),
-            noise=(deviation * augmentation.noise).astype(np.float32) if augmentation.noise else None,
-            noise_seed=augmentation.noise_seed,
-            unit_range=unit_range,
-        )
-
-    def change(self, image: np.ndarray, first_slice: int) -> None:
-        """Change a block of slices (float32) in place, inside the brain only."""
-        brain = _brain(image)[..., None]
-        if self.gamma is not None:
-            np.power(image, self.gamma, out=image)
-        image *= self.factor
-        np.add(image, self.shift, out=image, where=brain)
-        if self.noise is not None:
-            noise = self.noise * _slice_noise(self.noise_seed, image.shape, first_slice)
-            np.add(image, noise, out=image, where=brain)
-        if self.unit_range:
-            np.clip(image, 0, 1, out=image)
-
-
-def _slice_noise(seed: int, shape: tuple[int, ...], first_slice: int) -> np.ndarray:
-    """Standard normal noise for a block of slices; each slice has a seed of its own, so that blocks can be of any length."""
-    generators = [np.random.default_rng([seed, z]) for z in range(first_slice, first_slice + shape[0])]
-    return np.stack([rng.standard_normal(shape[1:], np.float32) for rng in generators])
-
-
-def _brain(image: np.ndarray) -> np.ndarray:
-    """Where an image (..., C) shows anything: any channel is other than 0."""
-    found = image[..., 0] != 0
-    for channel in range(1, image.shape[-1]):
-        found |= image[..., channel] != 0
-    return found
-
-
-def _brain_statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel inside the brain of the whole image, in units of 0..1 where it is uint8."""
-    count, total, squares = 0, np.zeros(image.shape[-1]), np.zeros(image.shape[-1])
-    for picture in image:  # zeros outside the brain add nothing to the sums
-        pixels = _to_float(picture)
-        count += int(np.count_nonzero(_brain(pixels)))
-        flat = pixels.reshape(-1, pixels.shape[-1])
-        total += flat.sum(axis=0, dtype=np.float64)
-        squares += np.einsum("pc,pc->c", flat, flat)
-    count = max(count, 1)
-    mean = total / count
-    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
-
-
-def _to_float(image: np.ndarray) -> np.ndarray:
-    """A new float32 array; uint8 is brought to 0..1."""
-    return image / np.float32(255) if image.dtype == np.uint8 else image.astype(np.float32)
-
-
-def _from_float(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return np.rint(image * 255).astype(np.uint8) if dtype == np.uint8 else image.astype(dtype)
-
-
 def _check(config: AugmentConfig) -> None:
     for item in fields(config):
         value = getattr(config, item.name)
@@ -373,6 +318,8 @@ def _check(config: AugmentConfig) -> None:
             raise UserError(f"--augment.{name}: expected a number below 1; received {getattr(config, name)}")
     if config.elastic_sigma < 1:
         raise UserError(f"--augment.elastic_sigma: expected at least 1 pixel; received {config.elastic_sigma}")
+    if config.tilt_degrees and config.rank == 2:
+        raise UserError("--augment.tilt_degrees: turns volumes, so it needs --augment.rank 3; received rank 2")
 
 
 def _check_arrays(augmentation: Augmentation, image: np.ndarray, label: np.ndarray) -> None:

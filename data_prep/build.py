@@ -63,7 +63,9 @@ class Builder:
     def _augmented(self, case: str, copy: int, prepared: Prepared, label: np.ndarray) -> tuple[Prepared, int, Augmentation]:
         augmentation = draw(self.augmentation, case_rng(self.seed, case, copy), channels=prepared.image.shape[-1])
         unit_range = self.preparation.intensity == "minmax"
-        image, label = apply(augmentation, prepared.image, label, unit_range=unit_range)
+        image, label = apply(
+            augmentation, prepared.image, label, unit_range=unit_range, spacing_mm=prepared.geometry.spacing_mm
+        )
         return replace(prepared, image=image, label=label), copy, augmentation
 
     def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:

@@ -81,12 +81,7 @@ class Geometry:
 
     def cut(self, whole: np.ndarray, fill: int = 0) -> np.ndarray:
         """The window of a whole prepared array (z, y, x, ...): a view where it lies inside, else a padded copy."""
-        inside, places = self._overlap()
-        if places == tuple(slice(0, size) for size in self.size):
-            return whole[inside]
-        window = np.full((*self.size, *whole.shape[3:]), fill, whole.dtype)
-        window[places] = whole[inside]
-        return window
+        return cut_window(whole, self.start, self.size, fill)
 
     def to_native(self, window: np.ndarray, fill: int = 0) -> np.ndarray:
         """A prepared array (z, y, x) on the patient's own grid (i, j, k); voxels outside the window get `fill`.
@@ -97,7 +92,7 @@ class Geometry:
         if window.shape != self.size:
             raise ValueError(f"expected an array of the window's shape {self.size}; received {window.shape}")
         native = np.full(self.shape, fill, window.dtype, order="F")
-        inside, places = self._overlap()
+        inside, places = _overlap(self.start, self.size, self.whole_size)
         self.reorient(native)[inside] = window[places]
         return native
 
@@ -106,15 +101,33 @@ class Geometry:
         z, y, x = (slice(None, None, -1 if flip else 1) for flip in self.flips)
         return (z, y, x)
 
-    def _overlap(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Where window and whole grid overlap: as slices of the whole grid, and of the window."""
-        inside, places = [], []
-        for start, size, length in zip(self.start, self.size, self.whole_size, strict=True):
-            low, high = max(start, 0), max(min(start + size, length), 0)
-            low = min(low, high)
-            inside.append(slice(low, high))
-            places.append(slice(low - start, high - start))
-        return tuple(inside), tuple(places)
+
+def cut_window(whole: np.ndarray, start: Triple, size: Triple, fill: int = 0) -> np.ndarray:
+    """A window of a volume (z, y, x, ...): a view where it lies inside, else a copy that is filled up with `fill`.
+
+    Args:
+        whole: the volume.
+        start: the window's first voxel, which may be negative.
+        size: the window's shape.
+        fill: what stands beyond the volume.
+    """
+    inside, places = _overlap(start, size, whole.shape)
+    if places == tuple(slice(0, length) for length in size):
+        return whole[inside]
+    window = np.full((*size, *whole.shape[3:]), fill, whole.dtype)
+    window[places] = whole[inside]
+    return window
+
+
+def _overlap(start: Triple, size: Triple, whole: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where a window and a volume overlap: as slices of the volume, and of the window."""
+    inside, places = [], []
+    for first, wanted, length in zip(start, size, whole, strict=False):
+        low, high = max(first, 0), max(min(first + wanted, length), 0)
+        low = min(low, high)
+        inside.append(slice(low, high))
+        places.append(slice(low - first, high - first))
+    return tuple(inside), tuple(places)
 
 
 def middle_start(whole: Triple, size: Triple) -> Triple:

@@ -13,8 +13,9 @@ from data_prep.records import Records
 from evaluation.category_scores import CategoryPredictions, format_table, summary, write_category_scores
 from evaluation.ensemble import category_probabilities
 from training.classify import Classification, categories
-from training.input import CATEGORY, Slices, check_sizes, whole_batches, whole_slices
+from training.input import CATEGORY, whole_batches
 from training.run import Run
+from training.slices import Slices, check_sizes, whole_slices
 
 if TYPE_CHECKING:
     import keras
@@ -107,7 +108,7 @@ def report(folder: Path, scored: ScoredRun, seed: int) -> dict[str, Any]:
 def _slices(run: Run, records: Records, subset: str) -> Slices:
     config = run.config
     if config.split == "slice" and subset == "validation":
-        whole = Classification(config).slices(records)[3]
+        whole = Classification(config).examples(records)[3]
         if whole is None:
             raise UserError(f"{run.path}: has no validation slices")
         return whole

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, expect_number
+from evaluation.postprocess import foreground_box
 from training.input import CATEGORY, SEGMENTATION
 from training.run import Run
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from models.infer import View
 
 
-AXES = ("x", "y")
+AXES = ("x", "y", "z")
+SLICES, WINDOWS = 8, 1  # at once by default; a window fills a processor, and several would take memory alone
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,15 @@ class Showing:
 
     Attributes:
         least_size: rows and columns to which slices are zero-padded at least.
-        flips: axes that are mirrored in turn, x and y.
-        batch_size: slices at once.
+        flips: axes that are mirrored in turn: x, y, and z for 3D networks alone.
+        batch_size: slices or windows at once; None: 8 slices, or one window.
+        overlap: share of their sides that neighbouring windows of 3D networks share.
     """
 
     least_size: tuple[int, int] = (0, 0)
     flips: tuple[str, ...] = ()
-    batch_size: int = 8
+    batch_size: int | None = None
+    overlap: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse axes that slices do not have.
@@ -39,13 +43,19 @@ class Showing:
         Raises:
             UserError: says which.
         """
+        expect_number("batch_size", self.batch_size, 1)
+        expect_number("overlap", self.overlap, 0, 0.9)
         strangers = [axis for axis in self.flips if axis not in AXES]
         if strangers:
             raise UserError(f"--flips: expected axes out of {', '.join(AXES)}; received {strangers[0]}")
 
     def view(self, run: Run) -> "View":
         """How a run's network sees slices."""
-        return run.view(self.least_size, self.flips)
+        return run.view(self.least_size, self.flips, self.overlap)
+
+    def at_once(self, view: "View") -> int:
+        """Slices or windows at once."""
+        return self.batch_size or (SLICES if view.window is None else WINDOWS)
 
 
 @dataclass(frozen=True)
@@ -64,30 +74,45 @@ class Networks:
 
     def logits(self, image: np.ndarray, head: str) -> Iterator[tuple[slice, np.ndarray]]:
         """Slices of a prepared volume and the logits of a head for them: all of the first network, then of the next."""
-        from models.infer import predict_slices
+        from models.infer import predict_volume
 
         for run, network in zip(self.runs, self.networks, strict=True):
-            for place, logits in predict_slices(network, image, self.showing.view(run), self.showing.batch_size):
+            view = self.showing.view(run)
+            for place, logits in predict_volume(network, image, view, self.showing.at_once(view)):
                 yield place, logits[head]
 
 
 class Ensemble(Networks):
     """Networks that tell the class of every voxel."""
 
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Class probabilities (Z, H, W, classes) float32 of a prepared volume, averaged over the networks."""
-        total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
-        for place, logits in self.logits(image, SEGMENTATION):
-            total[place] += softmax(logits)
-        return total / len(self.runs)
+    def probabilities(self, image: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+        """Class probabilities of a prepared volume, averaged over the networks.
 
-    def classes(self, image: np.ndarray) -> np.ndarray:
-        """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits."""
+        Args:
+            image: (Z, H, W, C).
+            inside: (Z, H, W) bool, the head: only the box around it is shown to the networks; beyond it there is background.
+                None shows everything.
+
+        Returns:
+            (Z, H, W, classes) float32.
+        """
+        box = _box(image, inside)
+        whole = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
+        whole[..., 0] = 1
+        part = whole[box]
+        part[...] = 0
+        for place, logits in self.logits(image[box], SEGMENTATION):
+            part[place] += softmax(logits)
+        part /= len(self.runs)
+        return whole
+
+    def classes(self, image: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+        """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits. Arguments as above."""
         if len(self.runs) > 1:
-            return self.probabilities(image).argmax(axis=-1).astype(np.uint8)
-        found = np.zeros(image.shape[:3], np.uint8)
-        for place, logits in self.logits(image, SEGMENTATION):
-            found[place] = logits.argmax(axis=-1)
+            return self.probabilities(image, inside).argmax(axis=-1).astype(np.uint8)
+        found, box = np.zeros(image.shape[:3], np.uint8), _box(image, inside)
+        for place, logits in self.logits(image[box], SEGMENTATION):
+            found[box][place] = logits.argmax(axis=-1)
         return found
 
 
@@ -100,6 +125,12 @@ class Classifiers(Networks):
         for place, logits in self.logits(image, CATEGORY):
             total[place] += category_probabilities(logits)
         return total / len(self.runs)
+
+
+def _box(image: np.ndarray, inside: np.ndarray | None) -> tuple[slice, ...]:
+    """The part of a volume that networks are shown."""
+    box = (slice(None),) * 3 if inside is None else foreground_box(inside)
+    return box if all(part.start != part.stop or part.start is None for part in box) else (slice(0, 1),) * 3
 
 
 def category_probabilities(logits: np.ndarray) -> np.ndarray:

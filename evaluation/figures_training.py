@@ -13,8 +13,9 @@ from data_prep.augment import Augmentation, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records import CaseRecord, Records
 from evaluation import display, figures
-from training.input import CATEGORY, SEGMENTATION, InputConfig, OnlineAugmentation, Slices, divided
+from training.input import CATEGORY, SEGMENTATION, InputConfig
 from training.run import Run
+from training.slices import OnlineAugmentation, Slices, divided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +130,7 @@ def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
     from evaluation.figures_category import PAIRS, draw_gradcam
     from training.classify import Classification, categories
 
-    source = Classification(run.config).slices(records)[3]
+    source = Classification(run.config).examples(records)[3]
     if source is None:
         return []
     chosen = _of_every_class(records, source, categories(records, run.config.target), LOOKED_AT)

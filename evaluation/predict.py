@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common import cli
-from common.errors import Problems, UserError, expect_number
+from common.errors import Problems, UserError
 from common.files import lock, read_json, read_lines, refuse_inside, write_json
 from data_prep import nifti
 from data_prep.case import Case, CaseFiles
@@ -56,10 +56,12 @@ class PredictConfig(SourceConfig):
     """Rows and columns to which slices are zero-padded at least, such as [256, 256] in the glioma paper; they are always padded
     to a multiple of the network's stride."""
     flips: list[str] = field(default_factory=list)
-    """Axes (x: left-right, y: up-down) that are mirrored in turn; the logits of all mirrored views are averaged (test-time
-    augmentation, 2 or 4 times the work)."""
-    batch_size: int = 8
-    """Slices at once; it changes speed and memory alone."""
+    """Axes (x: left-right, y: front-back, z: up-down, for 3D networks alone) that are mirrored in turn; the logits of all
+    mirrored views are averaged (test-time augmentation, 2, 4 or 8 times the work)."""
+    overlap: float = 0.5
+    """Share of their sides that neighbouring windows of 3D networks share."""
+    batch_size: int | None = None
+    """Slices or windows at once, which changes speed and memory alone; default: 8 slices, or one window."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,8 @@ def main(config: PredictConfig) -> None:
     """Segment the cases and say where the files are."""
     from tqdm import tqdm
 
-    expect_number("batch_size", config.batch_size, 1)
     refuse_inside(config.out, config.source)
-    showing = Showing(config.least_size, tuple(config.flips), config.batch_size)
+    showing = Showing(config.least_size, tuple(config.flips), config.batch_size, config.overlap)
     runs = _runs(config)
     source = _source(config, runs[0])
     cases = _cases(source, config)
@@ -225,12 +226,12 @@ def _segment(job: Job, ensemble: Ensemble, case: Case, prepared: Prepared) -> np
     config, schema = job.config, job.schema
     inside = inside_mask(prepared.image) if config.inside_only else None
     if config.probabilities or job.rules.threshold is not None:
-        probabilities = ensemble.probabilities(prepared.image)
+        probabilities = ensemble.probabilities(prepared.image, inside)
         classes = apply(job.rules, probabilities, schema, inside)
         if config.probabilities:
             _write_probabilities(config.out, case, prepared, probabilities)
     else:
-        classes = ensemble.classes(prepared.image)
+        classes = ensemble.classes(prepared.image, inside)
         if inside is not None:
             classes[~inside] = 0
         classes = apply_classes(job.rules, classes, schema)
@@ -280,6 +281,7 @@ def _commit(job: Job, cases: list[str]) -> None:
         "split": "slice" if any(run.facts["split"] == "slice" for run in job.runs) else "patient",
         "least_size": list(config.least_size),
         "flips": config.flips,
+        "overlap": config.overlap,
         "inside_only": config.inside_only,
         "postprocess": cli.as_dict(job.rules),
         "cases": cases if job.ensemble else [],

@@ -1,6 +1,6 @@
 """A run scored on the slices of its records, as the glioma papers' tables do: confusion matrices over a whole subset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,10 @@ from common.errors import UserError
 from common.scores import confusion_matrix
 from data_prep.labels import bits_to_classes
 from data_prep.records import Records
-from training.input import SEGMENTATION, InputConfig, Slices, check_sizes, whole_batches, whole_slices
+from evaluation.ensemble import WINDOWS
+from training.input import SEGMENTATION, InputConfig, whole_batches
 from training.run import Run
+from training.slices import Slices, check_sizes, whole_slices
 from training.train import Segmentation
 
 if TYPE_CHECKING:
@@ -146,16 +148,11 @@ def count(subset: Subset, network: "keras.Model") -> Counts:
 
     The loss is that of the run's config, so of its first phase: one measure for the weights of all phases.
     """
-    from training.objective import to_target_size
-
     classes = len(subset.run.schema.classes)
     loss = subset.run.config.loss.build(classes)
     found = {patient: np.zeros((classes, classes), np.int64) for patient in sorted(set(subset.patients))}
     patients, total, voxels = iter(subset.patients), 0.0, 0
-    batches, steps = whole_batches(subset.source, subset.input)
-    for images, labels in islice(batches, steps):
-        bits = labels[SEGMENTATION]
-        logits = np.asarray(to_target_size(network.predict_on_batch(images)[SEGMENTATION], bits))
+    for bits, logits in _told(subset, network):
         for truth, prediction in zip(bits_to_classes(bits), _classes(logits), strict=True):
             found[next(patients)] += confusion_matrix(truth, prediction, classes)
         annotated = int(np.count_nonzero(bits))
@@ -167,6 +164,8 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
     """What a network tells of some slices of a subset: class indices (n, H, W) uint8 at the pixels that are scored."""
     from training.objective import to_target_size
 
+    if subset.run.view().window is not None:
+        return _of_volumes(subset, network, rows)
     shown = subset.only(rows)
     found = []
     for place in range(len(shown)):
@@ -174,6 +173,39 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
         logits = network.predict_on_batch(image[None])[SEGMENTATION]
         found.append(_classes(np.asarray(to_target_size(logits, labels[SEGMENTATION][None])))[0])
     return np.stack(found)
+
+
+def _told(subset: Subset, network: "keras.Model") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Labels (n, H, W) bit-packed and logits (n, H, W, classes) of all slices in order, a part at a time."""
+    from training.objective import to_target_size
+
+    if subset.run.view().window is None:
+        batches, steps = whole_batches(subset.source, subset.input)
+        for images, labels in islice(batches, steps):
+            bits = labels[SEGMENTATION]
+            yield bits, np.asarray(to_target_size(network.predict_on_batch(images)[SEGMENTATION], bits))
+        return
+    for case, _ in subset.source.items:
+        for place, logits in _windowed(subset, network, case):
+            yield np.asarray(subset.records.shard(case).label[place]), logits
+
+
+def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of a case and their logits, by overlapping windows."""
+    from models.infer import predict_volume
+
+    for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.view(), WINDOWS):
+        yield place, logits[SEGMENTATION]
+
+
+def _of_volumes(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:
+    """`predicted` for a network of windows: the slices' whole cases are predicted, each once."""
+    wanted = subset.source.rows[list(rows)]
+    volumes = {
+        item: np.concatenate([_classes(logits) for _, logits in _windowed(subset, network, subset.source.items[item][0])])
+        for item in sorted({int(item) for item, _ in wanted})
+    }
+    return np.stack([volumes[int(item)][number] for item, number in wanted])
 
 
 def _classes(logits: np.ndarray) -> np.ndarray:
@@ -185,12 +217,13 @@ def _slices(run: Run, records: Records, subset: str) -> Slices:
     """The slices of a subset; of a run that divided slices, the validation slices are its own."""
     config = run.config
     if config.split == "slice" and subset == "validation":
-        whole = Segmentation(config).slices(records)[3]
-        if whole is None:
+        whole = Segmentation(config).examples(records)[3]
+        if not isinstance(whole, Slices):
             raise UserError(f"{run.path}: has no validation slices; choose another --subset")
         return whole
     cases = records.subset(subset, config.fold)
     if not cases:
         raise UserError(f"{records.path}: subset {subset} is empty; choose another --subset")
-    check_sizes(records, cases, config.input, config.model.stride)
+    if run.view().window is None:
+        check_sizes(records, cases, config.input, config.model.stride)
     return whole_slices(records, cases, config.input)

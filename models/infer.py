@@ -1,5 +1,9 @@
-"""A 2D network over a whole volume: resize, pad, mirror, run slice by slice in batches, and undo it all again."""
+"""A network over a whole volume: slice by slice, or in overlapping windows that are blended.
 
+What is resized, padded or mirrored for the network is undone again.
+"""
+
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -7,34 +11,172 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.geometry import Triple, cut_window
 from data_prep.resize import resize_image
 
 if TYPE_CHECKING:
     import keras
 
+FLOOR = 0.1  # least weight of a window's voxels along an axis, so that of a corner of a volume is a thousandth of the middle's
+Part = tuple[slice, dict[str, np.ndarray]]
+
 
 @dataclass(frozen=True)
 class View:
-    """How slices are shown to a 2D network.
+    """How a volume is shown to a network.
 
     Attributes:
-        stride: rows and columns are zero-padded, evenly on both sides, to a multiple of this.
-        neighbours: slices on each side that the network sees as further channels; edge slices are repeated.
+        stride: rows and columns of whole slices are zero-padded, evenly on both sides, to a multiple of this.
+        window: slices, rows and columns of the windows that a 3D network sees; with a single slice those of a 2D network that
+            takes one size alone. None shows whole slices.
+        overlap: share of a window's sides that neighbouring windows share, at least.
+        neighbours: slices on each side that a 2D network sees as further channels; edge slices are repeated.
         least_size: rows and columns are padded to at least this.
         resize: rows and columns to which slices are resized first; logits are resized back. None leaves them.
-        flips: axes of the picture, of x and y, that are mirrored in turn; the logits of all mirrored views are averaged.
+        flips: axes, of x, y and for 3D networks z, that are mirrored in turn; the logits of all mirrored views are averaged.
     """
 
     stride: int
+    window: Triple | None = None
+    overlap: float = 0.5
     neighbours: int = 0
     least_size: tuple[int, int] = (0, 0)
     resize: tuple[int, int] | None = None
     flips: tuple[str, ...] = ()
 
 
-def predict_slices(
-    network: "keras.Model", image: np.ndarray, view: View, batch_size: int = 8
-) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+def predict_volume(network: "keras.Model", image: np.ndarray, view: View, batch_size: int) -> Iterator[Part]:
+    """Run a network over a whole volume, a part of its slices after the other.
+
+    Args:
+        network: images -> {head: logits}.
+        image: (Z, H, W, C), as prepared.
+        view: how the network sees it.
+        batch_size: slices or windows at once.
+
+    Yields:
+        slices, and their logits {head: (n, H, W, classes)} float32; all slices in order, each once.
+    """
+    show = predict_slices if view.window is None else predict_windows
+    yield from show(network, image, view, batch_size)
+
+
+def predict_windows(network: "keras.Model", image: np.ndarray, view: View, batch_size: int = 1) -> Iterator[Part]:
+    """Run a network over overlapping windows and blend their logits, weighed by a Gaussian that has a floor.
+
+    Sums are kept in float32 for one window's slices only, because slices are done with when the next row of windows lies above
+    them: memory is that of `window[0]` slices, however many the volume has.
+
+    Args:
+        network: windows -> {head: logits}.
+        image: (Z, H, W, C); shorter axes than the window's are zero-padded evenly.
+        view: window, overlap, neighbours and flips are used.
+        batch_size: windows at once.
+
+    Yields:
+        as `predict_volume`.
+    """
+    if view.window is None:
+        raise ValueError("expected a view with a window")
+    shape = (image.shape[0], image.shape[1], image.shape[2])
+    overlaps = (0.0 if view.window[0] == 1 else view.overlap, view.overlap, view.overlap)
+    starts = [_starts(*axis) for axis in zip(shape, view.window, overlaps, strict=True)]
+    blend = _Blend(shape, view.window, starts)
+    for z in starts[0]:
+        if z > blend.base:
+            yield blend.finished(z)
+        places = [(z, y, x) for y, x in product(starts[1], starts[2])]
+        for first in range(0, len(places), batch_size):
+            chosen = places[first : first + batch_size]
+            blend.add(_mirrored(network, _windows(image, chosen, view), view.flips), chosen)
+    yield blend.finished(blend.base + view.window[0])
+
+
+class _Blend:
+    """Weighed sums of the logits of overlapping windows, kept for one window's slices.
+
+    Args:
+        shape: of the volume (Z, H, W).
+        window: of the windows (d, h, w).
+        starts: where windows begin along each axis.
+
+    Attributes:
+        base: first slice of the sums.
+    """
+
+    def __init__(self, shape: Triple, window: Triple, starts: list[list[int]]) -> None:
+        bells = [_bell(length) for length in window]
+        self._weight = (bells[0][:, None, None] * bells[1][:, None] * bells[2])[..., None]
+        self._norms = [_norm(*axis) for axis in zip(shape, starts, bells, strict=True)]
+        self._shape, self._window = shape, window
+        self._sums: dict[str, np.ndarray] = {}
+        self.base = starts[0][0]
+
+    def add(self, logits: dict[str, np.ndarray], places: list[Triple]) -> None:
+        """Add windows' logits {head: (n, [d,] h, w, classes)}; all windows begin at the slice `base`."""
+        for head, values in logits.items():
+            outputs = values.shape[-1]
+            if head not in self._sums:
+                self._sums[head] = np.zeros((self._window[0], *self._shape[1:], outputs), np.float32)
+            for (_, y, x), window in zip(places, values.reshape(-1, *self._window, outputs), strict=True):
+                _add(self._sums[head], self._weight * window, y, x)
+
+    def finished(self, end: int) -> Part:
+        """The blended logits of the slices from `base` to `end`, which becomes the new `base`."""
+        place = slice(max(self.base, 0), min(end, self._shape[0]))
+        rows = slice(place.start - self.base, place.stop - self.base)
+        norm = (self._norms[0][place, None, None] * self._norms[1][:, None] * self._norms[2])[..., None]
+        logits = {head: total[rows] / norm for head, total in self._sums.items()}
+        kept = self._window[0] - (end - self.base)
+        for total in self._sums.values():
+            total[:kept] = total[end - self.base :].copy()
+            total[kept:] = 0
+        self.base = end
+        return place, logits
+
+
+def _starts(length: int, window: int, overlap: float) -> list[int]:
+    """Where windows begin along an axis: evenly, sharing `overlap` of their length at least; a longer one is centred."""
+    if window >= length:
+        return [(length - window) // 2]
+    step = max(window * (1 - overlap), 1)
+    count = math.ceil((length - window) / step) + 1
+    return [round(place) for place in np.linspace(0, length - window, count)]
+
+
+def _bell(length: int) -> np.ndarray:
+    """A Gaussian over a window's axis (sigma an eighth of it), its highest value 1 and its floor `FLOOR`; float32."""
+    places = (np.arange(length) - (length - 1) / 2) / (length / 8)
+    return np.maximum(np.exp(-(places**2) / 2), FLOOR).astype(np.float32)
+
+
+def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
+    """Sum of the windows' weights along an axis; the weights are products of the axes', so their sums are too."""
+    total = np.zeros(length, np.float32)
+    for start in starts:
+        low, high = max(start, 0), min(start + len(bell), length)
+        total[low:high] += bell[low - start : high - start]
+    return total
+
+
+def _windows(image: np.ndarray, places: list[Triple], view: View) -> np.ndarray:
+    """Windows (n, d, h, w, C) float32 as a 3D network sees them, or (n, h, w, C) of single slices with their neighbours."""
+    depth, height, width = view.window or (1, 1, 1)
+    if depth > 1:
+        return np.stack([cut_window(image, place, (depth, height, width)) for place in places]).astype(np.float32)
+    slices = [with_neighbours(image, np.array([z]), view.neighbours) for z, _, _ in places]
+    cut = [cut_window(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
+    return np.stack(cut).astype(np.float32)
+
+
+def _add(total: np.ndarray, values: np.ndarray, y: int, x: int) -> None:
+    """Add a window's values (d, h, w, classes) at its rows and columns to the sums (d, H, W, classes)."""
+    rows = slice(max(y, 0), min(y + values.shape[1], total.shape[1]))
+    columns = slice(max(x, 0), min(x + values.shape[2], total.shape[2]))
+    total[:, rows, columns] += values[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+
+
+def predict_slices(network: "keras.Model", image: np.ndarray, view: View, batch_size: int = 8) -> Iterator[Part]:
     """Run a 2D network over every slice of a volume, a batch at a time.
 
     Args:
@@ -74,13 +216,15 @@ def _logits(network: "keras.Model", batch: np.ndarray, view: View) -> dict[str, 
 def _mirrored(network: "keras.Model", batch: np.ndarray, flips: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Logits averaged over every combination of mirrored axes, each mirrored back."""
     total: dict[str, np.ndarray] = {}
-    ways = list(product(*[(1, -1) if axis in flips else (1,) for axis in ("y", "x")]))
-    for y, x in ways:
-        logits = network.predict_on_batch(np.ascontiguousarray(batch[:, ::y, ::x]))
+    axes = ("z", "y", "x")[-(batch.ndim - 2) :]
+    ways = list(product(*[(1, -1) if axis in flips else (1,) for axis in axes]))
+    for way in ways:
+        mirror = (slice(None), *(slice(None, None, step) for step in way))
+        logits = network.predict_on_batch(np.ascontiguousarray(batch[mirror]))
         for head, values in logits.items():
-            back = np.asarray(values)[:, ::y, ::x] if np.ndim(values) == 4 else np.asarray(values)
+            back = np.asarray(values)[mirror] if np.ndim(values) == batch.ndim else np.asarray(values)
             total[head] = total[head] + back if head in total else back
-    return {head: values / np.float32(len(ways)) for head, values in total.items()}
+    return total if len(ways) == 1 else {head: values / np.float32(len(ways)) for head, values in total.items()}
 
 
 def _resized_back(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,16 +1,30 @@
 """UNet of any rank (Ronneberger et al., 2015; Cicek et al., 2016): one builder for 2D and 3D.
 
 Per level two 3-wide convolutions with ReLU, then pooling by 2; back up by 2-wide up-convolutions, joined with the encoder's
-features of the same level; a 1-wide convolution per head gives its logits.
+features of the same level; a 1-wide convolution per head gives its logits. Residual blocks, attention gates and deep
+supervision are options of the one network.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from common.errors import expect_number
+from common.errors import UserError, expect_number
+from data_prep.geometry import Triple
 
 if TYPE_CHECKING:
     import keras
+
+LEVELS = "_levels"  # ends the name of the layer that puts a head's supervised levels one behind the other
+
+
+def without_levels(network: "keras.Model") -> "keras.Model":
+    """A network with the same weights that gives each head's logits alone, without those of supervised levels below."""
+    import keras
+
+    names = {layer.name for layer in network.layers}
+    if not any(name + LEVELS in names for name in network.output):
+        return network
+    return keras.Model(network.input, {name: network.get_layer(name).output for name in network.output}, name=network.name)
 
 
 @dataclass
@@ -33,6 +47,16 @@ class UNetConfig:
     """Of the moving statistics of batch normalisation; trainings of a few hundred steps want 0.9."""
     l2: float = 0.0
     """L2 penalty on the kernels of the convolutions."""
+    widths: list[int] | None = None
+    """Filters of each level and of the bottom, `depth` + 1 numbers; null: `filters`, twice as many at each level."""
+    residual: bool = False
+    """Add each block's input to its output (He et al., 2016; Milletari et al., 2016), through a 1-wide convolution where their
+    numbers of features differ."""
+    attention: bool = False
+    """Attention gates (Oktay et al., 2018): what comes up from below weighs the encoder's features, place by place."""
+    deep_supervision: int = 0
+    """Levels below the first whose logits, enlarged, are supervised too while training, each half as much as the one above
+    (Dou et al., 2017; Isensee et al., 2021); prediction does without them."""
 
     def check(self) -> None:
         """Refuse numbers that make no network.
@@ -45,6 +69,13 @@ class UNetConfig:
         expect_number("model.dropout", self.dropout, 0, 0.99)
         expect_number("model.momentum", self.momentum, 0, 1)
         expect_number("model.l2", self.l2, 0)
+        expect_number("model.deep_supervision", self.deep_supervision, 0, self.depth - 1)
+        if self.widths is not None and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
+            raise UserError(f"--model.widths: expected {self.depth + 1} numbers of filters (depth + 1); received {self.widths}")
+
+    def window(self, patch: Triple | None) -> Triple | None:
+        """Slices, rows and columns of the windows that prediction shows; None for whole slices."""
+        return patch if self.rank == 3 else None
 
     @property
     def stride(self) -> int:
@@ -57,30 +88,63 @@ class UNetConfig:
         Args:
             channels: of the input.
             heads: name -> number of outputs, such as {"segmentation": 4}.
+
+        Returns:
+            the network; under deep supervision a head's logits are followed by those of the levels below, along the last axis,
+            and `without_levels` takes these off again.
         """
         import keras
 
         inputs = keras.Input((*[None] * self.rank, channels), name="image")
-        features, skips = inputs, []
+        features, skips, levels = inputs, [], []
         for level in range(self.depth):
             features = self._block(features, level, f"encoder{level + 1}")
             skips.append(features)
             features = self._layer("MaxPooling", 2, name=f"pool{level + 1}")(features)
         features = self._block(features, self.depth, "bottom")
         for level in reversed(range(self.depth)):
-            filters = self.filters * 2**level
-            up = self._layer("Conv{}DTranspose", filters, 2, strides=2, name=f"up{level + 1}", **self._kernels())
-            features = keras.layers.Concatenate(name=f"join{level + 1}")([skips[level], up(features)])
+            filters = self._filters(level)
+            up = self._layer("Conv{}DTranspose", filters, 2, strides=2, name=f"up{level + 1}", **self._kernels())(features)
+            skip = self._gate(skips[level], up, filters, f"gate{level + 1}") if self.attention else skips[level]
+            features = keras.layers.Concatenate(name=f"join{level + 1}")([skip, up])
             features = self._block(features, level, f"decoder{level + 1}")
-        # Logits stay float32 under mixed precision: a loss of rounded logits is a rounded loss.
-        outputs = {name: self._layer("Conv", count, 1, dtype="float32", name=name)(features) for name, count in heads.items()}
+            levels.append(features)
+        levels = levels[::-1]
+        outputs = {name: self._logits(levels, name, count) for name, count in heads.items()}
         return keras.Model(inputs, outputs, name=self.name)
+
+    def _filters(self, level: int) -> int:
+        return self.filters * 2**level if self.widths is None else self.widths[level]
+
+    def _logits(self, levels: list[Any], name: str, count: int) -> Any:
+        """A head's logits; those of supervised levels enlarged and behind them."""
+        import keras
+
+        # Logits stay float32 under mixed precision: a loss of rounded logits is a rounded loss.
+        found = [self._layer("Conv", count, 1, dtype="float32", name=name)(levels[0])]
+        for level in range(1, self.deep_supervision + 1):
+            small = self._layer("Conv", count, 1, dtype="float32", name=f"{name}_level{level + 1}")(levels[level])
+            found.append(self._layer("UpSampling", 2**level, dtype="float32", name=f"{name}_enlarged{level + 1}")(small))
+        return keras.layers.Concatenate(dtype="float32", name=f"{name}{LEVELS}")(found) if len(found) > 1 else found[0]
+
+    def _gate(self, skip: Any, signal: Any, filters: int, name: str) -> Any:
+        """An encoder's features, weighed by 0..1 at each place."""
+        import keras
+
+        inner = max(filters // 2, 1)
+        told = [
+            self._layer("Conv", inner, 1, name=f"{name}_{part}", **self._kernels())(given)
+            for part, given in (("skip", skip), ("signal", signal))
+        ]
+        both = keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_sum")(told))
+        weight = self._layer("Conv", 1, 1, activation="sigmoid", name=f"{name}_weight", **self._kernels())(both)
+        return keras.layers.Multiply(name=name)([skip, weight])
 
     def _block(self, features: Any, level: int, name: str) -> Any:
         """Two convolutions, each followed by normalisation and ReLU, spatial dropout between them."""
         import keras
 
-        filters = self.filters * 2**level
+        filters, given = self._filters(level), features
         for number in (1, 2):
             convolution = self._layer(
                 "Conv",
@@ -94,10 +158,18 @@ class UNetConfig:
             features = convolution(features)
             if self.normalisation != "none":
                 features = self._normalisation(filters, f"{name}_norm{number}")(features)
+            if number == 2 and self.residual:
+                features = keras.layers.Add(name=f"{name}_sum")([features, self._shortcut(given, filters, name)])
             features = keras.layers.ReLU(name=f"{name}_relu{number}")(features)
             if number == 1 and self.dropout:
                 features = self._layer("SpatialDropout", self.dropout, name=f"{name}_dropout")(features)
         return features
+
+    def _shortcut(self, features: Any, filters: int, name: str) -> Any:
+        """A block's input with as many features as its output has."""
+        if features.shape[-1] == filters:
+            return features
+        return self._layer("Conv", filters, 1, name=f"{name}_shortcut", **self._kernels())(features)
 
     def _normalisation(self, filters: int, name: str) -> Any:
         import keras

@@ -10,6 +10,7 @@ from pathlib import Path
 # Before any framework is imported.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import numpy as np
@@ -23,6 +24,7 @@ CONFIGS = {
     "data_prep.make_phantom": "MakePhantomConfig",
     "training.train": "TrainConfig",
     "training.classify": "ClassifyConfig",
+    "training.study": "StudyConfig",
     "evaluation.predict": "PredictConfig",
     "evaluation.score": "ScoreConfig",
     "evaluation.plots": "PlotsConfig",

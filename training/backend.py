@@ -18,7 +18,9 @@ def load_backend() -> None:
     Commands call this first, once their input is known to be right. TensorFlow writes them to the process's standard error
     before any of its settings can stop it; where the import fails they are shown, because then they matter.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Convolutions of volumes are an order of magnitude faster with oneDNN, which TensorFlow leaves off on AVX2 processors.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 2 lets oneDNN complain of float16, which is converted anyway
     _keep_freed_memory()
     sys.stderr.flush()
     kept = os.dup(2)

@@ -14,6 +14,9 @@ from common.files import whole, write_text
 from training.checkpoint import Progress, save_state
 from training.config import TrainingConfig
 from training.input import CATEGORY
+from training.optimizers import timed_rate
+from training.phases import Phase
+from training.waiting import StopWatch
 
 HEADLINES = {"mean_iou": "mean IoU", "auc": "AUC", "accuracy": "accuracy"}
 """Column of the history -> what it is called in the line of an epoch; the first one that is there is printed."""
@@ -28,20 +31,30 @@ class EpochKeeper(keras.callbacks.Callback):
         folder: of the run.
         config: epochs, monitor, patience and max_minutes are used.
         progress: how far the training has come; updated.
-        slices_per_epoch: for the speed that is printed.
-        phase: number of the phase, for the history.
+        phase: that is trained.
+        examples_per_epoch: slices or windows, for the speed that is printed.
+        watch: tells how long batches were waited for.
 
     Attributes:
         ended: what ended the training before its last epoch: patience, max_minutes, or loss (no longer a number).
     """
 
-    def __init__(self, folder: Path, config: TrainingConfig, progress: Progress, slices_per_epoch: int, phase: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainingConfig,
+        progress: Progress,
+        phase: Phase,
+        examples_per_epoch: int,
+        watch: StopWatch,
+    ) -> None:
         super().__init__()
         self._folder = folder
         self._config = config
         self._progress = progress
-        self._slices = slices_per_epoch
+        self._examples = examples_per_epoch
         self._phase = phase
+        self._watch = watch
         self._started = time.monotonic()
         self._minutes_before = progress.minutes
         self._validating = 0.0
@@ -52,6 +65,10 @@ class EpochKeeper(keras.callbacks.Callback):
         """Start the epoch's progress bar."""
         self._epoch_started = time.monotonic()
         self._validating = 0.0
+        self._waited_before = self._watch.seconds
+        if self._config.schedule.name == "timed" and self._config.max_minutes:
+            rate = timed_rate(self._phase.optimizer.learning_rate, self._progress.minutes, self._config.max_minutes)
+            self.model.optimizer.learning_rate = rate
         self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         steps = self.params.get("steps")
         self._bar = tqdm(
@@ -92,7 +109,7 @@ class EpochKeeper(keras.callbacks.Callback):
         # The rate is that of the epoch's first step: at its end the optimizer already holds the next one's.
         front = {
             "epoch": progress.epoch,
-            "phase": self._phase,
+            "phase": self._phase.number,
             "minutes": round(progress.minutes, 3),
             "learning_rate": self._rate,
         }
@@ -117,13 +134,16 @@ class EpochKeeper(keras.callbacks.Callback):
         save_state(self._folder / "state", self.model, self._progress)
 
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
-        speed = self._slices / max(seconds - self._validating, 1e-9)
+        training = max(seconds - self._validating, 1e-9)
+        waited = (self._watch.seconds - self._waited_before) / training
         scores = _scores(row, "")
         if "val_loss" in row:
             scores += f"; validation {_scores(row, 'val_')}{' (best)' if better else ''}"
         left = self._minutes_left(seconds / 60)
         number = f"epoch {self._progress.epoch}/{self._config.total_epochs}"
-        return f"{number}: {scores}; {speed:.0f} slices/s, about {left:.1f} min left"
+        what = "slices" if self._config.input.patch is None else "windows"
+        speed = f"{self._examples / training:.3g} {what}/s, {waited:.1%} of the time waiting for data"
+        return f"{number}: {scores}; {speed}; about {left:.1f} min left"
 
     def _minutes_left(self, epoch_minutes: float) -> float:
         left = (self._config.total_epochs - self._progress.epoch) * epoch_minutes

@@ -1,9 +1,10 @@
 """Command: train a classifier of slices, such as of a tumour's grade, on records, or go on with a run that was stopped."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from common.errors import UserError
 from data_prep.records import Records
 from training.config import ClassifyConfig, TargetConfig
 from training.engine import Data, Task, train
-from training.input import CATEGORY, InputConfig, Slices, by_slice, check_sizes, divided, training_slices, whole_slices
+from training.input import CATEGORY, InputConfig
 from training.phases import Phase
+from training.slices import Slices, by_slice, check_sizes, divided, training_slices, whole_slices
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +31,7 @@ class Classification(Task):
 
     config: ClassifyConfig
 
-    def slices(self, records: Records) -> tuple[list[str], list[str], list[Slices], Slices | None]:
+    def examples(self, records: Records) -> tuple[list[str], list[str], list[Slices], Slices | None]:
         """Slices of the patients whose category is known, divided by patient, or by slice where that is asked for."""
         config = self.config
         found = categories(records, config.target)
@@ -85,7 +87,7 @@ class Classification(Task):
         """The inverse of each class's share of the training slices, so that their mean over slices is 1."""
         found = categories(data.records, self.config.target)
         counts = np.zeros(classes)
-        for source in data.sources:
+        for source in cast(Sequence[Slices], data.sources):
             for item, _ in source.rows:
                 counts[found[source.items[item][0]]] += 1
         weights: list[float] = (counts.sum() / np.maximum(counts, 1) / classes).tolist()

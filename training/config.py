@@ -104,6 +104,8 @@ class TrainingConfig:
         expect_number("patience", self.patience, 1)
         expect_number("max_minutes", self.max_minutes, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
+        if self.schedule.name == "timed" and self.max_minutes is None:
+            raise UserError("--schedule.name timed: falls as --max_minutes run out; set that too, such as to 20")
 
     def _refuse_idle_augmentation(self) -> None:
         """Refuse changes that are asked for but happen with probability 0, the default of training."""
@@ -134,8 +136,7 @@ class TrainConfig(TrainingConfig):
         """
         super().check()
         self.model.check()
-        if self.model.rank != 2:
-            raise UserError(f"--model.rank: training shows networks slices, so it expects 2; received {self.model.rank}")
+        self._check_patch()
         known = [item.name for item in fields(self.loss) if isinstance(getattr(self.loss, item.name), float)]
         strangers = [name for name in self.fine_tune.loss if name not in known]
         if strangers:
@@ -146,6 +147,26 @@ class TrainConfig(TrainingConfig):
             raise UserError("--fine_tune.loss: does nothing without fine-tuning; set --fine_tune.epochs too")
         if self.fine_tune.loss and self.monitor == "loss":
             raise UserError("--monitor: loss compares nothing where fine_tune.loss changes it; take mean_dice or mean_iou")
+
+    def _check_patch(self) -> None:
+        """Refuse windows that do not fit the network, and changes of volumes where slices are read."""
+        patch, rank, stride = self.input.patch, self.model.rank, self.model.stride
+        if rank == 3 and (patch is None or patch[0] == 1):
+            raise UserError(
+                f"--input.patch: a network of rank 3 sees windows of several slices, such as [64, 64, 64]; received {patch}"
+            )
+        if rank == 2 and patch is not None and patch[0] != 1:
+            raise UserError(f"--input.patch: a network of rank 2 sees one slice, such as [1, 128, 128]; received {list(patch)}")
+        window = self.model.window(patch)
+        if patch is not None and window is not None and patch != window:
+            raise UserError(f"--input.patch: the network takes {list(window)} alone; received {list(patch)}")
+        sides = () if patch is None else patch[-rank:]
+        if any(side % stride for side in sides):
+            raise UserError(f"--input.patch: expected sides that are multiples of {stride}; received {list(sides)}")
+        if patch is None and self.augment.rank == 3:
+            raise UserError("--augment.rank: 3 changes volumes, and the network sees single slices; set 2, or --input.patch")
+        if patch is not None and self.split == "slice":
+            raise UserError("--split slice: divides slices, and --input.patch draws windows; take --split patient")
 
 
 @dataclass
@@ -182,5 +203,7 @@ class ClassifyConfig(TrainingConfig):
         """
         super().check()
         self.model.check()
+        if self.input.patch is not None or self.augment.rank == 3:
+            raise UserError("--input.patch, --augment.rank 3: classifiers see whole slices; leave them out")
         if self.fine_tune.loss:
             raise UserError("--fine_tune.loss: classifiers have one loss without numbers; leave it out")

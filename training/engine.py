@@ -5,7 +5,7 @@ theirs to `train`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +18,12 @@ from data_prep.records import Records
 from training.backend import load_backend
 from training.checkpoint import Progress, load_progress, load_state
 from training.config import TrainingConfig
-from training.input import OnlineAugmentation, Slices, training_batches, whole_batches
+from training.input import Examples, RandomMap, training_batches, whole_batches
 from training.optimizers import build_optimizer
 from training.phases import Phase, phase_of_state, phases
 from training.precision import device, gpus, resolve
 from training.run import Run, create_run, refuse_used, write_environment
+from training.slices import OnlineAugmentation
 
 if TYPE_CHECKING:
     import grain
@@ -36,16 +37,16 @@ class Data:
     Attributes:
         records: where it stands.
         train, validation: case ids.
-        sources: of the training slices.
-        whole: the validation slices, or None where there are none.
+        sources: what is trained on: slices, or whose windows are drawn.
+        whole: what is validated on, every voxel once, or None where there is nothing.
         steps_per_epoch: batches that make an epoch.
     """
 
     records: Records
     train: list[str]
     validation: list[str]
-    sources: list[Slices]
-    whole: Slices | None
+    sources: Sequence[Examples]
+    whole: Examples | None
     steps_per_epoch: int
 
 
@@ -60,8 +61,8 @@ class Task(ABC):
         self.config = config
 
     @abstractmethod
-    def slices(self, records: Records) -> tuple[list[str], list[str], list[Slices], Slices | None]:
-        """Training and validation cases, sources of training slices, and the validation slices.
+    def examples(self, records: Records) -> tuple[list[str], list[str], Sequence[Examples], Examples | None]:
+        """Training and validation cases, what to train on, and what to validate on.
 
         Raises:
             UserError: the records do not serve this training.
@@ -74,6 +75,14 @@ class Task(ABC):
     @abstractmethod
     def compile_arguments(self, data: Data, phase: Phase) -> dict[str, Any]:
         """`loss` and `metrics` of a phase, as `keras.Model.compile` takes them."""
+
+    def change(self, data: Data) -> RandomMap | None:
+        """What makes an example of each training element as it is read; None where it is one already and stays as it is."""
+        config = self.config
+        if config.augment.probability == 0 and config.augment.fill == 0:
+            return None
+        unit_range = data.records.preparation.intensity == "minmax"
+        return OnlineAugmentation(config.augment, config.input.neighbours, unit_range)
 
     def resolved(self, records: Records) -> Any:
         """The config with what it leaves to the records filled in, so that the run stays what it is with other records."""
@@ -215,10 +224,12 @@ def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progr
     from training.callbacks import EpochKeeper, tensorboard
 
     config, steps = run.config, data.steps_per_epoch
-    augmentation = _augmentation(config, data.records)
-    batches = training_batches(data.sources, config.input, config.seed, progress.epoch * steps, augmentation)
+    from training.waiting import StopWatch
+
+    watch = StopWatch()
+    batches = training_batches(data.sources, config.input, config.seed, progress.epoch * steps, task.change(data), watch)
     validation, validation_steps = _validation(config, data)
-    keeper = EpochKeeper(run.path, config, progress, steps * config.input.batch_size, phase.number)
+    keeper = EpochKeeper(run.path, config, progress, phase, steps * config.input.batch_size, watch)
     try:
         model.fit(
             batches,
@@ -238,13 +249,6 @@ def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progr
     return keeper.ended
 
 
-def _augmentation(config: TrainingConfig, records: Records) -> OnlineAugmentation | None:
-    """What changes the training slices as they are read; None where nothing does."""
-    if config.augment.probability == 0 and config.augment.fill == 0:
-        return None
-    return OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.intensity == "minmax")
-
-
 def _validation(config: TrainingConfig, data: Data) -> "tuple[grain.IterDataset | None, int | None]":
     if data.whole is None:
         return None, None
@@ -252,14 +256,14 @@ def _validation(config: TrainingConfig, data: Data) -> "tuple[grain.IterDataset 
 
 
 def _data(task: Task, records: Records) -> Data:
-    """The cases and slices to train on."""
+    """The cases and examples to train on."""
     config = task.config
-    train, validation, sources, whole = task.slices(records)
+    train, validation, sources, whole = task.examples(records)
     for case in {*train, *validation}:  # a shard that is missing or cut short is told now, not when a step comes to it
         for copy in range(records.copies_of(case) + 1 if case in train else 1):
             records.shard(case, copy)
-    slices = sum(len(source) for source in sources)
-    steps = config.steps_per_epoch or max(slices // config.input.batch_size, 1)
+    examples = sum(len(source) for source in sources)
+    steps = config.steps_per_epoch or max(examples // config.input.batch_size, 1)
     return Data(records, train, validation, sources, whole, steps)
 
 
@@ -295,12 +299,13 @@ def _strategy() -> AbstractContextManager[Any]:
 
 def _tell(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None:
     """Say what is trained, on what, and from where."""
-    slices = sum(len(source) for source in data.sources)
+    examples = sum(len(source) for source in data.sources)
+    what = "slices with their copies" if run.config.input.patch is None else "windows make one pass"
     print(f"device: {device()}; {run.config.precision}")
     channels = ", ".join(data.records.channels)
     print(f"network: {run.config.model.name}, {model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
-        f"data: {len(data.train)} training cases ({slices} slices with their copies, {data.steps_per_epoch} steps an epoch), "
+        f"data: {len(data.train)} training cases ({examples} {what}, {data.steps_per_epoch} steps an epoch), "
         f"{len(data.validation)} validation cases"
     )
     if run.config.split == "slice":

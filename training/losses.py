@@ -29,7 +29,7 @@ class FocalConfig:
     def build(self, classes: int) -> "keras.losses.Loss":
         """The loss for a number of classes."""
         weights = _per_class(self.alpha, classes, "loss.alpha")
-        return _voxel_loss(lambda bits, logits: focal(bits, logits, self.gamma, weights), self.name)
+        return _voxel_loss(lambda bits, logits: focal(bits, logits, self.gamma, weights), self.name, classes)
 
 
 @dataclass
@@ -44,7 +44,7 @@ class CrossEntropyConfig:
     def build(self, classes: int) -> "keras.losses.Loss":
         """The loss for a number of classes."""
         weights = _per_class(self.alpha, classes, "loss.alpha")
-        return _voxel_loss(lambda bits, logits: focal(bits, logits, 0.0, weights), self.name)
+        return _voxel_loss(lambda bits, logits: focal(bits, logits, 0.0, weights), self.name, classes)
 
 
 @dataclass
@@ -76,7 +76,7 @@ class BceDiceConfig:
         expect_number("loss.bce", self.bce, 0)
         expect_number("loss.dice", self.dice, 0)
         expect_number("loss.smooth", self.smooth, 1e-6)
-        return _voxel_loss(self._value, self.name)
+        return _voxel_loss(self._value, self.name, classes)
 
     def _value(self, bits: Any, logits: Any) -> Any:
         bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
@@ -138,10 +138,10 @@ def one_hot(bits: Any, classes: int) -> Any:
     return ops.cast(ops.not_equal(ops.bitwise_and(ops.cast(bits, "int32")[..., None], masks), 0), "float32")
 
 
-def _voxel_loss(function: Any, name: str) -> "keras.losses.Loss":
+def _voxel_loss(function: Any, name: str, classes: int) -> "keras.losses.Loss":
     from training.objective import VoxelLoss
 
-    return VoxelLoss(function, name)
+    return VoxelLoss(function, name, classes)
 
 
 def _per_class(values: list[float], classes: int, option: str) -> list[float]:

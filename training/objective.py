@@ -15,18 +15,28 @@ CARRY = 30  # bits that the low word of a count holds
 class VoxelLoss(keras.losses.Loss):
     """A loss that is already a mean over the annotated voxels of its batch.
 
+    A network under deep supervision gives the logits of its levels one behind the other; the loss of each level counts half as
+    much as that of the level above (Isensee et al., 2021), the weights adding up to 1.
+
     Args:
         function: (targets, logits) -> scalar.
         name: names it.
+        outputs: logits of one level; None where there is one level.
     """
 
-    def __init__(self, function: Callable[[Any, Any], Any], name: str) -> None:
+    def __init__(self, function: Callable[[Any, Any], Any], name: str, outputs: int | None = None) -> None:
         super().__init__(name=name, reduction="sum")  # of one number: the function has averaged
         self._function = function
+        self._outputs = outputs
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The scalar loss of a batch."""
-        return self._function(y_true, to_target_size(y_pred, y_true))
+        logits = to_target_size(y_pred, y_true)
+        outputs = self._outputs or logits.shape[-1]
+        levels = [logits[..., first : first + outputs] for first in range(0, logits.shape[-1], outputs)]
+        weights = [0.5**level for level in range(len(levels))]
+        losses = [weight * self._function(y_true, level) for weight, level in zip(weights, levels, strict=True)]
+        return sum(losses) / sum(weights)
 
 
 class ConfusionMatrix(keras.metrics.Metric):
@@ -47,8 +57,11 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.high = self.add_variable(shape, "zeros", dtype="int32", name="high")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch: y_true (...) bit-packed, y_pred (..., classes) logits. Voxels without a bit do not count."""
-        total = self.low + self._counts(y_true, to_target_size(y_pred, y_true))
+        """Count a batch: y_true (...) bit-packed, y_pred (..., classes) logits, those of lower levels behind them.
+
+        Voxels without a bit do not count.
+        """
+        total = self.low + self._counts(y_true, to_target_size(y_pred, y_true)[..., : len(self.classes)])
         self.high.assign(self.high + ops.right_shift(total, CARRY))
         self.low.assign(ops.bitwise_and(total, (1 << CARRY) - 1))
 

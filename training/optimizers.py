@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules by name."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +26,9 @@ class OptimizerConfig:
 class ScheduleConfig:
     """How the learning rate falls."""
 
-    name: Literal["exponential", "cosine", "constant"] = "exponential"
-    """exponential: by `decay` at each epoch; cosine: to zero at the last step; constant."""
+    name: Literal["exponential", "cosine", "constant", "timed"] = "exponential"
+    """exponential: by `decay` at each epoch; cosine: to zero at the last step; constant; timed: by a cosine to zero as
+    `max_minutes` run out, a step at each epoch, so that any machine trains to the end of its schedule."""
     decay: float = 0.985
     """Factor per epoch of exponential."""
     warmup_epochs: float = 0.0
@@ -52,6 +54,17 @@ def build_optimizer(
     if optimizer.name == "sgd":
         return keras.optimizers.SGD(momentum=0.99, nesterov=True, **common)
     return keras.optimizers.Adam(**common)
+
+
+def timed_rate(rate: float, minutes: float, max_minutes: float) -> float:
+    """Learning rate of the schedule `timed`: half a cosine over the minutes that a training may take.
+
+    Args:
+        rate: at the beginning.
+        minutes: that have passed.
+        max_minutes: that it may take.
+    """
+    return rate * 0.5 * (1 + math.cos(math.pi * min(minutes / max_minutes, 1.0)))
 
 
 def _schedule(config: ScheduleConfig, rate: float, steps_per_epoch: int, epochs: int) -> Any:

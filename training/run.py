@@ -20,6 +20,7 @@ from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records import Records
 from models.infer import View
+from models.unet import without_levels
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Run:
         except (ValueError, OSError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{weights}: weights do not fit the network of {self.path}/config.yaml ({reason})") from None
-        return network
+        return without_levels(network)
 
     @property
     def before(self) -> Path | None:
@@ -146,10 +147,12 @@ class Run:
             shutil.copyfile(self.weights, temporary)
         return self.path / BEFORE
 
-    def view(self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = ()) -> View:
-        """How slices are shown to the network, as they were in training."""
-        shown = self.config.input
-        return View(self.config.model.stride, shown.neighbours, least_size, shown.resize, flips)
+    def view(self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = (), overlap: float = 0.5) -> View:
+        """How volumes are shown to the network, as they were in training."""
+        shown, model = self.config.input, self.config.model
+        # Slices that are resized have the size that the network takes.
+        window = model.window(shown.patch) if self.kind == "segmentation" and shown.resize is None else None
+        return View(model.stride, window, overlap, shown.neighbours, least_size, shown.resize, flips)
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the training stands: running, stopped or finished, and other facts."""

@@ -15,7 +15,8 @@ from data_prep.records import Records
 from evaluation import display, figures, figures_training
 from evaluation.figures_training import Shown, describe, draw_augmentation, draw_before_after
 from training.config import TrainConfig
-from training.input import SEGMENTATION, InputConfig, OnlineAugmentation, whole_slices
+from training.input import SEGMENTATION, InputConfig
+from training.slices import OnlineAugmentation, whole_slices
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 CHANNELS = ["t1", "flair", "t2"]

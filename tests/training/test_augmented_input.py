@@ -11,18 +11,8 @@ from data_prep.augment import AugmentConfig
 from data_prep.records import Records
 from data_prep.resize import resize_image, resize_label
 from training.config import TrainConfig
-from training.input import (
-    CATEGORY,
-    SEGMENTATION,
-    InputConfig,
-    OnlineAugmentation,
-    by_slice,
-    divided,
-    slice_split,
-    training_batches,
-    training_slices,
-    whole_slices,
-)
+from training.input import CATEGORY, SEGMENTATION, InputConfig, training_batches
+from training.slices import OnlineAugmentation, by_slice, divided, slice_split, training_slices, whole_slices
 
 EVERYTHING = AugmentConfig(probability=0.8, elastic_sigma=3.0, crop=0.2, fill=0.3, fill_from=1)
 GEOMETRY = AugmentConfig(probability=0.8, elastic=0, brightness=0, contrast=0, gamma=0, noise=0)

@@ -42,7 +42,7 @@ def config(**changes):
 
 
 def data(task, opened):
-    train, validation, sources, whole = task.slices(opened)
+    train, validation, sources, whole = task.examples(opened)
     return Data(opened, train, validation, sources, whole, 1)
 
 
@@ -89,7 +89,7 @@ def test_classes_that_make_no_sense_are_refused(values, target, said):
 
 
 def test_tumour_slices_alone_train_and_validate(opened):
-    train, validation, sources, whole = Classification(config()).slices(opened)
+    train, validation, sources, whole = Classification(config()).examples(opened)
     assert (train, validation) == (opened.split["train"], opened.split["validation"])
     assert numbers(sources[0]) == with_tumour(opened, train)
     assert len(sources) == 1
@@ -98,13 +98,13 @@ def test_tumour_slices_alone_train_and_validate(opened):
 
 
 def test_all_slices_may_train_and_validate(opened):
-    train, validation, sources, whole = Classification(config(slices="all")).slices(opened)
+    train, validation, sources, whole = Classification(config(slices="all")).examples(opened)
     assert (len(sources[0]), len(whole)) == (len(train) * 2 * 8, len(validation) * 8)
 
 
 @pytest.mark.parametrize("slices", ["tumour", "all"])
 def test_a_slice_split_deals_slices_of_the_same_patients(opened, slices):
-    found = [Classification(config(slices=slices, split="slice", fold=fold)).slices(opened) for fold in (0, 1)]
+    found = [Classification(config(slices=slices, split="slice", fold=fold)).examples(opened) for fold in (0, 1)]
     for train, validation, sources, whole in found:
         assert train == validation
         assert set(train).isdisjoint(opened.split["test"])
@@ -115,7 +115,7 @@ def test_a_slice_split_deals_slices_of_the_same_patients(opened, slices):
 
 
 def test_an_example_tells_its_patients_category(opened):
-    _, _, (source,), whole = Classification(config()).slices(opened)
+    _, _, (source,), whole = Classification(config()).examples(opened)
     for slices in (source, whole):
         for place in range(0, len(slices), 3):
             case = slices.items[slices.rows[place][0]][0]
@@ -131,7 +131,7 @@ def test_cases_of_unknown_category_are_left_out(opened):
     cases[unknown] = replace(cases[unknown], attributes={})
     part = Records(opened.path)
     part.__dict__["cases"] = cases
-    train, _, sources, _ = Classification(config()).slices(part)
+    train, _, sources, _ = Classification(config()).examples(part)
     assert train == [case for case in opened.split["train"] if case != unknown]
     assert unknown not in {case for case, _ in numbers(sources[0])}
 
@@ -199,7 +199,7 @@ def test_training_cases_of_one_class_alone_are_refused(opened):
         for case, facts in opened.cases.items()
     }
     with pytest.raises(UserError, match="expected training cases of at least two classes of grade; received HGG"):
-        Classification(config()).slices(part)
+        Classification(config()).examples(part)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_what_cannot_be_classified_is_refused(classify, options, said, tmp_path)
 def test_an_attribute_that_no_case_has_is_told_in_one_line(opened):
     target = TargetConfig("colour", {"red": ["1"], "blue": ["2"]})
     with pytest.raises(UserError, match="colour"):
-        Classification(config(target=target)).slices(opened)
+        Classification(config(target=target)).examples(opened)
 
 
 def test_a_classifier_is_not_resumed_by_the_other_command(command, classified):
@@ -253,5 +253,5 @@ def test_a_slice_split_is_written_into_the_run(trained, command, records, tmp_pa
 
 def test_what_is_shown_of_a_slice_is_what_the_config_says(opened):
     small = InputConfig(resize=(8, 8), neighbours=1)
-    _, _, (source,), _ = Classification(config(input=small)).slices(opened)
+    _, _, (source,), _ = Classification(config(input=small)).examples(opened)
     assert source[0][0].shape == (8, 8, 12)

@@ -4,17 +4,8 @@ import pytest
 from common.errors import UserError
 from data_prep.records import Records
 from tests.scans import scan, write_brats
-from training.input import (
-    SEGMENTATION,
-    InputConfig,
-    Slices,
-    check_sizes,
-    fit,
-    training_batches,
-    training_slices,
-    whole_batches,
-    whole_slices,
-)
+from training.input import SEGMENTATION, InputConfig, training_batches, whole_batches
+from training.slices import Slices, check_sizes, fit, training_slices, whole_slices
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,113 @@
+"""Anybody's Keras model under the toolkit's training: a callable by its import path, built from input shape and classes."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from common.errors import UserError, expect_number
+from data_prep.geometry import Triple
+
+if TYPE_CHECKING:
+    import keras
+
+CLASSES = ("classes", "num_classes", "n_classes", "num_labels")
+"""How a callable's argument for the number of outputs may be called."""
+
+
+@dataclass
+class CustomConfig:
+    """Any Keras model: a callable `package.module:callable` that is called with `input_shape` and the number of classes."""
+
+    name: str = ""
+    """Import path of the callable, such as medicai.models:UNet."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the callable, such as {encoder_name: resnet18}."""
+    input_size: list[int] = field(default_factory=list)
+    """Rows and columns, or slices, rows and columns, that the model takes, if it takes one size alone; prediction then slides
+    windows of this size over slices or volumes. Empty: any size that is a multiple of `stride`."""
+    rank: Literal[2, 3] = 2
+    """2 for a model of slices, 3 for one of volumes."""
+    stride: int = 32
+    """What the sides of its input must be a multiple of."""
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What the model gives; probabilities (after a softmax) are turned into logits by their logarithm."""
+
+    def check(self) -> None:
+        """Refuse a name that nothing can be imported by, and numbers that make no network.
+
+        Raises:
+            UserError: says which, and what was expected.
+        """
+        expect_number("model.stride", self.stride, 1)
+        if self.input_size and len(self.input_size) != self.rank:
+            raise UserError(f"--model.input_size: expected {self.rank} numbers (model.rank); received {self.input_size}")
+        self.callable()
+
+    def window(self, patch: Triple | None) -> Triple | None:
+        """Slices, rows and columns of the windows that prediction shows: those of `input_size`, else as in training."""
+        if self.rank == 3:
+            return (self.input_size[0], self.input_size[1], self.input_size[2]) if self.input_size else patch
+        return (1, self.input_size[0], self.input_size[1]) if self.input_size else None
+
+    def callable(self) -> Callable[..., Any]:
+        """What `name` names.
+
+        Raises:
+            UserError: no such package, or nothing of that name in it.
+        """
+        module, _, attribute = self.name.partition(":")
+        try:
+            found = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(
+                f"--model.name {self.name}: expected package.module:callable of an installed package; {error}"
+            ) from None
+        if not callable(found):
+            raise UserError(f"--model.name {self.name}: expected something that can be called; found {type(found).__name__}")
+        made: Callable[..., Any] = found
+        return made
+
+    def build(self, channels: int, heads: dict[str, int]) -> "keras.Model":
+        """Make the network: images -> {head: logits}.
+
+        Args:
+            channels: of the input.
+            heads: name -> number of outputs; one head.
+
+        Raises:
+            UserError: the callable refuses its arguments, or gives something else than one picture of logits per class.
+        """
+        import keras
+
+        head, classes = next(iter(heads.items()))
+        shape: tuple[int | None, ...] = (*(self.input_size or (None,) * self.rank), channels)
+        make = self.callable()
+        try:
+            model = make(input_shape=shape, **{_classes_argument(make): classes}, **self.args)
+        except Exception as error:  # whatever somebody's model makes of arguments it does not like
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"--model.name {self.name}: cannot be built with input_shape {shape}, {classes} classes: {reason}"
+            ) from None
+        if not isinstance(model, keras.Model):
+            raise UserError(f"--model.name {self.name}: expected a keras.Model; received {type(model).__name__}")
+        inputs = keras.Input(shape, name="image")
+        given = model(inputs)
+        found = tuple(getattr(given, "shape", ()))
+        if len(found) != self.rank + 2 or found[-1] != classes:
+            raise UserError(
+                f"--model.name {self.name}: expected outputs (..., {classes}) of rank {self.rank}; received {found}"
+            )
+        if self.outputs == "probabilities":
+            given = keras.ops.log(keras.ops.maximum(keras.ops.cast(given, "float32"), math.exp(-30)))
+        logits = keras.layers.Activation("linear", dtype="float32", name=head)(given)
+        return keras.Model(inputs, {head: logits}, name="custom")
+
+
+def _classes_argument(make: Callable[..., Any]) -> str:
+    """How a callable calls its number of classes."""
+    parameters = inspect.signature(make).parameters
+    return next((name for name in CLASSES if name in parameters), CLASSES[0])

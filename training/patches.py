@@ -1,0 +1,197 @@
+"""Windows of records, drawn while training: 3D patches, or parts of slices, each at a place of its own, and augmented.
+
+A window is read from the memory-mapped shard where it is needed, so a patch touches its own pages alone, and one that is turned
+or bent shows what lies around it. Validation sees every voxel once, in tiles side by side.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from math import ceil, prod
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.augment import AugmentConfig, draw
+from data_prep.geometry import Triple, cut_window
+from data_prep.intensity import IntensityChanges, to_float
+from data_prep.records import CaseRecord, Records
+from data_prep.shard import Shard
+from data_prep.warp import coordinates, is_warped, sample
+from training.input import SEGMENTATION, Example, InputConfig
+
+Item = tuple[str, int]  # case and copy
+
+
+class Places:
+    """Whose windows are drawn, and whether around tumour: what Grain calls a source.
+
+    An element is (place of the shard in `items`, 1 for a window around tumour); larger volumes come up more often.
+
+    Args:
+        items: case and copy of each shard.
+        counts: windows of each that make one pass.
+        tumour: whether windows are drawn around tumour.
+    """
+
+    def __init__(self, items: Sequence[Item], counts: Sequence[int], tumour: bool) -> None:
+        self.items = items
+        self._rows = np.repeat(np.arange(len(items)), counts)
+        self._tumour = tumour
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.array([self._rows[index], self._tumour])
+
+
+class PatchSampler:
+    """Draws a window's place and its augmentation, and reads it: what Grain calls a random map.
+
+    Args:
+        records: open records.
+        items: case and copy of each shard, as in `Places`.
+        config: patch and neighbours are used.
+        augment: what may be changed.
+    """
+
+    def __init__(self, records: Records, items: Sequence[Item], config: InputConfig, augment: AugmentConfig) -> None:
+        if config.patch is None:
+            raise ValueError("expected an input config with a patch")
+        self._records = records
+        self._items = items
+        self._facts = {(case, copy): _facts(records, case, copy) for case, copy in items}
+        self._config = config
+        self._patch = depth, height, width = config.patch
+        self._size: Triple = (depth + 2 * config.neighbours, height, width)
+        self._augment = augment
+        self._unit_range = records.preparation.intensity == "minmax"
+
+    def __call__(self, element: np.ndarray, rng: np.random.Generator) -> Example:
+        """A window: image (D, H, W, C) float32, or (H, W, C) of a patch one slice deep, and its bit-packed label."""
+        item = self._items[int(element[0])]
+        shard, facts = self._records.shard(*item), self._facts[item]
+        start = self._start(facts, shard, bool(element[1]), rng)
+        image, label = self._window(shard, facts, start, rng)
+        return as_example(image, label, self._config)
+
+    def _start(self, facts: CaseRecord, shard: Shard, tumour: bool, rng: np.random.Generator) -> Triple:
+        """First voxel of a window: anywhere in the volume, or with a drawn voxel of tumour in its middle half."""
+        shape, size = np.array(shard.label.shape), np.array(self._patch)
+        if tumour:
+            voxel = np.array(_tumour_voxel(facts.voxels, shard.label, rng))
+            start = voxel - size // 2 + np.rint(rng.uniform(-0.25, 0.25, 3) * (size - 1)).astype(int)
+        else:
+            start = np.floor(rng.random(3) * shape).astype(int) - size // 2
+        room = shape - size
+        start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
+        return int(start[0]) - self._config.neighbours, int(start[1]), int(start[2])
+
+    def _window(
+        self, shard: Shard, facts: CaseRecord, start: Triple, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A window, (D, H, W, C) float32 and (D, H, W) uint8, augmented."""
+        augmentation = draw(self._augment, rng, shard.image.shape[-1])
+        if is_warped(augmentation):
+            z, y, x = (first + (length - 1) / 2 for first, length in zip(start, self._size, strict=True))
+            places = coordinates(augmentation, self._size, (z, y, x), facts.geometry.spacing_mm)
+            image, label = sample(shard.image, shard.label, places)
+        else:
+            mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in ("z", "y", "x"))
+            image = to_float(cut_window(shard.image, start, self._size)[mirror])
+            label = np.ascontiguousarray(cut_window(shard.label, start, self._size)[mirror])
+        if augmentation.sources != tuple(range(image.shape[-1])):
+            image = image[..., list(augmentation.sources)]
+        changes = IntensityChanges.of(augmentation, image, self._unit_range)
+        if changes is not None:
+            changes.change(image, 0)
+        return image * np.float32(255) if shard.image.dtype == np.uint8 else image, label
+
+
+class Tiles:
+    """Every voxel of some cases once, in windows side by side; what sticks out beyond a volume is empty and not annotated.
+
+    Args:
+        records: open records.
+        cases: their ids.
+        config: patch is used.
+    """
+
+    def __init__(self, records: Records, cases: Sequence[str], config: InputConfig) -> None:
+        if config.patch is None:
+            raise ValueError("expected an input config with a patch")
+        self._records = records
+        self._cases = cases
+        self._config = config
+        self._size = config.patch
+        self.rows = [(place, start) for place, case in enumerate(cases) for start in self._starts(case)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Example:
+        place, start = self.rows[index]
+        shard = self._records.shard(self._cases[place])
+        image = cut_window(shard.image, start, self._size).astype(np.float32)
+        return as_example(image, np.ascontiguousarray(cut_window(shard.label, start, self._size)), self._config)
+
+    def _starts(self, case: str) -> list[Triple]:
+        shape = _shape(self._records.cases[case])
+        ranges = [range(0, length, step) for length, step in zip(shape, self._size, strict=True)]
+        return [(z, y, x) for z, y, x in product(*ranges)]
+
+
+def training_places(records: Records, cases: Sequence[str], config: InputConfig) -> list[Places]:
+    """Whose windows to train on: those of some cases and their augmented copies.
+
+    Args:
+        records: open records.
+        cases: ids of the training cases.
+        config: patch, tumour_share and copies are used.
+
+    Returns:
+        one source; or with a `tumour_share` between 0 and 1 two, the windows around tumour first.
+
+    Raises:
+        UserError: windows around tumour are asked for, and there is none.
+    """
+    items = [(case, copy) for case in cases for copy in range((records.copies_of(case) if config.copies else 0) + 1)]
+    passes = [max(ceil(prod(_shape(records.cases[case])) / prod(config.patch or (1,))), 1) for case, _ in items]
+    share = config.tumour_share or 0.0
+    places = []
+    if share > 0:
+        tumour = [_facts(records, case, copy).voxels[:, 1:].any() for case, copy in items]
+        counts = [ceil(windows * share) * int(any_) for windows, any_ in zip(passes, tumour, strict=True)]
+        places.append(Places(items, counts, tumour=True))
+    if share < 1:
+        places.append(Places(items, [ceil(windows * (1 - share)) for windows in passes], tumour=False))
+    if not all(len(each) for each in places):
+        raise UserError(f"{records.path}: no training case has tumour; set --input.tumour_share 0")
+    return places
+
+
+def as_example(image: np.ndarray, label: np.ndarray, config: InputConfig) -> Example:
+    """A window as a network sees it: of a patch one slice deep a picture, its neighbours as further channels."""
+    if config.patch is None or config.patch[0] > 1:
+        return image, {SEGMENTATION: label}
+    height, width = image.shape[1:3]
+    return np.moveaxis(image, 0, 2).reshape(height, width, -1), {SEGMENTATION: label[config.neighbours]}
+
+
+def _tumour_voxel(voxels: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Triple:
+    """A voxel of tumour (z, y, x): first a class that the case has, then any voxel of it."""
+    present = np.flatnonzero(voxels[:, 1:].sum(axis=0)) + 1
+    wanted = int(rng.choice(present))
+    counts = voxels[:, wanted]
+    z = int(rng.choice(len(counts), p=counts / counts.sum()))
+    y, x = np.nonzero(label[z] == 1 << wanted)
+    chosen = int(rng.integers(len(y)))
+    return z, int(y[chosen]), int(x[chosen])
+
+
+def _facts(records: Records, case: str, copy: int) -> CaseRecord:
+    return records.cases[case] if copy == 0 else records.case(case, copy)
+
+
+def _shape(facts: CaseRecord) -> Triple:
+    return facts.layout["slices"], facts.layout["height"], facts.layout["width"]

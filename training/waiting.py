@@ -1,0 +1,57 @@
+"""How long training waits for its data: a stop watch around the hand-over of every batch."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import grain
+
+
+@dataclass
+class StopWatch:
+    """Time that was spent waiting.
+
+    Attributes:
+        seconds: in all, since it was made.
+    """
+
+    seconds: float = 0.0
+
+
+class Timed(grain.IterDataset):
+    """The same batches; the time until each is handed over is added to a stop watch.
+
+    What is read ahead costs nothing here, so this is the time that reading keeps a training from its steps.
+
+    Args:
+        batches: to be handed over.
+        watch: where the time is added.
+    """
+
+    def __init__(self, batches: grain.IterDataset, watch: StopWatch) -> None:
+        super().__init__(batches)
+        self._watch = watch
+
+    def __iter__(self) -> "_TimedIterator":
+        return _TimedIterator(iter(self._parent), self._watch)
+
+
+class _TimedIterator(grain.DatasetIterator):
+    def __init__(self, batches: grain.DatasetIterator, watch: StopWatch) -> None:
+        super().__init__(batches)
+        self._watch = watch
+
+    def __next__(self) -> Any:
+        start = time.perf_counter()
+        try:
+            return next(self._parent)
+        finally:
+            self._watch.seconds += time.perf_counter() - start
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the batches stand."""
+        return self._parent.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._parent.set_state(state)
