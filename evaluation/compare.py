@@ -44,9 +44,10 @@ class CompareConfig:
 def main(config: CompareConfig) -> None:
     """Compare what was given; prints the tables and where the files are."""
     from evaluation.comparison_table import format_text
+    from evaluation.naming import names_of
 
     kind, folders = _locate(config.scores)
-    names = _names(config)
+    names = names_of("scores", config.scores, config.names)
     if kind == "category" and config.structures is not None:
         raise UserError("--structures: categories have none; expected it for scores of segmentations only; leave it out")
     if config.out is not None:
@@ -79,25 +80,6 @@ def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
 
 def _place(folder: Path, name: str) -> Path | None:
     return next((place for place in (folder, folder / "scores") if (place / name).is_file()), None)
-
-
-def _names(config: CompareConfig) -> list[str]:
-    """The names given, or the shortest ends of the paths that tell the folders apart."""
-    if config.names is None:
-        parts = [_telling_parts(folder) for folder in config.scores]
-        for depth in range(1, max(map(len, parts)) + 1):
-            names = ["/".join(each[-depth:]) for each in parts]
-            if len(set(names)) == len(names):
-                return names
-        raise UserError("--scores: expected different folders; received one of them twice")
-    if len(config.names) != len(config.scores) or len(set(config.names)) < len(config.names):
-        raise UserError(f"--names: expected {len(config.scores)} different names; received {', '.join(config.names)}")
-    return config.names
-
-
-def _telling_parts(folder: Path) -> tuple[str, ...]:
-    parts = folder.resolve().parts
-    return parts[:-1] if parts[-1] == "scores" else parts
 
 
 def _read_manifest(file: Path, what: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; l
 that a black-and-white print can be read. Figures are objects of their own: there is no global state of pyplot.
 """
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 
 WIDTH = 7.2  # inches: two columns of a journal
 DPI = 300
-RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+VARIANT_LINES: tuple[Any, ...] = ("solid", (0, (3, 1.5)), (0, (1, 1)))  # of models of one family
+VARIANT_FILLS = (1.0, 0.0, 0.4)  # how much of their colour their markers have, white for the rest
+LEGEND_LETTERS = 60  # of a name in a line of a legend
+LETTER = 0.06  # inches of a legend's letter, and of all else that an entry has
+HANDLE = 0.55
 # On grey images; neighbours differ in lightness, so a print shows them apart. Background has no colour.
 CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
 CLASS_LINES = ("solid", (0, (3, 1)), "solid", (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
@@ -50,6 +56,42 @@ def style() -> Iterator[None]:
 
     with matplotlib.rc_context(STYLE):
         yield
+
+
+def run_styles(names: Sequence[str]) -> list[dict[str, Any]]:
+    """How models look in a figure, as arguments of `Axes.plot`: colour, marker and its fill, and line.
+
+    A family of models (`naming.families`) shares colour and marker; its variants differ in line and fill. Where a family has
+    more than three, no model shares anything.
+    """
+    from matplotlib.colors import to_rgb
+
+    from evaluation.naming import families
+
+    places = families(names)
+    if any(variant >= len(VARIANT_FILLS) for _, variant in places):
+        places = [(index, 0) for index in range(len(names))]
+    styles: list[dict[str, Any]] = []
+    for family, variant in places:
+        colour, fill = RUN_COLOURS[family % len(RUN_COLOURS)], VARIANT_FILLS[variant]
+        styles.append(
+            {
+                "color": colour,
+                "marker": RUN_MARKERS[family % len(RUN_MARKERS)],
+                "markerfacecolor": tuple(1 - fill * (1 - part) for part in to_rgb(colour)),
+                "linestyle": VARIANT_LINES[variant],
+            }
+        )
+    return styles
+
+
+def legend_below(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put a legend below a figure: long names folded, and no more columns than it has room for."""
+    folded = [textwrap.fill(name, LEGEND_LETTERS) for name in names]
+    longest = max(len(line) for name in folded for line in name.splitlines())
+    room = max(1, int((figure.get_figwidth() - 0.2) / (HANDLE + LETTER * longest)))
+    rows = -(-len(folded) // room)
+    figure.legend(handles, folded, loc="outside lower center", ncols=-(-len(folded) // rows))  # columns of equal length
 
 
 def new_figure(height: float, width: float = WIDTH, gaps: tuple[float, float] = (0.04, 0.04)) -> "Figure":

@@ -16,9 +16,12 @@ from evaluation import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 3
 MOST_MARKERS = 12  # on a line
+MOST_TOGETHER = 3  # runs whose training and validation share a panel; lines of more run into each other
+MANY: Any = {"linewidth": 1.1, "markersize": 3.2, "markeredgewidth": 0.8}
 SCORES = {"iou": "IoU", "dice": "Dice"}
 CATEGORY_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
 UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | SCORES
@@ -55,8 +58,12 @@ class History:
         return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
 
 
-def read_history(run: Path) -> History:
+def read_history(run: Path, name: str | None = None) -> History:
     """Read a run's `history.csv` and its classes.
+
+    Args:
+        run: its folder.
+        name: what it is called; None: as the folder.
 
     Raises:
         UserError: a file is missing, or the history has no finished epoch.
@@ -69,7 +76,7 @@ def read_history(run: Path) -> History:
         raise UserError(f"{file}: expected a row per epoch under a heading with `epoch`; no finished epoch was found")
     schema = LabelSchema.from_dict(read_yaml(run / "schema.yaml", "label schema"), run / "schema.yaml")
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0] if name is not None}
-    return History(run.resolve().name, schema.class_names, columns)
+    return History(name or run.resolve().name, schema.class_names, columns)
 
 
 def curves_of(histories: Sequence[History]) -> dict[str, str]:
@@ -88,7 +95,8 @@ def curves_of(histories: Sequence[History]) -> dict[str, str]:
 def draw_learning_curves(path: Path, histories: Sequence[History], score: str = "iou") -> list[Path]:
     """Draw loss and scores over epochs, training and validation, a colour per run, and where fine-tuning begins.
 
-    Of segmentations the mean score and that of every class, of classifiers accuracy and AUC (where one was counted).
+    Of segmentations the mean score and that of every class, of classifiers accuracy and AUC (where one was counted). More than
+    three runs have panels of their own for training and validation, and variants of a run share its colour (`naming.families`).
 
     Args:
         path: the files to write, without suffix.
@@ -103,20 +111,9 @@ def draw_learning_curves(path: Path, histories: Sequence[History], score: str = 
     """
     curves_of(histories)  # refuses a mixture
     panels = _category_panels(histories) if score == "category" else _voxel_panels(histories, score)
-    labels = _run_labels(histories)
+    what = "scores over slices" if score == "category" else f"{SCORES[score]} per class, one confusion matrix per epoch"
     with figures.style():
-        rows = -(-len(panels) // COLUMNS)
-        figure = figures.new_figure(height=1.9 * rows + 0.5 + 0.18 * (len(histories) + 1), gaps=(0.06, 0.06))
-        grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
-        for axes, (name, heading) in zip(grid, panels.items(), strict=False):
-            for index, history in enumerate(histories):
-                _draw_run(axes, history, name, index, labels[index])
-            _mark_fine_tuning(axes, histories)
-            _finish_panel(axes, heading, name)
-        _leave_empty(grid, len(panels))
-        handles, texts = grid[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))
-        what = "scores over slices" if score == "category" else f"{SCORES[score]} per class, one confusion matrix per epoch"
+        figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, panels)
         figure.suptitle(f"Learning curves: loss and {what}")
         return figures.save(figure, path)
 
@@ -158,6 +155,54 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
         return figures.save(figure, path)
 
 
+def _draw_few(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
+    """A panel for each score, with the training and the validation of all runs."""
+    labels = _run_labels(histories)
+    rows = -(-len(panels) // COLUMNS)
+    figure = figures.new_figure(height=1.9 * rows + 0.5 + 0.18 * (len(histories) + 1), gaps=(0.06, 0.06))
+    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
+    for axes, (name, heading) in zip(grid, panels.items(), strict=False):
+        for index, history in enumerate(histories):
+            _draw_run(axes, history, name, index, labels[index])
+        _mark_fine_tuning(axes, histories, figures.RUN_COLOURS)
+        _finish_panel(axes, heading, name)
+    _leave_empty(grid, len(panels))
+    handles, texts = grid[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))
+    return figure
+
+
+def _draw_many(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
+    """Two panels for each score, training and validation beside each other on one scale that ends above the best."""
+    styles = figures.run_styles([history.name for history in histories])
+    figure = figures.new_figure(height=1.5 * len(panels) + 0.7 + 0.16 * len(histories), gaps=(0.06, 0.05))
+    grid = figure.subplots(len(panels), 2, squeeze=False, sharex=True, sharey="row")
+    for row, (name, heading) in zip(grid, panels.items(), strict=True):
+        for axes, prefix, side in zip(row, ("", "val_"), ("training", "validation"), strict=True):
+            for index, history in enumerate(histories):
+                _draw_line(axes, history, prefix + name, styles[index], index / len(histories))
+            _mark_fine_tuning(axes, histories, [style["color"] for style in styles])
+            _finish_panel(axes, f"{heading}, {side}", name)
+            axes.label_outer()
+        top = max(axes.dataLim.y1 for axes in row if axes.lines)
+        row[0].set_ylim(0, 1.08 * top if top > 0 else 1)
+    entries: dict[str, Any] = {}
+    for axes in grid[0]:
+        handles, texts = axes.get_legend_handles_labels()
+        entries |= dict(zip(texts, handles, strict=True))
+    figures.legend_below(figure, list(entries.values()), list(entries))
+    return figure
+
+
+def _draw_line(axes: "Axes", history: History, column: str, style: dict[str, Any], shift: float) -> None:
+    """One line of a run, its markers shifted by a share of their distance, so that those of several runs do not coincide."""
+    if column in history.columns:
+        epochs = history.columns["epoch"]
+        every = max(1, -(-len(epochs) // (MOST_MARKERS // 2)))
+        markers = (int(shift * every), every)
+        axes.plot(epochs, history.columns[column], label=history.name, markevery=markers, **style, **MANY)
+
+
 def _draw_run(axes: "Axes", history: History, column: str, index: int, label: str) -> None:
     """One run's two lines of a panel: training dashed with hollow markers, validation solid with full ones."""
     colour = figures.RUN_COLOURS[index % len(figures.RUN_COLOURS)]
@@ -186,13 +231,13 @@ def _category_panels(histories: Sequence[History]) -> dict[str, str]:
     return {"loss": "Loss"} | found
 
 
-def _mark_fine_tuning(axes: "Axes", histories: Sequence[History]) -> None:
+def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Sequence[str]) -> None:
     """A thin vertical line where fine-tuning begins: one for all runs, or in the colour of each where they differ."""
     begins = [history.fine_tuning for history in histories]
     shared = len(set(begins)) == 1
     for index, place in enumerate(begins[:1] if shared else begins):
         if place is not None:
-            colour = "#555555" if shared else figures.RUN_COLOURS[index % len(figures.RUN_COLOURS)]
+            colour = "#555555" if shared else colours[index % len(colours)]
             owner = "" if shared else _run_labels(histories)[index]
             axes.axvline(place, color=colour, label=f"{owner}fine-tuning begins", **FINE_TUNING)
 

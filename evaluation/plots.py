@@ -24,13 +24,18 @@ class PlotsConfig(SourceConfig):
     """Draw figures, each as PDF and PNG.
 
     From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of
-    classifiers). From `--records`: class frequencies. From both: what on-line augmentation makes of training slices, and what
-    classifiers look at in validation slices (Grad-CAM). From `--source`: the mosaic of a case's slices and its whole against
-    its cut volume; with `--predictions` also image, truth and prediction side by side.
+    classifiers). From `--scores`: IoU and Dice per class of several models. From `--records`: class frequencies. From `--runs`
+    and `--records`: what on-line augmentation makes of training slices, and what classifiers look at in validation slices
+    (Grad-CAM). From `--source`: the mosaic of a case's slices and its whole against its cut volume; with `--predictions` also
+    image, truth and prediction side by side, a column for each of several folders.
     """
 
     runs: list[Path] = field(default_factory=list)
     """Run folders, of one kind; their learning curves are drawn in one figure."""
+    scores: list[Path] = field(default_factory=list)
+    """Folders of scores, of runs on records or of predictions, as evaluation.score writes them, to be drawn in one figure."""
+    names: list[str] | None = None
+    """What several runs, scores or predictions are called, in their order; default: as their folders."""
     records: Path | None = None
     """Records, as data_prep.make_records writes them."""
     source: Path | None = None
@@ -39,8 +44,8 @@ class PlotsConfig(SourceConfig):
     """Case of the source that is drawn; default: the first that has an annotation."""
     channel: str | None = None
     """Channel that is drawn; default: the first."""
-    predictions: Path | None = None
-    """Folder of predictions that has one of the case."""
+    predictions: list[Path] = field(default_factory=list)
+    """Folders of predictions that have one of the case; of several, one slice of the case is drawn side by side."""
     out: Path
     """Folder to write the figures into."""
 
@@ -53,7 +58,7 @@ class _Scan:
     title: str
     image: "np.ndarray"
     classes: "np.ndarray | None"
-    prediction: "np.ndarray | None"
+    predictions: "list[np.ndarray]"
     schema: "LabelSchema"
     whole: "Geometry"
     cut: "Geometry"
@@ -61,18 +66,31 @@ class _Scan:
 
 def main(config: PlotsConfig) -> None:
     """Draw what can be drawn from what was given; prints which files were written and what was left out."""
-    if not (config.runs or config.records or config.source):
-        raise UserError("nothing to draw: give at least one of --runs, --records, --source")
+    if not (config.runs or config.scores or config.records or config.source):
+        raise UserError("nothing to draw: give at least one of --runs, --scores, --records, --source")
     if config.source is None and (config.case or config.channel or config.predictions):
         raise UserError("--case, --channel and --predictions belong to a scan: give --source as well")
+    names = {option: _names(config, option) for option in ("runs", "scores", "predictions")}
     make_folder(config.out)
     if config.runs:
-        _tell(_draw_runs(config))
+        _tell(_draw_runs(config, names["runs"]))
+    if config.scores:
+        _tell(_draw_scores(config, names["scores"]))
     if config.records:
         _tell(_draw_records(config.records, config.out))
         _tell(_draw_training(config.runs, config.records, config.out))
     if config.source:
-        _tell(_draw_case(config, config.source))
+        _tell(_draw_case(config, config.source, names["predictions"]))
+
+
+def _names(config: PlotsConfig, option: str) -> list[str]:
+    """What the folders of an option are called; a single run or prediction is named by nothing but its folder."""
+    from evaluation.naming import names_of
+
+    folders: list[Path] = getattr(config, option)
+    if not folders:
+        return []
+    return names_of(option, folders, config.names if len(folders) > 1 or option == "scores" else None)
 
 
 def _tell(files: list[Path]) -> None:
@@ -80,15 +98,25 @@ def _tell(files: list[Path]) -> None:
         print(f"wrote {file}")
 
 
-def _draw_runs(config: PlotsConfig) -> list[Path]:
+def _draw_runs(config: PlotsConfig, names: list[str]) -> list[Path]:
     from evaluation import figures_runs
 
-    histories = [figures_runs.read_history(run) for run in config.runs]
+    histories = [figures_runs.read_history(run, name) for run, name in zip(config.runs, names, strict=True)]
     return [
         file
         for name, score in figures_runs.curves_of(histories).items()
         for file in figures_runs.draw_learning_curves(config.out / name, histories, score)
     ]
+
+
+def _draw_scores(config: PlotsConfig, names: list[str]) -> list[Path]:
+    from evaluation import figures_scores
+
+    drawn = []
+    for score in figures_scores.TITLES:
+        models = [figures_scores.read_scores(folder, name, score) for folder, name in zip(config.scores, names, strict=True)]
+        drawn += figures_scores.draw_class_scores(config.out / f"class_scores_{score}", models, score)
+    return drawn
 
 
 def _draw_records(path: Path, out: Path) -> list[Path]:
@@ -123,7 +151,7 @@ def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
     return drawn
 
 
-def _draw_case(config: PlotsConfig, root: Path) -> list[Path]:
+def _draw_case(config: PlotsConfig, root: Path, names: list[str]) -> list[Path]:
     from data_prep.sources import open_source
     from evaluation import figures_volume
 
@@ -137,13 +165,20 @@ def _draw_case(config: PlotsConfig, root: Path) -> list[Path]:
     else:
         path = config.out / f"crop_{scan.id}"
         drawn += figures_volume.draw_crop(path, scan.image, scan.classes, scan.cut, scan.schema, scan.title)
-    if scan.prediction is not None:
-        from evaluation.overlay import draw_overlay
+    return drawn + _draw_predictions(scan, config.out, names)
 
-        path = config.out / f"overlay_{scan.id}.png"
-        spacing_mm = scan.whole.spacing_mm
-        drawn.append(draw_overlay(path, scan.image, scan.classes, scan.prediction, scan.schema, scan.title, spacing_mm))
-    return drawn
+
+def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
+    """One prediction in three slices, or several in one."""
+    from evaluation.overlay import draw_models, draw_overlay
+
+    how = scan.schema, scan.title, scan.whole.spacing_mm
+    if not names:
+        return []
+    if len(names) == 1:
+        return [draw_overlay(out / f"overlay_{scan.id}.png", scan.image, scan.classes, scan.predictions[0], *how)]
+    predictions = dict(zip(names, scan.predictions, strict=True))
+    return draw_models(out / f"models_{scan.id}", scan.image, scan.classes, predictions, *how)
 
 
 def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
@@ -156,13 +191,13 @@ def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
     schema, preparation = _schema(source, config.predictions), _preparation(config)
     case = source.read(files)
     whole = prepare(case, schema, replace(preparation, crop=None))
-    folder, grid = config.predictions, whole.geometry
+    grid = whole.geometry
     return _Scan(
         id=files.id,
         title=f"{files.id}, {channel}",
         image=whole.image[..., source.channels.index(channel)],
         classes=None if whole.label is None else bits_to_classes(whole.label),
-        prediction=None if folder is None else _read_prediction(folder, files.id, schema, grid),
+        predictions=[_read_prediction(folder, files.id, schema, grid) for folder in config.predictions],
         schema=schema,
         whole=grid,
         cut=prepare(case, None, preparation).geometry,
@@ -181,14 +216,14 @@ def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geom
     return grid.reorient(predicted)
 
 
-def _chosen_case(source: "Source", wanted: str | None, predictions: Path | None) -> "CaseFiles":
+def _chosen_case(source: "Source", wanted: str | None, predictions: list[Path]) -> "CaseFiles":
     from evaluation.native_scores import MANIFEST
 
     cases = source.cases()
-    if wanted is None and predictions is not None and (predictions / MANIFEST).is_file():
-        predicted = read_json(predictions / MANIFEST, "predictions").get("cases", [])
-        cases = [files for files in cases if files.id in predicted] or cases
     if wanted is None:
+        for manifest in [folder / MANIFEST for folder in predictions if (folder / MANIFEST).is_file()]:
+            predicted = read_json(manifest, "predictions").get("cases", [])
+            cases = [files for files in cases if files.id in predicted] or cases
         return next((files for files in cases if files.label is not None), cases[0])
     found = next((files for files in cases if files.id == wanted), None)
     if found is None:
@@ -206,12 +241,12 @@ def _chosen_channel(source: "Source", wanted: str | None) -> str:
     return wanted
 
 
-def _schema(source: "Source", predictions: Path | None) -> "LabelSchema":
-    """The source's schema, or that of the predictions where the layout implies none."""
+def _schema(source: "Source", predictions: list[Path]) -> "LabelSchema":
+    """The source's schema, or that of the first predictions where the layout implies none."""
     from data_prep.labels import LabelSchema
     from evaluation.native_scores import open_predictions
 
-    found = source.schema or (open_predictions(predictions, []).schema if predictions else None)
+    found = source.schema or (open_predictions(predictions[0], []).schema if predictions else None)
     return found or LabelSchema.load("binary")
 
 

@@ -59,14 +59,49 @@ def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_
 
 
 def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_path, drawn):
-    histories = [figures_runs.read_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(4)]
+    histories = [figures_runs.read_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(3)]
     figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice")
     lines = panels(drawn[0])["Loss"].lines
-    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 4
-    assert len({line.get_marker() for line in lines}) == 4
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 3
+    assert len({line.get_marker() for line in lines}) == 3
     assert {line.get_linestyle() for line in lines[::2]}.isdisjoint(line.get_linestyle() for line in lines[1::2])
     texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert texts == [f"run{seed}, {kind}" for seed in range(4) for kind in ("training", "validation")]
+    assert texts == [f"run{seed}, {kind}" for seed in range(3) for kind in ("training", "validation")]
+
+
+def test_many_runs_have_panels_for_training_and_validation_and_variants_share_a_colour(tmp_path, drawn):
+    names = ["model 1", "model 1 augmented", "model 2", "model 2 augmented", "3D", "3D augmented"]
+    histories = [figures_runs.read_history(write_run(tmp_path / str(seed), seed=seed), name) for seed, name in enumerate(names)]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    found = panels(drawn[0])
+    assert list(found)[:3] == ["Loss, training", "Loss, validation", "Mean IoU (background included), training"]
+    assert len(found) == 2 * (2 + len(SCHEMA.class_names))
+    for title, name in (("IoU of edema, training", "iou_edema"), ("IoU of edema, validation", "val_iou_edema")):
+        for line, history in zip(found[title].lines, histories, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), history.columns[name])
+    lines = found["Loss, training"].lines
+    assert [line.get_color() for line in lines[::2]] == [line.get_color() for line in lines[1::2]]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_markerfacecolor()) for line in lines}
+    assert len(looks) == len(names)
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"run{index}" for index in (1, 10, 2, 20, 3, 30, 4, 40)],
+        ["unet", *(f"unet {word}" for word in ("a", "b", "c", "d", "e", "f", "g"))],
+    ],
+)
+def test_runs_that_are_alike_in_name_alone_or_too_many_variants_have_a_colour_each(names):
+    styles = figures.run_styles(names)
+    assert len({style["color"] for style in styles}) == len({style["marker"] for style in styles}) == 8
+
+
+def test_up_to_three_variants_share_a_colour_and_differ_in_line_and_fill():
+    styles = figures.run_styles(["unet", "unet a", "unet b"])
+    assert len({style["color"] for style in styles}) == 1
+    assert len({(style["linestyle"], style["markerfacecolor"]) for style in styles}) == 3
 
 
 def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, drawn):
@@ -120,7 +155,7 @@ def test_runs_that_are_fine_tuned_at_other_epochs_have_lines_of_their_colours(tm
 
 
 @pytest.mark.parametrize("kind", ["segmentation", "category"])
-@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
 def test_no_texts_overlap(tmp_path, drawn, count, kind):
     names = [f"a_run_with_a_rather_long_name_{index}" for index in range(count)]
     runs = [write_run(tmp_path / name, kind=kind, tuned=index) for index, name in enumerate(names)]

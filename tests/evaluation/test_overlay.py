@@ -1,9 +1,11 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from data_prep.labels import LabelSchema
 from evaluation import figures
-from evaluation.overlay import choose_slices, draw_overlay
+from evaluation.overlay import choose_slices, draw_models, draw_overlay
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 
@@ -77,3 +79,36 @@ def test_side_marks_and_aspect_come_from_the_geometry(volume, drawn, tmp_path):
     marks = [{text.get_text() for axes in figure.axes for text in axes.texts if len(text.get_text()) == 1} for figure in drawn]
     assert marks == [{"L", "R"}, set()]
     assert [figure.axes[0].get_aspect() for figure in drawn] == [2.0, 1.0]
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    found = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: found.append(figure) or [path])
+    return found
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_several_models_are_shown_beside_each_other_in_one_slice(volume, saved, tmp_path, with_truth, count):
+    image, truth = volume
+    models = {f"model {index} with a rather long name": np.roll(truth, index, axis=2) for index in range(count)}
+    draw_models(tmp_path / "m", image, truth if with_truth else None, models, SCHEMA, "case")
+    figure = saved[0]
+    with figures.style():
+        figure.draw_without_rendering()
+    shown = [axes for axes in figure.axes if axes.images]
+    titles = [" ".join(axes.get_title().split()) for axes in shown]
+    assert titles == ["image", *(["truth"] if with_truth else []), *models]
+    assert [text.get_text() for text in shown[0].texts if "slice" in text.get_text()] == ["slice 10 of 20"]
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in shown]
+    assert not any(np.array_equal(one, other) for one, other in combinations(pictures[-count:], 2))
+    boxes = [axes.title.get_window_extent() for axes in shown]
+    boxes += [figure.legends[0].get_window_extent(), figure._suptitle.get_window_extent()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_where_truth_is_empty_the_models_choose_the_slice(volume, saved, tmp_path):
+    image, truth = volume
+    draw_models(tmp_path / "m", image, np.zeros_like(truth), {"a": truth, "b": truth}, SCHEMA, "case", None)
+    assert "slice 10 of 20" in [text.get_text() for text in saved[0].axes[0].texts]

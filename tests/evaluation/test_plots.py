@@ -10,10 +10,11 @@ from common.files import read_json, read_yaml, write_json, write_yaml
 from data_prep import make_records
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from evaluation import figures_category, figures_runs, figures_volume
+from evaluation import figures_category, figures_runs, figures_scores, figures_volume, overlay
 from evaluation.plots import PlotsConfig, main
 from tests import scans
 from tests.evaluation.test_figures import write_run
+from tests.evaluation.test_figures_scores import write_patients, write_records
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 
@@ -43,6 +44,32 @@ def test_runs_give_learning_curves(tmp_path, capsys):
     assert names(tmp_path / "out") == expected
     printed = capsys.readouterr().out.splitlines()
     assert sorted(printed) == sorted(f"wrote {tmp_path / 'out' / name}" for name in expected)
+
+
+def test_runs_are_called_by_names_or_folders(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        figures_runs, "draw_learning_curves", lambda path, histories, score: called.append([h.name for h in histories]) or []
+    )
+    runs = [write_run(tmp_path / name / "run") for name in "ab"]
+    run("--runs", *runs, "--out", tmp_path / "out")
+    run("--runs", *runs, "--names", "Model 1", "Model 2", "--out", tmp_path / "out")
+    assert called == [["a/run", "b/run"]] * 2 + [["Model 1", "Model 2"]] * 2
+
+
+def test_scores_of_runs_and_of_predictions_share_figures(tmp_path, monkeypatch):
+    write_records(tmp_path / "model1" / "scores_test")
+    write_patients(tmp_path / "predictions")
+    folders = ("--scores", tmp_path / "model1" / "scores_test", tmp_path / "predictions")
+    run(*folders, "--out", tmp_path / "out")
+    assert names(tmp_path / "out") == [f"class_scores_{score}.{end}" for score in ("dice", "iou") for end in ("pdf", "png")]
+    called = []
+    monkeypatch.setattr(
+        figures_scores, "draw_class_scores", lambda path, models, score: called.append([m.name for m in models]) or []
+    )
+    run(*folders, "--out", tmp_path / "out")
+    run(*folders, "--names", "one", "two", "--out", tmp_path / "out")
+    assert called == [["model1", "predictions"]] * 2 + [["one", "two"]] * 2
 
 
 def test_runs_of_several_kinds_are_refused_in_a_line(tmp_path, capsys):
@@ -119,6 +146,23 @@ def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, 
     assert names(tmp_path / "out") == expected
 
 
+def test_several_predictions_stand_beside_each_other_under_their_names(tmp_path, cases, brats, monkeypatch):
+    folders = [tmp_path / name for name in ("model1", "model2")]
+    for shift, folder in enumerate(folders):
+        scans.save(folder / "case_b.nii.gz", np.roll(cases[1].label, shift, axis=0))
+    options = ("--source", brats, "--case", "case_b", "--predictions", *folders, "--labels", SCHEMA.name)
+    for other in ("draw_mosaic", "draw_crop"):
+        monkeypatch.setattr(figures_volume, other, lambda *arguments: [])
+    run(*options, "--out", tmp_path / "out")
+    assert names(tmp_path / "out") == ["models_case_b.pdf", "models_case_b.png"]
+    drawn = []
+    monkeypatch.setattr(overlay, "draw_models", lambda path, image, truth, predictions, *_: drawn.append(predictions) or [])
+    run(*options, "--out", tmp_path / "out")
+    run(*options, "--names", "Model 1", "Model 2", "--out", tmp_path / "out")
+    assert [list(predictions) for predictions in drawn] == [["model1", "model2"], ["Model 1", "Model 2"]]
+    assert not np.array_equal(*drawn[0].values())
+
+
 def test_the_runs_preparation_decides_the_crop(tmp_path, brats, monkeypatch):
     sizes = []
     monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
@@ -141,7 +185,10 @@ def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "give at least one of --runs, --records, --source"),
+        ((), "give at least one of --runs, --scores, --records, --source"),
+        (("--scores", "SOURCE"), "expected scores.json in it or in its scores"),
+        (("--runs", "a", "b", "--names", "x"), "--names: expected 2 different names; received x; give one for each of --runs"),
+        (("--source", "SOURCE", "--predictions", "a", "a"), "--predictions: expected different folders"),
         (("--case", "case_a", "--runs", "x"), "give --source as well"),
         (("--runs", "nowhere"), "expected a run"),
         (("--source", "SOURCE", "--case", "case_z"), "expected --case to be one of its 2 cases"),
