@@ -61,6 +61,13 @@ def test_scores_of_predictions_have_means_over_patients_with_intervals(tmp_path,
     assert (found.patients, found.per_patient) == (5, True)
 
 
+def test_a_slice_split_is_told_beside_the_name(tmp_path):
+    write_patients(tmp_path)
+    file = tmp_path / "scores" / "scores.json"
+    write_json(file, read_json(file, "scores") | {"split": "slice"})
+    assert read_scores(tmp_path, "Model 1").name == "Model 1 (slice split)"
+
+
 def test_a_single_patient_has_no_interval(tmp_path):
     write_patients(tmp_path, patients=1)
     assert all(bar[1:] == (None, None) for bar in read_scores(tmp_path, "p").classes.values())
