@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluation.naming import families
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -65,8 +67,6 @@ def run_styles(names: Sequence[str]) -> list[dict[str, Any]]:
     more than three, no model shares anything.
     """
     from matplotlib.colors import to_rgb
-
-    from evaluation.naming import families
 
     places = families(names)
     if any(variant >= len(VARIANT_FILLS) for _, variant in places):
