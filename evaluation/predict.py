@@ -21,7 +21,7 @@ from evaluation.native_scores import FORMAT, MANIFEST, prediction_path
 from evaluation.patient_category import CATEGORIES, CategoryRow, tell_category, write_categories
 from evaluation.postprocess import PostprocessConfig, apply, apply_classes, load, load_file
 from training.backend import load_backend
-from training.run import Run
+from training.run import Run, open_runs
 
 KINDS = ("segmentation", "category")
 SHOWN = "flair"  # the channel that overlays show, where there is one of this name; else the first
@@ -35,8 +35,8 @@ class PredictConfig(SourceConfig):
     """
 
     runs: list[Path]
-    """Run folders; the probabilities of several of one kind are averaged. Runs of training.classify tell the category of the
-    slices in which those of training.train see tumour."""
+    """Run folders, or the folder of a cross-validation for all of its folds; the probabilities of several of one kind are
+    averaged. Runs of training.classify tell the category of the slices in which those of training.train see tumour."""
     source: Path
     """Folder of scans or table, annotated or not."""
     out: Path
@@ -103,7 +103,7 @@ def main(config: PredictConfig) -> None:
         )
     rules = _rules(config, runs)
     with lock(config.out):
-        before = _earlier(config, runs)
+        before = _earlier(config, runs, rules)
         load_backend()
         job = _job(config, source, runs, rules, showing)
         rows, unplaced = [], 0
@@ -139,9 +139,7 @@ def _tell(job: Job, cases: list[CaseFiles], unplaced: int) -> None:
 
 def _runs(config: PredictConfig) -> list[Run]:
     """The runs, which must agree on what they see and, those of a kind, on what they tell."""
-    if not config.runs:
-        raise UserError("--runs: expected at least one run folder")
-    runs = [Run(path) for path in config.runs]
+    runs = open_runs(config.runs)
     for run in runs:
         _ = run.weights  # refuses a run without a finished epoch before scans are read
         first = next(other for other in runs if other.kind == run.kind)
@@ -198,14 +196,23 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
     return [files for files in cases if files.id in wanted]
 
 
-def _earlier(config: PredictConfig, runs: list[Run]) -> list[str]:
-    """Cases that an earlier call with the same runs has segmented into the folder."""
+def _earlier(config: PredictConfig, runs: list[Run], rules: PostprocessConfig) -> list[str]:
+    """Cases that an earlier call with the same runs and settings has segmented into the folder.
+
+    Raises:
+        UserError: it was called with others, so that the folder would mix two ways of predicting.
+    """
     manifest = config.out / MANIFEST
     if not manifest.is_file():
         return []
     values = read_json(manifest, "predictions")
     if values.get("runs") != _names(runs):
         raise UserError(f"{config.out}: holds predictions of other runs ({values.get('runs')}); choose another --out")
+    for name, value in _settings(config, rules).items():
+        if name in values and values[name] != value:
+            raise UserError(
+                f"{config.out}: holds predictions made with {name} {values[name]}, not {value}; choose another --out"
+            )
     cases: list[str] = values["cases"]
     return cases
 
@@ -270,6 +277,17 @@ def _names(runs: list[Run]) -> list[str]:
     return [str(run.path.resolve()) for run in runs]
 
 
+def _settings(config: PredictConfig, rules: PostprocessConfig) -> dict[str, Any]:
+    """What decides how runs segment, beyond the runs."""
+    return {
+        "least_size": list(config.least_size),
+        "flips": config.flips,
+        "overlap": config.overlap,
+        "inside_only": config.inside_only,
+        "postprocess": cli.as_dict(rules),
+    }
+
+
 def _commit(job: Job, cases: list[str]) -> None:
     config = job.config
     manifest: dict[str, Any] = {
@@ -279,11 +297,7 @@ def _commit(job: Job, cases: list[str]) -> None:
         "source": str(config.source.resolve()),
         "schema": job.schema.to_dict(),
         "split": "slice" if any(run.facts["split"] == "slice" for run in job.runs) else "patient",
-        "least_size": list(config.least_size),
-        "flips": config.flips,
-        "overlap": config.overlap,
-        "inside_only": config.inside_only,
-        "postprocess": cli.as_dict(job.rules),
+        **_settings(config, job.rules),
         "cases": cases if job.ensemble else [],
     }
     write_json(config.out / MANIFEST, manifest)

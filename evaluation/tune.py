@@ -25,7 +25,7 @@ from evaluation.tune_metrics import METRICS, Outcome
 from evaluation.tune_search import Grid, PredictedCase, Trial, pack_case, region_stages, search
 from training.backend import load_backend
 from training.input import SEGMENTATION
-from training.run import Run
+from training.run import Run, open_runs
 
 TABLE = "tune.csv"
 REGION_MEAN = "region_mean"
@@ -50,7 +50,7 @@ class TuneConfig:
     """
 
     runs: list[Path]
-    """Run folders that tell the same classes, such as the folds of a cross-validation."""
+    """Run folders that tell the same classes, or the folder of a cross-validation for all of its folds."""
     records: Path | None = None
     """The records that the runs were trained on, where they have been moved; null: where the runs say."""
     metric: str = "dice"
@@ -116,7 +116,7 @@ class _Job:
 def main(config: TuneConfig) -> None:
     """Score settings stage by stage, choose one, store it in every run and print how it compares."""
     config.check()
-    jobs = [_job(Run(path), config.records) for path in config.runs]
+    jobs = [_job(run, config.records) for run in open_runs(config.runs)]
     schema = _common_schema(jobs)
     score = partial(_score, config.metric, scored_parts(config.structure, schema))
     grid = make_grid(config)
@@ -201,7 +201,7 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
                 shard = job.records.shard(case)
                 inside = inside_mask(shard.image) if config.inside_only else None
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
-                yield pack_case(patient, ensemble.probabilities(shard.image), truth, grid, inside)
+                yield pack_case(patient, ensemble.probabilities(shard.image, inside), truth, grid, inside)
                 bar.update()
 
 

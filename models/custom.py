@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
@@ -44,7 +45,13 @@ class CustomConfig:
         expect_number("model.stride", self.stride, 1)
         if self.input_size and len(self.input_size) != self.rank:
             raise UserError(f"--model.input_size: expected {self.rank} numbers (model.rank); received {self.input_size}")
-        self.callable()
+        module, _, attribute = self.name.partition(":")
+        try:
+            there = bool(attribute) and find_spec(module.partition(".")[0]) is not None
+        except (ImportError, ValueError):
+            there = False
+        if not there:  # the package itself is imported later, because it loads a framework
+            raise UserError(f"--model.name {self.name}: expected package.module:callable of an installed package")
 
     def window(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the windows that prediction shows: those of `input_size`, else as in training."""

@@ -18,7 +18,7 @@ from training.optimizers import timed_rate
 from training.phases import Phase
 from training.waiting import StopWatch
 
-HEADLINES = {"mean_iou": "mean IoU", "auc": "AUC", "accuracy": "accuracy"}
+HEADLINES = {"mean_iou": "mean IoU with background", "auc": "AUC", "accuracy": "accuracy"}
 """Column of the history -> what it is called in the line of an epoch; the first one that is there is printed."""
 
 
@@ -66,6 +66,7 @@ class EpochKeeper(keras.callbacks.Callback):
         self._epoch_started = time.monotonic()
         self._validating = 0.0
         self._waited_before = self._watch.seconds
+        self._first_step = 0.0
         if self._config.schedule.name == "timed" and self._config.max_minutes:
             rate = timed_rate(self._phase.optimizer.learning_rate, self._progress.minutes, self._config.max_minutes)
             self.model.optimizer.learning_rate = rate
@@ -76,8 +77,9 @@ class EpochKeeper(keras.callbacks.Callback):
         )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Advance the progress bar."""
+        """Advance the progress bar, and note when the first step, in which the network is compiled, was done."""
         self._bar.update()
+        self._first_step = self._first_step or time.monotonic() - self._epoch_started
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Note when validation began."""
@@ -142,7 +144,9 @@ class EpochKeeper(keras.callbacks.Callback):
         left = self._minutes_left(seconds / 60)
         number = f"epoch {self._progress.epoch}/{self._config.total_epochs}"
         what = "slices" if self._config.input.patch is None else "windows"
-        speed = f"{self._examples / training:.3g} {what}/s, {waited:.1%} of the time waiting for data"
+        steps = self.params["steps"]
+        share, seconds_of = ((steps - 1) / steps, training - self._first_step) if steps > 1 else (1.0, training)
+        speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waited:.1%} of the time waiting for data"
         return f"{number}: {scores}; {speed}; about {left:.1f} min left"
 
     def _minutes_left(self, epoch_minutes: float) -> float:

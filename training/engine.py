@@ -4,6 +4,7 @@ What differs between segmentation and classification is a `Task`; the commands `
 theirs to `train`.
 """
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -103,7 +104,21 @@ def train(config: TrainingConfig, make_task: Callable[[Any], Task]) -> None:
     with lock(folder):
         run = _started(config, records, folder, make_task) if records else _resumed(config)
         load_backend()
-        _train(run, make_task(run.config))
+        try:
+            _train(run, make_task(run.config))
+        except UserError:
+            if config.resume is None and not (folder / "state").exists():
+                _remove_run(folder)  # a network that cannot be built leaves nothing to go on with
+            raise
+
+
+def _remove_run(folder: Path) -> None:
+    """Empty a folder whose run has not come to its first epoch, so that the next start finds it as the first one did."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != ".lock":
+            entry.unlink()
 
 
 def _folder(config: TrainingConfig) -> Path:

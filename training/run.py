@@ -9,6 +9,7 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
 """
 
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +159,21 @@ class Run:
         """Record how the training stands: running, stopped or finished, and other facts."""
         self.facts = self.facts | {"status": status} | facts
         write_json(self.path / "run.json", self.facts)
+
+
+def open_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs of some folders; a folder of evaluation.cross_validate stands for the runs of its folds.
+
+    Raises:
+        UserError: no run there, or none at all.
+    """
+    if not paths:
+        raise UserError("--runs: expected at least one run folder")
+    folders = []
+    for path in paths:
+        folds = [file.parent for file in path.glob("fold*/run.json")] if not (path / "run.json").is_file() else []
+        folders += sorted(folds, key=lambda folder: (len(folder.name), folder.name)) or [path]
+    return [Run(folder) for folder in folders]
 
 
 def refuse_used(path: Path) -> None:
