@@ -12,7 +12,7 @@ from common import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("data_prep", "training", "evaluation")
-HEAVY = {"tensorflow", "keras", "jax", "grain", "sklearn", "albumentations", "cv2", "matplotlib"}
+HEAVY = {"tensorflow", "keras", "jax", "grain", "sklearn", "albumentations", "cv2", "matplotlib", "optuna"}
 COMMANDS = sorted(
     f"{package}.{path.stem}"
     for package in PACKAGES

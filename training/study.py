@@ -1,0 +1,183 @@
+"""Command: train and score several runs and compare them in one table, or search hyper-parameters, or both; resumable.
+
+STUDY/runs/NAME   a run each          STUDY/table.csv, table.md     the runs, scored and ranked
+      trials/0..  a run each          STUDY/trials.csv, trials.md   the trials of the sweep
+      logs/       what they said      STUDY/sweep.db, sweep.yaml    what the sweep knows, and what it was told
+"""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from common import cli
+from common.errors import Problems, UserError
+from common.files import lock
+from data_prep.records import Records
+from training.config import TrainConfig
+from training.run import Run
+from training.study_calls import Epochs, beside, call, failure, train
+from training.study_config import NamedTraining, changed_setting, entry, resolve
+from training.study_space import SweepConfig
+from training.study_sweep import Sweep
+from training.study_table import RANKINGS, ranked, read_result, result_columns, scores_file, write_table
+
+
+@dataclass(kw_only=True)
+class StudyConfig:
+    """Train several runs, score them and rank them in one table; or search for the best settings; or both.
+
+    A call that was stopped goes on where it was: finished runs are kept, a half-trained one is resumed, one that failed is
+    tried again, and what is scored is not scored again unless its run changed. Runs may be added and taken out.
+    """
+
+    records: Path
+    """Records, made by data_prep.make_records."""
+    out: Path
+    """Folder of the study."""
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    """The runs, each with `name`, `train` (a config of training.train, or its content) and, if wanted, `options` that differ
+    from it, such as {input.copies: false, epochs: 3}."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of all runs and trials; those of a run win over them."""
+    subset: Literal["train", "validation", "test"] | None = None
+    """What the runs are scored on; default: test where the records have test cases, else validation."""
+    rank_by: Literal["loss", "accuracy", "dice", "mean_iou", "foreground_dice", "foreground_mean_iou"] = "mean_iou"
+    """Score that ranks the runs."""
+    sweep: dict[str, Any] | None = None
+    """A search with Optuna (requirements-sweep.txt): `train` and `options` as in a run; `space`: option -> choices [a, b] or
+    range {low: 0, high: 1, log: false, step: null}; `trials`; `metric`, such as val_mean_iou, and `direction`; `seed`; `prune`,
+    `startup` (trials before any is pruned) and `warmup` (epochs before that); see configs/study/glioma_sweep.yaml."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run of the study: its folder, and every setting of its training."""
+
+    folder: Path
+    config: TrainConfig
+
+
+def main(config: StudyConfig) -> None:
+    """Train, score and rank the runs, then search; says where the results are, and at the end what failed."""
+    if not config.runs and config.sweep is None:
+        raise UserError("nothing to do: give runs, or a sweep, such as by --config configs/study/glioma.yaml")
+    records = Records(config.records)
+    subset = config.subset or ("test" if records.subset("test") else "validation")
+    plans, sweep = _plans(config, records, subset), _sweep(config, records)
+    with lock(config.out):
+        _refuse_changes(plans, records)
+        if sweep is not None:
+            sweep.refuse_changes()
+        problems = _run_all(config, plans, subset)
+        if plans:
+            _report(config, plans, subset)
+        if sweep is not None:
+            problems += sweep.run()
+    if problems:
+        raise Problems(problems, "the rest is done; the same command tries again what failed")
+
+
+def _plans(config: StudyConfig, records: Records, subset: str) -> list[_Plan]:
+    """Every run's settings, all mistakes in them told before anything is trained."""
+    plans: list[_Plan] = []
+    wrong = []
+    for number, values in enumerate(config.runs, 1):
+        try:
+            run: NamedTraining = entry(NamedTraining, values, "--runs")
+            run.check()
+            plans.append(_Plan(config.out / "runs" / run.name, _checked(resolve(run, config.options), records, subset)))
+        except UserError as error:
+            wrong.append(f"{values.get('name', f'run {number}')}: {error}")
+    names = [plan.folder.name for plan in plans]
+    wrong += [
+        f"--runs: expected different names; received {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1
+    ]
+    if wrong:
+        raise Problems(wrong, f"{len(wrong)} of {len(config.runs)} runs cannot be trained")
+    return plans
+
+
+def _checked(training: TrainConfig, records: Records, subset: str) -> TrainConfig:
+    """Settings that go together, on records that have what is to be scored."""
+    training.check()
+    if training.split == "patient" and not records.subset(subset, training.fold):
+        raise UserError(f"{records.path}: has no {subset} cases to score on; choose another --subset")
+    return training
+
+
+def _sweep(config: StudyConfig, records: Records) -> Sweep | None:
+    if config.sweep is None:
+        return None
+    told: SweepConfig = entry(SweepConfig, config.sweep, "--sweep")
+    return Sweep(told, config.options, records, config.out)
+
+
+def _refuse_changes(plans: list[_Plan], records: Records) -> None:
+    """Refuse to mix trainings of other settings, or of other records, with those that were begun before."""
+    changed = []
+    for plan in plans:
+        if not (plan.folder / "run.json").is_file():
+            continue
+        run = Run(plan.folder)
+        setting = changed_setting(run, plan.config)
+        if run.facts["records"]["fingerprint"] != records.fingerprint:
+            setting = "records"
+        if setting is not None:
+            changed.append(f"{plan.folder}: was begun with another --{setting}; rename the run, or choose another --out")
+    if changed:
+        raise Problems(changed, "nothing was trained")
+
+
+def _run_all(config: StudyConfig, plans: list[_Plan], subset: str) -> list[str]:
+    """Train and score every run; a line for each that failed."""
+    problems = []
+    for number, plan in enumerate(plans, 1):
+        print(f"run {number} of {len(plans)}: {plan.folder.name}", flush=True)
+        problem = _run(config, plan, subset)
+        if problem is not None:
+            print(f"  {problem}", flush=True)
+            problems.append(f"{plan.folder.name}: {problem}")
+    return problems
+
+
+def _run(config: StudyConfig, plan: _Plan, subset: str) -> str | None:
+    """Train and score a run, as far as that is not done; returns what went wrong, if anything did."""
+    folder, log = plan.folder, beside(plan.folder, ".log")
+    status = train(folder, plan.config, config.records, Epochs(folder, plan.config))
+    if status:
+        return f"its training ended with status {status} ({failure(log)}); see {log}"
+    if Run(folder).facts["ended"] == "loss":
+        return f"its loss is no longer a number; delete {folder} and lower its optimizer.learning_rate"
+    if _is_scored(folder, subset):
+        return None
+    words = ["--run", folder, "--records", config.records, "--subset", subset]
+    status = call("evaluation.score", words, log)
+    return f"its scoring ended with status {status} ({failure(log)}); see {log}" if status else None
+
+
+def _is_scored(folder: Path, subset: str) -> bool:
+    """Whether a run has scores that are not older than its weights."""
+    file = scores_file(folder, subset)
+    return file.is_file() and file.stat().st_mtime_ns >= Run(folder).weights.stat().st_mtime_ns
+
+
+def _report(config: StudyConfig, plans: list[_Plan], subset: str) -> None:
+    """Write and print the table of the runs that are scored, and tell how their learning curves are drawn."""
+    scored = [plan.folder for plan in plans if (plan.folder / "run.json").is_file() and _is_scored(plan.folder, subset)]
+    if not scored:
+        return
+    results = ranked([read_result(folder, subset) for folder in scored], config.rank_by)
+    note = f"Scored on the {subset} cases of {config.records}, on the prepared grid; ranked by {RANKINGS[config.rank_by]}."
+    if len(results) > 1:
+        note += " The first place was chosen on these very cases, so its scores flatter."
+    title = f"# {config.out.resolve().name}"
+    text = write_table(config.out / "table", result_columns(results, config.rank_by), title, [note])
+    print(f"\n{text}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
+    runs = [str(result.folder) for result in results]
+    words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / "figures")]
+    print(f"learning curves of all runs in one figure:\n  {shlex.join(words)}")
+
+
+if __name__ == "__main__":
+    cli.run(main, StudyConfig)

@@ -1,0 +1,130 @@
+"""What a study is told of its trainings: a config, and options that differ from it."""
+
+import json
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from common import cli
+from common.errors import UserError
+from common.files import read_yaml
+from training.config import TrainConfig
+from training.run import Run
+
+Options = dict[str, Any]
+OURS = ("config", "records", "out", "resume", "extend")  # what a study gives to its trainings by itself
+
+
+@dataclass(kw_only=True)
+class Training:
+    """A training's config and options that differ from it."""
+
+    train: Options | Path
+    """Config of the training: a file such as configs/train/glioma_model1.yaml, or what would stand in it."""
+    options: Options = field(default_factory=dict)
+    """Options that differ from the config, such as {input.copies: false, epochs: 3}."""
+
+
+@dataclass(kw_only=True)
+class NamedTraining(Training):
+    """A run of a study."""
+
+    name: str
+    """Of the run's folder, and of its row in the table."""
+
+    def check(self) -> None:
+        """Refuse a name that makes no folder.
+
+        Raises:
+            UserError: says which.
+        """
+        if not re.fullmatch(r"\w[\w.+-]*", self.name):
+            raise UserError(f"--name: expected letters, digits, '_', '.', '+' and '-', such as model1; received {self.name!r}")
+
+
+def entry(kind: type, values: Options, where: str) -> Any:
+    """A part of a study's file as its dataclass `kind`; `where` names it in errors.
+
+    Raises:
+        UserError: an unknown key, a missing one, a value of the wrong type.
+    """
+    known = [item.name for item in fields(kind)]
+    strangers = [name for name in values if name not in known]
+    if strangers:
+        raise UserError(f"{where}: expected {', '.join(known)}; received {strangers[0]}")
+    return cli.from_dict(kind, values, Path(where))
+
+
+def resolve(training: Training, common: Options, chosen: Options | None = None) -> TrainConfig:
+    """Every setting of a training.
+
+    Args:
+        training: its config and options.
+        common: options of all trainings, over which its own win.
+        chosen: options that win over all.
+
+    Returns:
+        The config, not yet checked (`TrainConfig.check`): its values are of the right types, but may not go together.
+
+    Raises:
+        UserError: no such config, an unknown option, a value of the wrong type.
+    """
+    values: Options = {}
+    for given in (_content(training.train), common, training.options, chosen or {}):
+        values = merged(values, given)
+    ours = [name for name in OURS if values.get(name)]
+    if ours:
+        raise UserError(f"{ours[0]} is given by the study itself; leave it out of the training's options")
+    where = training.train if isinstance(training.train, Path) else Path("train")
+    try:
+        config: TrainConfig = cli.from_dict(TrainConfig, values, where)
+    except UserError as error:
+        raise UserError(re.sub(r"\(see .* --help\)", "(see python -m training.train --help)", str(error))) from None
+    return config
+
+
+def _content(train: Options | Path) -> Options:
+    if isinstance(train, dict):
+        return train
+    content = read_yaml(train, "config of the training")
+    if not isinstance(content, dict):
+        raise UserError(f"{train}: expected a config of a training: a YAML mapping of options to values")
+    return content
+
+
+def merged(values: Options, options: Options) -> Options:
+    """`values` with options put in; their names may be dotted (`input.copies: false`) or nested (`input: {copies: false}`)."""
+    result = dict(values)
+    for name, value in options.items():
+        first, _, rest = name.partition(".")
+        inner = {rest: value} if rest else value
+        before = result.get(first)
+        result[first] = merged(before if isinstance(before, dict) else {}, inner) if isinstance(inner, dict) else inner
+    return result
+
+
+def dotted(values: Options, prefix: str = "") -> Options:
+    """Nested options by their dotted names."""
+    found: Options = {}
+    for name, value in values.items():
+        found |= dotted(value, f"{prefix}{name}.") if value and isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def changed_setting(run: Run, wanted: TrainConfig) -> str | None:
+    """Dotted name of a setting that a run was begun with and that is another one now; None where it is the same training."""
+    before, now = dotted(cli.as_dict(run.config)), dotted(cli.as_dict(wanted))
+    # A run holds where it stands, and the number format that `auto` has chosen.
+    free = {"records", "out", "precision"} if wanted.precision == "auto" else {"records", "out"}
+    return next((name for name in now | before if name not in free and before.get(name) != now.get(name)), None)
+
+
+def option_words(options: Options) -> list[str]:
+    """Options as a command line takes them."""
+    return [f"--{name}={text(value)}" for name, value in dotted(options).items()]
+
+
+def text(value: Any) -> str:
+    """A value as a command line takes it: words as they are, else JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
