@@ -64,16 +64,22 @@ class IntensityChanges:
             image: the block.
             first_slice: its first slice's number in the whole image, which names the slice's noise.
         """
-        brain = _brain(image)[..., None]
+        width, channels = image.shape[2:]
+        brain = np.repeat(_brain(image), channels, axis=2)
+        # Rows with their channels side by side: NumPy is several times as fast along them as along a few channels.
+        rows = image.reshape(*image.shape[:2], width * channels)
         if self.gamma is not None:
-            np.power(image, self.gamma, out=image)
-        image *= self.factor
-        np.add(image, self.shift, out=image, where=brain)
+            np.power(rows, np.tile(self.gamma, width), out=rows)
+        rows *= np.tile(self.factor, width)
+        np.add(rows, np.tile(self.shift, width), out=rows, where=brain)
         if self.noise is not None:
-            noise = self.noise * _slice_noise(self.noise_seed, image.shape, first_slice)
-            np.add(image, noise, out=image, where=brain)
+            noise = _slice_noise(self.noise_seed, image.shape, first_slice).reshape(rows.shape)
+            noise *= np.tile(self.noise, width)
+            np.add(rows, noise, out=rows, where=brain)
         if self.unit_range:
-            np.clip(image, 0, 1, out=image)
+            np.clip(rows, 0, 1, out=rows)
+        if not np.shares_memory(rows, image):
+            image[...] = rows.reshape(image.shape)
 
 
 def to_float(image: np.ndarray) -> np.ndarray:
@@ -88,8 +94,10 @@ def from_float(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _slice_noise(seed: int, shape: tuple[int, ...], first_slice: int) -> np.ndarray:
     """Standard normal noise for a block of slices; each slice has a seed of its own, so that blocks can be of any length."""
-    generators = [np.random.default_rng([seed, z]) for z in range(first_slice, first_slice + shape[0])]
-    return np.stack([rng.standard_normal(shape[1:], np.float32) for rng in generators])
+    noise = np.empty(shape, np.float32)
+    for z, picture in enumerate(noise, first_slice):
+        np.random.default_rng([seed, z]).standard_normal(dtype=np.float32, out=picture)
+    return noise
 
 
 def _brain(image: np.ndarray) -> np.ndarray:
@@ -106,9 +114,9 @@ def _brain_statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for picture in image:  # zeros outside the brain add nothing to the sums
         pixels = to_float(picture)
         count += int(np.count_nonzero(_brain(pixels)))
-        flat = pixels.reshape(-1, pixels.shape[-1])
-        total += flat.sum(axis=0, dtype=np.float64)
-        squares += np.einsum("pc,pc->c", flat, flat)
+        flat = np.ascontiguousarray(pixels.reshape(-1, pixels.shape[-1]).T, np.float64)
+        total += flat.sum(axis=1)
+        squares += np.einsum("cp,cp->c", flat, flat)
     count = max(count, 1)
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))

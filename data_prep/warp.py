@@ -118,8 +118,11 @@ def _elastic(augmentation: "Augmentation", size: Triple) -> np.ndarray:
     weights = {axis: _spline(size[axis], augmentation.elastic_sigma * KNOTS_PER_SIGMA) for axis in axes}
     knots = [weights[axis].shape[1] for axis in axes]
     field = np.random.default_rng(augmentation.elastic_seed).standard_normal((len(axes), *knots), np.float32)
-    for place, axis in enumerate(axes):
-        field = np.moveaxis(np.tensordot(field, weights[axis], (place + 1, 1)), -1, place + 1)
+    # From the last axis to the first, so that the largest product is the last one; by einsum, because the threads of a matrix
+    # product of so few knots take longer to wake than it lasts, and the cores belong to the training.
+    names = "oabc"[: field.ndim]
+    for name, axis in reversed(list(zip(names[1:], axes, strict=True))):
+        field = np.einsum(f"{names},v{name}->{names.replace(name, 'v')}", field, weights[axis])
     field *= np.float32(augmentation.elastic / math.sqrt(SPLINE_VARIANCE) ** len(axes))
     if augmentation.rank == 3:
         return field

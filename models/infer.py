@@ -106,7 +106,7 @@ class _Blend:
 
     def __init__(self, shape: Triple, window: Triple, starts: list[list[int]]) -> None:
         bells = [_bell(length) for length in window]
-        self._weight = (bells[0][:, None, None] * bells[1][:, None] * bells[2])[..., None]
+        self._weight = window_weight(window)[..., None]
         self._norms = [_norm(*axis) for axis in zip(shape, starts, bells, strict=True)]
         self._shape, self._window = shape, window
         self._sums: dict[str, np.ndarray] = {}
@@ -142,6 +142,12 @@ def _starts(length: int, window: int, overlap: float) -> list[int]:
     step = max(window * (1 - overlap), 1)
     count = math.ceil((length - window) / step) + 1
     return [round(place) for place in np.linspace(0, length - window, count)]
+
+
+def window_weight(window: Triple) -> np.ndarray:
+    """What each voxel of a window counts where windows overlap: (d, h, w) float32."""
+    z, y, x = (_bell(length) for length in window)
+    return z[:, None, None] * y[:, None] * x
 
 
 def _bell(length: int) -> np.ndarray:
