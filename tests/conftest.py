@@ -120,6 +120,18 @@ def trained(records, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def volumes(records, tmp_path_factory):
+    """A run of one epoch of a tiny 3D network, with all options of the UNet, on `records`; to be read only."""
+    from tests.training.runs import VOLUMES
+
+    out = tmp_path_factory.mktemp("volumes") / "run"
+    options = ("--model.depth", 2, "--model.residual", "true", "--model.attention", "true", "--model.deep_supervision", 1)
+    done = run_command("training.train", "--records", records, "--out", out, *VOLUMES, *options, "--epochs", 1)
+    assert done.status == 0, done.err
+    return out
+
+
+@pytest.fixture(scope="session")
 def classified(records, tmp_path_factory):
     """A run that tells the grade of tumour slices of `records`, a step and two phases long; to be read only."""
     out = tmp_path_factory.mktemp("classified") / "run"

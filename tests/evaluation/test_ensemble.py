@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from evaluation.ensemble import Classifiers, Ensemble, Showing, category_probabilities, softmax
 from models.infer import View
 
@@ -12,15 +13,17 @@ from models.infer import View
 class Made:
     """In the place of a run and its network: logits that follow from the image's first channels alone."""
 
-    def __init__(self, outputs, factor=1.0, head="segmentation"):
-        self.outputs, self.factor, self.head = outputs, factor, head
+    def __init__(self, outputs, factor=1.0, head="segmentation", window=None):
+        self.outputs, self.factor, self.head, self.window = outputs, factor, head, window
+        self.shapes = []
         self.schema = SimpleNamespace(classes=dict.fromkeys(range(outputs)))
         self.facts = {"categories": list(range(max(outputs, 2)))}
 
-    def view(self, least_size, flips):
-        return View(1, least_size=least_size, flips=flips)
+    def view(self, least_size, flips, overlap):
+        return View(1, self.window, overlap, least_size=least_size, flips=flips)
 
     def predict_on_batch(self, batch):
+        self.shapes.append(batch.shape)
         values = self.factor * np.asarray(batch[..., : self.outputs], np.float32)
         return {self.head: values if self.head == "segmentation" else values[:, 1, 2]}
 
@@ -71,3 +74,83 @@ def test_large_logits_give_probabilities(logits):
     assert np.isfinite(found).all()
     assert found.max() == 1
     np.testing.assert_allclose(found.sum(axis=-1), 1)
+
+
+@pytest.fixture
+def head():
+    """A head that touches no side of the volume of `image`, its shape no box."""
+    inside = np.zeros((7, 4, 5), bool)
+    inside[2:5, 1:3, 1:4] = True
+    inside[2, 1, 1] = False
+    return inside
+
+
+BOX = (slice(2, 5), slice(1, 3), slice(1, 4))
+
+
+@pytest.mark.parametrize("window", [None, (2, 2, 2), (8, 8, 8)])
+def test_networks_are_shown_the_box_around_the_head_and_beyond_it_is_background(image, head, window):
+    made = Made(3, window=window)
+    ensemble = several(Ensemble, [made])
+    found = ensemble.probabilities(image, head)
+    np.testing.assert_array_equal(found[BOX], ensemble.probabilities(np.ascontiguousarray(image[BOX])))
+    np.testing.assert_allclose(found[BOX], softmax(image[BOX]), rtol=1e-5)
+    beyond = np.ones(head.shape, bool)
+    beyond[BOX] = False
+    np.testing.assert_array_equal(found[beyond], np.broadcast_to([1, 0, 0], found[beyond].shape))
+    np.testing.assert_array_equal(ensemble.classes(image, head), found.argmax(axis=-1))
+    assert {shape[-3:-1] for shape in made.shapes} == {(2, 3) if window is None else window[1:]}
+
+
+def test_an_empty_head_is_legal(image):
+    empty = np.zeros(image.shape[:3], bool)
+    for made in ([Made(3)], [Made(3, window=(4, 4, 4))], [Made(3), Made(3, -1.0)]):
+        ensemble = several(Ensemble, made)
+        probabilities, classes = ensemble.probabilities(image, empty), ensemble.classes(image, empty)
+        assert (probabilities.shape, classes.shape) == ((7, 4, 5, 3), (7, 4, 5))
+        np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-6)
+        assert not classes.reshape(-1)[1:].any()  # a single voxel is shown, so that there is something
+
+
+def test_networks_of_slices_and_of_windows_are_averaged(image, head):
+    both = several(Ensemble, [Made(3), Made(3, -2.0, window=(3, 2, 2))])
+    for inside in (None, head):
+        expected = (softmax(image) + softmax(-2 * image)) / 2
+        if inside is not None:
+            expected[tuple(np.nonzero(~_boxed(inside)))] = [1, 0, 0]
+        np.testing.assert_allclose(both.probabilities(image, inside), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(both.classes(image, inside), expected.argmax(axis=-1))
+
+
+def _boxed(inside):
+    boxed = np.zeros_like(inside)
+    boxed[BOX] = True
+    return boxed
+
+
+@pytest.mark.parametrize(("overlap", "windows"), [(0.0, 4), (0.5, 7)])
+def test_the_overlap_of_windows_is_as_asked_for(overlap, windows):
+    made = Made(3, window=(2, 4, 5))
+    several(Ensemble, [made], overlap=overlap).classes(np.zeros((8, 4, 5, 3), np.float32))
+    assert len(made.shapes) == windows
+
+
+def test_by_default_slices_come_by_the_eight_and_windows_one_by_one():
+    image = np.zeros((16, 4, 4, 3), np.float32)
+    for window, size in ((None, 8), ((4, 4, 4), 1)):
+        made = Made(3, window=window)
+        Ensemble([made], [made], Showing()).classes(image)
+        assert {shape[0] for shape in made.shapes} == {size}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"flips": ("x", "w")}, r"--flips: expected axes out of x, y, z; received w"),
+        ({"overlap": 0.95}, "overlap"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(options, words):
+    with pytest.raises(UserError, match=words):
+        Showing(**options)

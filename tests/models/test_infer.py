@@ -1,7 +1,13 @@
+"""Networks over whole volumes: slices, and windows that are blended."""
+
+from itertools import product
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from models.infer import View, predict_slices, with_neighbours
+from models.infer import View, predict_slices, predict_volume, predict_windows, with_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +153,156 @@ def test_logits_are_the_mean_of_all_mirrored_views(flips, rows, columns):
     np.testing.assert_allclose(logits["segmentation"][0, ..., 0], expected)
     corners = [image[:, y, x] for y in ((0, -1) if "y" in flips else (0,)) for x in ((0, -1) if "x" in flips else (0,))]
     np.testing.assert_allclose(logits["category"], np.mean(corners, axis=0), rtol=1e-6)
+
+
+class Pointwise:
+    """In the place of a network: what it says of a voxel follows from that voxel's channels alone."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def predict_on_batch(self, batch):
+        assert batch.dtype == np.float32
+        self.shapes.append(batch.shape)
+        return {"segmentation": np.stack([batch.sum(axis=-1), batch[..., 0] ** 2, -batch[..., -1]], axis=-1)}
+
+
+def told(image):
+    return Pointwise().predict_on_batch(image.astype(np.float32))["segmentation"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 11)] * 3),
+    window=st.tuples(st.integers(2, 8), st.integers(1, 8), st.integers(1, 8)),
+    overlap=st.floats(0, 0.9),
+    batch_size=st.integers(1, 5),
+    flips=st.sets(st.sampled_from("xyz")),
+)
+def test_windows_of_a_pointwise_network_blend_to_its_own_word(shape, window, overlap, batch_size, flips):
+    image, network = volume((*shape, 2)), Pointwise()
+    view = View(1, window, overlap, flips=tuple(flips))
+    logits = together(predict_windows(network, image, view, batch_size), shape)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
+    assert {seen[1:] for seen in network.shapes} == {(*window, 2)}
+    assert max(seen[0] for seen in network.shapes) <= batch_size
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8])
+def test_stored_intensities_are_shown_as_float32(dtype):
+    image = (100 * volume((5, 6, 7, 2))).astype(dtype)
+    logits = together(predict_windows(Pointwise(), image, View(1, (4, 4, 4))), image.shape)
+    np.testing.assert_allclose(logits, told(image), rtol=1e-5)
+
+
+class Placed:
+    """In the place of a network: what it says of a voxel depends on where in its window it stands."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def predict_on_batch(self, batch):
+        at = np.stack(np.meshgrid(*[np.arange(side) for side in batch.shape[1:-1]], indexing="ij"), axis=-1)
+        return {"segmentation": (batch[..., :1] + self.factor * at).astype(np.float32)}
+
+
+def bell(side):
+    """Sigma of an eighth of the side, and a floor of a tenth."""
+    return np.maximum(np.exp(-(((np.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) / 2), 0.1)
+
+
+def naive(network, image, window, starts):
+    """The weighed mean, accumulated in float64 over the whole padded volume."""
+    pads = [(window_side, window_side) for window_side in window]
+    padded = np.pad(image, [*pads, (0, 0)]).astype(np.float32)
+    weight = np.einsum("i,j,k->ijk", *map(bell, window))[..., None]
+    total, norm = np.zeros((*padded.shape[:3], 3)), np.zeros((*padded.shape[:3], 1))
+    for start in product(*starts):
+        place = tuple(slice(first + side, first + 2 * side) for first, side in zip(start, window, strict=True))
+        total[place] += weight * network.predict_on_batch(padded[place][None])["segmentation"][0]
+        norm[place] += weight
+    inner = tuple(slice(side, side + length) for side, length in zip(window, image.shape, strict=False))
+    return total[inner] / norm[inner]
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "overlap", "starts"),
+    [
+        ((12, 10, 8), (8, 8, 8), 0.5, [[0, 4], [0, 2], [0]]),
+        ((9, 8, 20), (4, 8, 8), 0.5, [[0, 2, 3, 5], [0], [0, 4, 8, 12]]),
+        ((5, 6, 8), (8, 8, 8), 0.5, [[-2], [-1], [0]]),
+        ((16, 8, 8), (8, 8, 8), 0.0, [[0, 8], [0], [0]]),
+        ((10, 8, 8), (8, 8, 8), 0.75, [[0, 2], [0], [0]]),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_network_that_depends_on_the_place_gives_gaussian_averages(shape, window, overlap, starts, batch_size):
+    image = volume((*shape, 1))
+    parts = list(predict_windows(Placed(), image, View(1, window, overlap), batch_size))
+    logits = together(parts, shape)
+    np.testing.assert_allclose(logits, naive(Placed(), image, window, starts), rtol=1e-5, atol=1e-5)
+    assert logits.std() > 0
+
+
+def test_slices_are_done_with_as_the_windows_go_up():
+    image = volume((20, 6, 6, 1))
+    parts = list(predict_windows(Placed(), image, View(1, (8, 6, 6), 0.5)))
+    assert [(place.start, place.stop) for place, _ in parts] == [(0, 4), (4, 8), (8, 12), (12, 20)]
+
+
+def test_sums_are_those_of_one_windows_slices(monkeypatch):
+    """However many slices the volume has."""
+    from models import infer
+
+    held = []
+    add = infer._Blend.add
+
+    def watched(blend, logits, places):
+        add(blend, logits, places)
+        held.extend(total.shape for total in blend._sums.values())
+
+    monkeypatch.setattr(infer._Blend, "add", watched)
+    together(predict_windows(Pointwise(), volume((70, 6, 6, 1)), View(1, (4, 4, 4))), (70,))
+    assert set(held) == {(4, 6, 6, 3)}
+
+
+def test_mirrored_windows_are_averaged():
+    image = volume((4, 5, 6, 1))
+    ((_, plain),) = predict_windows(Placed(), image, View(1, (4, 5, 6)))
+    ((_, mirrored),) = predict_windows(Placed(), image, View(1, (4, 5, 6), flips=("x", "y", "z")))
+    expected = image + np.array([1.5, 2.0, 2.5], np.float32)  # the middle of the window, wherever a voxel stands
+    np.testing.assert_allclose(mirrored["segmentation"], expected, rtol=1e-5)
+    assert not np.allclose(plain["segmentation"], expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    window=st.tuples(st.integers(2, 6), st.integers(2, 6)),
+    neighbours=st.integers(0, 2),
+    batch_size=st.integers(1, 4),
+)
+def test_windows_of_one_slice_carry_their_neighbours(shape, window, neighbours, batch_size):
+    image = volume((*shape, 2))
+    view = View(1, (1, *window), neighbours=neighbours)
+    network = Pointwise()
+    logits = together(predict_windows(network, image, view, batch_size), shape)
+    expected = told(with_neighbours(image, np.arange(shape[0]), neighbours))
+    np.testing.assert_allclose(logits, expected, rtol=2e-6, atol=2e-6)
+    assert {seen[1:] for seen in network.shapes} == {(*window, 2 * (2 * neighbours + 1))}
+    assert len(network.shapes) >= shape[0] / batch_size  # each slice once: slices do not overlap
+
+
+def test_a_view_tells_windows_from_slices():
+    image = volume((3, 8, 8, 2))
+    for window, seen in ((None, (3, 8, 8, 2)), ((2, 4, 4), (1, 2, 4, 4, 2)), ((1, 4, 4), (3, 4, 4, 2))):
+        network = Pointwise()
+        logits = together(predict_volume(network, image, View(4, window), seen[0]), image.shape)
+        assert network.shapes[0] == seen
+        np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
+
+
+def test_windows_need_a_window():
+    with pytest.raises(ValueError, match="with a window"):
+        list(predict_windows(Pointwise(), volume((3, 8, 8, 2)), View(4)))

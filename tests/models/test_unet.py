@@ -1,109 +1,30 @@
-"""What every network must do, whichever it is; and what a UNet is made of."""
-
-from dataclasses import replace
-from importlib import import_module
+"""What a UNet is made of; what every network must do is in test_networks.py."""
 
 import numpy as np
 import pytest
 
-from models import MODELS
-from models.unet import UNetConfig
+from common.errors import UserError
+from models.unet import UNetConfig, without_levels
+from tests.models.test_networks import images
+
+ONE = {"segmentation": 2}
 
 
-def config_of(name):
-    module, config = MODELS[name].split(":")
-    return getattr(import_module(module), config)
+def build(heads=None, channels=2, **options):
+    """A small UNet."""
+    config = UNetConfig(**{"filters": 2, "depth": 1} | options)
+    config.check()
+    return config.build(channels, heads or ONE)
 
 
-# One small network per entry of MODELS and rank; a new model joins by its entry.
-SMALL = {
-    (name, rank): replace(config_of(name)(), rank=rank, filters=2, depth=depth)
-    for name in MODELS
-    for rank, depth in ((2, 2), (3, 1))
-}
-HEADS = {"segmentation": 4, "other": 2}
-
-
-@pytest.fixture(params=SMALL, ids=lambda key: f"{key[0]}-{key[1]}d")
-def config(request):
-    return SMALL[request.param]
-
-
-@pytest.fixture
-def policy():
-    """Set a dtype policy for one test."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    yield keras.config.set_dtype_policy
-    keras.config.set_dtype_policy(before)
-
-
-def images(config, batch=2, factor=2, channels=3, seed=0):
-    sides = [config.stride * (factor + axis) for axis in range(config.rank)]
-    return np.random.default_rng(seed).standard_normal((batch, *sides, channels)).astype(np.float32)
-
-
-def test_any_multiple_of_the_stride_gives_logits_of_its_size(config):
-    network = config.build(3, HEADS)
-    for factor in (1, 2, 3):
-        given = images(config, factor=factor)
-        logits = network.predict_on_batch(given)
-        assert {name: values.shape for name, values in logits.items()} == {
-            name: (*given.shape[:-1], classes) for name, classes in HEADS.items()
-        }
-        assert all(values.dtype == np.float32 and np.isfinite(values).all() for values in logits.values())
-
-
-def test_gradients_reach_every_weight(config):
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(1)
-    network = config.build(3, HEADS)
-    with tf.GradientTape() as tape:
-        logits = network(images(config, batch=4), training=True)
-        loss = sum(keras.ops.sum(values**2) for values in logits.values())
-    gradients = tape.gradient(loss, network.trainable_variables)
-    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
-        assert gradient is not None, variable.path
-        assert np.isfinite(gradient).all(), variable.path
-        assert np.abs(gradient).max() > 0, variable.path
-
-
-def test_weights_are_saved_and_loaded(config, tmp_path):
-    import keras
-
-    keras.utils.set_random_seed(2)
-    network, other = config.build(3, HEADS), config.build(3, HEADS)
-    given = images(config)
-    before, expected = other.predict_on_batch(given), network.predict_on_batch(given)
-    assert (before["segmentation"] != expected["segmentation"]).any()
-    network.save_weights(tmp_path / "a.weights.h5")
-    other.load_weights(tmp_path / "a.weights.h5")
-    np.testing.assert_array_equal(other.predict_on_batch(given)["segmentation"], expected["segmentation"])
-
-
-def test_equal_seeds_make_equal_networks(config):
-    import keras
-
-    made = []
-    for _ in range(2):
-        keras.utils.set_random_seed(3)
-        made.append(config.build(3, HEADS).get_weights())
-    for first, second in zip(*made, strict=True):
-        np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_logits_are_float32_under_mixed_precision(config, policy, precision):
-    policy(precision)
-    network = config.build(3, HEADS)
-    assert {value.dtype for value in network.output.values()} == {"float32"}
-    inner = [layer for layer in network.layers if "conv" in layer.name]
-    assert inner
-    assert all(layer.compute_dtype == precision.removeprefix("mixed_") for layer in inner)
-    assert all(variable.dtype == "float32" for variable in network.trainable_variables)
+def test_several_heads_share_one_network():
+    network = build({"segmentation": 4, "other": 2}, 3)
+    given = images(UNetConfig(depth=1))
+    found = network.predict_on_batch(given)
+    assert {name: values.shape for name, values in found.items()} == {
+        "segmentation": (*given.shape[:-1], 4),
+        "other": (*given.shape[:-1], 2),
+    }
 
 
 @pytest.mark.parametrize(
@@ -167,3 +88,99 @@ def test_l2_adds_the_penalty_of_every_kernel():
     assert len(kernels) == 7
     assert float(sum(network.losses)) == pytest.approx(expected, rel=1e-5)
     assert UNetConfig(filters=2, depth=1).build(2, {"segmentation": 2}).losses == []
+
+
+def filters_of(network, kind="_conv1"):
+    return [layer.filters for layer in network.layers if layer.name.endswith(kind)]
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_widths_are_the_filters_of_each_level(rank):
+    network = build(rank=rank, depth=2, widths=[3, 7, 4])
+    assert filters_of(network) == [3, 7, 4, 7, 3]
+    assert filters_of(build(depth=2, filters=3)) == [3, 6, 12, 6, 3]
+
+
+@pytest.mark.parametrize("widths", [[3, 7], [3, 7, 4, 4], [3, 0, 4], []])
+def test_widths_are_one_for_each_level_and_the_bottom(widths):
+    with pytest.raises(UserError, match=r"--model\.widths: expected 3 numbers"):
+        UNetConfig(depth=2, widths=widths).check()
+
+
+def without_weights(network, ending):
+    """Set what certain layers add to 0; what is left is what reaches a layer beside them."""
+    for layer in network.layers:
+        if layer.name.endswith(ending):
+            layer.set_weights([np.zeros_like(array) for array in layer.get_weights()])
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_residual_block_adds_its_input_to_its_output(rank):
+    import keras
+
+    network = build(channels=2, rank=rank, residual=True, normalisation="none")
+    without_weights(network, "conv2")
+    given = np.abs(images(UNetConfig(rank=rank, depth=1), channels=2))
+    first = keras.Model(network.input, network.get_layer("encoder1_relu2").output)
+    np.testing.assert_array_equal(first.predict_on_batch(given), given)  # as many features go in as come out
+    names = [layer.name for layer in network.layers]
+    assert [name for name in names if name.endswith("_shortcut")] == ["bottom_shortcut", "decoder1_shortcut"]
+    assert not any("shortcut" in layer.name for layer in build().layers)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_an_attention_gate_weighs_the_encoders_features_place_by_place(rank):
+    import keras
+
+    network = build(rank=rank, filters=4, attention=True, normalisation="none")
+    parts = [network.get_layer(name).output for name in ("encoder1_relu2", "gate1_weight", "gate1")]
+    given = images(UNetConfig(rank=rank, depth=1), channels=2)
+    skip, weight, gated = keras.Model(network.input, parts).predict_on_batch(given)
+    assert weight.shape == (*skip.shape[:-1], 1)
+    assert 0 < weight.min() < weight.max() < 1
+    np.testing.assert_allclose(gated, skip * weight, rtol=1e-6)
+    joined = network.get_layer("join1").input[0]
+    assert joined is network.get_layer("gate1").output
+    without_weights(network, "bottom_conv2")
+    alone = keras.Model(network.input, parts).predict_on_batch(given)
+    np.testing.assert_array_equal(alone[0], skip)
+    assert not np.array_equal(alone[1], weight)  # it is what comes up from below that weighs
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_supervised_levels_stand_behind_the_first_ones_logits(rank):
+    network = build({"segmentation": 3}, rank=rank, depth=3, deep_supervision=2)
+    given = images(UNetConfig(rank=rank, depth=3), batch=1, factor=1, channels=2)
+    found = network.predict_on_batch(given)["segmentation"]
+    assert found.shape == (*given.shape[:-1], 9)
+    np.testing.assert_array_equal(without_levels(network).predict_on_batch(given)["segmentation"], found[..., :3])
+    for level, step in ((1, 2), (2, 4)):  # enlarged: constant within blocks of 2 or 4 voxels
+        logits = found[..., 3 * level : 3 * level + 3]
+        small = logits[(slice(None), *[slice(None, None, step)] * rank)]
+        for axis in range(1, rank + 1):
+            small = np.repeat(small, step, axis=axis)
+        np.testing.assert_array_equal(logits, small)
+        assert np.ptp(logits) > 0
+
+
+def test_prediction_keeps_the_weights_and_loses_the_layers_of_levels():
+    network = build(depth=2, deep_supervision=1)
+    light = without_levels(network)
+    names = {layer.name for layer in network.layers}
+    assert {layer.name for layer in light.layers} == names - {
+        *("segmentation_level2", "segmentation_enlarged2", "segmentation_levels")
+    }
+    assert light.get_layer("encoder1_conv1") is network.get_layer("encoder1_conv1")
+    plain = build()
+    assert without_levels(plain) is plain
+
+
+@pytest.mark.parametrize("levels", [-1, 2, 3])
+def test_there_are_as_many_levels_to_supervise_as_the_decoder_has_below_the_first(levels):
+    with pytest.raises(UserError, match=r"--model\.deep_supervision"):
+        UNetConfig(depth=2, deep_supervision=levels).check()
+
+
+def test_a_3d_network_is_shown_windows_and_a_2d_network_whole_slices():
+    assert UNetConfig(rank=3).window((4, 8, 8)) == (4, 8, 8)
+    assert UNetConfig().window((1, 8, 8)) is None

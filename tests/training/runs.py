@@ -17,6 +17,11 @@ TOY = (
     *("--model.filters", 2, "--model.depth", 1, "--model.dropout", 0.2, "--precision", "float32"),
     *("--input.batch_size", 4, "--optimizer.learning_rate", 0.01, "--seed", 5),
 )
+VOLUMES = (
+    *(*TOY, "--model.rank", 3, "--input.patch", "[4,8,8]", "--input.tumour_share", 0.5, "--steps_per_epoch", 12),
+    *("--augment.rank", 3, "--augment.probability", 0.5, "--augment.tilt_degrees", 10, "--augment.flips", '["x","y","z"]'),
+)
+"""Options of a toy network of volumes."""
 EPOCHS, STEPS = 4, 12  # 3 cases and their copies of 8 slices each, 4 a step
 
 

@@ -197,3 +197,70 @@ def test_of_three_categories_accuracy_counts_the_most_probable():
     (accuracy,) = category_metrics(3)
     accuracy.update_state(np.array([[0], [1], [2], [2]], np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
     assert float(accuracy.result()) == pytest.approx(0.75)
+
+
+LOSSES = ["FocalConfig", "CrossEntropyConfig", "BceDiceConfig"]
+
+
+def built(name, classes=3):
+    from training import losses
+
+    return getattr(losses, name)().build(classes)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 5), (2, 4, 5, 6)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_levels_have_the_loss_of_one(name, shape):
+    bits, logits = batch(0, shape=shape)
+    loss = built(name)
+    one = float(loss(bits, logits))
+    for levels in (2, 3):
+        assert float(loss(bits, np.concatenate([logits] * levels, axis=-1))) == pytest.approx(one, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_level_counts_half_as_much_as_the_one_above(name):
+    shape = (2, 4, 5, 6)
+    bits = batch(0, shape=shape)[0]
+    levels = [batch(seed, shape=shape)[1] for seed in (1, 2, 3)]
+    loss = built(name)
+    alone = [float(loss(bits, level)) for level in levels]
+    assert len({round(value, 4) for value in alone}) == 3
+    expected = (alone[0] + alone[1] / 2 + alone[2] / 4) / 1.75
+    assert float(loss(bits, np.concatenate(levels, axis=-1))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_levels_of_resized_slices_are_brought_to_the_target_too():
+    bits, _ = batch(0, shape=(2, 8, 10))
+    levels = [np.random.default_rng(seed).normal(size=(2, 4, 5, 3)).astype(np.float32) for seed in (1, 2)]
+    loss = built("FocalConfig")
+    expected = sum(weight * float(loss(bits, level)) for weight, level in zip((2 / 3, 1 / 3), levels, strict=True))
+    assert float(loss(bits, np.concatenate(levels, axis=-1))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_metric_reads_the_first_level(metric):
+    from training.objective import ConfusionMatrix
+
+    bits, logits = batch(0, shape=(2, 4, 5, 6))
+    metric.update_state(bits, logits)
+    supervised = ConfusionMatrix(NAMES)
+    supervised.update_state(bits, np.concatenate([logits, 9 * batch(1, shape=(2, 4, 5, 6))[1]], axis=-1))
+    np.testing.assert_array_equal(matrix(supervised), matrix(metric))
+    assert matrix(metric).sum() == np.count_nonzero(bits)
+
+
+def test_gradients_reach_the_convolutions_of_levels():
+    import keras
+    import tensorflow as tf
+
+    from models.unet import UNetConfig
+
+    keras.utils.set_random_seed(0)
+    network = UNetConfig(filters=2, depth=3, deep_supervision=2).build(2, {"segmentation": 3})
+    bits = batch(0, shape=(2, 8, 8))[0]
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype(np.float32)
+    heads = [network.get_layer(name).kernel for name in ("segmentation", "segmentation_level2", "segmentation_level3")]
+    with tf.GradientTape() as tape:
+        loss = built("FocalConfig")(bits, network(images, training=True)["segmentation"])
+    gradients = tape.gradient(loss, [kernel.value for kernel in heads])
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients)

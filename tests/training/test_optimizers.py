@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from training.optimizers import OptimizerConfig, ScheduleConfig, build_optimizer
+from training.optimizers import OptimizerConfig, ScheduleConfig, build_optimizer, timed_rate
 
 STEPS = 7
 
@@ -50,3 +50,18 @@ def test_each_optimizer_goes_by_its_name(name, kind):
     assert built.weight_decay == (0.03 if name == "adamw" else None)
     if name == "sgd":
         assert (built.momentum, built.nesterov) == (0.99, True)
+
+
+def test_a_timed_rate_falls_to_zero_as_the_minutes_run_out():
+    found = [timed_rate(1e-3, minutes, 20.0) for minutes in (0, 5, 10, 15, 20)]
+    np.testing.assert_allclose(found, 1e-3 * 0.5 * (1 + np.cos(np.pi * np.array([0, 0.25, 0.5, 0.75, 1.0]))), atol=1e-12)
+    assert (found[0], found[2], found[-1]) == (1e-3, pytest.approx(5e-4), pytest.approx(0, abs=1e-12))
+    assert timed_rate(1e-3, 19.9, 20.0) < 1e-3 / 10_000
+    assert timed_rate(1e-3, 25.0, 20.0) == found[-1]  # the last epoch may end late
+
+
+def test_a_timed_optimizer_begins_with_the_rate_that_is_then_set():
+    np.testing.assert_allclose(rates(ScheduleConfig(name="timed")), 5e-4, rtol=1e-6)
+    built = build_optimizer(OptimizerConfig(), ScheduleConfig(name="timed"), STEPS, 4)
+    built.learning_rate = 1e-4
+    assert float(built.learning_rate) == pytest.approx(1e-4)

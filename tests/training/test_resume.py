@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data_prep.records import Records
-from tests.training.runs import EPOCHS, ROOT, TOY, assert_equal_runs, environment, history, kill_in_epoch_3
+from tests.training.runs import EPOCHS, ROOT, TOY, VOLUMES, assert_equal_runs, environment, history, kill_in_epoch_3
 from training.run import Run
 
 IN_ONE_PROCESS = """
@@ -35,13 +35,20 @@ def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_pa
 
 @pytest.fixture(scope="module")
 def jax_runs(records, tmp_path_factory):
-    """Runs on JAX: `whole`, `killed` and resumed, and `toy`, three steps of the shipped toy config."""
+    """Runs on JAX: `whole`, `killed` and resumed, `toy`, three steps of the shipped toy config, and of volumes `whole_volumes`
+    and `extended`."""
     folder = tmp_path_factory.mktemp("jax")
     new = ["--records", records, *TOY, "--epochs", EPOCHS]
     kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
     toy = ["--config", ROOT / "configs" / "train" / "toy.yaml", "--records", records, "--out", folder / "toy"]
     steps = ["--epochs", 1, "--steps_per_epoch", 3, "--model.depth", 1, "--model.filters", 2]  # quick to compile
-    runs = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps])
+    volumes = ["--records", records, *VOLUMES, "--schedule.name", "constant", "--steps_per_epoch", 3]
+    runs = (
+        *([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps]),
+        [*volumes, "--out", folder / "whole_volumes", "--epochs", 2],
+        [*volumes, "--out", folder / "extended", "--epochs", 1],
+        ["--resume", folder / "extended", "--extend", 1],
+    )
     arguments = json.dumps([[str(word) for word in words] for words in runs])
     program = [sys.executable, "-c", IN_ONE_PROCESS, arguments]
     done = subprocess.run(program, cwd=ROOT, env=environment("jax"), capture_output=True, text=True, check=False)
@@ -53,6 +60,11 @@ def jax_runs(records, tmp_path_factory):
 def test_killed_and_resumed_equals_uninterrupted_on_jax(jax_runs):
     assert json.loads((jax_runs / "whole" / "environment.json").read_text())["backend"] == "jax"
     assert_equal_runs(jax_runs / "whole", jax_runs / "killed")
+
+
+@pytest.mark.slow
+def test_extending_a_training_of_volumes_equals_a_longer_one_on_jax(jax_runs):
+    assert_equal_runs(jax_runs / "whole_volumes", jax_runs / "extended")
 
 
 @pytest.mark.slow

@@ -1,0 +1,82 @@
+"""Settings that cannot be trained with are refused, in one line, before anything is read."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.errors import UserError
+from data_prep.augment import AugmentConfig
+from models.custom import CustomConfig
+from models.unet import UNetConfig
+from training.config import ClassifyConfig, TrainConfig
+from training.input import InputConfig
+from training.optimizers import ScheduleConfig
+
+TINY = "tests.models.custom_networks:tiny"
+VOLUME = UNetConfig(rank=3, depth=2)
+TAKES_ONE = CustomConfig(name=TINY, stride=2, input_size=[16, 16])
+
+
+def refused(config, words):
+    with pytest.raises(UserError, match=words) as told:
+        config.check()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "patch", "words"),
+    [
+        (VOLUME, None, r"--input\.patch: a network of rank 3 sees windows of several slices.*received None"),
+        (VOLUME, (1, 8, 8), r"--input\.patch: a network of rank 3 .*received \(1, 8, 8\)"),
+        (UNetConfig(), (8, 8, 8), r"--input\.patch: a network of rank 2 sees one slice.*received \[8, 8, 8\]"),
+        (VOLUME, (8, 8, 10), r"--input\.patch: expected sides that are multiples of 4; received \[8, 8, 10\]"),
+        (VOLUME, (6, 8, 8), r"--input\.patch: expected sides that are multiples of 4; received \[6, 8, 8\]"),
+        (UNetConfig(depth=3), (1, 8, 12), r"--input\.patch: expected sides that are multiples of 8; received \[8, 12\]"),
+        (TAKES_ONE, (1, 8, 8), r"--input\.patch: the network takes \[1, 16, 16\] alone; received \[1, 8, 8\]"),
+        (VOLUME, (0, 8, 8), r"input\.patch"),
+    ],
+)
+def test_windows_that_do_not_fit_the_network(model, patch, words):
+    refused(TrainConfig(model=model, input=InputConfig(patch=patch)), words)
+
+
+@pytest.mark.parametrize(
+    ("model", "patch"),
+    [(VOLUME, (4, 8, 16)), (UNetConfig(), (1, 8, 16)), (UNetConfig(), None), (TAKES_ONE, (1, 16, 16)), (TAKES_ONE, None)],
+)
+def test_windows_that_fit(model, patch):
+    TrainConfig(model=model, input=InputConfig(patch=patch)).check()
+
+
+@pytest.mark.parametrize("changes", [{"size": (8, 8)}, {"resize": (8, 8)}, {"drop_empty": True}])
+def test_what_shapes_slices_does_not_go_with_windows(changes):
+    refused(TrainConfig(input=InputConfig(patch=(1, 8, 8), **changes)), rf"--input\.{next(iter(changes))}: shapes whole slices")
+
+
+def test_neighbours_belong_to_2d_networks():
+    refused(TrainConfig(model=VOLUME, input=InputConfig(patch=(4, 8, 8), neighbours=1)), r"--input\.neighbours: belongs to 2D")
+    TrainConfig(input=InputConfig(patch=(1, 8, 8), neighbours=1)).check()
+
+
+def test_slices_are_not_changed_as_volumes():
+    augment = AugmentConfig(rank=3, probability=0.5)
+    refused(TrainConfig(augment=augment), r"--augment\.rank: 3 changes volumes")
+    TrainConfig(augment=augment, input=InputConfig(patch=(1, 8, 8))).check()
+    refused(
+        TrainConfig(augment=replace(augment, probability=0.0), input=InputConfig(patch=(1, 8, 8))), r"--augment\.rank: does"
+    )
+
+
+def test_windows_are_not_divided_by_slice():
+    refused(TrainConfig(split="slice", input=InputConfig(patch=(1, 8, 8))), "--split slice: divides slices")
+
+
+def test_classifiers_see_whole_slices():
+    refused(ClassifyConfig(input=InputConfig(patch=(1, 32, 32))), "classifiers see whole slices")
+    refused(ClassifyConfig(augment=AugmentConfig(rank=3, probability=0.5)), "classifiers see whole slices")
+
+
+def test_a_timed_schedule_needs_a_time():
+    config = TrainConfig(schedule=ScheduleConfig(name="timed"))
+    refused(config, r"--schedule\.name timed: falls as --max_minutes run out; set that too")
+    replace(config, max_minutes=20).check()

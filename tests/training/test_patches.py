@@ -1,0 +1,343 @@
+"""Windows that are drawn from volumes, and tiles that cover them."""
+
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from data_prep.augment import AugmentConfig, CopiesConfig
+from data_prep.geometry import cut_window, middle_start
+from data_prep.records import Records
+from models.infer import with_neighbours
+from tests.conftest import SMALL, write_source
+from tests.scans import scan, write_brats
+from training.input import SEGMENTATION, InputConfig, training_batches
+from training.patches import PatchSampler, Places, Tiles, training_places
+
+STILL = AugmentConfig(probability=0)
+EVERYTHING = AugmentConfig(
+    rank=3, probability=0.8, flips=["x", "y", "z"], tilt_degrees=15, elastic_sigma=3.0, crop=0.1, fill=0.3, fill_from=1
+)
+SHAPE = (8, 16, 16)
+PATCHES = st.tuples(st.integers(1, 12), st.integers(1, 20), st.integers(1, 20))
+
+
+@pytest.fixture(scope="module")
+def opened(records):
+    return Records(records)
+
+
+@pytest.fixture(scope="module")
+def uneven(command, tmp_path_factory):
+    """Records without a crop: volumes of 8 x 9 x 10 and 5 x 7 x 12 voxels."""
+    folder = tmp_path_factory.mktemp("uneven")
+    write_brats(folder / "source", [scan("a", shape=(10, 9, 8)), scan("b", shape=(12, 7, 5))])
+    options = ("--prepare.crop=null", "--prepare.size=null", "--split.fractions", "[1,0,0]", "--workers", 1)
+    done = command("data_prep.make_records", "--source", folder / "source", "--out", folder / "records", *options)
+    assert done.status == 0, done.err
+    return Records(folder / "records")
+
+
+@pytest.fixture(scope="module")
+def stored_as_uint8(source, command, tmp_path_factory):
+    """Records whose intensities are bytes."""
+    out = tmp_path_factory.mktemp("uint8") / "records"
+    options = ("--prepare.size", "[8,16,16]", "--prepare.dtype", "uint8", "--split.fractions", "[1,0,0]", "--workers", 1)
+    assert command("data_prep.make_records", "--source", source, "--out", out, *options).status == 0
+    return Records(out)
+
+
+def sampler(records, config, augment=STILL, items=(("case_0", 0),)):
+    return PatchSampler(records, items, config, augment)
+
+
+def window(records, config, seed=0, tumour=False, augment=STILL, item=("case_0", 0)):
+    """One drawn window: image, label and its first voxel, which must be where its content says."""
+    drawn = sampler(records, config, augment, (item,))
+    image, labels = drawn(np.array([0, tumour]), np.random.default_rng(seed))
+    return image, labels[SEGMENTATION]
+
+
+def batches(records, augment=EVERYTHING, start=0, count=6, seed=0, **options):
+    """Some training batches: (image, label) arrays."""
+    config = InputConfig(**{"batch_size": 3, "patch": (4, 8, 8), "tumour_share": 0.5} | options)
+    places = training_places(records, records.split["train"], config)
+    change = PatchSampler(records, places[0].items, config, augment)
+    iterator = iter(training_batches(places, config, seed, start, change))
+    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
+
+
+def assert_equal(first, second):
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        for left, right in zip(one, other, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+class Numbered:
+    """In the place of records: one volume whose voxels tell where they stand, and its annotation."""
+
+    def __init__(self, shape, voxels=None):
+        from types import SimpleNamespace
+
+        numbers = np.arange(1, np.prod(shape) + 1).reshape(shape)
+        label = np.ones(shape, np.uint8)
+        for place, bit in (voxels or {}).items():
+            label[place] = 1 << bit
+        counts = np.stack([(label == 1 << bit).sum(axis=(1, 2)) for bit in range(4)], axis=1)
+        self._shard = SimpleNamespace(image=numbers[..., None].astype(np.float32), label=label)
+        self._facts = SimpleNamespace(voxels=counts, geometry=SimpleNamespace(spacing_mm=(1.0, 1.0, 1.0)))
+        self.cases = {"case": self._facts}
+        self.preparation = SimpleNamespace(intensity="zscore")
+
+    def shard(self, case, copy):
+        return self._shard
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=st.tuples(*[st.integers(1, 9)] * 3), patch=st.tuples(*[st.integers(1, 12)] * 3), seed=st.integers(0, 10**6))
+def test_a_window_lies_inside_a_larger_volume_and_around_a_smaller_one(shape, patch, seed):
+    records = Numbered(shape)
+    drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=patch), STILL)
+    image, labels = drawn(np.array([0, 0]), np.random.default_rng(seed))
+    image = image.reshape(patch)
+    np.testing.assert_array_equal(labels[SEGMENTATION].reshape(patch) > 0, image > 0)
+    start = []
+    for axis, (length, side) in enumerate(zip(shape, patch, strict=True)):
+        filled = np.flatnonzero((image > 0).any(axis=tuple({0, 1, 2} - {axis})))
+        assert len(filled) == min(length, side)  # whole, or as much as there is
+        start.append(-int(filled[0]) if side > length else None)
+    centred = middle_start(shape, patch)
+    first = np.unravel_index(int(image[image > 0][0]) - 1, shape)
+    start = tuple(int(first[axis]) if begin is None else centred[axis] for axis, begin in enumerate(start))
+    np.testing.assert_array_equal(image, cut_window(records.shard("case", 0).image, start, patch)[..., 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), shape=st.tuples(*[st.integers(2, 9)] * 3), patch=st.tuples(*[st.integers(1, 12)] * 3))
+def test_a_window_around_tumour_contains_tumour(data, shape, patch):
+    place = tuple(data.draw(st.integers(0, length - 1)) for length in shape)
+    records = Numbered(shape, {place: data.draw(st.integers(1, 3))})  # a single voxel of it
+    drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=patch), STILL)
+    for seed in range(3):
+        _, labels = drawn(np.array([0, 1]), np.random.default_rng(seed))
+        assert (labels[SEGMENTATION] > 1).sum() == 1
+
+
+def test_a_tumours_voxel_lies_in_the_middle_half_of_its_window():
+    records = Numbered((40, 40, 40), {(20, 20, 20): 2})
+    drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=(8, 12, 16)), STILL)
+    found = [np.argwhere(drawn(np.array([0, 1]), np.random.default_rng(seed))[1][SEGMENTATION] == 4)[0] for seed in range(80)]
+    middle = np.array([4, 6, 8])
+    quarter = np.array([2, 3, 4])
+    assert (np.abs(found - middle) <= quarter).all()
+    assert (np.ptp(found, axis=0) >= quarter).all()  # and not always at the same place
+
+
+def test_classes_come_up_alike_however_few_their_voxels():
+    voxels = {(z, y, x): 1 for z in range(10) for y in range(20) for x in range(8)} | {(15, 3, 15): 2, (2, 17, 17): 3}
+    records = Numbered((20, 20, 20), voxels)
+    drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=(1, 1, 1)), STILL)
+    bits = [int(drawn(np.array([0, 1]), np.random.default_rng(seed))[1][SEGMENTATION].squeeze()) for seed in range(300)]
+    for bit in (2, 4, 8):
+        assert bits.count(bit) / len(bits) == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_windows_lie_anywhere():
+    records = Numbered((12, 12, 12))
+    drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=(4, 4, 4)), STILL)
+    seen = np.zeros(12**3 + 1, int)
+    for seed in range(1000):
+        image = drawn(np.array([0, 0]), np.random.default_rng(seed))[0]
+        seen[image.astype(int).ravel()] += 1
+    assert seen[1:].all()
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 2])
+def test_a_window_of_one_slice_is_a_picture_with_its_neighbours_as_channels(opened, neighbours):
+    config = InputConfig(patch=(1, 16, 16), neighbours=neighbours)
+    shard = opened.shard("case_0")
+    for seed in range(6):
+        image, label = window(opened, config, seed, tumour=True)
+        assert (image.shape, image.dtype) == ((16, 16, 4 * (2 * neighbours + 1)), np.float32)
+        assert label.shape == (16, 16)
+        (number,) = [
+            z for z in range(8) if (shard.label[z] == label).all() and (_middle(image, neighbours) == shard.image[z]).all()
+        ]
+        np.testing.assert_array_equal(image, with_neighbours(shard.image, np.array([number]), neighbours)[0])
+
+
+def _middle(image, neighbours):
+    return image[..., 4 * neighbours : 4 * neighbours + 4]
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_slices_at_the_edge_repeat_it_as_their_neighbours_as_in_prediction(probability):
+    records = Numbered((3, 8, 8), {(0, 4, 4): 1})
+    records.shard("case", 0).image[...] = 1
+    turned = AugmentConfig(rank=3, probability=probability, flips=[], scale=0, elastic=0, brightness=0, contrast=0, noise=0)
+    drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=(1, 8, 8), neighbours=2), turned)
+    image, _ = drawn(np.array([0, 1]), np.random.default_rng(0))
+    for channel in range(5):
+        np.testing.assert_allclose(image[..., channel], image[..., 2], atol=1e-5)
+
+
+def test_bytes_stay_within_their_range(stored_as_uint8):
+    config = InputConfig(patch=(4, 8, 8))
+    plain, _ = window(stored_as_uint8, config, 1, tumour=True)
+    assert plain.dtype == np.float32
+    assert plain.max() > 100
+    np.testing.assert_allclose(plain, np.rint(plain), atol=1e-3)
+    stored = stored_as_uint8.shard("case_0").image
+    assert plain.max() <= stored.max()
+    for seed in range(5):
+        changed, _ = window(stored_as_uint8, config, seed, tumour=True, augment=EVERYTHING)
+        assert changed.min() >= 0
+        assert changed.max() <= 255.001
+        assert changed.max() > 60
+    np.testing.assert_array_equal(Tiles(stored_as_uint8, ["case_0"], InputConfig(patch=SHAPE))[0][0], stored)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_any_number_of_threads_gives_the_same_windows(opened, threads):
+    assert_equal(batches(opened, threads=threads), batches(opened, threads=2))
+
+
+def test_what_a_step_sees_does_not_depend_on_where_reading_began(opened):
+    whole = batches(opened, count=20)
+    for start in (1, 7, 13):
+        assert_equal(batches(opened, start=start, count=3), whole[start : start + 3])
+    other = batches(opened, seed=1, count=20)
+    assert any((left[0] != right[0]).any() for left, right in zip(whole, other, strict=True))
+
+
+def test_windows_are_drawn_anew_in_each_pass(opened):
+    images = np.concatenate([image for image, _ in batches(opened, STILL, count=60, tumour_share=0.0)])
+    assert len({image.tobytes() for image in images}) > 60  # of 180, where 48 make a pass
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_of_windows_around_tumour_is_kept(opened, share):
+    config = InputConfig(batch_size=10, patch=(1, 2, 2), tumour_share=share)
+    places = training_places(opened, opened.split["train"], config)
+    iterator = iter(training_batches(places, config, 0, 0, lambda element, rng: (element, {})))
+    elements = np.concatenate([next(iterator)[0] for _ in range(20)])
+    assert elements[:, 1].mean() == pytest.approx(share, abs=0.01)
+
+
+def test_as_they_come_windows_lie_anywhere(opened):
+    (places,) = training_places(opened, opened.split["train"], InputConfig(patch=(4, 8, 8)))
+    assert all(places[place][1] == 0 for place in range(len(places)))
+    assert len(places) == 3 * 2 * 8  # of 3 cases and their copies, of which 8 windows make a pass
+
+
+def test_larger_volumes_come_up_more_often(uneven):
+    (places,) = training_places(uneven, ["a", "b"], InputConfig(patch=(4, 5, 5)))
+    rows = [int(places[place][0]) for place in range(len(places))]
+    assert (rows.count(0), rows.count(1)) == (8, 5)  # ceil(720 / 100) and ceil(420 / 100)
+
+
+def test_copies_are_trained_on_if_they_are_asked_for(opened):
+    cases = opened.split["train"]
+    for copies in (True, False):
+        (places,) = training_places(opened, cases, InputConfig(patch=(4, 8, 8), copies=copies))
+        assert places.items == [(case, copy) for case in cases for copy in ((0, 1) if copies else (0,))]
+        assert {int(places[place][0]) for place in range(len(places))} == set(range(len(places.items)))
+
+
+def test_a_copys_window_is_cut_from_the_copy(opened):
+    case = opened.split["train"][0]
+    image, label = window(opened, InputConfig(patch=SHAPE), item=(case, 1))
+    np.testing.assert_array_equal(image, opened.shard(case, 1).image)
+    np.testing.assert_array_equal(label, opened.shard(case, 1).label)
+    assert (image != opened.shard(case).image).any()
+
+
+def test_windows_around_tumour_where_there_is_none_are_refused(command, tmp_path):
+    write_brats(tmp_path / "source", [scan(name, ids=(0,)) for name in "ab"])
+    options = ("--prepare.size", "[8,8,8]", "--split.fractions", "[1,0,0]", "--workers", 1)
+    assert command("data_prep.make_records", "--source", tmp_path / "source", "--out", tmp_path / "r", *options).status == 0
+    records = Records(tmp_path / "r")
+    for share in (0.5, 1.0):
+        with pytest.raises(UserError, match=r"no training case has tumour; set --input\.tumour_share 0"):
+            training_places(records, ["a", "b"], InputConfig(patch=(4, 8, 8), tumour_share=share))
+    assert len(training_places(records, ["a", "b"], InputConfig(patch=(4, 8, 8), tumour_share=0.0))) == 1
+
+
+def test_a_case_without_tumour_gives_no_windows_around_it(command, tmp_path):
+    write_brats(tmp_path / "source", [scan("a"), scan("b", ids=(0,))])
+    options = ("--prepare.size", "[8,8,8]", "--split.fractions", "[1,0,0]", "--workers", 1)
+    assert command("data_prep.make_records", "--source", tmp_path / "source", "--out", tmp_path / "r", *options).status == 0
+    tumour, others = training_places(Records(tmp_path / "r"), ["a", "b"], InputConfig(patch=(4, 8, 8), tumour_share=0.5))
+    assert {int(tumour[place][0]) for place in range(len(tumour))} == {0}
+    assert {int(others[place][0]) for place in range(len(others))} == {0, 1}
+
+
+def test_a_turned_window_shows_what_lies_around_it_and_no_empty_corner(opened):
+    """Windows around tumour, turned, lie in the head; few of them reach over the volume's own edge."""
+    turned = AugmentConfig(rank=3, probability=1.0, flips=[], rotate_degrees=45, scale=0, elastic=0, contrast=0, noise=0)
+    config = InputConfig(patch=(2, 6, 6))
+    labels = [window(opened, config, seed, tumour=True, augment=turned)[1] for seed in range(20)]
+    assert np.mean([(label > 0).all() for label in labels]) > 0.5
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(patch=PATCHES)
+def test_tiles_cover_every_voxel_once(uneven, patch):
+    tiles = Tiles(uneven, ["a", "b"], InputConfig(patch=patch))
+    counts, total = np.zeros(4, np.int64), 0.0
+    for place in range(len(tiles)):
+        image, labels = tiles[place]
+        label = labels[SEGMENTATION]
+        assert image.shape == (patch if patch[0] > 1 else patch[1:]) + (4,)
+        assert (label.shape, label.dtype, image.dtype) == (image.shape[:-1], np.uint8, np.float32)
+        counts += [(label == 1 << bit).sum() for bit in range(4)]
+        total += image.sum(dtype=np.float64)
+    expected = sum(uneven.cases[case].voxels.sum(axis=0) for case in "ab")
+    np.testing.assert_array_equal(counts, expected)
+    assert total == pytest.approx(sum(uneven.shard(case).image.sum(dtype=np.float64) for case in "ab"))
+
+
+def test_tiles_of_one_slice_carry_their_neighbours(opened):
+    config = InputConfig(patch=(1, 16, 16), neighbours=1)
+    tiles, shard = Tiles(opened, ["case_0"], config), opened.shard("case_0")
+    assert len(tiles) == 8
+    for number in range(8):
+        image, labels = tiles[number]
+        np.testing.assert_array_equal(image, with_neighbours(shard.image, np.array([number]), 1)[0])
+        np.testing.assert_array_equal(labels[SEGMENTATION], shard.label[number])
+
+
+def test_without_a_patch_there_are_no_windows(opened):
+    for make in (lambda: sampler(opened, InputConfig()), lambda: Tiles(opened, ["case_0"], InputConfig())):
+        with pytest.raises(ValueError, match="with a patch"):
+            make()
+
+
+def test_copies_of_volumes_are_stored_as_they_were_drawn(command, tmp_path):
+    """Rank 3 copies tilt with the case's own spacing, and replay from what their JSON says."""
+    from common.files import read_json
+    from data_prep.augment import Augmentation, apply
+
+    source = write_source(tmp_path / "source", cases=1)
+    out = tmp_path / "records"
+    augment = ("--augment.copies", 1, "--augment.rank", 3, "--augment.tilt_degrees", 20, "--augment.probability", 1)
+    options = ("--split.fractions", "[1,0,0]", *SMALL)
+    assert command("data_prep.make_records", "--source", source, "--out", out, *augment, *options).status == 0
+    records = Records(out)
+    drawn = Augmentation.from_dict(read_json(out / "cases" / "case_0.copy1.json", "case")["augmentation"])
+    assert drawn.rank == 3
+    assert any(drawn.tilt_degrees)
+    whole, copy = records.shard("case_0"), records.shard("case_0", 1)
+    spacing = records.cases["case_0"].geometry.spacing_mm
+    image, label = apply(drawn, np.array(whole.image), np.array(whole.label), unit_range=True, spacing_mm=spacing)
+    np.testing.assert_array_equal(copy.image, image)
+    np.testing.assert_array_equal(copy.label, label)
+    assert CopiesConfig(rank=3, tilt_degrees=20).copies == 0
+
+
+def test_places_tell_whose_window_is_drawn():
+    places = Places([("a", 0), ("b", 1)], [1, 2], tumour=True)
+    assert [places[place].tolist() for place in range(len(places))] == [[0, 1], [1, 1], [1, 1]]
