@@ -60,11 +60,16 @@ class AugmentConfig:
     """Probability that a channel is replaced by the channel `fill_from`, as data sets fill up missing sequences."""
     fill_from: int = 0
     """The channel that stands in for others, counted from 0."""
-    probability: float = 0.5
-    """Probability of each flip and of each change."""
+    probability: float | None = 0.5
+    """Probability of each flip and of each change; 0 or null switches all of them off (but not `fill`, which has its own)."""
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing can be changed."""
+        return not self.probability and self.fill == 0
 
 
 @dataclass
@@ -245,7 +250,7 @@ def _volume_blocks(augmentation: Augmentation, image: np.ndarray, label: np.ndar
 
 
 def _happens(config: AugmentConfig, rng: np.random.Generator) -> bool:
-    return bool(rng.random() < config.probability)
+    return bool(rng.random() < (config.probability or 0.0))
 
 
 def _amounts(config: AugmentConfig, rng: np.random.Generator, largest: float, count: int | None = None) -> np.ndarray:
@@ -305,13 +310,13 @@ def _affine(augmentation: Augmentation) -> Any:
 def _check(config: AugmentConfig) -> None:
     for item in fields(config):
         value = getattr(config, item.name)
-        if item.name != "flips" and not 0 <= value < math.inf:
+        if item.name != "flips" and not 0 <= (value or 0) < math.inf:
             raise UserError(f"--augment.{item.name}: expected a number that is not negative; received {value}")
     strangers = [axis for axis in config.flips if axis not in AXES]
     if strangers:
         raise UserError(f"--augment.flips: expected axes out of x, y, z; received {strangers}")
     for name in ("probability", "fill"):
-        if getattr(config, name) > 1:
+        if (getattr(config, name) or 0) > 1:
             raise UserError(f"--augment.{name}: expected a number from 0 to 1; received {getattr(config, name)}")
     for name in ("scale", "crop", "contrast", "gamma"):
         if getattr(config, name) >= 1:

@@ -156,7 +156,7 @@ def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
 
 def augments(run: Run) -> bool:
     """Whether a run's training slices are changed as they are read."""
-    return bool(run.config.augment.probability > 0 or run.config.augment.fill > 0)
+    return not run.config.augment.is_off
 
 
 def shown_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:

@@ -76,8 +76,8 @@ class TuneConfig:
     """Call voxels that are zero in every channel background, as evaluation.predict does."""
     flips: list[str] = field(default_factory=list)
     """Axes that are mirrored in turn, as they will be in evaluation.predict."""
-    batch_size: int = 8
-    """Slices at once; it changes speed and memory alone."""
+    batch_size: int | None = None
+    """Slices or windows at once, which changes speed and memory alone; default: 8 slices, or one window."""
     seed: int = 0
     """Seed of the bootstrap."""
 
@@ -87,8 +87,6 @@ class TuneConfig:
         Raises:
             UserError: says which, and what was expected.
         """
-        if not self.runs:
-            raise UserError("--runs: expected at least one run folder")
         if self.metric not in METRICS:
             raise UserError(f"--metric: expected one of {', '.join(METRICS)}; received {self.metric}")
         for threshold in self.thresholds:

@@ -50,8 +50,9 @@ class TrainingConfig:
     some papers did; its scores are too good, because neighbouring slices of a patient stand on both sides."""
     input: InputConfig = field(default_factory=InputConfig)
     """What the network sees of the records."""
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(probability=0.0))
-    """On-line augmentation of the training slices, drawn anew each time one is read; `probability: 0` switches it off."""
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(probability=None))
+    """On-line augmentation of what is trained on, drawn anew each time it is read; it needs a `probability`, and
+    `--augment.probability 0` switches off what a config asks for."""
     epochs: int = 4
     """Epochs to train."""
     steps_per_epoch: int | None = None
@@ -108,13 +109,11 @@ class TrainingConfig:
             raise UserError("--schedule.name timed: falls as --max_minutes run out; set that too, such as to 20")
 
     def _refuse_idle_augmentation(self) -> None:
-        """Refuse changes that are asked for but happen with probability 0, the default of training."""
-        idle = replace(AugmentConfig(), probability=0.0, fill=self.augment.fill, fill_from=self.augment.fill_from)
+        """Refuse changes that are asked for without a probability, which would be forgotten otherwise."""
+        idle = replace(AugmentConfig(), probability=None, fill=self.augment.fill, fill_from=self.augment.fill_from)
         changed = [item.name for item in fields(idle) if getattr(self.augment, item.name) != getattr(idle, item.name)]
-        if changed and self.augment.probability == 0:
-            raise UserError(
-                f"--augment.{changed[0]}: does nothing while --augment.probability is 0; set that too, such as to 0.5"
-            )
+        if changed and self.augment.probability is None:
+            raise UserError(f"--augment.{changed[0]}: does nothing without --augment.probability; set that too, such as to 0.5")
 
 
 @dataclass(kw_only=True)

@@ -80,7 +80,7 @@ class Task(ABC):
     def change(self, data: Data) -> RandomMap | None:
         """What makes an example of each training element as it is read; None where it is one already and stays as it is."""
         config = self.config
-        if config.augment.probability == 0 and config.augment.fill == 0:
+        if config.augment.is_off:
             return None
         unit_range = data.records.preparation.intensity == "minmax"
         return OnlineAugmentation(config.augment, config.input.neighbours, unit_range)

@@ -189,4 +189,4 @@ def test_one_class_alone_fills_the_figure(records):
 def test_augmentation_is_told_from_the_settings(records):
     assert not figures_training.augments(a_run(records))
     assert figures_training.augments(a_run(records, augment=AugmentConfig(probability=0, fill=0.1)))
-    assert cli.as_dict(a_run(records).config)["augment"]["probability"] == 0
+    assert cli.as_dict(a_run(records).config)["augment"]["probability"] is None

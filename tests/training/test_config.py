@@ -63,7 +63,7 @@ def test_slices_are_not_changed_as_volumes():
     refused(TrainConfig(augment=augment), r"--augment\.rank: 3 changes volumes")
     TrainConfig(augment=augment, input=InputConfig(patch=(1, 8, 8))).check()
     refused(
-        TrainConfig(augment=replace(augment, probability=0.0), input=InputConfig(patch=(1, 8, 8))), r"--augment\.rank: does"
+        TrainConfig(augment=replace(augment, probability=None), input=InputConfig(patch=(1, 8, 8))), r"--augment\.rank: does"
     )
 
 
