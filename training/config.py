@@ -65,6 +65,9 @@ class TrainingConfig:
     """A second phase."""
     monitor: str = "loss"
     """Validation score by which the best model is kept."""
+    validate: bool = True
+    """Score the validation cases after every epoch and keep the best model; false keeps the last one, which saves the time and
+    leaves the validation cases unseen: what their predictions score was not chosen on them."""
     patience: int | None = None
     """Stop after this many epochs without a better score; null: never."""
     max_minutes: float | None = None
@@ -105,6 +108,8 @@ class TrainingConfig:
         expect_number("patience", self.patience, 1)
         expect_number("max_minutes", self.max_minutes, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
+        if self.patience is not None and not self.validate:
+            raise UserError("--patience: waits for a better validation score, and --validate false gives none; leave one out")
         if self.schedule.name == "timed" and self.max_minutes is None:
             raise UserError("--schedule.name timed: falls as --max_minutes run out; set that too, such as to 20")
 

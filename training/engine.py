@@ -265,7 +265,7 @@ def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progr
 
 
 def _validation(config: TrainingConfig, data: Data) -> "tuple[grain.IterDataset | None, int | None]":
-    if data.whole is None:
+    if data.whole is None or not config.validate:
         return None, None
     return whole_batches(data.whole, config.input, even=len(gpus()) > 1)
 
@@ -325,7 +325,7 @@ def _tell(run: Run, data: Data, model: "keras.Model", progress: Progress) -> Non
     )
     if run.config.split == "slice":
         print("slice split: slices of one patient train and validate; the scores are too good")
-    if data.whole is None:
-        print("no validation cases: the last model is kept, and patience does nothing")
+    if data.whole is None or not run.config.validate:
+        print(f"no validation{' cases' if data.whole is None else ''}: the last model is kept, and patience does nothing")
     if progress.epoch:
         print(f"resuming after epoch {progress.epoch}")
