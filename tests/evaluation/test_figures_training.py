@@ -14,6 +14,7 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records import Records
 from evaluation import display, figures, figures_training
 from evaluation.figures_training import Shown, describe, draw_augmentation, draw_before_after
+from models.unet import UNetConfig
 from training.config import TrainConfig
 from training.input import SEGMENTATION, InputConfig
 from training.slices import OnlineAugmentation, whole_slices
@@ -103,6 +104,11 @@ def test_an_augmentation_is_told_in_few_words(changes, words):
     assert describe(replace(UNCHANGED, **changes), CHANNELS, 1) == words
 
 
+def test_what_happens_along_z_is_told_of_several_slices():
+    tilted = replace(UNCHANGED, flips=("z", "x"), tilt_degrees=(3.4, -12.6), rank=3)
+    assert describe(tilted, CHANNELS, 1, slices=4) == ["flipped x and z", "tilted 3° and -13°"]
+
+
 def test_words_break_between_changes_alone():
     folded = figures_training._folded(["flipped x and y", "rotated 12°", "crop 100 x 82 %", "noise 0.05"], 31)
     assert folded.splitlines() == ["flipped x and y, rotated 12°,", "crop 100 x 82 %, noise 0.05"]
@@ -154,6 +160,32 @@ def test_panels_of_equal_seeds_are_equal_and_of_others_differ(records, tmp_path,
         figures_training.draw_run_augmentation(tmp_path / "f", run, opened)
     first, again, other = ([axes.get_title() for axes in figure.axes] for figure in drawn)
     assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("patch", "neighbours", "rank"), [((4, 8, 8), 0, 3), ((1, 16, 16), 0, 2), ((1, 8, 8), 1, 2)], ids=["3d", "2d", "2.5d"]
+)
+def test_the_panel_of_a_run_on_windows_shows_their_middle_slices(records, tmp_path, drawn, patch, neighbours, rank):
+    opened = Records(records)
+    settings = InputConfig(patch=patch, neighbours=neighbours)
+    augment = AugmentConfig(rank=rank, probability=1.0, flips=["z"], elastic=0, noise=0, tilt_degrees=20.0 * (rank == 3))
+    run = a_run(records, input=settings, augment=augment, model=UNetConfig(rank=rank, depth=1), seed=5)
+    assert figures_training.draw_run_augmentation(tmp_path / "f", run, opened) == []
+    places = np.array(drawn[0].axes).reshape(3, 5)
+    for original, *augmented in places:
+        patient, words = original.get_title().split("\n")
+        case = next(case for case in opened.subset("train") if opened.cases[case].patient == patient)
+        number = int(words.split()[1].strip(",")) - 1
+        pixels = np.asarray(original.images[0].get_array())
+        whole = opened.shard(case).image[number, ..., opened.channels.index("flair")].astype(float)[::-1, ::-1]
+        windows = np.lib.stride_tricks.sliding_window_view(whole, patch[1:]).reshape(-1, pixels.size)
+        assert max(np.corrcoef(pixels.ravel(), window)[0, 1] for window in windows if np.ptp(window)) > 0.999
+        for axes in augmented:
+            assert axes.get_title().startswith("flipped z") == (patch[0] + 2 * neighbours > 1)
+            assert ("tilted" in axes.get_title().replace("\n", " ")) == (rank == 3)
+            other = np.asarray(axes.images[0].get_array())
+            assert other.shape == pixels.shape == patch[1:]
+            assert not np.allclose(other, pixels)
 
 
 @pytest.mark.parametrize(
