@@ -90,7 +90,7 @@ def test_whatever_moves_voxels_is_a_warp(changes):
     assert is_warped(replace(STILL, **changes))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(augmentation=geometries(rank=2, elastic=False), turned=st.booleans())
 def test_in_the_plane_it_agrees_with_what_copies_are_made_by(augmentation, turned):
     """Places are rounded to 1/32 of a pixel by both, so they agree but where rounding falls otherwise.
@@ -112,7 +112,8 @@ def test_in_the_plane_it_agrees_with_what_copies_are_made_by(augmentation, turne
     found, classes = warped(augmentation, image, label)
     inside = _eroded((bits > 0) & (classes > 0))
     np.testing.assert_allclose(found[inside], expected[inside], atol=0.01)
-    assert np.mean(bits != classes) < 0.02
+    near = clear(coordinates(augmentation, SHAPE, middle_of(SHAPE)))
+    np.testing.assert_array_equal(classes[near], bits[near])
 
 
 def _eroded(mask):
@@ -132,7 +133,7 @@ def test_the_pixels_of_a_rotation_are_those_of_albumentations():
     assert np.mean(classes != bits) < 0.01
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(augmentation=geometries(), channels=st.sampled_from([1, 2, 5]))
 def test_opencv_and_scipy_agree_within_a_32nd_of_a_voxel(augmentation, channels):
     image = waves(channels=channels)
@@ -190,7 +191,7 @@ def test_an_elastic_field_is_named_by_its_seed():
     assert not np.allclose(places[0], places[2])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(augmentation=geometries())
 def test_beyond_the_volume_there_is_nothing_and_it_is_not_annotated(augmentation):
     image, label = np.ones((*SHAPE, 1), np.float32), np.ones(SHAPE, np.uint8)
@@ -262,7 +263,7 @@ def test_scale_enlarges_slices_or_volumes(rank, depth):
     assert found[8, 16, 16, 0] == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(augmentation=geometries())
 def test_image_and_label_stay_aligned(augmentation):
     """An image that shows the annotation still shows it afterwards, but for voxels between two classes."""
@@ -277,7 +278,7 @@ def test_image_and_label_stay_aligned(augmentation):
     assert (np.abs(found[..., 0] - classes)[between] <= 3.5).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(augmentation=geometries(elastic=False, flips=False), start=st.tuples(*[st.integers(-4, 16)] * 3))
 def test_a_window_is_what_the_whole_volume_shows_there(augmentation, start):
     """Of a window whose middle is the volume's, warped as a whole and cut; what lies around it is read as well."""
