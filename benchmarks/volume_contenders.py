@@ -3,6 +3,7 @@
 Each is made in a process of its own; frameworks are imported as it is made.
 """
 
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,9 +191,13 @@ class MonaiVolume:
     """
 
     def __init__(self, setting: Setting, batch: int) -> None:
+        # MONAI imports TensorFlow where it is installed, through TensorBoard; alone it would not, and takes less memory.
+        sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
         import torch
+        from monai.inferers import sliding_window_inference
 
         self._setting = setting
+        self._infer = sliding_window_inference
         self._twin = torch_network(setting).eval()
         self._image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(setting.image(*setting.volume), -1, 0)))[None]
         self._batch = batch
@@ -219,11 +224,10 @@ class MonaiVolume:
 
     def _blended(self, weights: Any = None) -> Any:
         import torch
-        from monai.inferers import sliding_window_inference
 
         setting = self._setting
         with torch.inference_mode():
-            return sliding_window_inference(
+            return self._infer(
                 self._image, setting.patch, self._batch, self._shown, OVERLAP, mode="gaussian", roi_weight_map=weights
             )
 

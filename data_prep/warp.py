@@ -94,7 +94,8 @@ def _matrix(augmentation: "Augmentation", spacing: np.ndarray) -> np.ndarray:
     about_y, about_x = (math.radians(degrees) for degrees in augmentation.tilt_degrees)
     turned = _rotation(1, 2, about_z) @ _rotation(0, 2, about_y) @ _rotation(0, 1, about_x)
     mirrored = np.array([-1.0 if axis in augmentation.flips else 1.0 for axis in AXES])
-    matrix: np.ndarray = (turned * spacing) / spacing[:, None] * (_resized(augmentation) * mirrored)
+    # Mirrored first and then turned, as slices are: the window's offset, resized, turned and mirrored, is that in the source.
+    matrix: np.ndarray = mirrored[:, None] * (turned * spacing) / spacing[:, None] * _resized(augmentation)
     return matrix
 
 

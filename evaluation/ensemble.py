@@ -90,30 +90,37 @@ class Ensemble(Networks):
 
         Args:
             image: (Z, H, W, C).
-            inside: (Z, H, W) bool, the head: only the box around it is shown to the networks; beyond it there is background.
-                None shows everything.
+            inside: (Z, H, W) bool, the head, where there can be more than background; None: anywhere. Networks trained on what
+                was cut around the brain, or on windows, are shown the box around it, and beyond it there is background.
 
         Returns:
             (Z, H, W, classes) float32.
         """
-        box = _box(image, inside)
         whole = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
         whole[..., 0] = 1
+        box = self._box(inside)
         part = whole[box]
-        part[...] = 0
-        for place, logits in self.logits(image[box], SEGMENTATION):
-            part[place] += softmax(logits)
-        part /= len(self.runs)
+        if part.size:
+            part[...] = 0
+            for place, logits in self.logits(image[box], SEGMENTATION):
+                part[place] += softmax(logits)
+            part /= len(self.runs)
         return whole
 
     def classes(self, image: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
         """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits. Arguments as above."""
         if len(self.runs) > 1:
             return self.probabilities(image, inside).argmax(axis=-1).astype(np.uint8)
-        found, box = np.zeros(image.shape[:3], np.uint8), _box(image, inside)
-        for place, logits in self.logits(image[box], SEGMENTATION):
-            found[box][place] = logits.argmax(axis=-1)
+        found, box = np.zeros(image.shape[:3], np.uint8), self._box(inside)
+        if found[box].size:
+            for place, logits in self.logits(image[box], SEGMENTATION):
+                found[box][place] = logits.argmax(axis=-1)
         return found
+
+    def _box(self, inside: np.ndarray | None) -> tuple[slice, ...]:
+        """The part of a volume that the networks are shown: what they were trained on decides."""
+        around = all(run.preparation.crop == "brain" or self.showing.view(run).window is not None for run in self.runs)
+        return (slice(None),) * 3 if inside is None or not around else foreground_box(inside)
 
 
 class Classifiers(Networks):
@@ -125,12 +132,6 @@ class Classifiers(Networks):
         for place, logits in self.logits(image, CATEGORY):
             total[place] += category_probabilities(logits)
         return total / len(self.runs)
-
-
-def _box(image: np.ndarray, inside: np.ndarray | None) -> tuple[slice, ...]:
-    """The part of a volume that networks are shown."""
-    box = (slice(None),) * 3 if inside is None else foreground_box(inside)
-    return box if all(part.start != part.stop or part.start is None for part in box) else (slice(0, 1),) * 3
 
 
 def category_probabilities(logits: np.ndarray) -> np.ndarray:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_prep.augment import Augmentation, draw
+from data_prep.augment import Augmentation, AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records import CaseRecord, Records
 from evaluation import display, figures
 from training.input import CATEGORY, SEGMENTATION, InputConfig
+from training.patches import PatchSampler
 from training.run import Run
 from training.slices import OnlineAugmentation, Slices, divided
 
@@ -94,7 +95,8 @@ def draw_before_after(
 def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
     """Draw what a run's on-line augmentation makes of the training slices with the most tumour, of different patients.
 
-    The augmented slices are what `OnlineAugmentation` gives the network, with generators seeded by the run's seed.
+    The augmented slices are what `OnlineAugmentation` gives the network, with generators seeded by the run's seed; of a run on
+    windows they are the middle slices of windows around those patients' tumours, as `PatchSampler` gives them.
 
     Args:
         path: the files to write, without suffix.
@@ -108,9 +110,12 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
     chosen = _most_tumour(records, train, AUGMENTED_ROWS)
     if not chosen:
         return []
-    rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
-    source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
-    made = [_augmented(run, records, source, place) for place in range(len(source))]
+    if run.config.input.patch is not None:
+        made = _augmented_windows(run, records, [case for case, _ in chosen])
+    else:
+        rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
+        source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
+        made = [_augmented(run, records, source, place) for place in range(len(source))]
     title = f"On-line augmentation of {run.path.resolve().name}: {shown_channel(run.channels)[0]}, as the network sees it"
     aspect = seen_aspect(records.cases[chosen[0][0]], run.config.input)
     return draw_augmentation(path, [first for first, _ in made], [others for _, others in made], records.schema, title, aspect)
@@ -186,15 +191,17 @@ def seen_aspect(facts: CaseRecord, config: InputConfig) -> float:
     return aspect * (height / config.resize[0]) / (width / config.resize[1])
 
 
-def describe(augmentation: Augmentation, channels: Sequence[str], channel: int) -> list[str]:
+def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, slices: int = 1) -> list[str]:
     """What an augmentation visibly does to a channel of a slice, a few words a change: "flipped x", "rotated 12°".
 
     Args:
         augmentation: drawn for as many channels as there are names.
         channels: their names.
         channel: the one that is shown.
+        slices: that are augmented together; a single one does not show what happens along z.
     """
-    flips = [axis for axis in ("x", "y") if axis in augmentation.flips]  # a single slice does not show z
+    flips = [axis for axis in ("x", "y", "z") if axis in augmentation.flips and (axis != "z" or slices > 1)]
+    about_y, about_x = (round(degrees) for degrees in augmentation.tilt_degrees)
     height, width = (f"{100 * share:.0f}" for share in augmentation.crop)
     brightness, contrast, gamma = (getattr(augmentation, name)[channel] for name in ("brightness", "contrast", "gamma"))
     source = augmentation.sources[channel]
@@ -202,6 +209,7 @@ def describe(augmentation: Augmentation, channels: Sequence[str], channel: int) 
     changes = {
         f"flipped {' and '.join(flips)}": bool(flips),
         f"rotated {augmentation.rotate_degrees:.0f}°": round(augmentation.rotate_degrees) != 0,
+        f"tilted {about_y}° and {about_x}°": (about_y, about_x) != (0, 0),
         f"size {100 * augmentation.scale:.0f} %": round(100 * augmentation.scale) != 100,
         f"crop {height} x {width} %": {height, width} != {"100"},
         f"elastic {augmentation.elastic:g} px": augmentation.elastic > 0,
@@ -274,10 +282,32 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Sh
     return _shown(run, f"{facts.patient}\nslice {number + 1}, original", example, facts), made
 
 
+def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Shown, list[Shown]]]:
+    """Of each case the middle slice of a window around its tumour, and what augmentation makes of the window."""
+    config, (_, channel), rows = run.config, shown_channel(run.channels), []
+    sampler = PatchSampler(records, [(case, 0) for case in cases], config.input, config.augment)
+    slices = config.input.patch[0] + 2 * config.input.neighbours
+    still = draw(AugmentConfig(probability=0.0), np.random.default_rng(), len(run.channels))
+    for row, case in enumerate(cases):
+        facts, element = records.cases[case], np.array([row, 1])
+        start, _ = sampler.drawn(element, np.random.default_rng([config.seed, row]))
+        title = f"{facts.patient}\nslice {start[0] + slices // 2 + 1}, original"
+        original, made = _shown(run, title, sampler.window(element, start, still), facts), []
+        for column in range(AUGMENTED):
+            drawn = sampler.drawn(element, np.random.default_rng([config.seed, row, column]))[1]
+            words = _folded(describe(drawn, run.channels, channel, slices), TITLE_WIDTH)
+            made.append(_shown(run, words, sampler.window(element, start, drawn), facts))
+        rows.append((original, made))
+    return rows
+
+
 def _shown(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray]], facts: CaseRecord) -> Shown:
-    image, labels = example
+    """An example as it shall be seen, of a window of several slices the middle one."""
+    image, label = example[0], example[1][SEGMENTATION]
+    if label.ndim == 3:
+        image, label = image[len(image) // 2], label[len(label) // 2]
     _, channel = shown_channel(run.channels, run.config.input.neighbours)
-    return Shown(title, turned(image[..., channel], facts), turned(bits_to_classes(labels[SEGMENTATION]), facts))
+    return Shown(title, turned(image[..., channel], facts), turned(bits_to_classes(label), facts))
 
 
 def _most_tumour(records: Records, cases: Sequence[str], count: int) -> list[tuple[str, int]]:

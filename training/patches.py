@@ -11,7 +11,7 @@ from math import ceil, prod
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augment import AugmentConfig, draw
+from data_prep.augment import Augmentation, AugmentConfig, draw
 from data_prep.geometry import Triple, cut_window
 from data_prep.intensity import IntensityChanges, to_float
 from data_prep.records import CaseRecord, Records
@@ -69,10 +69,19 @@ class PatchSampler:
 
     def __call__(self, element: np.ndarray, rng: np.random.Generator) -> Example:
         """A window: image (D, H, W, C) float32, or (H, W, C) of a patch one slice deep, and its bit-packed label."""
+        return self.window(element, *self.drawn(element, rng))
+
+    def drawn(self, element: np.ndarray, rng: np.random.Generator) -> tuple[Triple, Augmentation]:
+        """First voxel of a window, its lowest neighbour's where it has neighbours, and its augmentation."""
         item = self._items[int(element[0])]
-        shard, facts = self._records.shard(*item), self._facts[item]
-        start = self._start(facts, shard, bool(element[1]), rng)
-        image, label = self._window(shard, facts, start, rng)
+        shard = self._records.shard(*item)
+        start = self._start(self._facts[item], shard, bool(element[1]), rng)
+        return start, draw(self._augment, rng, shard.image.shape[-1])
+
+    def window(self, element: np.ndarray, start: Triple, augmentation: Augmentation) -> Example:
+        """The window that begins at a voxel, augmented, as `__call__` gives it."""
+        item = self._items[int(element[0])]
+        image, label = self._read(self._records.shard(*item), self._facts[item], start, augmentation)
         return as_example(image, label, self._config)
 
     def _start(self, facts: CaseRecord, shard: Shard, tumour: bool, rng: np.random.Generator) -> Triple:
@@ -87,19 +96,20 @@ class PatchSampler:
         start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
         return int(start[0]) - self._config.neighbours, int(start[1]), int(start[2])
 
-    def _window(
-        self, shard: Shard, facts: CaseRecord, start: Triple, rng: np.random.Generator
+    def _read(
+        self, shard: Shard, facts: CaseRecord, start: Triple, augmentation: Augmentation
     ) -> tuple[np.ndarray, np.ndarray]:
         """A window, (D, H, W, C) float32 and (D, H, W) uint8, augmented."""
-        augmentation = draw(self._augment, rng, shard.image.shape[-1])
         if is_warped(augmentation):
             z, y, x = (first + (length - 1) / 2 for first, length in zip(start, self._size, strict=True))
             places = coordinates(augmentation, self._size, (z, y, x), facts.geometry.spacing_mm)
+            if self._config.neighbours:
+                np.clip(places[0], 0, len(shard.label) - 1, out=places[0])
             image, label = sample(shard.image, shard.label, places)
         else:
             mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in ("z", "y", "x"))
-            image = to_float(cut_window(shard.image, start, self._size)[mirror])
-            label = np.ascontiguousarray(cut_window(shard.label, start, self._size)[mirror])
+            image = to_float(_cut(shard.image, start, self._size, self._config)[mirror])
+            label = np.ascontiguousarray(_cut(shard.label, start, self._size, self._config)[mirror])
         if augmentation.sources != tuple(range(image.shape[-1])):
             image = image[..., list(augmentation.sources)]
         changes = IntensityChanges.of(augmentation, image, self._unit_range)
@@ -114,7 +124,7 @@ class Tiles:
     Args:
         records: open records.
         cases: their ids.
-        config: patch is used.
+        config: patch and neighbours are used.
     """
 
     def __init__(self, records: Records, cases: Sequence[str], config: InputConfig) -> None:
@@ -130,10 +140,11 @@ class Tiles:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Example:
-        place, start = self.rows[index]
-        shard = self._records.shard(self._cases[place])
-        image = cut_window(shard.image, start, self._size).astype(np.float32)
-        return as_example(image, np.ascontiguousarray(cut_window(shard.label, start, self._size)), self._config)
+        place, (z, y, x) = self.rows[index]
+        shard, around = self._records.shard(self._cases[place]), self._config.neighbours
+        start, size = (z - around, y, x), (self._size[0] + 2 * around, *self._size[1:])
+        image = _cut(shard.image, start, size, self._config).astype(np.float32)
+        return as_example(image, np.ascontiguousarray(_cut(shard.label, start, size, self._config)), self._config)
 
     def _starts(self, case: str) -> list[Triple]:
         shape = _shape(self._records.cases[case])
@@ -176,6 +187,14 @@ def as_example(image: np.ndarray, label: np.ndarray, config: InputConfig) -> Exa
         return image, {SEGMENTATION: label}
     height, width = image.shape[1:3]
     return np.moveaxis(image, 0, 2).reshape(height, width, -1), {SEGMENTATION: label[config.neighbours]}
+
+
+def _cut(volume: np.ndarray, start: Triple, size: Triple, config: InputConfig) -> np.ndarray:
+    """A window of a volume; neighbours beyond the volume repeat its edge, as in `models.infer.with_neighbours`."""
+    if config.neighbours == 0:
+        return cut_window(volume, start, size)
+    numbers = np.clip(np.arange(start[0], start[0] + size[0]), 0, len(volume) - 1)
+    return cut_window(volume[numbers], (0, start[1], start[2]), size)
 
 
 def _tumour_voxel(voxels: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Triple:
