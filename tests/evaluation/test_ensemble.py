@@ -13,10 +13,11 @@ from models.infer import View
 class Made:
     """In the place of a run and its network: logits that follow from the image's first channels alone."""
 
-    def __init__(self, outputs, factor=1.0, head="segmentation", window=None):
+    def __init__(self, outputs, factor=1.0, head="segmentation", window=None, crop="brain"):
         self.outputs, self.factor, self.head, self.window = outputs, factor, head, window
         self.shapes = []
         self.schema = SimpleNamespace(classes=dict.fromkeys(range(outputs)))
+        self.preparation = SimpleNamespace(crop=crop)
         self.facts = {"categories": list(range(max(outputs, 2)))}
 
     def view(self, least_size, flips, overlap):
@@ -109,7 +110,17 @@ def test_an_empty_head_is_legal(image):
         probabilities, classes = ensemble.probabilities(image, empty), ensemble.classes(image, empty)
         assert (probabilities.shape, classes.shape) == ((7, 4, 5, 3), (7, 4, 5))
         np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-6)
-        assert not classes.reshape(-1)[1:].any()  # a single voxel is shown, so that there is something
+        assert not classes.any()
+        assert (probabilities[..., 0] == 1).all()
+
+
+def test_networks_that_learnt_from_whole_slices_are_shown_whole_slices(image, head):
+    made = Made(3, crop="middle")
+    found = several(Ensemble, [made]).probabilities(image, head)
+    np.testing.assert_allclose(found, softmax(image), rtol=1e-5)
+    windows = Made(3, window=(4, 4, 4), crop="middle")
+    shown = several(Ensemble, [windows]).probabilities(image, head)
+    np.testing.assert_array_equal(shown[~_boxed(head)], np.broadcast_to([1, 0, 0], shown[~_boxed(head)].shape))
 
 
 def test_networks_of_slices_and_of_windows_are_averaged(image, head):
