@@ -72,14 +72,13 @@ class Networks:
     networks: list["keras.Model"]
     showing: Showing
 
-    def logits(self, image: np.ndarray, head: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """Slices of a prepared volume and the logits of a head for them: all of the first network, then of the next."""
+    def logits(self, place: int, image: np.ndarray, head: str) -> Iterator[tuple[slice, np.ndarray]]:
+        """Slices of a prepared volume and the logits of a head for them, of the network at a place."""
         from models.infer import predict_volume
 
-        for run, network in zip(self.runs, self.networks, strict=True):
-            view = self.showing.view(run)
-            for place, logits in predict_volume(network, image, view, self.showing.at_once(view)):
-                yield place, logits[head]
+        view = self.showing.view(self.runs[place])
+        for part, logits in predict_volume(self.networks[place], image, view, self.showing.at_once(view)):
+            yield part, logits[head]
 
 
 class Ensemble(Networks):
@@ -96,31 +95,35 @@ class Ensemble(Networks):
         Returns:
             (Z, H, W, classes) float32.
         """
-        whole = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
-        whole[..., 0] = 1
-        box = self._box(inside)
-        part = whole[box]
-        if part.size:
-            part[...] = 0
-            for place, logits in self.logits(image[box], SEGMENTATION):
-                part[place] += softmax(logits)
-            part /= len(self.runs)
-        return whole
+        total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
+        for place in range(len(self.runs)):
+            box = self._box(place, inside)
+            beyond = np.ones(image.shape[:3], np.float32)
+            beyond[box] = 0
+            total[..., 0] += beyond
+            if total[box].size:
+                for part, logits in self.logits(place, image[box], SEGMENTATION):
+                    total[box][part] += softmax(logits)
+        total /= len(self.runs)
+        return total
 
     def classes(self, image: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
         """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits. Arguments as above."""
         if len(self.runs) > 1:
             return self.probabilities(image, inside).argmax(axis=-1).astype(np.uint8)
-        found, box = np.zeros(image.shape[:3], np.uint8), self._box(inside)
+        found, box = np.zeros(image.shape[:3], np.uint8), self._box(0, inside)
         if found[box].size:
-            for place, logits in self.logits(image[box], SEGMENTATION):
-                found[box][place] = logits.argmax(axis=-1)
+            for part, logits in self.logits(0, image[box], SEGMENTATION):
+                found[box][part] = logits.argmax(axis=-1)
         return found
 
-    def _box(self, inside: np.ndarray | None) -> tuple[slice, ...]:
-        """The part of a volume that the networks are shown: what they were trained on decides."""
-        around = all(run.preparation.crop == "brain" or self.showing.view(run).window is not None for run in self.runs)
-        return (slice(None),) * 3 if inside is None or not around else foreground_box(inside)
+    def _box(self, place: int, inside: np.ndarray | None) -> tuple[slice, ...]:
+        """The part of a volume that a network is shown: what it was trained on decides."""
+        if inside is None:
+            return (slice(None),) * 3
+        run = self.runs[place]
+        around = run.preparation.crop == "brain" or self.showing.view(run).window is not None
+        return foreground_box(inside) if around else (slice(None),) * 3
 
 
 class Classifiers(Networks):
@@ -129,8 +132,9 @@ class Classifiers(Networks):
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Probability of each category (Z, categories) float32 of every slice, averaged over the networks."""
         total = np.zeros((len(image), len(self.runs[0].facts["categories"])), np.float32)
-        for place, logits in self.logits(image, CATEGORY):
-            total[place] += category_probabilities(logits)
+        for place in range(len(self.runs)):
+            for part, logits in self.logits(place, image, CATEGORY):
+                total[part] += category_probabilities(logits)
         return total / len(self.runs)
 
 
