@@ -115,7 +115,7 @@ def ways(own: AugmentConfig) -> dict[str, AugmentConfig]:
     """Row -> what is changed in the batches that are read: nothing, what a config asks for, all of it, each change alone."""
     off: dict[str, Any] = {"fill": 0.0} | {name: [] if name == "flips" else 0.0 for names in GROUPS.values() for name in names}
     still, every = replace(own, **off, probability=0.0), replace(own, probability=1.0)
-    found = {PLAIN: still, f"{OWN} (probability {own.probability:g})": own, ALL: every}
+    found = {PLAIN: still, f"{OWN} (probability {own.probability or 0:g})": own, ALL: every}
     for group, names in GROUPS.items():
         asked = {name: getattr(own, name) for name in names}
         if any(asked.values()):
@@ -138,7 +138,7 @@ def _training(path: Path, slices: int | None) -> TrainConfig:
     config: TrainConfig = cli.from_dict(TrainConfig, read_yaml(path, "training config"), path)
     if config.input.patch is None and slices is not None:
         config = replace(config, input=replace(config.input, batch_size=slices))
-    if config.augment.probability == 0:
+    if not config.augment.probability:
         volumes = config.input.patch is not None and config.input.patch[0] > 1
         config = replace(config, augment=AugmentConfig(rank=3, tilt_degrees=TILT) if volumes else AugmentConfig())
     config.check()
