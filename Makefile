@@ -1,13 +1,12 @@
 # make demo    patients are made, prepared, learnt, scored and drawn: demo/
-# make test    linter and type checker are in .ci/run; this runs the tests but those marked slow
-# make test-all  the slow ones too
+# make test    linter and type checker are in .ci/run; this runs the tests
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test lint clean
 
 $(VENV)/requirements: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -31,9 +30,6 @@ demo: $(VENV)/requirements
 	@echo "demo: plots in $(DEMO)/figures, overlays in $(DEMO)/predictions/overlays, scores in $(DEMO)/predictions/scores"
 
 test: $(VENV)/requirements-dev
-	$(BIN)/python -m pytest -m "not slow"
-
-test-all: $(VENV)/requirements-dev
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/requirements-dev
