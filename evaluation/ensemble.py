@@ -1,6 +1,6 @@
 """Networks of several runs over one volume: class probabilities of voxels, averaged, and categories of slices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,18 @@ class Showing:
     def view(self, run: Run) -> "View":
         """How a run's network sees slices."""
         return run.view(self.least_size, self.flips, self.overlap)
+
+    def refuse_idle(self, runs: Sequence[Run]) -> None:
+        """Refuse what none of the networks can be shown.
+
+        Raises:
+            UserError: says what.
+        """
+        windows = [run.view().window for run in runs]
+        if "z" in self.flips and not any(window is not None and window[0] > 1 for window in windows):
+            raise UserError("--flips z: mirrors volumes, and these networks see single slices; leave z out")
+        if any(self.least_size) and None not in windows:
+            raise UserError("--least_size: pads whole slices, and these networks see windows; leave it out")
 
     def at_once(self, view: "View") -> int:
         """Slices or windows at once."""

@@ -94,6 +94,7 @@ def main(config: PredictConfig) -> None:
     refuse_inside(config.out, config.source)
     showing = Showing(config.least_size, tuple(config.flips), config.batch_size, config.overlap)
     runs = _runs(config)
+    showing.refuse_idle(runs)
     source = _source(config, runs[0])
     cases = _cases(source, config)
     problems = check_cases(source, cases)

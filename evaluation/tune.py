@@ -116,6 +116,7 @@ def main(config: TuneConfig) -> None:
     config.check()
     jobs = [_job(run, config.records) for run in open_runs(config.runs)]
     schema = _common_schema(jobs)
+    Showing(flips=tuple(config.flips)).refuse_idle([job.run for job in jobs])
     score = partial(_score, config.metric, scored_parts(config.structure, schema))
     grid = make_grid(config)
     with ExitStack() as held:

@@ -1,6 +1,8 @@
 """Networks and their use on whole volumes. Keras alone: nothing here knows records or patients, nor files but weights."""
 
-MODELS = {"unet": "models.unet:UNetConfig", "package.module:callable": "models.custom:CustomConfig"}
+from common.cli import IMPORT_PATH
+
+MODELS = {"unet": "models.unet:UNetConfig", IMPORT_PATH: "models.custom:CustomConfig"}
 """Name -> config of every network; a config's `build` makes it. Any import path is a name of the last one."""
 
 CLASSIFIERS = {"resnet50": "models.resnet50:ResNet50Config"}

@@ -112,6 +112,8 @@ class TrainingConfig:
             raise UserError("--patience: waits for a better validation score, and --validate false gives none; leave one out")
         if self.schedule.name == "timed" and self.max_minutes is None:
             raise UserError("--schedule.name timed: falls as --max_minutes run out; set that too, such as to 20")
+        if self.schedule.name == "timed" and self.fine_tune.epochs:
+            raise UserError("--fine_tune.epochs: --schedule.name timed takes all of --max_minutes; leave one of them out")
 
     def _refuse_idle_augmentation(self) -> None:
         """Refuse changes that are asked for without a probability, which would be forgotten otherwise."""

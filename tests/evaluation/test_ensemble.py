@@ -20,7 +20,7 @@ class Made:
         self.preparation = SimpleNamespace(crop=crop)
         self.facts = {"categories": list(range(max(outputs, 2)))}
 
-    def view(self, least_size, flips, overlap):
+    def view(self, least_size=(0, 0), flips=(), overlap=0.5):
         return View(1, self.window, overlap, least_size=least_size, flips=flips)
 
     def predict_on_batch(self, batch):
@@ -165,3 +165,14 @@ def test_by_default_slices_come_by_the_eight_and_windows_one_by_one():
 def test_what_cannot_be_shown_is_refused(options, words):
     with pytest.raises(UserError, match=words):
         Showing(**options)
+
+
+def test_what_no_network_can_be_shown_is_refused():
+    slices, windows, single = Made(3), Made(3, window=(4, 4, 4)), Made(3, window=(1, 4, 4))
+    for runs in ([slices], [single], [slices, single]):
+        with pytest.raises(UserError, match="--flips z: mirrors volumes"):
+            Showing(flips=("x", "z")).refuse_idle(runs)
+        Showing(flips=("x", "y")).refuse_idle(runs)
+    with pytest.raises(UserError, match="--least_size: pads whole slices"):
+        Showing(least_size=(8, 8)).refuse_idle([windows])
+    Showing(least_size=(8, 8), flips=("z",)).refuse_idle([windows, slices])

@@ -53,7 +53,7 @@ def test_a_volume_is_segmented_with_all_its_mirrored_views_and_scored(predict, c
 def test_a_3d_and_a_2d_run_are_averaged(predict, volumes, trained, tmp_path):
     found = {}
     for name, runs in (("both", [volumes, trained]), ("3d", [volumes]), ("2d", [trained])):
-        options = ("--probabilities", "true", "--flips", "z", "x")
+        options = ("--probabilities", "true", "--flips", *(("x",) if name == "2d" else ("z", "x")))
         done = predict("--runs", json.dumps([str(run) for run in runs]), *options, out=tmp_path / name)
         assert done.status == 0, done.err
         found[name] = np.asarray(nibabel.load(tmp_path / name / f"{CASE}_probabilities.nii.gz").dataobj)

@@ -8,7 +8,7 @@ from common.errors import UserError
 from data_prep.augment import AugmentConfig
 from models.custom import CustomConfig
 from models.unet import UNetConfig
-from training.config import ClassifyConfig, TrainConfig
+from training.config import ClassifyConfig, FineTuneConfig, TrainConfig
 from training.input import InputConfig
 from training.optimizers import ScheduleConfig
 
@@ -80,3 +80,13 @@ def test_a_timed_schedule_needs_a_time():
     config = TrainConfig(schedule=ScheduleConfig(name="timed"))
     refused(config, r"--schedule\.name timed: falls as --max_minutes run out; set that too")
     replace(config, max_minutes=20).check()
+
+
+def test_a_timed_schedule_leaves_no_time_for_fine_tuning():
+    timed = TrainConfig(schedule=ScheduleConfig(name="timed"), max_minutes=20, monitor="mean_dice")
+    refused(replace(timed, fine_tune=FineTuneConfig(epochs=1)), r"--fine_tune\.epochs: --schedule\.name timed takes all")
+
+
+def test_patience_waits_for_a_validation():
+    refused(TrainConfig(patience=3, validate=False), "--patience: waits for a better validation score")
+    TrainConfig(patience=3).check()
