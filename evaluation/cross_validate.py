@@ -1,9 +1,6 @@
 """Command: train a run for each fold of records, predict each fold's patients by the run that has not seen them, score all."""
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +8,7 @@ from typing import Any, Literal
 from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
+from common.processes import run_command
 from data_prep.records import Records
 from evaluation.ensemble import Showing
 from evaluation.native_scores import MANIFEST
@@ -177,12 +175,9 @@ def _call(command: str, *arguments: object) -> None:
     Raises:
         UserError: it failed.
     """
-    words = [sys.executable, "-m", command, *(str(argument) for argument in arguments)]
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    status = subprocess.run(words, check=False, env=environment).returncode
+    status = run_command(command, [str(argument) for argument in arguments])
     if status:
-        raise UserError(f"{' '.join(words[1:3])}: failed with status {status}; the same command goes on from here")
+        raise UserError(f"-m {command}: failed with status {status}; the same command goes on from here")
 
 
 if __name__ == "__main__":

@@ -5,24 +5,18 @@ STUDY/runs/NAME   a run              STUDY/logs/runs/NAME.yaml   every setting t
 """
 
 import csv
-import os
 import shlex
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common import cli
+from common import cli, processes
 from common.errors import UserError
 from common.files import lock, make_folder, read_text, write_yaml
 from training.config import TrainConfig
 from training.run import Run
 
 Row = dict[str, float]
-POLL_SECONDS = 0.5
-GRACE_SECONDS = 60.0  # for the step that a training is in
 CALL = "$ "  # what the lines of a log begin with that say what was called
 BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")
 
@@ -126,43 +120,11 @@ def call(command: str, arguments: Sequence[object], log: Path, enough: Callable[
     Returns:
         Its exit status.
     """
-    words = ["-m", command, *(str(argument) for argument in arguments)]
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    words = [str(argument) for argument in arguments]
     make_folder(log.parent)
     with log.open("a", encoding="utf-8") as file:
-        print(f"{CALL}python {shlex.join(words)}", file=file, flush=True)
-        # In a group of its own Ctrl-C does not reach it; it is told once, by us.
-        process = subprocess.Popen(
-            [sys.executable, *words], env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=0
-        )
-    try:
-        while _runs(process) and not enough():
-            pass
-    finally:
-        _stop(process)
-    return process.returncode
-
-
-def _runs(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether a process still runs after a moment."""
-    try:
-        process.wait(POLL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Interrupt a process, if it still runs; one that does not listen is killed, which costs a training an epoch at most."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:  # a second Ctrl-C comes here too
-        process.kill()
-        process.wait()
+        print(f"{CALL}python {shlex.join(['-m', command, *words])}", file=file, flush=True)
+        return processes.run_command(command, words, file, enough)
 
 
 def failure(log: Path) -> str:
@@ -185,4 +147,4 @@ def _wait_until_free(folder: Path) -> None:
             if not waiting:
                 print(f"{folder}: a training still writes here; waiting for its end", flush=True)
             waiting = True
-            time.sleep(POLL_SECONDS)
+            time.sleep(processes.POLL_SECONDS)

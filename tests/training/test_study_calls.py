@@ -8,8 +8,8 @@ import time
 import pytest
 import yaml
 
+from common import processes
 from tests.training.runs import ROOT, TOY, environment, history
-from training import study_calls
 from training.config import TrainConfig
 from training.run import Run
 from training.study_calls import Epochs, call, failure
@@ -31,7 +31,7 @@ def sleeper(tmp_path, monkeypatch):
     """A command that sleeps until it is interrupted, and a log that says when it is awake."""
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(study_calls, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.02)
     log = tmp_path / "logs" / "sleeper.log"
     return log, lambda: log.is_file() and "awake" in log.read_text()
 
@@ -62,7 +62,7 @@ def test_a_command_is_interrupted_once_it_is_enough(sleeper):
 
 def test_a_command_that_does_not_listen_is_killed(sleeper, monkeypatch):
     log, awake = sleeper
-    monkeypatch.setattr(study_calls, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.1)
     assert call("sleeper", ["deaf"], log, awake) == -signal.SIGKILL
 
 
