@@ -148,7 +148,9 @@ class Tiles:
 
     def _starts(self, case: str) -> list[Triple]:
         shape = _shape(self._records.cases[case])
-        ranges = [range(0, length, step) for length, step in zip(shape, self._size, strict=True)]
+        # What sticks out does so evenly on both sides, as in training and prediction of volumes smaller than a window.
+        firsts = [(length - ceil(length / step) * step) // 2 for length, step in zip(shape, self._size, strict=True)]
+        ranges = [range(first, length, step) for first, length, step in zip(firsts, shape, self._size, strict=True)]
         return [(z, y, x) for z, y, x in product(*ranges)]
 
 

@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from data_prep.records import Records
+from tests.scans import scan, write_brats
 from tests.training.runs import EPOCHS, TOY
 
 
@@ -31,3 +33,14 @@ def whole(train, tmp_path_factory):
 def run(whole, tmp_path):
     """A copy of the uninterrupted run that a test may change."""
     return shutil.copytree(whole, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def uneven(command, tmp_path_factory):
+    """Records without a crop: volumes of 8 x 9 x 10 and 5 x 7 x 12 voxels; to be read only."""
+    folder = tmp_path_factory.mktemp("uneven")
+    write_brats(folder / "source", [scan("a", shape=(10, 9, 8)), scan("b", shape=(12, 7, 5))])
+    options = ("--prepare.crop=null", "--prepare.size=null", "--split.fractions", "[1,0,0]", "--workers", 1)
+    done = command("data_prep.make_records", "--source", folder / "source", "--out", folder / "records", *options)
+    assert done.status == 0, done.err
+    return Records(folder / "records")

@@ -90,3 +90,11 @@ def kill_in_epoch_3(backend, arguments, out):
     assert process.returncode == -signal.SIGKILL, printed
     assert len(history(out)) < EPOCHS
     assert Run(out).facts["status"] == "running"
+
+
+def assert_equal(first, second):
+    """Two lists of batches hold the same arrays."""
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        for left, right in zip(one, other, strict=True):
+            np.testing.assert_array_equal(left, right)

@@ -10,6 +10,7 @@ import pytest
 from data_prep.augment import AugmentConfig
 from data_prep.records import Records
 from data_prep.resize import resize_image, resize_label
+from tests.training.runs import assert_equal
 from training.config import TrainConfig
 from training.input import CATEGORY, SEGMENTATION, InputConfig, training_batches
 from training.slices import OnlineAugmentation, by_slice, divided, slice_split, training_slices, whole_slices
@@ -43,13 +44,6 @@ def batches(opened, augment, start=0, count=6, seed=0, **settings):
     changed = OnlineAugmentation(augment, config.neighbours, unit_range=True)
     iterator = iter(training_batches(sources(opened, config), config, seed, start, changed))
     return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
-
-
-def assert_equal(first, second):
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        for left, right in zip(one, other, strict=True):
-            np.testing.assert_array_equal(left, right)
 
 
 def test_training_sees_image_and_label_resized(opened):

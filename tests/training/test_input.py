@@ -13,17 +13,6 @@ def opened(records):
     return Records(records)
 
 
-@pytest.fixture(scope="module")
-def uneven(command, tmp_path_factory):
-    """Records without a crop: slices of 9 x 10 and of 7 x 12."""
-    folder = tmp_path_factory.mktemp("uneven")
-    write_brats(folder / "source", [scan("a", shape=(10, 9, 8)), scan("b", shape=(12, 7, 5))])
-    options = ("--prepare.crop=null", "--prepare.size=null", "--split.fractions", "[1,0,0]", "--workers", 1)
-    done = command("data_prep.make_records", "--source", folder / "source", "--out", folder / "records", *options)
-    assert done.status == 0, done.err
-    return Records(folder / "records")
-
-
 def batches(opened, config, seed=0, start=0, count=20):
     """Some training batches: (image, label) arrays."""
     iterator = iter(training_batches(training_slices(opened, opened.split["train"], config), config, seed, start))

@@ -12,6 +12,7 @@ from data_prep.records import Records
 from models.infer import with_neighbours
 from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
+from tests.training.runs import assert_equal
 from training.input import SEGMENTATION, InputConfig, training_batches
 from training.patches import PatchSampler, Places, Tiles, training_places
 
@@ -26,17 +27,6 @@ PATCHES = st.tuples(st.integers(1, 12), st.integers(1, 20), st.integers(1, 20))
 @pytest.fixture(scope="module")
 def opened(records):
     return Records(records)
-
-
-@pytest.fixture(scope="module")
-def uneven(command, tmp_path_factory):
-    """Records without a crop: volumes of 8 x 9 x 10 and 5 x 7 x 12 voxels."""
-    folder = tmp_path_factory.mktemp("uneven")
-    write_brats(folder / "source", [scan("a", shape=(10, 9, 8)), scan("b", shape=(12, 7, 5))])
-    options = ("--prepare.crop=null", "--prepare.size=null", "--split.fractions", "[1,0,0]", "--workers", 1)
-    done = command("data_prep.make_records", "--source", folder / "source", "--out", folder / "records", *options)
-    assert done.status == 0, done.err
-    return Records(folder / "records")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +56,6 @@ def batches(records, augment=EVERYTHING, start=0, count=6, seed=0, **options):
     change = PatchSampler(records, places[0].items, config, augment)
     iterator = iter(training_batches(places, config, seed, start, change))
     return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
-
-
-def assert_equal(first, second):
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        for left, right in zip(one, other, strict=True):
-            np.testing.assert_array_equal(left, right)
 
 
 class Numbered:
