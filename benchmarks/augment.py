@@ -19,8 +19,8 @@ from benchmarks.timing import interleaved
 from common import cli
 from common.errors import expect_number
 from common.files import read_yaml
-from data_prep.augment import AugmentConfig
-from data_prep.records import Records
+from data_prep.augmentation.apply import AugmentConfig
+from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.engine import Data, compile_for
 from training.input import SEGMENTATION, training_batches

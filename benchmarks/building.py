@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.timing import interleaved, table
 from common import cli
 from common.errors import UserError
-from data_prep.augment import CopiesConfig
-from data_prep.build import Builder
-from data_prep.case import CaseFiles
+from data_prep.augmentation.apply import CopiesConfig
 from data_prep.prepare import PrepareConfig
-from data_prep.records import case_path
+from data_prep.records.build import Builder
+from data_prep.records.folder import case_path
+from data_prep.scans.case import CaseFiles
 from data_prep.sources import open_source
 
 

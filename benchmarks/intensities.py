@@ -13,11 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from common import categories, cli
+from common import cli
 from common.errors import UserError
-from data_prep.case import Case
+from common.metrics import classification
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, prepare
+from data_prep.scans.case import Case
 from data_prep.sources import SourceConfig, open_source
 
 Way = Literal["minmax", "zscore", "median"]
@@ -68,7 +69,7 @@ def _draw(case: Case, schema: LabelSchema, way: Way, rng: np.random.Generator) -
 
 def _auc(tumour: np.ndarray, tissue: np.ndarray) -> float:
     truth = np.repeat([1, 0], [len(tumour), len(tissue)])
-    return float(categories.binary_auc(truth == 1, np.concatenate([tumour, tissue])))
+    return float(classification.binary_auc(truth == 1, np.concatenate([tumour, tissue])))
 
 
 if __name__ == "__main__":

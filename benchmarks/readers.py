@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.timing import interleaved, table
 from common import cli
-from data_prep.records import Records, case_path
+from data_prep.records.folder import Records, case_path
 from training.input import InputConfig, training_batches
 from training.slices import Slices, training_slices
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from common.errors import UserError
-from data_prep.geometry import Triple
+from data_prep.grid.geometry import Triple
 from models.infer import View, predict_windows, window_weight
 from models.unet import UNetConfig
 from training.input import SEGMENTATION

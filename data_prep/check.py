@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common import cli
 from common.errors import Problems, UserError
-from data_prep.case import Case, CaseFiles
+from data_prep.scans.case import Case, CaseFiles
 from data_prep.sources.base import Source, SourceConfig
 
 MOST_VALUES = 8  # of one property that are printed

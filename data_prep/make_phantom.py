@@ -53,8 +53,8 @@ def main(config: MakePhantomConfig) -> None:
 
 def write_patient(config: PhantomConfig, out: Path, seed: int, index: int) -> None:
     """Make patient `index` and write its channels and label (`.nii.gz`), each file whole or not at all."""
-    from data_prep.nifti import write_image
     from data_prep.phantom import make_patient
+    from data_prep.scans.nifti import write_image
 
     patient = make_patient(config, seed, index)
     paths = patient_paths(out, patient.grade, index)

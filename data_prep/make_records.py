@@ -12,14 +12,14 @@ from common import cli
 from common.errors import Problems, UserError, expect_number
 from common.files import lock, read_json, refuse_inside, remove_halves, write_json, write_text, write_yaml
 from common.processes import worker_pool
-from data_prep.augment import CopiesConfig
-from data_prep.build import Builder
-from data_prep.case import CaseFiles
-from data_prep.changes import refuse_other_config, refuse_other_files, refuse_other_scans
+from data_prep.augmentation.apply import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.records import FORMAT, MANIFEST, Records, case_path
-from data_prep.shard import shard_layout
+from data_prep.records.build import Builder
+from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
+from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
+from data_prep.records.shard import shard_layout
+from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
 from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning

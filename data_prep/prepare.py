@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from common.errors import UserError
-from data_prep.case import Case
-from data_prep.geometry import Geometry, Triple, middle_start
+from data_prep.grid.geometry import Geometry, Triple, middle_start
 from data_prep.labels import LabelSchema
+from data_prep.scans.case import Case
 
 TABLE_LIMIT = 1 << 18  # integers of a smaller range are scaled through a table of all their values
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import UserError, expect_number
 from common.files import read_yaml
-from data_prep.case import CaseFiles
+from data_prep.scans.case import CaseFiles
 
 SUBSETS = ("train", "validation", "test")
 Split = dict[str, list[str]]

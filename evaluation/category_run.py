@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation.category_scores import CategoryPredictions, format_table, summary, write_category_scores
 from evaluation.ensemble import category_probabilities
 from training.classify import Classification, categories

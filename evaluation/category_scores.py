@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from common import categories
 from common.errors import UserError
 from common.files import write_json, write_text
+from common.metrics import classification
+from common.metrics.statistics import LEVEL, RESAMPLES
 from evaluation.native_tables import PERCENT, csv_text, wrapped
-from evaluation.statistics import LEVEL, RESAMPLES
 
 FORMAT = 1
 AT_ONCE = 2_000_000  # weights of a resample's slices held at a time, which bounds memory for any number of patients
 AGGREGATION = "mean over the patient's slices of each class's probability"
-METRICS = {"accuracy": categories.accuracy, "f1": categories.f1, "auc": categories.auc}
+METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
 HEADINGS = {"accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
 Level = Literal["patient", "slice"]
 LEVELS: tuple[Level, ...] = ("patient", "slice")
@@ -197,7 +197,7 @@ def _level(scored: Units, bounds: dict[str, tuple[float | None, float | None]]) 
     for name, metric in METRICS.items():
         low, high = bounds[name]
         found[name] = {"value": _number(metric(*given)), "low": low, "high": high}
-    return found | {"brier": categories.brier(*given), "ece": categories.calibration(*given).error}
+    return found | {"brier": classification.brier(*given), "ece": classification.calibration(*given).error}
 
 
 def _intervals(scored: Units, seed: int, resamples: int) -> tuple[dict[str, tuple[float | None, float | None]], int]:
@@ -265,7 +265,7 @@ def _notes(scores: dict[str, Any]) -> list[str]:
     )
     notes = [
         f"patient: {scores['aggregation']}; the most probable class is predicted. {positive}",
-        f"ECE: expected calibration error in {categories.BINS} bins of equal width. Interval: {scores['interval']}.",
+        f"ECE: expected calibration error in {classification.BINS} bins of equal width. Interval: {scores['interval']}.",
     ]
     if scores["split"] == "slice":
         notes.append(
@@ -281,7 +281,7 @@ def _rows(keys: dict[str, list[Any]], scored: Units, classes: list[str]) -> list
     binary = len(classes) == 2
     shown = scored.probabilities[:, 1:] if binary else scored.probabilities
     heading = ["probability"] if binary else [f"probability_{name.replace(' ', '_')}" for name in classes]
-    predicted = categories.predicted_classes(scored.probabilities)
+    predicted = classification.predicted_classes(scored.probabilities)
     rows: list[list[Any]] = [[*keys, "truth", *heading, "predicted"]]
     for place, key in enumerate(zip(*keys.values(), strict=True)):
         probabilities = [float(each) for each in shown[place]]

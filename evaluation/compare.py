@@ -106,7 +106,7 @@ def _split(values: dict[str, Any], file: Path) -> str:
 
 def _read_scores(folder: Path, name: str) -> "Scored":
     """A folder's scores per patient, refused where they were made by another rule than today's."""
-    from common.scores import ABSENT_RULE
+    from common.metrics.overlap import ABSENT_RULE
     from evaluation.comparison import Scored
 
     file = folder / FILES["segmentation"]

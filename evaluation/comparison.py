@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import UserError
-from common.scores import ABSENT_RULE
+from common.metrics.overlap import ABSENT_RULE
+from common.metrics.statistics import FEWEST_PAIRS, RESAMPLES, PairedDifference, holm, paired_columns, summarise_columns
 from evaluation.native_tables import AVERAGING, HEADINGS, PERCENT
-from evaluation.statistics import FEWEST_PAIRS, RESAMPLES, PairedDifference, holm, paired_columns, summarise_columns
 
 Key = tuple[str, str, str]  # kind, structure, score; for categories "level", "patient" or "slice", score
 SPLITS = ("patient", "slice")

@@ -9,7 +9,7 @@ from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
 from common.processes import run_command
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation.ensemble import Showing
 from evaluation.native_scores import MANIFEST
 from training.run import Run

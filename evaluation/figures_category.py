@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import categories
 from common.errors import UserError
+from common.metrics import classification
 from evaluation import display, figures
 from evaluation.category_scores import CategoryPredictions, Level, Units, units
 from evaluation.native_tables import PERCENT
@@ -70,7 +70,7 @@ def draw_confusion(
         The files written, PDF and PNG.
     """
     scored, classes = units(predictions, level), scores["classes"]
-    counts = categories.confusion(scored.truth, scored.probabilities)
+    counts = classification.confusion(scored.truth, scored.probabilities)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with figures.style():
         side = max(2.4, 0.8 * len(classes) + 0.5)
@@ -104,7 +104,7 @@ def draw_calibration(
         The files written, PDF and PNG.
     """
     scored, classes = units(predictions, level), scores["classes"]
-    found = categories.calibration(scored.truth, scored.probabilities)
+    found = classification.calibration(scored.truth, scored.probabilities)
     binary = len(classes) == 2
     what = f"of {classes[-1]}" if binary else "of the predicted class"
     with figures.style():
@@ -164,8 +164,8 @@ def draw_gradcam(path: Path, rows: Sequence[Row], title: str = "", aspect: float
 
 def _draw_curve(axes: "Axes", scored: Units, c: int, place: int, classes: list[str]) -> None:
     positive, score = scored.truth == c, scored.probabilities[:, c]
-    curve = categories.roc_curve(positive, score)
-    area = float(categories.binary_auc(positive, score))
+    curve = classification.roc_curve(positive, score)
+    area = float(classification.binary_auc(positive, score))
     label = f"{classes[c]} against {classes[0] if len(classes) == 2 else 'the rest'}"
     axes.plot(
         curve.false_positive_rate,
@@ -177,7 +177,7 @@ def _draw_curve(axes: "Axes", scored: Units, c: int, place: int, classes: list[s
     )
 
 
-def _draw_counts(axes: "Axes", found: categories.Calibration, level: Level) -> None:
+def _draw_counts(axes: "Axes", found: classification.Calibration, level: Level) -> None:
     from matplotlib.ticker import MaxNLocator
 
     middle, width = (found.edges[1:] + found.edges[:-1]) / 2, float(found.edges[1])

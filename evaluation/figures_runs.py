@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_text, read_yaml
-from common.scores import column
+from common.metrics.overlap import column
 from data_prep.labels import LabelSchema
 from evaluation import figures
 

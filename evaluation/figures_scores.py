@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import scores
 from common.errors import UserError
 from common.files import read_json
+from common.metrics import overlap
 from evaluation import figures
 from evaluation.native_scores import CLASS_MEAN
 from evaluation.native_tables import PERCENT
@@ -53,7 +53,7 @@ def read_scores(folder: Path, name: str, score: str = "iou") -> ModelScores:
     """Read what evaluation.score has written, of a run on records or of predictions.
 
     Args:
-        folder: with `scores.json`, itself or in its `scores`.
+        folder: with `overlap.json`, itself or in its `scores`.
         name: what the model is called.
         score: "iou" or "dice".
 
@@ -68,7 +68,7 @@ def read_scores(folder: Path, name: str, score: str = "iou") -> ModelScores:
     values = read_json(file, "scores")
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{file}: expected scores of format {FORMAT}; received another file; score again")
-    if values.get("absent_rule") != scores.ABSENT_RULE:
+    if values.get("absent_rule") != overlap.ABSENT_RULE:
         raise UserError(
             f"{file}: expected the absent rule of this version; received {values.get('absent_rule')!r}; score again"
         )
@@ -117,7 +117,7 @@ def draw_class_scores(path: Path, models: Sequence[ModelScores], score: str = "i
 def _of_records(values: dict[str, Any], score: str) -> tuple[dict[str, Bar], dict[str, Bar]]:
     """Scores of the slices of a subset, from their confusion matrix."""
     confusion = np.asarray(values["confusion"], np.int64)
-    per_class = (scores.iou_per_class if score == "iou" else scores.dice_per_class)(confusion)
+    per_class = (overlap.iou_per_class if score == "iou" else overlap.dice_per_class)(confusion)
     classes: dict[str, Bar] = {
         name: (float(value), None, None) for name, value in zip(values["classes"], per_class, strict=True)
     }

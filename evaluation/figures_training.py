@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_prep.augment import Augmentation, AugmentConfig, draw
+from data_prep.augmentation.apply import Augmentation, AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
-from data_prep.records import CaseRecord, Records
+from data_prep.records.folder import CaseRecord, Records
 from evaluation import display, figures
 from training.input import CATEGORY, SEGMENTATION, InputConfig
 from training.patches import PatchSampler

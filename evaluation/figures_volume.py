@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.geometry import Geometry
+from data_prep.grid.geometry import Geometry
 from data_prep.labels import LabelSchema
 from evaluation import display, figures
 

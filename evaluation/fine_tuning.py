@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from common import categories, cli, scores
+from common import cli
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside, write_text
+from common.metrics import classification, overlap
 from training.run import COMMANDS, Run
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SEGMENTATION_NOTES = [
     "Dice coefficient: of the tumour (all classes but background as one), from one confusion matrix over all slices of the "
     "subset; nothing is averaged. Mean per-patient Dice: the tumour's Dice of each patient's slices together, averaged over "
     "patients.",
-    scores.ABSENT_RULE,
+    overlap.ABSENT_RULE,
 ]
 CATEGORY_ROWS = (
     *("Classification loss", "Classification accuracy", "AUC (ROC)"),
@@ -197,7 +198,7 @@ def _values(scored: "ScoredRun") -> list[float]:
     found = [scored.loss]
     for level in reversed(LEVELS):
         given = units(scored.predictions, level)
-        found += [float(score(given.truth, given.probabilities)) for score in (categories.accuracy, categories.auc)]
+        found += [float(score(given.truth, given.probabilities)) for score in (classification.accuracy, classification.auc)]
     return found
 
 
@@ -265,7 +266,7 @@ def _weights(run: Run) -> list[str]:
 
 def _dice(confusion: np.ndarray) -> float:
     """Dice of the tumour: all classes but background as one."""
-    return scores.overlap(confusion, range(1, len(confusion))).dice
+    return overlap.overlap(confusion, range(1, len(confusion))).dice
 
 
 def _mean_dice(counts: "Counts") -> float:

@@ -1,7 +1,7 @@
 """Scores of predicted NIfTI files against a source's annotations, per patient, on the patients' own grid.
 
-Each case gives one confusion matrix over its whole volume; every score follows from it (`common.scores`). A patient with
-several cases counts once: with the mean of the cases' scores.
+Each case gives one confusion matrix over its whole volume; every score follows from it. A patient with several cases
+counts once: with the mean of the cases' scores.
 """
 
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ import numpy as np
 
 from common.errors import Problems, UserError
 from common.files import read_json
-from common.scores import Overlap, confusion_matrix, overlap
-from data_prep import nifti
-from data_prep.case import CaseFiles, ImageRef
+from common.metrics.overlap import Overlap, confusion_matrix, overlap
 from data_prep.labels import LabelSchema, bits_to_classes
+from data_prep.scans import nifti
+from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
 from data_prep.sources import nifti_rules as rules
 

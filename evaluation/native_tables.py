@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from common.files import write_json, write_text
-from common.scores import ABSENT_RULE, DEFINITIONS
+from common.metrics.overlap import ABSENT_RULE, DEFINITIONS
+from common.metrics.statistics import LEVEL, RESAMPLES, Summary, summarise_columns
 from data_prep.labels import LabelSchema
 from evaluation.native_scores import CLASS_MEAN, METRICS, VOLUMES, PatientScores, Structure
-from evaluation.statistics import LEVEL, RESAMPLES, Summary, summarise_columns
 
 FORMAT = 1
 NOTE_WIDTH = 110

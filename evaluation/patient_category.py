@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_text
-from data_prep.case import CaseFiles
+from data_prep.scans.case import CaseFiles
 from data_prep.sources.csv_rows import read_rows
 from evaluation.ensemble import Classifiers
 from evaluation.native_tables import csv_text

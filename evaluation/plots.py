@@ -12,10 +12,10 @@ from data_prep.sources import SourceConfig
 if TYPE_CHECKING:
     import numpy as np
 
-    from data_prep.case import CaseFiles
-    from data_prep.geometry import Geometry
+    from data_prep.grid.geometry import Geometry
     from data_prep.labels import LabelSchema
     from data_prep.prepare import PrepareConfig
+    from data_prep.scans.case import CaseFiles
     from data_prep.sources import Source
 
 
@@ -120,7 +120,7 @@ def _draw_scores(config: PlotsConfig, names: list[str]) -> list[Path]:
 
 
 def _draw_records(path: Path, out: Path) -> list[Path]:
-    from data_prep.records import Records
+    from data_prep.records.folder import Records
     from evaluation import figures_runs
 
     records = Records(path)
@@ -131,7 +131,7 @@ def _draw_records(path: Path, out: Path) -> list[Path]:
 
 def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
     """What each run saw of the records, and what a classifier looks at; names the runs where there are several."""
-    from data_prep.records import Records
+    from data_prep.records.folder import Records
     from evaluation import figures_training
     from training.run import Run
 
@@ -206,7 +206,7 @@ def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
 
 def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geometry") -> "np.ndarray":
     """A case's prediction as class indices of the whole prepared grid."""
-    from data_prep.case import ImageRef
+    from data_prep.scans.case import ImageRef
     from evaluation.native_scores import open_predictions, prediction_path, read_classes
 
     path = prediction_path(folder, case)
@@ -253,7 +253,7 @@ def _schema(source: "Source", predictions: list[Path]) -> "LabelSchema":
 def _preparation(config: PlotsConfig) -> "PrepareConfig":
     """How the first run, else the records, else the defaults prepare a scan."""
     from data_prep.prepare import PrepareConfig
-    from data_prep.records import Records
+    from data_prep.records.folder import Records
 
     if config.runs:
         file = config.runs[0] / "preparation.yaml"

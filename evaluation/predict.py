@@ -10,10 +10,10 @@ import numpy as np
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_json, read_lines, refuse_inside, write_json
-from data_prep import nifti
-from data_prep.case import Case, CaseFiles
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared, inside_mask, prepare
+from data_prep.scans import nifti
+from data_prep.scans.case import Case, CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
 from evaluation.ensemble import Classifiers, Ensemble, Showing

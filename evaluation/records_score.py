@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from common.scores import confusion_matrix
+from common.metrics.overlap import confusion_matrix
 from data_prep.labels import bits_to_classes
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation.ensemble import WINDOWS
 from training.input import SEGMENTATION, InputConfig, whole_batches
 from training.run import Run

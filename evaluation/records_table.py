@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from common import scores
 from common.files import write_json, write_text
+from common.metrics import overlap
 from evaluation.native_tables import csv_text, wrapped
 
 FORMAT = 1
@@ -27,15 +27,15 @@ def table_rows(found: dict[str, Any]) -> list[tuple[str, float]]:
         (name, value) in the order of the paper, then the foreground means.
     """
     confusion = np.asarray(found["confusion"], np.int64)
-    single = zip(found["classes"], scores.iou_per_class(confusion), strict=True)
+    single = zip(found["classes"], overlap.iou_per_class(confusion), strict=True)
     return [
         ("Loss", float(found["loss"])),
-        ("Accuracy", scores.accuracy(confusion)),
-        ("Dice coefficient", scores.mean_dice(confusion)),
-        ("Mean IoU", scores.mean_iou(confusion)),
+        ("Accuracy", overlap.accuracy(confusion)),
+        ("Dice coefficient", overlap.mean_dice(confusion)),
+        ("Mean IoU", overlap.mean_iou(confusion)),
         *((f"IoU class {c} ({name})", float(iou)) for c, (name, iou) in enumerate(single)),
-        ("Foreground Dice", scores.foreground_mean_dice(confusion)),
-        ("Foreground mean IoU", scores.foreground_mean_iou(confusion)),
+        ("Foreground Dice", overlap.foreground_mean_dice(confusion)),
+        ("Foreground mean IoU", overlap.foreground_mean_iou(confusion)),
     ]
 
 
@@ -49,13 +49,13 @@ def format_records_table(run: Path, subset: str, found: dict[str, Any]) -> str:
             "",
             *(f"{name:<{width}}{value:.3f}" for name, value in rows),
             "",
-            *wrapped([AVERAGING, scores.ABSENT_RULE]),
+            *wrapped([AVERAGING, overlap.ABSENT_RULE]),
         ]
     )
 
 
 def write_records_table(folder: Path, run: Path, subset: str, found: dict[str, Any], options: dict[str, Any]) -> list[Path]:
-    """Write `summary.csv`, `table.txt` and, last, `scores.json`.
+    """Write `summary.csv`, `table.txt` and, last, `overlap.json`.
 
     Args:
         folder: where to.
@@ -75,9 +75,9 @@ def write_records_table(folder: Path, run: Path, subset: str, found: dict[str, A
         "format": FORMAT,
         "kind": "slices of records, on the prepared grid",
         "counted": _counted(found),
-        "definitions": scores.DEFINITIONS,
+        "definitions": overlap.DEFINITIONS,
         "averaging": AVERAGING,
-        "absent_rule": scores.ABSENT_RULE,
+        "absent_rule": overlap.ABSENT_RULE,
         "confusion_axes": ["truth", "prediction"],
     }
     write_json(manifest, facts | found | {"options": options, "summary": dict(rows)})

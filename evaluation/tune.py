@@ -13,14 +13,14 @@ import numpy as np
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
+from common.metrics.statistics import Summary, summarise_columns
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation.ensemble import Ensemble, Showing
 from evaluation.native_scores import CLASS_MEAN, scored_structures
 from evaluation.native_tables import csv_text, wrapped
 from evaluation.postprocess import FOREGROUND, PostprocessConfig, save
-from evaluation.statistics import Summary, summarise_columns
 from evaluation.tune_metrics import METRICS, Outcome
 from evaluation.tune_search import Grid, PredictedCase, Trial, pack_case, region_stages, search
 from training.backend import load_backend

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.scores import overlap
+from common.metrics.overlap import overlap
 
 
 @dataclass(frozen=True)

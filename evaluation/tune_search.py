@@ -19,9 +19,9 @@ from itertools import product
 
 import numpy as np
 
-from common.scores import UNANNOTATED, confusion_matrix
+from common.metrics.overlap import UNANNOTATED, confusion_matrix
 from data_prep.labels import LabelSchema
-from evaluation.nesting import NestedRegion, nested_regions
+from data_prep.structures import NestedRegion, nested_regions
 from evaluation.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply_classes, foreground_box, label_components
 from evaluation.tune_metrics import Outcome
 

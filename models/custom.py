@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
-from data_prep.geometry import Triple
+from data_prep.grid.geometry import Triple
 
 if TYPE_CHECKING:
     import keras

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.geometry import Triple, cut_window
-from data_prep.resize import resize_image
+from data_prep.grid.geometry import Triple, cut_window
+from data_prep.grid.resize import resize_image
 
 if TYPE_CHECKING:
     import keras

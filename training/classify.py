@@ -10,7 +10,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from training.config import ClassifyConfig, TargetConfig
 from training.engine import Data, Task, train
 from training.input import CATEGORY, InputConfig

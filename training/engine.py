@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, remove_halves, write_yaml
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from training.backend import load_backend
 from training.checkpoint import Progress, load_progress, load_state
 from training.config import TrainingConfig

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from common.scores import column
+from common.metrics.overlap import column
 from training.losses import one_hot
 
 CARRY = 30  # bits that the low word of a count holds

@@ -11,12 +11,12 @@ from math import ceil, prod
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augment import Augmentation, AugmentConfig, draw
-from data_prep.geometry import Triple, cut_window
-from data_prep.intensity import IntensityChanges, to_float
-from data_prep.records import CaseRecord, Records
-from data_prep.shard import Shard
-from data_prep.warp import coordinates, is_warped, sample
+from data_prep.augmentation.apply import Augmentation, AugmentConfig, draw
+from data_prep.augmentation.intensity import IntensityChanges, to_float
+from data_prep.augmentation.spatial import coordinates, is_warped, sample
+from data_prep.grid.geometry import Triple, cut_window
+from data_prep.records.folder import CaseRecord, Records
+from data_prep.records.shard import Shard
 from training.input import SEGMENTATION, Example, InputConfig
 
 Item = tuple[str, int]  # case and copy

@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.files import read_json, read_yaml, whole, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from models.infer import View
 from models.unet import without_levels
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig

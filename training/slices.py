@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augment import AugmentConfig, apply, case_rng, draw
-from data_prep.records import Records
-from data_prep.resize import resize_image, resize_label
+from data_prep.augmentation.apply import AugmentConfig, apply, case_rng, draw
+from data_prep.grid.resize import resize_image, resize_label
+from data_prep.records.folder import Records
 from models.infer import with_neighbours
 from training.input import CATEGORY, SEGMENTATION, Example, InputConfig
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.run import Run
 from training.study_calls import Epochs, beside, call, failure, train

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
-from common.scores import column
-from data_prep.records import Records
+from common.metrics.overlap import column
+from data_prep.records.folder import Records
 from training.study_config import Options, Training, entry, text
 
 if TYPE_CHECKING:

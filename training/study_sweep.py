@@ -15,7 +15,7 @@ import numpy as np
 from common import cli
 from common.errors import MissingPackage, UserError
 from common.files import read_yaml, write_yaml
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.study_calls import Epochs, Row, beside, failure, read_history, train
 from training.study_config import Options, merged, option_words, resolve

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from common import cli
 from common.errors import UserError
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.engine import Data, Task, train
 from training.input import SEGMENTATION, Examples, RandomMap

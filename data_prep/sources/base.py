@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from common.errors import Problems, UserError
-from data_prep import nifti
-from data_prep.case import Case, CaseFiles
 from data_prep.labels import LabelSchema
+from data_prep.scans import nifti
+from data_prep.scans.case import Case, CaseFiles
 from data_prep.sources import nifti_rules as rules
 
 

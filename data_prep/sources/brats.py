@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from common.errors import Problems, UserError
-from data_prep import nifti
-from data_prep.case import CaseFiles, ImageRef
 from data_prep.labels import LabelSchema
+from data_prep.scans import nifti
+from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
 from data_prep.sources.csv_rows import read_rows
 from data_prep.sources.nifti_source import NiftiSource

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from common.processes import worker_pool
-from data_prep.case import CaseFiles
+from data_prep.scans.case import CaseFiles
 from data_prep.sources.base import Source
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import read_json
-from data_prep import nifti
-from data_prep.case import CaseFiles, ImageRef
 from data_prep.labels import LabelSchema
+from data_prep.scans import nifti
+from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
 from data_prep.sources.nifti_source import NiftiSource
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_prep.labels import SCHEMAS, LabelSchema
-from data_prep.nifti import Header
+from data_prep.scans.nifti import Header
 
 
 def dimension_problem(header: Header, stacked: int | None) -> str | None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from data_prep import nifti
-from data_prep.case import Case, CaseFiles, ImageRef
-from data_prep.nifti import Header
+from data_prep.scans import nifti
+from data_prep.scans.case import Case, CaseFiles, ImageRef
+from data_prep.scans.nifti import Header
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import Source, refuse
 

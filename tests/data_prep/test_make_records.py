@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from data_prep.make_records import MakeRecordsConfig
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.conftest import SMALL, write_source
 from tests.scans import save, scan, write_brats
 

@@ -8,10 +8,10 @@ from hypothesis.extra import numpy as arrays
 
 from common.errors import UserError
 from data_prep import prepare as module
-from data_prep.case import Case, CaseFiles
-from data_prep.geometry import Geometry
+from data_prep.grid.geometry import Geometry
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, fit_scaling, prepare
+from data_prep.scans.case import Case, CaseFiles
 from tests.scans import LPS, scan
 
 SCHEMA = LabelSchema.load("brats2017-2021")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from data_prep.case import CaseFiles
+from data_prep.scans.case import CaseFiles
 from data_prep.split import SUBSETS, SplitConfig, make_folds, make_split, stratify_warning
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation.category_run import ScoredRun, score_run, together
 from evaluation.category_scores import CategoryPredictions
 from training.run import Run

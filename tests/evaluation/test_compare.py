@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.files import write_json, write_text
-from common.scores import ABSENT_RULE
+from common.metrics.overlap import ABSENT_RULE
 from data_prep.labels import LabelSchema
 from evaluation.native_scores import METRICS, VOLUMES, PatientScores, scored_structures
 from evaluation.native_tables import csv_text, summarise_scores, write_scores

@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_lines, write_json
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation import cross_validate as module
 from training.run import Run
 

@@ -6,8 +6,8 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_yaml
-from common.scores import column
-from data_prep.geometry import Geometry, middle_start
+from common.metrics.overlap import column
+from data_prep.grid.geometry import Geometry, middle_start
 from data_prep.labels import LabelSchema
 from evaluation import display, figures, figures_runs, figures_volume
 

@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from common import categories
 from common.errors import UserError
+from common.metrics import classification
 from evaluation import figures
 from evaluation.category_scores import CategoryPredictions, summary, units
 from evaluation.figures_category import draw_calibration, draw_confusion, draw_gradcam, draw_roc
@@ -40,7 +40,7 @@ def test_the_roc_curve_tells_auc_interval_and_patients(tmp_path, drawn, level):
     (axes,) = drawn[0].axes
     chance, curve = axes.lines
     scored = units(given, level)
-    expected = categories.roc_curve(scored.truth == 1, scored.probabilities[:, 1])
+    expected = classification.roc_curve(scored.truth == 1, scored.probabilities[:, 1])
     np.testing.assert_array_equal(curve.get_xdata(), expected.false_positive_rate)
     np.testing.assert_array_equal(curve.get_ydata(), expected.true_positive_rate)
     np.testing.assert_array_equal(chance.get_xydata(), [[0, 0], [1, 1]])
@@ -69,7 +69,7 @@ def test_the_confusion_matrix_shows_every_count(tmp_path, drawn):
     draw_confusion(tmp_path / "f", given, scores)
     (axes,) = drawn[0].axes
     scored = units(given, "patient")
-    counts = categories.confusion(scored.truth, scored.probabilities)
+    counts = classification.confusion(scored.truth, scored.probabilities)
     assert [int(text.get_text().split()[0]) for text in axes.texts] == list(counts.ravel())
     np.testing.assert_allclose(axes.images[0].get_array(), counts / counts.sum(axis=1, keepdims=True))
     assert [label.get_text() for label in axes.get_xticklabels()] == NAMES[3]
@@ -81,7 +81,7 @@ def test_calibration_shows_the_counts_of_its_bins(tmp_path, drawn, classes):
     draw_calibration(tmp_path / "f", given, scores)
     upper, lower = drawn[0].axes
     scored = units(given, "patient")
-    found = categories.calibration(scored.truth, scored.probabilities)
+    found = classification.calibration(scored.truth, scored.probabilities)
     np.testing.assert_array_equal(upper.lines[1].get_ydata(), found.frequency[found.counts > 0])
     assert [text.get_text() for text in lower.texts] == [str(count) for count in found.counts]
     assert f"ECE {found.error:.3f}" in upper.get_title()

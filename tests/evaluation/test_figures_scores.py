@@ -8,14 +8,14 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from common.scores import dice_per_class, iou_per_class
+from common.metrics.overlap import dice_per_class, iou_per_class
+from common.metrics.statistics import summarise
 from data_prep.labels import LabelSchema
 from evaluation import figures
 from evaluation.figures_scores import FOREGROUND_MEAN, WHOLE_MEAN, ModelScores, draw_class_scores, read_scores
 from evaluation.native_scores import PatientScores, scored_structures
 from evaluation.native_tables import summarise_scores, write_scores
 from evaluation.records_table import write_records_table
-from evaluation.statistics import summarise
 
 SCHEMA = LabelSchema.load("brats2023")
 

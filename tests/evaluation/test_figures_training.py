@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from common import cli
-from data_prep.augment import AugmentConfig, draw
+from data_prep.augmentation.apply import AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation import display, figures, figures_training
 from evaluation.figures_training import Shown, describe, draw_augmentation, draw_before_after
 from models.unet import UNetConfig

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_json
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation import category_run, fine_tuning
 from evaluation.category_scores import CategoryPredictions
 from evaluation.fine_tuning import Choice, Part, choose_slices, format_markdown, format_text

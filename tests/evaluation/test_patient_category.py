@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_prep.case import CaseFiles
+from data_prep.scans.case import CaseFiles
 from evaluation.patient_category import CategoryRow, tell_category, write_categories
 
 TOLD = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]], np.float32)

@@ -9,10 +9,10 @@ import pytest
 from common import cli
 from common.errors import UserError
 from common.files import read_json, read_yaml, write_json, write_yaml
-from common.scores import confusion_matrix, overlap
+from common.metrics.overlap import confusion_matrix, overlap
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from evaluation.ensemble import softmax
 from evaluation.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply, load
 from evaluation.tune import TuneConfig, describe, make_grid, scored_parts

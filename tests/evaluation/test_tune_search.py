@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.scores import confusion_matrix
+from common.metrics.overlap import confusion_matrix
 from data_prep.labels import LabelSchema
 from evaluation.ensemble import softmax
 from evaluation.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
 from tests.training.runs import EPOCHS, TOY
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.augment import AugmentConfig
-from data_prep.records import Records
-from data_prep.resize import resize_image, resize_label
+from data_prep.augmentation.apply import AugmentConfig
+from data_prep.grid.resize import resize_image, resize_label
+from data_prep.records.folder import Records
 from tests.training.runs import assert_equal
 from training.config import TrainConfig
 from training.input import CATEGORY, SEGMENTATION, InputConfig, training_batches

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
 from training.classify import Classification, categories, target_values
 from training.config import ClassifyConfig, TargetConfig

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
 from training.input import SEGMENTATION, InputConfig, training_batches, whole_batches
 from training.slices import Slices, check_sizes, fit, training_slices, whole_slices

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from common import scores
+from common.metrics import overlap
 from data_prep.labels import bits_to_classes
 
 NAMES = ["background", "edema", "non-enhancing tumor"]
@@ -34,15 +34,15 @@ def test_it_counts_what_numpy_counts_over_all_batches(metric):
     for seed in range(4):
         bits, logits = batch(seed)
         metric.update_state(bits, logits)
-        expected += scores.confusion_matrix(bits_to_classes(bits), logits.argmax(axis=-1).astype(np.uint8), 3)
+        expected += overlap.confusion_matrix(bits_to_classes(bits), logits.argmax(axis=-1).astype(np.uint8), 3)
     np.testing.assert_array_equal(matrix(metric), expected)
     found = results(metric)
-    assert found["accuracy"] == pytest.approx(scores.accuracy(expected))
-    assert found["mean_iou"] == pytest.approx(scores.mean_iou(expected))
-    assert found["mean_dice"] == pytest.approx(scores.mean_dice(expected))
+    assert found["accuracy"] == pytest.approx(overlap.accuracy(expected))
+    assert found["mean_iou"] == pytest.approx(overlap.mean_iou(expected))
+    assert found["mean_dice"] == pytest.approx(overlap.mean_dice(expected))
     for place, name in enumerate(NAMES):
-        assert found[scores.column("iou", name)] == pytest.approx(scores.iou_per_class(expected)[place])
-        assert found[scores.column("dice", name)] == pytest.approx(scores.dice_per_class(expected)[place])
+        assert found[overlap.column("iou", name)] == pytest.approx(overlap.iou_per_class(expected)[place])
+        assert found[overlap.column("dice", name)] == pytest.approx(overlap.dice_per_class(expected)[place])
     assert len(found) == 3 + 2 * len(NAMES)
 
 
@@ -78,12 +78,12 @@ def test_counts_are_exact_beyond_what_32_bits_hold(metric):
     metric.high.assign((start // 2**30).astype(np.int32))
     bits, logits = batch(1, shape=(2, 16, 16))
     metric.update_state(bits, logits)
-    added = scores.confusion_matrix(bits_to_classes(bits), logits.argmax(axis=-1).astype(np.uint8), 3)
+    added = overlap.confusion_matrix(bits_to_classes(bits), logits.argmax(axis=-1).astype(np.uint8), 3)
     assert added.min() > 3
     np.testing.assert_array_equal(matrix(metric), start + added)
     assert (np.asarray(metric.low) >= 0).all()
     assert (np.asarray(metric.low) < 2**30).all()
-    assert results(metric)["mean_iou"] == pytest.approx(scores.mean_iou(start + added), abs=1e-6)
+    assert results(metric)["mean_iou"] == pytest.approx(overlap.mean_iou(start + added), abs=1e-6)
 
 
 def test_reset_starts_anew(metric):
@@ -145,7 +145,7 @@ def test_loss_and_metric_see_logits_at_the_pixels_of_the_target(metric):
     loss = BceDiceConfig().build(3)
     assert float(loss(bits, logits)) == pytest.approx(float(loss(bits, large)), rel=1e-5)
     metric.update_state(bits, logits)
-    expected = scores.confusion_matrix(bits_to_classes(bits), large.argmax(axis=-1).astype(np.uint8), 3)
+    expected = overlap.confusion_matrix(bits_to_classes(bits), large.argmax(axis=-1).astype(np.uint8), 3)
     np.testing.assert_array_equal(matrix(metric), expected)
 
 

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from data_prep.augment import AugmentConfig, CopiesConfig
-from data_prep.geometry import cut_window, middle_start
-from data_prep.records import Records
+from data_prep.augmentation.apply import AugmentConfig, CopiesConfig
+from data_prep.grid.geometry import cut_window, middle_start
+from data_prep.records.folder import Records
 from models.infer import with_neighbours
 from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
@@ -301,7 +301,7 @@ def test_without_a_patch_there_are_no_windows(opened):
 def test_copies_of_volumes_are_stored_as_they_were_drawn(command, tmp_path):
     """Rank 3 copies tilt with the case's own spacing, and replay from what their JSON says."""
     from common.files import read_json
-    from data_prep.augment import Augmentation, apply
+    from data_prep.augmentation.apply import Augmentation, apply
 
     source = write_source(tmp_path / "source", cases=1)
     out = tmp_path / "records"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.training.runs import EPOCHS, ROOT, TOY, VOLUMES, assert_equal_runs, environment, history, kill_in_epoch_3
 from training.run import Run
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.training.runs import EPOCHS, STEPS, TOY, assert_equal_arrays, history, weights
 from training.run import Run
 
@@ -69,16 +69,16 @@ def test_the_best_weights_are_those_of_the_best_epoch(whole, train, records, tmp
 
 
 def test_scores_on_validation_are_those_of_the_weights(whole, records):
-    from common import scores
+    from common.metrics import overlap
     from data_prep.labels import bits_to_classes
 
     network, opened = Run(whole).load_network(), Records(records)
     shard = opened.shard(opened.split["validation"][0])
     logits = np.asarray(network.predict_on_batch(np.asarray(shard.image, np.float32))["segmentation"])
-    counts = scores.confusion_matrix(bits_to_classes(shard.label), logits.argmax(axis=-1).astype(np.uint8), 4)
+    counts = overlap.confusion_matrix(bits_to_classes(shard.label), logits.argmax(axis=-1).astype(np.uint8), 4)
     best = history(whole)[Run(whole).facts["best_epoch"] - 1]
-    assert scores.mean_iou(counts) == pytest.approx(float(best["val_mean_iou"]), abs=1e-6)
-    assert scores.accuracy(counts) == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
+    assert overlap.mean_iou(counts) == pytest.approx(float(best["val_mean_iou"]), abs=1e-6)
+    assert overlap.accuracy(counts) == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
 
 
 def test_patience_ends_a_training_without_a_better_score(train, tmp_path):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from tests.training.runs import (
     EPOCHS,
     TOY,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from common.errors import Problems, UserError
-from data_prep import tiff
-from data_prep.records import Records
+from data_prep.records.folder import Records
+from data_prep.scans import tiff
 from data_prep.sources import SourceConfig, open_source
 from data_prep.sources.kaggle_3m import NAME
 from tests.scans import KAGGLE_CHANNELS, save, save_slice, scan, write_brats, write_kaggle_3m, write_msd

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data_prep.augment import Augmentation, AugmentConfig, apply, case_rng, draw
-from tests.data_prep.pictures import EVERYTHING, OFF, scan
+from data_prep.augmentation.apply import Augmentation, AugmentConfig, apply, case_rng, draw
+from tests.data_prep.augmentation.pictures import EVERYTHING, OFF, scan
 
 VOLUME = AugmentConfig(
     rank=3, probability=1.0, flips=["x", "y", "z"], tilt_degrees=20.0, elastic=1.5, elastic_sigma=4.0, crop=0.1, noise=0.02

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_prep.augment import Augmentation, AugmentConfig
+from data_prep.augmentation.apply import Augmentation, AugmentConfig
 
 EVERYTHING = AugmentConfig(probability=1.0)
 OFF = Augmentation(

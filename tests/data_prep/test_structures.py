@@ -3,7 +3,7 @@
 import pytest
 
 from data_prep.labels import LabelSchema
-from evaluation.nesting import nested_regions
+from data_prep.structures import nested_regions
 
 GLIOMA = {"WT": (None, "background", False), "TC": ("WT", "edema", False), "ET": ("TC", "non-enhancing tumor", True)}
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from data_prep.shard import Shard, shard_layout, write_shard
+from data_prep.records.shard import Shard, shard_layout, write_shard
 
 
 def volume(shape, dtype="float16", seed=0):

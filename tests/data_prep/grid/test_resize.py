@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.resize import resize_image, resize_label
+from data_prep.grid.resize import resize_image, resize_label
 
 SIDE = st.integers(1, 12)
 

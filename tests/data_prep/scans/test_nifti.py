@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from data_prep import nifti
-from data_prep.case import ImageRef
+from data_prep.scans import nifti
+from data_prep.scans.case import ImageRef
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 VOXELS = np.random.default_rng(0).integers(0, 100, (5, 4, 3)).astype(np.int16)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from data_prep import warp
-from data_prep.augment import AugmentConfig, apply, draw
-from data_prep.geometry import cut_window
-from data_prep.warp import coordinates, is_warped, sample
+from data_prep.augmentation import spatial
+from data_prep.augmentation.apply import AugmentConfig, apply, draw
+from data_prep.augmentation.spatial import coordinates, is_warped, sample
+from data_prep.grid.geometry import cut_window
 
 SHAPE = (12, 26, 22)
 STILL = draw(AugmentConfig(rank=3, probability=0), np.random.default_rng(0), 2)
@@ -141,7 +141,7 @@ def test_opencv_and_scipy_agree_within_a_32nd_of_a_voxel(augmentation, channels)
     label = noise()[1]
     places = coordinates(augmentation, (6, 20, 18), middle_of(SHAPE))
     results = []
-    for take in (warp._take_opencv, warp._take_scipy):
+    for take in (spatial._take_opencv, spatial._take_scipy):
         found, classes = np.zeros((6, 20, 18, channels), np.float32), np.zeros((6, 20, 18), np.uint8)
         take(image, label, places, found, classes)
         results.append((found, classes))
@@ -155,7 +155,7 @@ def test_without_opencv_scipy_does_it(monkeypatch):
     image, label = waves(), noise()[1]
     turned = replace(STILL, rotate_degrees=20.0, tilt_degrees=(10.0, 5.0))
     expected = warped(turned, image, label)
-    monkeypatch.setattr(warp, "_has_opencv", lambda: False)
+    monkeypatch.setattr(spatial, "_has_opencv", lambda: False)
     found = warped(turned, image, label)
     np.testing.assert_allclose(found[0], expected[0], atol=0.1)
     assert not np.array_equal(found[0], expected[0])  # it was another way indeed

@@ -16,7 +16,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from common.errors import UserError
-from data_prep.case import ImageRef
+from data_prep.scans.case import ImageRef
 
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.statistics import (
+from common.metrics.statistics import (
     Summary,
     bootstrap_interval,
     holm,

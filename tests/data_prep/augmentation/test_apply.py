@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from common import cli
 from common.errors import UserError
-from data_prep.augment import Augmentation, AugmentConfig, CopiesConfig, apply, case_rng, draw
-from tests.data_prep.pictures import EVERYTHING, OFF, SHAPE, scan
+from data_prep.augmentation.apply import Augmentation, AugmentConfig, CopiesConfig, apply, case_rng, draw
+from tests.data_prep.augmentation.pictures import EVERYTHING, OFF, SHAPE, scan
 
 
 def z_scored(dtype=np.float32):

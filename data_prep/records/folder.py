@@ -18,10 +18,10 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from common.files import read_json
-from data_prep.geometry import Geometry
+from data_prep.grid.geometry import Geometry
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.shard import Shard
+from data_prep.records.shard import Shard
 from data_prep.split import Split
 
 FORMAT = 1

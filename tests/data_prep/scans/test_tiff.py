@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from common.errors import UserError
-from data_prep import tiff
+from data_prep.scans import tiff
 from tests.scans import save_slice
 
 

@@ -2,7 +2,7 @@
 
 `coordinates` turns a drawn augmentation into places of the source volume; `sample` reads them, linear for images and nearest
 for labels. A window is sampled from the whole volume, so that a turned patch shows what lies around it and not an empty corner.
-`data_prep.augment.apply` calls both for stored copies, `training.patches` for windows that are drawn while training.
+`data_prep.augmentation.apply.apply` calls both for stored copies, `training.patches` for windows that are drawn while training.
 """
 
 import math
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.geometry import Triple
+from data_prep.grid.geometry import Triple
 
 if TYPE_CHECKING:
-    from data_prep.augment import Augmentation
+    from data_prep.augmentation.apply import Augmentation
 
 AXES = {"z": 0, "y": 1, "x": 2}
 AT_ONCE = 4  # channels that OpenCV samples at once

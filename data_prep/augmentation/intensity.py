@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 if TYPE_CHECKING:
-    from data_prep.augment import Augmentation
+    from data_prep.augmentation.apply import Augmentation
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class IntensityChanges:
         """Measure the image and turn relative changes into absolute ones; None where nothing changes.
 
         Args:
-            augmentation: from `data_prep.augment.draw`.
+            augmentation: from `data_prep.augmentation.apply.draw`.
             image: (Z, H, W, C) float16, float32 or uint8; 0 in all channels outside the brain.
             unit_range: whether intensities run from 0 to 1 and must stay there; else gamma is skipped.
         """

@@ -6,10 +6,10 @@ from typing import Any
 
 from common.errors import Problems, UserError
 from common.files import read_json, read_yaml
-from data_prep.build import source_state
-from data_prep.case import CaseFiles
 from data_prep.labels import LabelSchema
-from data_prep.records import MANIFEST, case_path
+from data_prep.records.build import source_state
+from data_prep.records.folder import MANIFEST, case_path
+from data_prep.scans.case import CaseFiles
 from data_prep.split import Split
 
 ADVICE = "choose another --out, or delete the folder to build anew"

@@ -3,7 +3,7 @@ can be printed, stored and replayed.
 
 Geometry is the same for all channels and the annotation. Of rank 2 it is the same for all slices too: mirrored as views, which
 is exact in any dtype, then rotated, scaled and bent in the plane of the slices by albumentations. Of rank 3 volumes are turned,
-scaled and bent as a whole (`data_prep.warp`). Intensities are changed by `data_prep.intensity`.
+scaled and bent as a whole (`data_prep.augmentation.spatial`). Intensities are changed by `data_prep.augmentation.intensity`.
 """
 
 import math
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from common.errors import UserError
-from data_prep.intensity import IntensityChanges, from_float, to_float
-from data_prep.warp import AXES, coordinates, is_warped, sample
+from data_prep.augmentation.intensity import IntensityChanges, from_float, to_float
+from data_prep.augmentation.spatial import AXES, coordinates, is_warped, sample
 
 if TYPE_CHECKING:
     from albumentations import Compose

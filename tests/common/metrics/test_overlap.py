@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from common import scores
-from common.scores import Overlap, confusion_matrix, overlap
+from common.metrics import overlap as module
+from common.metrics.overlap import Overlap, confusion_matrix, overlap
 
 RATIOS = ("dice", "iou", "sensitivity", "precision")
 CLASSES = 4
@@ -53,7 +53,7 @@ def test_swapping_truth_and_prediction_swaps_sensitivity_and_precision(truth, pr
 def test_a_volume_of_several_chunks_is_counted_whole_in_any_memory_layout():
     rng = np.random.default_rng(0)
     truth, prediction = rng.integers(0, 3, (2, 60, 50, 40)).astype(np.uint8)
-    assert truth.size > scores.CHUNK
+    assert truth.size > module.CHUNK
     expected = np.histogram2d(truth.ravel(), prediction.ravel(), bins=(range(4), range(4)))[0]
     np.testing.assert_array_equal(confusion_matrix(truth, prediction, 3), expected)
     np.testing.assert_array_equal(confusion_matrix(np.asfortranarray(truth), prediction, 3), expected)
@@ -91,23 +91,23 @@ def test_the_absent_rule_holds_for_every_score(truth, predicted, both, expected,
 
 def test_scores_of_a_matrix_counted_by_hand():
     confusion = np.array([[90, 2, 0], [3, 5, 0], [0, 0, 0]])
-    np.testing.assert_allclose(scores.iou_per_class(confusion), [90 / 95, 5 / 10, 1.0])
-    np.testing.assert_allclose(scores.dice_per_class(confusion), [180 / 185, 10 / 15, 1.0])
-    assert scores.accuracy(confusion) == 0.95
-    assert scores.mean_iou(confusion) == pytest.approx((90 / 95 + 0.5 + 1) / 3)
-    assert scores.mean_dice(confusion) == pytest.approx((180 / 185 + 10 / 15 + 1) / 3)
-    assert scores.foreground_mean_iou(confusion) == 0.75
-    assert scores.foreground_mean_dice(confusion) == pytest.approx((10 / 15 + 1) / 2)
+    np.testing.assert_allclose(module.iou_per_class(confusion), [90 / 95, 5 / 10, 1.0])
+    np.testing.assert_allclose(module.dice_per_class(confusion), [180 / 185, 10 / 15, 1.0])
+    assert module.accuracy(confusion) == 0.95
+    assert module.mean_iou(confusion) == pytest.approx((90 / 95 + 0.5 + 1) / 3)
+    assert module.mean_dice(confusion) == pytest.approx((180 / 185 + 10 / 15 + 1) / 3)
+    assert module.foreground_mean_iou(confusion) == 0.75
+    assert module.foreground_mean_dice(confusion) == pytest.approx((10 / 15 + 1) / 2)
 
 
 @settings(max_examples=30)
 @given(arrays(np.int64, (3, 3), elements=st.integers(0, 10**12)))
 def test_all_scores_lie_between_0_and_1_also_for_counts_beyond_32_bits(confusion):
-    found = [*scores.iou_per_class(confusion), *scores.dice_per_class(confusion), scores.accuracy(confusion)]
+    found = [*module.iou_per_class(confusion), *module.dice_per_class(confusion), module.accuracy(confusion)]
     assert all(0 <= value <= 1 for value in found)
 
 
 def test_nothing_annotated_is_nothing_wrong():
     empty = confusion_matrix(np.full(9, 255, np.uint8), np.ones(9, np.uint8), 2)
     assert empty.sum() == 0
-    assert scores.accuracy(empty) == 1
+    assert module.accuracy(empty) == 1

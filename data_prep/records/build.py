@@ -12,12 +12,12 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.augment import Augmentation, AugmentConfig, apply, case_rng, draw
-from data_prep.case import Case, CaseFiles
+from data_prep.augmentation.apply import Augmentation, AugmentConfig, apply, case_rng, draw
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, Prepared, inside_mask, prepare
-from data_prep.records import case_path
-from data_prep.shard import write_shard
+from data_prep.records.folder import case_path
+from data_prep.records.shard import write_shard
+from data_prep.scans.case import Case, CaseFiles
 from data_prep.sources import Source
 
 BLOCK = 1 << 20

@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from data_prep.labels import bits_to_classes
 from data_prep.prepare import PrepareConfig, prepare
-from data_prep.records import Records
+from data_prep.records.folder import Records
 from data_prep.sources import open_source
 
 

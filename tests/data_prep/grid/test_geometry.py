@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes, axcodes2ornt, inv_ornt_aff
 
-from data_prep.geometry import Geometry, middle_start
+from data_prep.grid.geometry import Geometry, middle_start
 
 AXES = list(permutations(range(3)))
 lengths = st.tuples(*[st.integers(1, 6)] * 3)

@@ -1,0 +1,1 @@
+"""Metrics from counts, surfaces and probabilities, and statistics over patients."""

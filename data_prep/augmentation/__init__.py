@@ -1,0 +1,1 @@
+"""Augmentation: drawn numbers, spatial and intensity transforms, and their application."""

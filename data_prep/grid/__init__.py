@@ -1,0 +1,1 @@
+"""Voxel grids: exact geometry between native and prepared grid, and resizing."""

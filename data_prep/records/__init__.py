@@ -1,0 +1,1 @@
+"""Records: the TFRecord shard, the folder of shards, its building and its consistency."""

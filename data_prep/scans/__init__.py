@@ -1,0 +1,1 @@
+"""Scans of one patient: the case, and its NIfTI or TIFF files."""
