@@ -22,8 +22,8 @@ from common.files import read_yaml
 from data_prep.augmentation.apply import AugmentConfig
 from data_prep.records.folder import Records
 from training.config import TrainConfig
+from training.data.batches import SEGMENTATION, training_batches
 from training.engine import Data, compile_for
-from training.input import SEGMENTATION, training_batches
 from training.phases import phases
 from training.train import Segmentation
 
@@ -93,7 +93,7 @@ class Bench:
 
 def main(config: AugmentBenchmarkConfig) -> None:
     """Print two tables for each training config."""
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     config.check()
     records = Records(config.records)
@@ -149,7 +149,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
     """Open what a config trains on, and build and compile its network as training does."""
     import keras
 
-    from training.precision import gpus, resolve
+    from training.hardware.devices import gpus, resolve
 
     if keras.backend.backend() == "tensorflow" and config.deterministic != "off" and not gpus():
         import tensorflow as tf
@@ -168,7 +168,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
 
 def _words(bench: Bench) -> str:
     """What a table is of."""
-    from training.precision import device
+    from training.hardware.devices import device
 
     batch, _ = next(iter(bench.batches(bench.config.augment, 0)))
     what = "slices" if bench.config.input.patch is None else "windows"
@@ -216,7 +216,7 @@ def _short_training(bench: Bench, augment: AugmentConfig, steps: int) -> tuple[f
     """Share of the time that was spent waiting, and seconds a step; the first step, while threads start, is not counted."""
     import keras
 
-    from training.waiting import StopWatch
+    from training.data.stopwatch import StopWatch
 
     watch, marks = StopWatch(), []
     note = keras.callbacks.LambdaCallback(

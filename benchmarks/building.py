@@ -39,7 +39,7 @@ class BuildingConfig:
 
 def main(config: BuildingConfig) -> None:
     """Print the table."""
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     load_backend()
     source = open_source(config.source)

@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.timing import interleaved, table
 from common import cli
 from data_prep.records.folder import Records, case_path
-from training.input import InputConfig, training_batches
-from training.slices import Slices, training_slices
+from training.data.batches import InputConfig, training_batches
+from training.data.slices import Slices, training_slices
 
 
 @dataclass(kw_only=True)
@@ -29,7 +29,7 @@ class ReadersConfig:
 
 def main(config: ReadersConfig) -> None:
     """Print the table."""
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     load_backend()
     records = Records(config.records)

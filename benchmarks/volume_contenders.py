@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from common.errors import UserError
 from data_prep.grid.geometry import Triple
-from models.infer import View, predict_windows, window_weight
 from models.unet import UNetConfig
-from training.input import SEGMENTATION
-from training.losses import CrossEntropyConfig
-from training.precision import cores
+from models.volume import View, predict_windows, window_weight
+from training.data.batches import SEGMENTATION
+from training.hardware.devices import cores
+from training.objectives.losses import CrossEntropyConfig
 
 RATE, ADAM_EPSILON = 1e-4, 1e-7  # the epsilon is Keras's
 OVERLAP = 0.5
@@ -87,7 +87,7 @@ class KerasStep:
 
         import keras
 
-        from training.objective import ConfusionMatrix
+        from training.objectives.keras_objects import ConfusionMatrix
 
         names = [f"class_{number}" for number in range(setting.classes)]
         self._network.compile(
@@ -272,12 +272,12 @@ def import_backend(setting: Setting) -> None:
     Raises:
         UserError: bfloat16 is asked for, and the processor would emulate it.
     """
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     load_backend()
     import keras
 
-    from training.precision import resolve
+    from training.hardware.devices import resolve
 
     if setting.precision == "bfloat16" and resolve("auto") != "mixed_bfloat16":
         raise UserError("--precision bfloat16: this processor does not multiply bfloat16; take float32")

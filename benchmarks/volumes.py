@@ -22,7 +22,7 @@ from benchmarks.workers import Contender, Worker, cost_table, hide_gpus, measure
 from common import cli
 from common.errors import MissingPackage, UserError, expect_number
 from models.unet import UNetConfig
-from training.precision import cores
+from training.hardware.devices import cores
 
 OURS, TORCH, MONAI = "this toolkit", "PyTorch", "MONAI"
 

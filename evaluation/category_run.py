@@ -13,9 +13,9 @@ from data_prep.records.folder import Records
 from evaluation.category_scores import CategoryPredictions, format_table, summary, write_category_scores
 from evaluation.ensemble import category_probabilities
 from training.classify import Classification, categories
-from training.input import CATEGORY, whole_batches
+from training.data.batches import CATEGORY, whole_batches
+from training.data.slices import Slices, check_sizes, whole_slices
 from training.run import Run
-from training.slices import Slices, check_sizes, whole_slices
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +50,7 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     Raises:
         UserError: other channels, no case with a known category.
     """
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     run, records = Run(run_path), Records(records_path)
     if run.kind != "category":

@@ -8,13 +8,13 @@ import numpy as np
 
 from common.errors import UserError, expect_number
 from evaluation.postprocess import foreground_box
-from training.input import CATEGORY, SEGMENTATION
+from training.data.batches import CATEGORY, SEGMENTATION
 from training.run import Run
 
 if TYPE_CHECKING:
     import keras
 
-    from models.infer import View
+    from models.volume import View
 
 
 AXES = ("x", "y", "z")
@@ -86,7 +86,7 @@ class Networks:
 
     def logits(self, place: int, image: np.ndarray, head: str) -> Iterator[tuple[slice, np.ndarray]]:
         """Slices of a prepared volume and the logits of a head for them, of the network at a place."""
-        from models.infer import predict_volume
+        from models.volume import predict_volume
 
         view = self.showing.view(self.runs[place])
         for part, logits in predict_volume(self.networks[place], image, view, self.showing.at_once(view)):

@@ -13,10 +13,10 @@ from data_prep.augmentation.apply import Augmentation, AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import CaseRecord, Records
 from evaluation import display, figures
-from training.input import CATEGORY, SEGMENTATION, InputConfig
-from training.patches import PatchSampler
+from training.data.batches import CATEGORY, SEGMENTATION, InputConfig
+from training.data.patches import PatchSampler
+from training.data.slices import OnlineAugmentation, Slices, divided
 from training.run import Run
-from training.slices import OnlineAugmentation, Slices, divided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -360,7 +360,7 @@ def _explained(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (n, categories), and heat (n, H, W) of what speaks for the most probable category of each image."""
     from evaluation.ensemble import category_probabilities
     from models.gradcam import grad_cam
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     load_backend()
     network: Any = run.load_network()

@@ -20,7 +20,7 @@ from evaluation.ensemble import Classifiers, Ensemble, Showing
 from evaluation.native_scores import FORMAT, MANIFEST, prediction_path
 from evaluation.patient_category import CATEGORIES, CategoryRow, tell_category, write_categories
 from evaluation.postprocess import PostprocessConfig, apply, apply_classes, load, load_file
-from training.backend import load_backend
+from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
 KINDS = ("segmentation", "category")

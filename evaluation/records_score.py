@@ -13,9 +13,9 @@ from common.metrics.overlap import confusion_matrix
 from data_prep.labels import bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.ensemble import WINDOWS
-from training.input import SEGMENTATION, InputConfig, whole_batches
+from training.data.batches import SEGMENTATION, InputConfig, whole_batches
+from training.data.slices import Slices, check_sizes, whole_slices
 from training.run import Run
-from training.slices import Slices, check_sizes, whole_slices
 from training.train import Segmentation
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
 
 def load(run: Run, weights: Path | None = None) -> "keras.Model":
     """A run's network, the backend loaded first; with the weights to predict with, or other weights of the run."""
-    from training.backend import load_backend
+    from training.hardware.backend import load_backend
 
     load_backend()
     return run.load_network(weights)
@@ -162,7 +162,7 @@ def count(subset: Subset, network: "keras.Model") -> Counts:
 
 def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:
     """What a network tells of some slices of a subset: class indices (n, H, W) uint8 at the pixels that are scored."""
-    from training.objective import to_target_size
+    from training.objectives.keras_objects import to_target_size
 
     if subset.run.view().window is not None:
         return _of_volumes(subset, network, rows)
@@ -177,7 +177,7 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
 
 def _told(subset: Subset, network: "keras.Model") -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Labels (n, H, W) bit-packed and logits (n, H, W, classes) of all slices in order, a part at a time."""
-    from training.objective import to_target_size
+    from training.objectives.keras_objects import to_target_size
 
     if subset.run.view().window is None:
         batches, steps = whole_batches(subset.source, subset.input)
@@ -192,7 +192,7 @@ def _told(subset: Subset, network: "keras.Model") -> Iterator[tuple[np.ndarray, 
 
 def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a case and their logits, by overlapping windows."""
-    from models.infer import predict_volume
+    from models.volume import predict_volume
 
     for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.view(), WINDOWS):
         yield place, logits[SEGMENTATION]

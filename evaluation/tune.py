@@ -23,8 +23,8 @@ from evaluation.native_tables import csv_text, wrapped
 from evaluation.postprocess import FOREGROUND, PostprocessConfig, save
 from evaluation.tune_metrics import METRICS, Outcome
 from evaluation.tune_search import Grid, PredictedCase, Trial, pack_case, region_stages, search
-from training.backend import load_backend
-from training.input import SEGMENTATION
+from training.data.batches import SEGMENTATION
+from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
 TABLE = "tune.csv"

@@ -24,7 +24,7 @@ CONFIGS = {
     "data_prep.make_phantom": "MakePhantomConfig",
     "training.train": "TrainConfig",
     "training.classify": "ClassifyConfig",
-    "training.study": "StudyConfig",
+    "evaluation.study": "StudyConfig",
     "evaluation.predict": "PredictConfig",
     "evaluation.score": "ScoreConfig",
     "evaluation.plots": "PlotsConfig",

@@ -12,10 +12,10 @@ from common import cli
 from common.errors import UserError
 from data_prep.records.folder import Records
 from training.config import ClassifyConfig, TargetConfig
+from training.data.batches import CATEGORY, InputConfig
+from training.data.slices import Slices, by_slice, check_sizes, divided, training_slices, whole_slices
 from training.engine import Data, Task, train
-from training.input import CATEGORY, InputConfig
 from training.phases import Phase
-from training.slices import Slices, by_slice, check_sizes, divided, training_slices, whole_slices
 
 if TYPE_CHECKING:
     import keras
@@ -70,7 +70,7 @@ class Classification(Task):
 
     def compile_arguments(self, data: Data, phase: Phase) -> dict[str, Any]:
         """Cross-entropy, balanced where asked for, and accuracy and AUC over slices."""
-        from training.objective import category_loss, category_metrics
+        from training.objectives.keras_objects import category_loss, category_metrics
 
         classes = len(target_values(data.records, self.config.target))
         weights = self._class_weights(data, classes) if self.config.balance else [1.0] * classes

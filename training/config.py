@@ -11,10 +11,10 @@ from models import CLASSIFIERS, MODELS
 from models.resnet50 import ResNet50Config
 from models.unet import UNetConfig
 from training import LOSSES
-from training.input import InputConfig
-from training.losses import FocalConfig
+from training.data.batches import InputConfig
+from training.hardware.devices import Precision
+from training.objectives.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
-from training.precision import Precision
 
 LARGEST_SEED = 2**32 - 2  # the second of two mixed orders takes the next one
 

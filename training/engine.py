@@ -16,15 +16,15 @@ from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, remove_halves, write_yaml
 from data_prep.records.folder import Records
-from training.backend import load_backend
-from training.checkpoint import Progress, load_progress, load_state
 from training.config import TrainingConfig
-from training.input import Examples, RandomMap, training_batches, whole_batches
+from training.data.batches import Examples, RandomMap, training_batches, whole_batches
+from training.data.slices import OnlineAugmentation
+from training.hardware.backend import load_backend
+from training.hardware.devices import device, gpus, resolve
 from training.optimizers import build_optimizer
 from training.phases import Phase, phase_of_state, phases
-from training.precision import device, gpus, resolve
 from training.run import Run, create_run, refuse_used, write_environment
-from training.slices import OnlineAugmentation
+from training.state.checkpoint import Progress, load_progress, load_state
 
 if TYPE_CHECKING:
     import grain
@@ -236,10 +236,10 @@ def _fit_phases(run: Run, task: Task, data: Data, model: "keras.Model", progress
 
 def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress, phase: Phase) -> str | None:
     """Train what is left of a phase; what ended the training early, if anything did."""
-    from training.callbacks import EpochKeeper, tensorboard
+    from training.state.callbacks import EpochKeeper, tensorboard
 
     config, steps = run.config, data.steps_per_epoch
-    from training.waiting import StopWatch
+    from training.data.stopwatch import StopWatch
 
     watch = StopWatch()
     batches = training_batches(data.sources, config.input, config.seed, progress.epoch * steps, task.change(data), watch)

@@ -20,8 +20,8 @@ from common.files import read_json, read_yaml, whole, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
-from models.infer import View
 from models.unet import without_levels
+from models.volume import View
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def write_environment(path: Path, device: str, deterministic: bool) -> dict[str,
 
     import keras
 
-    from training.precision import cores
+    from training.hardware.devices import cores
 
     def found(package: str) -> str | None:
         try:

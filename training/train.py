@@ -7,11 +7,11 @@ from common import cli
 from common.errors import UserError
 from data_prep.records.folder import Records
 from training.config import TrainConfig
+from training.data.batches import SEGMENTATION, Examples, RandomMap
+from training.data.patches import PatchSampler, Places, Tiles, training_places
+from training.data.slices import by_slice, check_sizes, divided, training_slices, whole_slices
 from training.engine import Data, Task, train
-from training.input import SEGMENTATION, Examples, RandomMap
-from training.patches import PatchSampler, Places, Tiles, training_places
 from training.phases import Phase
-from training.slices import by_slice, check_sizes, divided, training_slices, whole_slices
 
 
 def main(config: TrainConfig) -> None:
@@ -49,7 +49,7 @@ class Segmentation(Task):
 
     def compile_arguments(self, data: Data, phase: Phase) -> dict[str, Any]:
         """The configured loss, and a confusion matrix of voxels."""
-        from training.objective import ConfusionMatrix
+        from training.objectives.keras_objects import ConfusionMatrix
 
         schema = data.records.schema
         return {

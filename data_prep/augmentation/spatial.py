@@ -2,7 +2,7 @@
 
 `coordinates` turns a drawn augmentation into places of the source volume; `sample` reads them, linear for images and nearest
 for labels. A window is sampled from the whole volume, so that a turned patch shows what lies around it and not an empty corner.
-`data_prep.augmentation.apply.apply` calls both for stored copies, `training.patches` for windows that are drawn while training.
+`apply` calls both for stored copies, `training.data.patches` for windows that are drawn while training.
 """
 
 import math

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import UserError
 from evaluation.ensemble import Classifiers, Ensemble, Showing, category_probabilities, softmax
-from models.infer import View
+from models.volume import View
 
 
 class Made:

@@ -16,8 +16,8 @@ from evaluation import display, figures, figures_training
 from evaluation.figures_training import Shown, describe, draw_augmentation, draw_before_after
 from models.unet import UNetConfig
 from training.config import TrainConfig
-from training.input import SEGMENTATION, InputConfig
-from training.slices import OnlineAugmentation, whole_slices
+from training.data.batches import SEGMENTATION, InputConfig
+from training.data.slices import OnlineAugmentation, whole_slices
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 CHANNELS = ["t1", "flair", "t2"]

@@ -14,9 +14,9 @@ from evaluation import category_run, fine_tuning
 from evaluation.category_scores import CategoryPredictions
 from evaluation.fine_tuning import Choice, Part, choose_slices, format_markdown, format_text
 from evaluation.records_score import Counts, Subset, score_records
-from training.input import InputConfig
+from training.data.batches import InputConfig
+from training.data.slices import whole_slices
 from training.run import FORMAT, Run
-from training.slices import whole_slices
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from common.files import read_json, write_json
 from data_prep.labels import bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.records_score import score_records
-from training.losses import focal
+from training.objectives.losses import focal
 from training.run import Run
 
 

@@ -10,7 +10,7 @@ import pytest
 from common.files import read_json
 from data_prep.labels import bits_to_classes
 from data_prep.records.folder import Records
-from models.infer import predict_windows
+from models.volume import predict_windows
 from training.run import Run
 
 CASE = "case_4"

@@ -13,8 +13,8 @@ from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
 from training.classify import Classification, categories, target_values
 from training.config import ClassifyConfig, TargetConfig
+from training.data.batches import CATEGORY, InputConfig
 from training.engine import Data
-from training.input import CATEGORY, InputConfig
 from training.run import Run
 
 GRADES = {"case_0": "HGG", "case_1": "HGG", "case_2": "HGG", "case_3": "LGG", "case_4": "LGG"}

@@ -9,7 +9,7 @@ from data_prep.augmentation.apply import AugmentConfig
 from models.custom import CustomConfig
 from models.unet import UNetConfig
 from training.config import ClassifyConfig, FineTuneConfig, TrainConfig
-from training.input import InputConfig
+from training.data.batches import InputConfig
 from training.optimizers import ScheduleConfig
 
 TINY = "tests.models.custom_networks:tiny"

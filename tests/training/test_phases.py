@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UserError
 from training.config import ClassifyConfig, FineTuneConfig, TrainConfig
-from training.losses import BceDiceConfig, FocalConfig
+from training.objectives.losses import BceDiceConfig, FocalConfig
 from training.optimizers import OptimizerConfig
 from training.phases import phase_of_state, phases
 

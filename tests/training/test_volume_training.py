@@ -97,7 +97,7 @@ def test_slices_of_another_size_than_the_network_takes_are_refused(command, reco
 def test_a_timed_rate_follows_the_minutes_of_all_resumes(train, command, tmp_path, monkeypatch):
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: 3.0 * next(ticks))  # each look at the clock takes three seconds
-    monkeypatch.setattr("training.callbacks.time", clock)
+    monkeypatch.setattr("training.state.callbacks.time", clock)
     timed = ("--schedule.name", "timed", "--max_minutes", 2.0, "--steps_per_epoch", 2, "--epochs", 2)
     told = train(tmp_path / "run", *CUSTOM, "--input.patch", "[1,16,16]", *timed).out
     assert "windows/s" in told

@@ -1,7 +1,7 @@
 """Examples -> batches, in an order that is a function of (seed, epoch, step) alone.
 
-An example is what a source gives for an index: a slice (`training.slices`), or the patient of a window that is then drawn
-(`training.patches`).
+An example is what a source gives for an index: a slice (`training.data.slices`), or the patient of a window that is then drawn
+(`training.data.patches`).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from common.errors import UserError, expect_number
 if TYPE_CHECKING:
     import grain
 
-    from training.waiting import StopWatch
+    from training.data.stopwatch import StopWatch
 
 SEGMENTATION, CATEGORY = "segmentation", "category"
 AHEAD = 4  # batches that are read ahead
@@ -90,7 +90,7 @@ def training_batches(
     """Endless shuffled batches from step `start` on: step s is the same whatever was read before it.
 
     Args:
-        sources: as `training.slices.training_slices` or `training.patches.training_places` give them.
+        sources: as `training.data.slices.training_slices` or `training.data.patches.training_places` give them.
         config: batch_size, tumour_share and threads are used.
         change: makes an example of each element by numbers drawn from (seed, its place in the order).
         seed: of the order.
@@ -108,7 +108,7 @@ def training_batches(
     batches = _iterate(examples.batch(config.batch_size, drop_remainder=True)[start:], config.threads)
     if watch is None:
         return batches
-    from training.waiting import Timed
+    from training.data.stopwatch import Timed
 
     return Timed(batches, watch)
 
@@ -117,7 +117,7 @@ def whole_batches(source: Examples, config: InputConfig, even: bool = False) -> 
     """Every example in order, over and over, so that each `batches` of them are one pass.
 
     Args:
-        source: as `training.slices.whole_slices` gives it, or `training.patches.Tiles`.
+        source: as `training.data.slices.whole_slices` gives it, or `training.data.patches.Tiles`.
         config: batch_size and threads are used.
         even: fill the last batch up with examples that are not annotated, which weigh nothing (for several devices).
 

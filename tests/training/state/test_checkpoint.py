@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from training.checkpoint import Progress, load_state, save_state
+from training.state.checkpoint import Progress, load_state, save_state
 
 
 def compiled(filters=3, optimizer="adam", dropout=0.3):

@@ -139,7 +139,7 @@ def one_hot(bits: Any, classes: int) -> Any:
 
 
 def _voxel_loss(function: Any, name: str, classes: int) -> "keras.losses.Loss":
-    from training.objective import VoxelLoss
+    from training.objectives.keras_objects import VoxelLoss
 
     return VoxelLoss(function, name, classes)
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from common import processes
+from evaluation.experiments.runs import Epochs, call, failure
 from tests.training.runs import ROOT, TOY, environment, history
 from training.config import TrainConfig
 from training.run import Run
-from training.study_calls import Epochs, call, failure
 
 SLEEPER = """\
 import signal, sys, time
@@ -99,7 +99,7 @@ def test_epochs_are_told_once_and_asked_about_from_the_first(tmp_path, capsys):
 
 
 def started(arguments):
-    program = [sys.executable, "-m", "training.study", *map(str, arguments)]
+    program = [sys.executable, "-m", "evaluation.study", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(program, cwd=ROOT, env=environment("tensorflow"), **pipes)
 
@@ -129,7 +129,7 @@ def test_a_study_that_is_interrupted_and_killed_goes_on(records, command, tmp_pa
     with started(arguments) as process:
         wait_for(process, run, stopped + 1)
         process.kill()
-    done = command("training.study", *arguments)
+    done = command("evaluation.study", *arguments)
     assert done.status == 0, done.err
     assert [int(row["epoch"]) for row in history(run)] == list(range(1, epochs + 1))
     assert (run / "scores_test" / "scores.json").is_file()

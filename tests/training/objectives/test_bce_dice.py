@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.losses import BceDiceConfig, soft_dice
+from training.objectives.losses import BceDiceConfig, soft_dice
 
 
 def made(seed=0, shape=(2, 5, 6), classes=2, spread=2.0, annotated=1.0):

@@ -16,11 +16,11 @@ from common import cli
 from common.errors import MissingPackage, UserError
 from common.files import read_yaml, write_yaml
 from data_prep.records.folder import Records
+from evaluation.experiments.runs import Epochs, Row, beside, failure, read_history, train
+from evaluation.experiments.settings import Options, merged, option_words, resolve
+from evaluation.experiments.space import SweepConfig, axes, draw
+from evaluation.experiments.table import Column, write_table
 from training.config import TrainConfig
-from training.study_calls import Epochs, Row, beside, failure, read_history, train
-from training.study_config import Options, merged, option_words, resolve
-from training.study_space import SweepConfig, axes, draw
-from training.study_table import Column, write_table
 
 if TYPE_CHECKING:
     import optuna

@@ -11,8 +11,8 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import read_json, write_text
+from evaluation.experiments.runs import read_history
 from training.run import Run
-from training.study_calls import read_history
 
 RANKINGS = {
     "loss": "Loss",

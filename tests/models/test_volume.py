@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.infer import View, predict_slices, predict_volume, predict_windows, with_neighbours
+from models.volume import View, predict_slices, predict_volume, predict_windows, with_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -253,16 +253,16 @@ def test_slices_are_done_with_as_the_windows_go_up():
 
 def test_sums_are_those_of_one_windows_slices(monkeypatch):
     """However many slices the volume has."""
-    from models import infer
+    from models import volume as module
 
     held = []
-    add = infer._Blend.add
+    add = module._Blend.add
 
     def watched(blend, logits, places):
         add(blend, logits, places)
         held.extend(total.shape for total in blend._sums.values())
 
-    monkeypatch.setattr(infer._Blend, "add", watched)
+    monkeypatch.setattr(module._Blend, "add", watched)
     together(predict_windows(Pointwise(), volume((70, 6, 6, 1)), View(1, (4, 4, 4))), (70,))
     assert set(held) == {(4, 6, 6, 3)}
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from training.losses import CrossEntropyConfig, FocalConfig, focal, one_hot
+from training.objectives.losses import CrossEntropyConfig, FocalConfig, focal, one_hot
 
 CLASSES = 4
 

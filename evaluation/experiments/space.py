@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from common.errors import UserError, expect_number
 from common.metrics.overlap import column
 from data_prep.records.folder import Records
-from training.study_config import Options, Training, entry, text
+from evaluation.experiments.settings import Options, Training, entry, text
 
 if TYPE_CHECKING:
     import optuna

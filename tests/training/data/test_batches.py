@@ -4,8 +4,8 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
-from training.input import SEGMENTATION, InputConfig, training_batches, whole_batches
-from training.slices import Slices, check_sizes, fit, training_slices, whole_slices
+from training.data.batches import SEGMENTATION, InputConfig, training_batches, whole_batches
+from training.data.slices import Slices, check_sizes, fit, training_slices, whole_slices
 
 
 @pytest.fixture(scope="module")

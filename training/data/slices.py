@@ -9,8 +9,8 @@ from common.errors import UserError
 from data_prep.augmentation.apply import AugmentConfig, apply, case_rng, draw
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Records
-from models.infer import with_neighbours
-from training.input import CATEGORY, SEGMENTATION, Example, InputConfig
+from models.volume import with_neighbours
+from training.data.batches import CATEGORY, SEGMENTATION, Example, InputConfig
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig

@@ -12,8 +12,8 @@ from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Records
 from tests.training.runs import assert_equal
 from training.config import TrainConfig
-from training.input import CATEGORY, SEGMENTATION, InputConfig, training_batches
-from training.slices import OnlineAugmentation, by_slice, divided, slice_split, training_slices, whole_slices
+from training.data.batches import CATEGORY, SEGMENTATION, InputConfig, training_batches
+from training.data.slices import OnlineAugmentation, by_slice, divided, slice_split, training_slices, whole_slices
 
 EVERYTHING = AugmentConfig(probability=0.8, elastic_sigma=3.0, crop=0.2, fill=0.3, fill_from=1)
 GEOMETRY = AugmentConfig(probability=0.8, elastic=0, brightness=0, contrast=0, gamma=0, noise=0)

@@ -17,7 +17,7 @@ from data_prep.augmentation.spatial import coordinates, is_warped, sample
 from data_prep.grid.geometry import Triple, cut_window
 from data_prep.records.folder import CaseRecord, Records
 from data_prep.records.shard import Shard
-from training.input import SEGMENTATION, Example, InputConfig
+from training.data.batches import SEGMENTATION, Example, InputConfig
 
 Item = tuple[str, int]  # case and copy
 
@@ -192,7 +192,7 @@ def as_example(image: np.ndarray, label: np.ndarray, config: InputConfig) -> Exa
 
 
 def _cut(volume: np.ndarray, start: Triple, size: Triple, config: InputConfig) -> np.ndarray:
-    """A window of a volume; neighbours beyond the volume repeat its edge, as in `models.infer.with_neighbours`."""
+    """A window of a volume; neighbours beyond the volume repeat its edge, as in `models.volume.with_neighbours`."""
     if config.neighbours == 0:
         return cut_window(volume, start, size)
     numbers = np.clip(np.arange(start[0], start[0] + size[0]), 0, len(volume) - 1)

@@ -11,12 +11,12 @@ import keras
 from tqdm import tqdm
 
 from common.files import whole, write_text
-from training.checkpoint import Progress, save_state
 from training.config import TrainingConfig
-from training.input import CATEGORY
+from training.data.batches import CATEGORY
+from training.data.stopwatch import StopWatch
 from training.optimizers import timed_rate
 from training.phases import Phase
-from training.waiting import StopWatch
+from training.state.checkpoint import Progress, save_state
 
 HEADLINES = {"mean_iou": "mean IoU with background", "auc": "AUC", "accuracy": "accuracy"}
 """Column of the history -> what it is called in the line of an epoch; the first one that is there is printed."""

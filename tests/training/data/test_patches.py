@@ -9,12 +9,12 @@ from common.errors import UserError
 from data_prep.augmentation.apply import AugmentConfig, CopiesConfig
 from data_prep.grid.geometry import cut_window, middle_start
 from data_prep.records.folder import Records
-from models.infer import with_neighbours
+from models.volume import with_neighbours
 from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
 from tests.training.runs import assert_equal
-from training.input import SEGMENTATION, InputConfig, training_batches
-from training.patches import PatchSampler, Places, Tiles, training_places
+from training.data.batches import SEGMENTATION, InputConfig, training_batches
+from training.data.patches import PatchSampler, Places, Tiles, training_places
 
 STILL = AugmentConfig(probability=0)
 EVERYTHING = AugmentConfig(

@@ -1,7 +1,7 @@
 """A study: what is done is not done again, what fails loses nothing else, and the table says what the scores say.
 
 The commands that it calls run in this process, which saves a start of Python and TensorFlow for each; that processes are
-started, stopped and killed is tested in test_study_calls.py.
+started, stopped and killed is tested in experiments/test_runs.py.
 """
 
 import csv
@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from common import cli
+from evaluation import study as module
+from evaluation.experiments import runs
 from tests.training.runs import ROOT, history
-from training import study as module
-from training import study_calls
 from training.config import TrainConfig
 from training.run import Run
 
-NAME = "training.study"
+NAME = "evaluation.study"
 TINY = {"model.depth": 1, "precision": "float32", "input.batch_size": 4, "steps_per_epoch": 2, "optimizer.learning_rate": 0.01}
 RUNS = [
     {"name": "plain", "train": "tiny.yaml"},
@@ -74,7 +74,7 @@ def called(command):
 
     calls = Called()
     with pytest.MonkeyPatch.context() as patch:
-        for place in (module, study_calls):
+        for place in (module, runs):
             patch.setattr(place, "call", calls)
         yield calls
 
@@ -314,8 +314,8 @@ def test_the_settings_can_be_printed(written, capsys):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "study").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_shipped_studies_can_be_trained(file, monkeypatch):
-    from training.study_config import NamedTraining, entry, resolve
-    from training.study_space import SweepConfig
+    from evaluation.experiments.settings import NamedTraining, entry, resolve
+    from evaluation.experiments.space import SweepConfig
 
     monkeypatch.chdir(ROOT)
     study = yaml.safe_load(file.read_text())

@@ -14,13 +14,13 @@ from common import cli
 from common.errors import Problems, UserError
 from common.files import lock
 from data_prep.records.folder import Records
+from evaluation.experiments.runs import Epochs, beside, call, failure, train
+from evaluation.experiments.settings import NamedTraining, changed_setting, entry, resolve
+from evaluation.experiments.space import SweepConfig
+from evaluation.experiments.sweep import Sweep
+from evaluation.experiments.table import RANKINGS, ranked, read_result, result_columns, scores_file, write_table
 from training.config import TrainConfig
 from training.run import Run
-from training.study_calls import Epochs, beside, call, failure, train
-from training.study_config import NamedTraining, changed_setting, entry, resolve
-from training.study_space import SweepConfig
-from training.study_sweep import Sweep
-from training.study_table import RANKINGS, ranked, read_result, result_columns, scores_file, write_table
 
 
 @dataclass(kw_only=True)

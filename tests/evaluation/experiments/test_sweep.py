@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from common import cli
+from evaluation.experiments import runs
+from evaluation.experiments.runs import read_history
+from evaluation.experiments.sweep import STATES
 from tests.training.runs import TOY, history
-from training import study_calls
 from training.config import TrainConfig
 from training.run import Run
-from training.study_calls import read_history
-from training.study_sweep import STATES
 
-NAME = "training.study"
+NAME = "evaluation.study"
 EPOCHS, TRIALS = 3, 8
 SPACE = {
     "model.dropout": {"low": 0.0, "high": 0.5},
@@ -85,7 +85,7 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch):
     trainer = Trainer()
-    monkeypatch.setattr(study_calls, "call", trainer)
+    monkeypatch.setattr(runs, "call", trainer)
     return trainer
 
 
@@ -111,7 +111,7 @@ def swept(sweep, tmp_path_factory):
     """A sweep that nothing has interrupted; to be read only."""
     out, trainer = tmp_path_factory.mktemp("sweeps") / "swept", Trainer()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study_calls, "call", trainer)
+        patch.setattr(runs, "call", trainer)
         done = sweep(out, space=SPACE)
     assert done.status == 0, done.err
     (out / "printed.txt").write_text(done.out)

@@ -9,7 +9,7 @@ NAMES = ["background", "edema", "non-enhancing tumor"]
 
 @pytest.fixture
 def metric():
-    from training.objective import ConfusionMatrix
+    from training.objectives.keras_objects import ConfusionMatrix
 
     return ConfusionMatrix(NAMES)
 
@@ -93,7 +93,7 @@ def test_reset_starts_anew(metric):
 
 
 def test_a_loss_is_the_mean_that_its_function_gives():
-    from training.objective import VoxelLoss
+    from training.objectives.keras_objects import VoxelLoss
 
     seen = []
 
@@ -120,7 +120,7 @@ def as_linear(logits, size):
 
 @pytest.mark.parametrize("size", [(8, 12), (6, 5), (4, 9)])
 def test_logits_are_resized_linearly_to_the_pixels_of_their_target(size):
-    from training.objective import to_target_size
+    from training.objectives.keras_objects import to_target_size
 
     logits = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
     found = to_target_size(logits, np.zeros((2, *size), np.uint8))
@@ -129,7 +129,7 @@ def test_logits_are_resized_linearly_to_the_pixels_of_their_target(size):
 
 @pytest.mark.parametrize("shape", [(2, 4, 5, 3), (2, 4, 5, 6, 3), (2, 1), (2, 3)])
 def test_logits_of_the_right_size_volumes_and_categories_stay_as_they_are(shape):
-    from training.objective import to_target_size
+    from training.objectives.keras_objects import to_target_size
 
     logits = np.zeros(shape, np.float16)
     target = np.zeros((2, 1) if len(shape) == 2 else shape[:-1], np.uint8)
@@ -137,7 +137,7 @@ def test_logits_of_the_right_size_volumes_and_categories_stay_as_they_are(shape)
 
 
 def test_loss_and_metric_see_logits_at_the_pixels_of_the_target(metric):
-    from training.losses import BceDiceConfig
+    from training.objectives.losses import BceDiceConfig
 
     bits, _ = batch(0, shape=(2, 8, 10))
     logits = np.random.default_rng(1).normal(size=(2, 4, 5, 3)).astype(np.float32)
@@ -159,7 +159,7 @@ def cross_entropy(truth, logits):
 
 @pytest.mark.parametrize("weights", [[1.0, 1.0], [0.5, 3.0], [1.0, 1.0, 1.0], [0.2, 1.0, 4.0]])
 def test_the_loss_of_a_category_is_weighed_cross_entropy(weights):
-    from training.objective import category_loss
+    from training.objectives.keras_objects import category_loss
 
     rng = np.random.default_rng(2)
     truth = np.arange(12) % len(weights)
@@ -170,7 +170,7 @@ def test_the_loss_of_a_category_is_weighed_cross_entropy(weights):
 
 
 def test_a_confidently_wrong_slice_keeps_a_finite_loss():
-    from training.objective import category_loss
+    from training.objectives.keras_objects import category_loss
 
     for logits in ([[60.0]], [[60.0, 0.0, 0.0]]):
         weights = [1.0] * max(len(logits[0]), 2)
@@ -179,7 +179,7 @@ def test_a_confidently_wrong_slice_keeps_a_finite_loss():
 
 
 def test_accuracy_and_auc_are_told_from_logits():
-    from training.objective import category_metrics
+    from training.objectives.keras_objects import category_metrics
 
     truth = np.array([[0], [0], [1], [1], [1]], np.float32)
     logits = np.array([[-2], [0.3], [-0.1], [0.4], [5]], np.float32)  # 1 of 2 and 2 of 3 right; 5 of 6 pairs in order
@@ -192,7 +192,7 @@ def test_accuracy_and_auc_are_told_from_logits():
 
 
 def test_of_three_categories_accuracy_counts_the_most_probable():
-    from training.objective import category_metrics
+    from training.objectives.keras_objects import category_metrics
 
     (accuracy,) = category_metrics(3)
     accuracy.update_state(np.array([[0], [1], [2], [2]], np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
@@ -203,7 +203,7 @@ LOSSES = ["FocalConfig", "CrossEntropyConfig", "BceDiceConfig"]
 
 
 def built(name, classes=3):
-    from training import losses
+    from training.objectives import losses
 
     return getattr(losses, name)().build(classes)
 
@@ -239,7 +239,7 @@ def test_levels_of_resized_slices_are_brought_to_the_target_too():
 
 
 def test_the_metric_reads_the_first_level(metric):
-    from training.objective import ConfusionMatrix
+    from training.objectives.keras_objects import ConfusionMatrix
 
     bits, logits = batch(0, shape=(2, 4, 5, 6))
     metric.update_state(bits, logits)

@@ -6,7 +6,7 @@ import grain
 import numpy as np
 import pytest
 
-from training.waiting import StopWatch, Timed
+from training.data.stopwatch import StopWatch, Timed
 
 BATCHES = 5
 

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import suppress
 
 from common.errors import UserError
-from training.precision import cores
+from training.hardware.devices import cores
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 

@@ -1,0 +1,1 @@
+"""Experiments: several runs trained, scored and ranked; hyper-parameter sweeps."""

@@ -1,0 +1,1 @@
+"""Backend, devices and number formats."""

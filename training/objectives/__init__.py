@@ -1,0 +1,1 @@
+"""Losses and metrics that training compiles a network with."""

@@ -1,0 +1,1 @@
+"""State of a training: checkpoints, callbacks and history."""
