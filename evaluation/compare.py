@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files import make_folder, read_json, write_text
 
 if TYPE_CHECKING:
-    from evaluation.comparison import Cell, Comparison, Scored, ScoredCategories
+    from evaluation.tables.comparison import Cell, Comparison, Scored, ScoredCategories
 
 FILES = {"segmentation": "scores.json", "category": "category_scores.json"}
 METRICS = {"segmentation": ("dice", "iou"), "category": ("accuracy", "f1", "auc")}
@@ -43,8 +43,8 @@ class CompareConfig:
 
 def main(config: CompareConfig) -> None:
     """Compare what was given; prints the tables and where the files are."""
-    from evaluation.comparison_table import format_text
-    from evaluation.naming import names_of
+    from evaluation.tables.comparison_table import format_text
+    from evaluation.tables.run_names import names_of
 
     kind, folders = _locate(config.scores)
     names = names_of("scores", config.scores, config.names)
@@ -91,8 +91,8 @@ def _read_manifest(file: Path, what: str) -> dict[str, Any]:
 
 def _split(values: dict[str, Any], file: Path) -> str:
     """What was divided into training and test: told by the scores, else by the predictions beside them, else patients."""
-    from evaluation.comparison import SPLITS
-    from evaluation.native_scores import MANIFEST
+    from evaluation.scores.patients import MANIFEST
+    from evaluation.tables.comparison import SPLITS
 
     manifest = file.parent.parent / MANIFEST
     if "split" not in values and file.parent.name == "scores" and manifest.is_file():
@@ -107,7 +107,7 @@ def _split(values: dict[str, Any], file: Path) -> str:
 def _read_scores(folder: Path, name: str) -> "Scored":
     """A folder's scores per patient, refused where they were made by another rule than today's."""
     from common.metrics.overlap import ABSENT_RULE
-    from evaluation.comparison import Scored
+    from evaluation.tables.comparison import Scored
 
     file = folder / FILES["segmentation"]
     manifest = _read_manifest(file, "scores")
@@ -127,7 +127,7 @@ def _read_scores(folder: Path, name: str) -> "Scored":
 def read_patients(file: Path) -> dict[tuple[str, str, str], dict[str, float]]:
     """`per_patient.csv` as (kind, structure, score) -> patient -> value."""
     from data_prep.sources.csv_rows import read_rows
-    from evaluation.native_scores import METRICS as SCORES
+    from evaluation.scores.patients import METRICS as SCORES
 
     rows = read_rows(file)
     if not rows or not {"patient", "kind", "structure", *SCORES} <= set(rows[0]):
@@ -167,7 +167,7 @@ def _members(manifest: dict[str, Any], file: Path, structures: list[tuple[str, s
 def _compare_scores(config: CompareConfig, entries: "list[Scored]") -> "Comparison":
     from dataclasses import replace
 
-    from evaluation.comparison import common_keys, compare_scores
+    from evaluation.tables.comparison import common_keys, compare_scores
 
     keys, notes = common_keys(entries)
     names = {key[1] for key in keys}
@@ -195,7 +195,7 @@ def _chosen(option: str, wanted: list[str] | None, there: list[str], default: tu
 
 def _read_categories(folder: Path, name: str) -> "ScoredCategories":
     """A folder's `category_scores.json`: levels (per patient, per slice) with scores and intervals."""
-    from evaluation.comparison import Column, ScoredCategories, counted
+    from evaluation.tables.comparison import Column, ScoredCategories, counted
 
     file = folder / FILES["category"]
     manifest = _read_manifest(file, "category scores")
@@ -214,7 +214,7 @@ def _read_categories(folder: Path, name: str) -> "ScoredCategories":
 
 def _cells(level: dict[str, Any]) -> "dict[str, Cell]":
     """Score -> value, interval and number of one level; what is no score, such as a curve, is left out."""
-    from evaluation.comparison import Cell
+    from evaluation.tables.comparison import Cell
 
     scores = {name: entry for name, entry in level.items() if isinstance(entry, dict) and "value" in entry}
     bounds = {name: [_finite(entry.get(bound)) for bound in ("value", "low", "high")] for name, entry in scores.items()}
@@ -227,7 +227,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _compare_categories(config: CompareConfig, entries: "list[ScoredCategories]") -> "Comparison":
-    from evaluation.comparison import compare_categories
+    from evaluation.tables.comparison import compare_categories
 
     keys = [key for key in entries[0].cells if all(key in entry.cells for entry in entries)]
     there = list(dict.fromkeys(key[2] for key in keys))
@@ -239,8 +239,8 @@ def _compare_categories(config: CompareConfig, entries: "list[ScoredCategories]"
 
 def _write(out: Path, comparison: "Comparison", entries: "list[Scored]") -> list[Path]:
     """The files: Markdown, CSV, text, and the box plot where there are patients' own scores."""
-    from evaluation.comparison_table import csv_rows, format_markdown, format_text
-    from evaluation.native_tables import csv_text
+    from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
+    from evaluation.tables.patients import csv_text
 
     texts = {
         "compare.md": format_markdown(comparison),
@@ -253,8 +253,8 @@ def _write(out: Path, comparison: "Comparison", entries: "list[Scored]") -> list
 
 
 def _draw(path: Path, comparison: "Comparison", entries: "list[Scored]") -> list[Path]:
-    from evaluation.comparison import TITLES, title
-    from evaluation.figures_patients import draw_boxes
+    from evaluation.figures.patients import draw_boxes
+    from evaluation.tables.comparison import TITLES, title
 
     if not entries:
         return []

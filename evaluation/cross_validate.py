@@ -10,8 +10,8 @@ from common.errors import UserError
 from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
 from common.processes import run_command
 from data_prep.records.folder import Records
-from evaluation.ensemble import Showing
-from evaluation.native_scores import MANIFEST
+from evaluation.inference.ensemble import Showing
+from evaluation.scores.patients import MANIFEST
 from training.run import Run
 
 TOGETHER, SCORES = "predictions", "scores"
@@ -127,7 +127,7 @@ def _predict_and_score(config: CrossValidateConfig, records: Records) -> None:
 def _draw(config: CrossValidateConfig, records: Records, together: Path) -> None:
     """A box per fold, every patient, and the pictures of the three worst; of the Dice of the first region (or class)."""
     from evaluation.compare import read_patients
-    from evaluation.figures_patients import draw_boxes, draw_per_patient, worst_patients
+    from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 
     folder = config.out / "figures"
     scores = read_patients(together / SCORES / "per_patient.csv")
@@ -163,7 +163,7 @@ def _commit(config: CrossValidateConfig, records: Records, together: Path) -> No
 
 def _score_categories(config: CrossValidateConfig, records: Records) -> None:
     """Each fold's validation slices by its run, all in one table."""
-    from evaluation.category_run import report, score_run, together
+    from evaluation.scores.classification_run import report, score_run, together
 
     parts = [score_run(config.out / f"fold{fold}", config.records, "validation", 16) for fold in range(len(records.folds))]
     report(config.out / SCORES, together(parts), seed=0)

@@ -14,8 +14,8 @@ from common.metrics import classification, overlap
 from training.run import COMMANDS, Run
 
 if TYPE_CHECKING:
-    from evaluation.category_run import ScoredRun
-    from evaluation.records_score import Counts, Subset
+    from evaluation.scores.classification_run import ScoredRun
+    from evaluation.scores.records import Counts, Subset
 
 COLUMNS = ("Before", "After")
 SEGMENTATION_NOTES = [
@@ -109,7 +109,7 @@ def main(config: FineTuningConfig) -> None:
 
 def format_text(parts: Sequence[Part]) -> str:
     """The table for a terminal, with what was scored above and what it means below."""
-    from evaluation.native_tables import wrapped
+    from evaluation.tables.patients import wrapped
 
     rows = [(name, *map(_number, values)) for part in parts for name, *values in part.rows]
     width = max(len(name) for name, *_ in rows) + 2
@@ -129,7 +129,7 @@ def format_markdown(parts: Sequence[Part]) -> str:
 
 
 def _write(out: Path, parts: Sequence[Part]) -> list[Path]:
-    from evaluation.native_tables import csv_text
+    from evaluation.tables.patients import csv_text
 
     table, values = out / "table.md", out / "table.csv"
     write_text(table, format_markdown(parts))
@@ -153,7 +153,7 @@ def _check_run(path: Path | None, option: str, kind: str) -> None:
 
 def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part, list[Path]]:
     """The rows of a segmentation, and the figure of three of its slices."""
-    from evaluation import records_score
+    from evaluation.scores import records as records_score
 
     subset = records_score.open_subset(path, config.records, config.subset, config.batch_size)
     networks = [records_score.load(subset.run, weights) for weights in (subset.run.before, None)]
@@ -173,7 +173,7 @@ def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part
 
 def _category(config: FineTuningConfig, path: Path) -> Part:
     """The rows of a classifier."""
-    from evaluation.category_run import score_run
+    from evaluation.scores.classification_run import score_run
 
     run = Run(path)
     before, after = (
@@ -193,7 +193,7 @@ def _category(config: FineTuningConfig, path: Path) -> Part:
 
 def _values(scored: "ScoredRun") -> list[float]:
     """Loss, and accuracy and AUC over slices and over patients; NaN where a class is missing in truth."""
-    from evaluation.category_scores import LEVELS, units
+    from evaluation.scores.classification import LEVELS, units
 
     found = [scored.loss]
     for level in reversed(LEVELS):
@@ -228,7 +228,7 @@ def _draw(
     path: Path, subset: "Subset", chosen: dict[str, Choice], counts: "tuple[Counts, Counts]", shown: list[np.ndarray]
 ) -> list[Path]:
     """Image, truth and both predictions of each chosen slice."""
-    from evaluation.figures_training import Shown, draw_before_after, pixel_aspect, shown_channel, turned
+    from evaluation.figures.training import Shown, draw_before_after, pixel_aspect, shown_channel, turned
 
     name, channel = shown_channel(subset.records.channels)
     images, truth = subset.pictures([choice.place for choice in chosen.values()], channel)

@@ -85,7 +85,7 @@ def main(config: PlotsConfig) -> None:
 
 def _names(config: PlotsConfig, option: str) -> list[str]:
     """What the folders of an option are called; a single run or prediction is named by nothing but its folder."""
-    from evaluation.naming import names_of
+    from evaluation.tables.run_names import names_of
 
     folders: list[Path] = getattr(config, option)
     if not folders:
@@ -99,7 +99,7 @@ def _tell(files: list[Path]) -> None:
 
 
 def _draw_runs(config: PlotsConfig, names: list[str]) -> list[Path]:
-    from evaluation import figures_runs
+    from evaluation.figures import runs as figures_runs
 
     histories = [figures_runs.read_history(run, name) for run, name in zip(config.runs, names, strict=True)]
     return [
@@ -110,7 +110,7 @@ def _draw_runs(config: PlotsConfig, names: list[str]) -> list[Path]:
 
 
 def _draw_scores(config: PlotsConfig, names: list[str]) -> list[Path]:
-    from evaluation import figures_scores
+    from evaluation.figures import scores as figures_scores
 
     drawn = []
     for score in figures_scores.TITLES:
@@ -121,7 +121,7 @@ def _draw_scores(config: PlotsConfig, names: list[str]) -> list[Path]:
 
 def _draw_records(path: Path, out: Path) -> list[Path]:
     from data_prep.records.folder import Records
-    from evaluation import figures_runs
+    from evaluation.figures import runs as figures_runs
 
     records = Records(path)
     counts = sum(case.voxels.sum(axis=0) for case in records.cases.values())
@@ -132,7 +132,7 @@ def _draw_records(path: Path, out: Path) -> list[Path]:
 def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
     """What each run saw of the records, and what a classifier looks at; names the runs where there are several."""
     from data_prep.records.folder import Records
-    from evaluation import figures_training
+    from evaluation.figures import training as figures_training
     from training.run import Run
 
     records, drawn = Records(path), []
@@ -153,7 +153,7 @@ def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
 
 def _draw_case(config: PlotsConfig, root: Path, names: list[str]) -> list[Path]:
     from data_prep.sources import open_source
-    from evaluation import figures_volume
+    from evaluation.figures import volume as figures_volume
 
     source = open_source(root, config)
     scan = _read_scan(config, source)
@@ -170,7 +170,7 @@ def _draw_case(config: PlotsConfig, root: Path, names: list[str]) -> list[Path]:
 
 def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
     """One prediction in three slices, or several in one."""
-    from evaluation.overlay import draw_models, draw_overlay
+    from evaluation.figures.overlay import draw_models, draw_overlay
 
     how = scan.schema, scan.title, scan.whole.spacing_mm
     if not names:
@@ -207,7 +207,7 @@ def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
 def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geometry") -> "np.ndarray":
     """A case's prediction as class indices of the whole prepared grid."""
     from data_prep.scans.case import ImageRef
-    from evaluation.native_scores import open_predictions, prediction_path, read_classes
+    from evaluation.scores.patients import open_predictions, prediction_path, read_classes
 
     path = prediction_path(folder, case)
     predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema)
@@ -217,7 +217,7 @@ def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geom
 
 
 def _chosen_case(source: "Source", wanted: str | None, predictions: list[Path]) -> "CaseFiles":
-    from evaluation.native_scores import MANIFEST
+    from evaluation.scores.patients import MANIFEST
 
     cases = source.cases()
     if wanted is None:
@@ -244,7 +244,7 @@ def _chosen_channel(source: "Source", wanted: str | None) -> str:
 def _schema(source: "Source", predictions: list[Path]) -> "LabelSchema":
     """The source's schema, or that of the first predictions where the layout implies none."""
     from data_prep.labels import LabelSchema
-    from evaluation.native_scores import open_predictions
+    from evaluation.scores.patients import open_predictions
 
     found = source.schema or (open_predictions(predictions[0], []).schema if predictions else None)
     return found or LabelSchema.load("binary")

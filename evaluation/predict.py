@@ -16,10 +16,10 @@ from data_prep.scans import nifti
 from data_prep.scans.case import Case, CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
-from evaluation.ensemble import Classifiers, Ensemble, Showing
-from evaluation.native_scores import FORMAT, MANIFEST, prediction_path
-from evaluation.patient_category import CATEGORIES, CategoryRow, tell_category, write_categories
-from evaluation.postprocess import PostprocessConfig, apply, apply_classes, load, load_file
+from evaluation.inference.ensemble import Classifiers, Ensemble, Showing
+from evaluation.inference.patient_class import CATEGORIES, CategoryRow, tell_category, write_categories
+from evaluation.inference.postprocess import PostprocessConfig, apply, apply_classes, load, load_file
+from evaluation.scores.patients import FORMAT, MANIFEST, prediction_path
 from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
@@ -259,7 +259,7 @@ def _write_probabilities(out: Path, case: Case, prepared: Prepared, probabilitie
 
 
 def _draw(job: Job, case: Case, prepared: Prepared, classes: np.ndarray) -> None:
-    from evaluation.overlay import draw_overlay
+    from evaluation.figures.overlay import draw_overlay
 
     truth = None if prepared.label is None else bits_to_classes(prepared.label)
     picture = job.config.out / "overlays" / f"{case.files.id}.png"

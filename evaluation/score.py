@@ -56,7 +56,8 @@ def main(config: ScoreConfig) -> None:
 def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _check_out(config.out, root)
     from data_prep.sources import open_source
-    from evaluation import native_scores, native_tables
+    from evaluation.scores import patients as native_scores
+    from evaluation.tables import patients as native_tables
 
     wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, "list of cases")))
     predictions = native_scores.open_predictions(folder, wanted)
@@ -84,8 +85,8 @@ def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
     if Run(run).kind == "category":
         _score_categories(config, run, records)
         return
-    from evaluation import records_table
-    from evaluation.records_score import score_records
+    from evaluation.scores.records import score_records
+    from evaluation.tables import records as records_table
 
     _check_out(config.out, records)
     found = score_records(run, records, config.subset, config.batch_size)
@@ -96,7 +97,7 @@ def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
 
 def _score_categories(config: ScoreConfig, run: Path, records: Path) -> None:
     _check_out(config.out, records)
-    from evaluation.category_run import report, score_run
+    from evaluation.scores.classification_run import report, score_run
 
     scored = score_run(run, records, config.subset, config.batch_size)
     report(config.out or run / f"scores_{config.subset}", scored, config.seed)

@@ -17,12 +17,12 @@ from common.metrics.statistics import Summary, summarise_columns
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
 from data_prep.records.folder import Records
-from evaluation.ensemble import Ensemble, Showing
-from evaluation.native_scores import CLASS_MEAN, scored_structures
-from evaluation.native_tables import csv_text, wrapped
-from evaluation.postprocess import FOREGROUND, PostprocessConfig, save
-from evaluation.tune_metrics import METRICS, Outcome
-from evaluation.tune_search import Grid, PredictedCase, Trial, pack_case, region_stages, search
+from evaluation.inference.ensemble import Ensemble, Showing
+from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, save
+from evaluation.inference.search import Grid, PredictedCase, Trial, pack_case, region_stages, search
+from evaluation.inference.search_metrics import METRICS, Outcome
+from evaluation.scores.patients import CLASS_MEAN, scored_structures
+from evaluation.tables.patients import csv_text, wrapped
 from training.data.batches import SEGMENTATION
 from training.hardware.backend import load_backend
 from training.run import Run, open_runs

@@ -7,8 +7,8 @@ import pytest
 from common.files import write_json, write_text
 from common.metrics.overlap import ABSENT_RULE
 from data_prep.labels import LabelSchema
-from evaluation.native_scores import METRICS, VOLUMES, PatientScores, scored_structures
-from evaluation.native_tables import csv_text, summarise_scores, write_scores
+from evaluation.scores.patients import METRICS, VOLUMES, PatientScores, scored_structures
+from evaluation.tables.patients import csv_text, summarise_scores, write_scores
 from tests import scans
 
 SCHEMA = LabelSchema.load("brats2017-2021")

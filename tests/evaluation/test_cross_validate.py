@@ -159,7 +159,7 @@ def test_a_fold_that_patience_has_ended_is_done(validated, command, options, fre
 
 def test_categories_of_all_folds_are_scored_together(called, fresh, command, options, monkeypatch, tmp_path):
     """Networks that tell categories take long to build: who is asked for what is what matters here."""
-    from evaluation import category_run
+    from evaluation.scores import classification_run as category_run
 
     asked = []
     monkeypatch.setattr(module, "_train", lambda config, fold, options: asked.append(("train", fold)))

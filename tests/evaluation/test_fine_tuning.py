@@ -10,10 +10,11 @@ import pytest
 from common.errors import UserError
 from common.files import write_json
 from data_prep.records.folder import Records
-from evaluation import category_run, fine_tuning
-from evaluation.category_scores import CategoryPredictions
+from evaluation import fine_tuning
 from evaluation.fine_tuning import Choice, Part, choose_slices, format_markdown, format_text
-from evaluation.records_score import Counts, Subset, score_records
+from evaluation.scores import classification_run as category_run
+from evaluation.scores.classification import CategoryPredictions
+from evaluation.scores.records import Counts, Subset, score_records
 from training.data.batches import InputConfig
 from training.data.slices import whole_slices
 from training.run import FORMAT, Run

@@ -10,11 +10,15 @@ from common.files import read_json, read_yaml, write_json, write_yaml
 from data_prep import make_records
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from evaluation import figures_category, figures_runs, figures_scores, figures_volume, overlay
+from evaluation.figures import classification as figures_category
+from evaluation.figures import overlay
+from evaluation.figures import runs as figures_runs
+from evaluation.figures import scores as figures_scores
+from evaluation.figures import volume as figures_volume
 from evaluation.plots import PlotsConfig, main
 from tests import scans
-from tests.evaluation.test_figures import write_run
-from tests.evaluation.test_figures_scores import write_patients, write_records
+from tests.evaluation.figures.test_runs import write_run
+from tests.evaluation.figures.test_scores import write_patients, write_records
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from common.files import read_lines, write_json
 from data_prep.labels import LabelSchema
-from evaluation.ensemble import softmax
+from evaluation.inference.ensemble import softmax
 from tests.scans import KAGGLE_CHANNELS, LPS, scan, write_brats, write_kaggle_3m
 from training.run import Run
 
@@ -230,7 +230,7 @@ def test_a_classifier_changes_no_voxel(graded, predict, trained, tmp_path):
 def test_the_probability_is_the_mean_over_the_tumour_slices(graded, classified, source):
     from data_prep.prepare import prepare
     from data_prep.sources import open_source
-    from evaluation.ensemble import Classifiers, Showing
+    from evaluation.inference.ensemble import Classifiers, Showing
 
     run, opened = Run(classified), open_source(source)
     case = opened.read(next(files for files in opened.cases() if files.id == CASE))

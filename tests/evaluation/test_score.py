@@ -331,10 +331,10 @@ def found(monkeypatch, tmp_path):
         "slices": 256,
         "crop": "middle",
     }
-    module = ModuleType("evaluation.records_score")
+    module = ModuleType("evaluation.scores.records")
     module.asked = []
     module.score_records = lambda *arguments: module.asked.append(arguments) or result
-    monkeypatch.setitem(sys.modules, "evaluation.records_score", module)
+    monkeypatch.setitem(sys.modules, "evaluation.scores.records", module)
     return module
 
 

@@ -13,8 +13,8 @@ from common.metrics.overlap import confusion_matrix, overlap
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
 from data_prep.records.folder import Records
-from evaluation.ensemble import softmax
-from evaluation.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply, load
+from evaluation.inference.ensemble import softmax
+from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply, load
 from evaluation.tune import TuneConfig, describe, make_grid, scored_parts
 from training.run import Run
 

@@ -1,0 +1,1 @@
+"""Figures: their style and one module per subject."""

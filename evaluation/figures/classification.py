@@ -1,0 +1,211 @@
+"""Figures of predicted categories: ROC curve, confusion matrix, calibration, and heat maps of what a network looks at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.metrics import classification
+from evaluation.figures import display, style
+from evaluation.scores.classification import CategoryPredictions, Level, Units, units
+from evaluation.tables.patients import PERCENT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = tuple[str, np.ndarray, np.ndarray]
+LINES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+CHANCE = "#888888"
+HEAT = "inferno"  # lighter is hotter, in a black-and-white print as well
+HEAT_OPACITY = 0.75
+PAIRS = 3  # of image and heat map, beside each other
+
+
+def draw_roc(path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
+    """Draw the ROC curve, with the AUC and its interval, and the diagonal of chance; with more than two classes a curve each.
+
+    Args:
+        path: the files to write, without suffix.
+        predictions: of the slices.
+        scores: their `category_scores.summary`.
+        level: what is counted: patients or slices.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        UserError: a class is missing in truth, so there is no curve.
+    """
+    scored, classes = units(predictions, level), scores["classes"]
+    missing = [name for c, name in enumerate(classes) if not (scored.truth == c).any()]
+    if missing:
+        raise UserError(f"ROC curve: no {level} is {missing[0]}; it needs some of every class")
+    with style.style():
+        binary = len(classes) == 2
+        figure = style.new_figure(height=4.15 if binary else 4.0 + 0.17 * len(classes), width=3.5)
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
+        for place, c in enumerate([1] if binary else range(len(classes))):
+            _draw_curve(axes, scored, c, place, classes)
+        axes.set(xlabel="false positive rate (1 - specificity)", ylabel="true positive rate (sensitivity)")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        handles, texts = axes.get_legend_handles_labels()
+        figure.legend([*handles[1:], handles[0]], [*texts[1:], texts[0]], loc="outside lower center", ncols=2 if binary else 1)
+        name = "AUC" if binary else "mean AUC"
+        axes.set_title(f"ROC curve: {_counted(scored, level)}\n{name} {_with_interval(scores['level'][level]['auc'])}")
+        return style.save(figure, path)
+
+
+def draw_confusion(
+    path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient"
+) -> list[Path]:
+    """Draw the confusion matrix: counts, and what share of the true class each is, as darkness too.
+
+    Args:
+        path, predictions, scores, level: as of `draw_roc`.
+
+    Returns:
+        The files written, PDF and PNG.
+    """
+    scored, classes = units(predictions, level), scores["classes"]
+    counts = classification.confusion(scored.truth, scored.probabilities)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with style.style():
+        side = max(2.4, 0.8 * len(classes) + 0.5)
+        figure = style.new_figure(height=side + 0.75, width=side + 0.6)
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            text = f"{counts[row, column]}\n{100 * share:.0f} %"
+            axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.5 else "black", linespacing=1.4)
+        ticks = range(len(classes))
+        axes.set_xticks(ticks, classes)
+        axes.set_yticks(ticks, classes, rotation=90, va="center")
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.spines[:].set(visible=True, color="#999999")
+        title = f"{_counted(scored, level)}, % of each true class"
+        axes.set_title(f"{title}\naccuracy {_with_interval(scores['level'][level]['accuracy'])}")
+        return style.save(figure, path)
+
+
+def draw_calibration(
+    path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient"
+) -> list[Path]:
+    """Draw how often what was predicted with some probability is so, and below how many predictions each bin has.
+
+    Args:
+        path, predictions, scores, level: as of `draw_roc`.
+
+    Returns:
+        The files written, PDF and PNG.
+    """
+    scored, classes = units(predictions, level), scores["classes"]
+    found = classification.calibration(scored.truth, scored.probabilities)
+    binary = len(classes) == 2
+    what = f"of {classes[-1]}" if binary else "of the predicted class"
+    with style.style():
+        figure = style.new_figure(height=4.8, width=3.5)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+        upper.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.9, linestyle=(0, (2, 2)), label="perfectly calibrated")
+        filled = found.counts > 0
+        line = {"color": style.RUN_COLOURS[0], "marker": "o", "markersize": 4.5}
+        upper.plot(found.confidence[filled], found.frequency[filled], label="observed, per bin", **line)
+        upper.set(ylabel=f"observed share {what}", xlim=(-0.02, 1.02), ylim=(-0.03, 1.03))
+        errors = f"ECE {scores['level'][level]['ece']:.3f}, Brier score {scores['level'][level]['brier']:.3f}"
+        upper.set_title(f"Calibration: {_counted(scored, level)}\n{errors}")
+        _draw_counts(lower, found, level)
+        lower.set_xlabel(f"{'predicted ' if binary else ''}probability {what}")
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return style.save(figure, path)
+
+
+def draw_gradcam(path: Path, rows: Sequence[Row], title: str = "", aspect: float = 1.0) -> list[Path]:
+    """Draw images with, beside each, what a network looks at in it.
+
+    Args:
+        path: the files to write, without suffix.
+        rows: (title, image (H, W) of any real dtype, heat (H, W) of 0..1), turned as they shall be seen (`display.axial`).
+        title: of the figure.
+        aspect: height of a pixel over its width, in millimetres.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if not rows:
+        raise ValueError("expected at least one image")
+    pairs = min(PAIRS, len(rows))
+    lines = -(-len(rows) // pairs)
+    shape = aspect * rows[0][1].shape[0] / rows[0][1].shape[1]
+    with style.style():
+        width = max(style.WIDTH * pairs / PAIRS, 3.2)
+        height = lines * (shape * width / (2 * pairs) + 0.25) + 0.45 + 0.18 * bool(title)
+        figure = style.new_figure(height=height, width=width)
+        grid = figure.subplots(lines, pairs, squeeze=False).ravel()
+        for axes, row in zip(grid, rows, strict=False):
+            picture = _draw_pair(axes, row, aspect)
+        for axes in grid:
+            axes.set_box_aspect(shape / 2)
+            axes.set_axis_off()
+        bar = figure.colorbar(picture, ax=list(grid), location="bottom", shrink=2.9 / width, aspect=35, ticks=[0, 1])
+        bar.ax.set_xticklabels(["none", "most"])
+        bar.set_label("speaks for the category (Grad-CAM)", labelpad=-7, fontsize=7)
+        bar.outline.set_linewidth(0.4)
+        if title:
+            figure.suptitle(title)
+        return style.save(figure, path)
+
+
+def _draw_curve(axes: "Axes", scored: Units, c: int, place: int, classes: list[str]) -> None:
+    positive, score = scored.truth == c, scored.probabilities[:, c]
+    curve = classification.roc_curve(positive, score)
+    area = float(classification.binary_auc(positive, score))
+    label = f"{classes[c]} against {classes[0] if len(classes) == 2 else 'the rest'}"
+    axes.plot(
+        curve.false_positive_rate,
+        curve.true_positive_rate,
+        color=style.RUN_COLOURS[place % len(style.RUN_COLOURS)],
+        linestyle=LINES[place % len(LINES)],
+        label=label if len(classes) == 2 else f"{label}: AUC {area:.3f}",
+        clip_on=False,
+    )
+
+
+def _draw_counts(axes: "Axes", found: classification.Calibration, level: Level) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    middle, width = (found.edges[1:] + found.edges[:-1]) / 2, float(found.edges[1])
+    axes.bar(middle, found.counts, width=0.9 * width, color="#BBBBBB", edgecolor="#666666", linewidth=0.4)
+    for x, count in zip(middle, found.counts, strict=True):
+        axes.annotate(str(count), (x, count), (0, 1.5), textcoords="offset points", ha="center", fontsize=6)
+    axes.set(ylabel=f"{level}s", ylim=(0, 1.25 * max(int(found.counts.max()), 1)))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
+    axes.grid(visible=False, axis="x")
+
+
+def _draw_pair(axes: "Axes", row: Row, aspect: float) -> Any:
+    """An image and its heat map on axes of one title."""
+    name, image, heat = row
+    axes.set_title(name, fontsize=6.5)
+    grey = display.grey(image)
+    left, right = (axes.inset_axes((start, 0, 0.495, 1)) for start in (0, 0.505))
+    display.show(left, grey, aspect)
+    display.show(right, grey, aspect)
+    # The hotter, the less of the image shows through: what does not matter stays as it is.
+    return right.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=HEAT_OPACITY * heat, aspect=aspect, interpolation="bilinear")
+
+
+def _counted(scored: Units, level: Level) -> str:
+    patients = f"{len(scored.patients)} patient{'s' if len(scored.patients) != 1 else ''}"
+    return patients if level == "patient" else f"{len(scored.truth)} slices of {patients}"
+
+
+def _with_interval(score: dict[str, float | None]) -> str:
+    interval = "" if score["low"] is None else f" [{PERCENT} interval {score['low']:.3f} to {score['high']:.3f}]"
+    return f"{score['value']:.3f}{interval}"

@@ -1,0 +1,274 @@
+"""Figures of trainings and of records: learning curves of one or several runs, and how frequent the classes are."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_text, read_yaml
+from common.metrics.overlap import column
+from data_prep.labels import LabelSchema
+from evaluation.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 3
+MOST_MARKERS = 12  # on a line
+MOST_TOGETHER = 3  # runs whose training and validation share a panel; lines of more run into each other
+MANY: Any = {"linewidth": 1.1, "markersize": 3.2, "markeredgewidth": 0.8}
+SCORES = {"iou": "IoU", "dice": "Dice"}
+CATEGORY_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
+UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | SCORES
+CURVES = {  # of each kind of run: file -> score
+    "segmentation": {"learning_curves_iou": "iou", "learning_curves_dice": "dice"},
+    "category": {"learning_curves": "category"},
+}
+FINE_TUNING: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run folder tells of its training.
+
+    Attributes:
+        name: the run's, as it stands in legends.
+        classes: their names, background first.
+        columns: column of `history.csv` -> one number per epoch; NaN where the file has none.
+    """
+
+    name: str
+    classes: list[str]
+    columns: dict[str, np.ndarray]
+
+    @property
+    def kind(self) -> str:
+        """What the run tells, from its scores: "segmentation", or "category" of slices."""
+        return "segmentation" if "mean_iou" in self.columns else "category"
+
+    @property
+    def fine_tuning(self) -> float | None:
+        """Where on the axis of epochs fine-tuning begins, between two epochs; None where it does not."""
+        later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
+        return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
+
+
+def read_history(run: Path, name: str | None = None) -> History:
+    """Read a run's `history.csv` and its classes.
+
+    Args:
+        run: its folder.
+        name: what it is called; None: as the folder.
+
+    Raises:
+        UserError: a file is missing, or the history has no finished epoch.
+    """
+    file = run / "history.csv"
+    if not (run / "run.json").is_file():
+        raise UserError(f"{run}: expected a run (a folder with run.json, made by training.train)")
+    rows = list(csv.DictReader(read_text(file, "training history").splitlines()))
+    if not rows or "epoch" not in rows[0]:
+        raise UserError(f"{file}: expected a row per epoch under a heading with `epoch`; no finished epoch was found")
+    schema = LabelSchema.from_dict(read_yaml(run / "schema.yaml", "label schema"), run / "schema.yaml")
+    columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0] if name is not None}
+    return History(name or run.resolve().name, schema.class_names, columns)
+
+
+def curves_of(histories: Sequence[History]) -> dict[str, str]:
+    """The figures of learning curves that some runs give: name of the file -> `score` of `draw_learning_curves`.
+
+    Raises:
+        UserError: runs of several kinds, whose scores do not share a figure.
+    """
+    kinds = {history.kind: history.name for history in histories}
+    if len(kinds) > 1:
+        told = " and ".join(f"{name} ({kind})" for kind, name in sorted(kinds.items()))
+        raise UserError(f"--runs: expected runs of one kind in a figure; received {told}; draw them one kind at a time")
+    return CURVES[next(iter(kinds))]
+
+
+def draw_learning_curves(path: Path, histories: Sequence[History], score: str = "iou") -> list[Path]:
+    """Draw loss and scores over epochs, training and validation, a colour per run, and where fine-tuning begins.
+
+    Of segmentations the mean score and that of every class, of classifiers accuracy and AUC (where one was counted). More than
+    three runs have panels of their own for training and validation, and variants of a run share its colour (`naming.families`).
+
+    Args:
+        path: the files to write, without suffix.
+        histories: the runs, all of one kind, which may have other classes each.
+        score: "iou" or "dice" of segmentations; "category" of classifiers.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        UserError: runs of several kinds.
+    """
+    curves_of(histories)  # refuses a mixture
+    panels = _category_panels(histories) if score == "category" else _voxel_panels(histories, score)
+    what = "scores over slices" if score == "category" else f"{SCORES[score]} per class, one confusion matrix per epoch"
+    with style.style():
+        figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, panels)
+        figure.suptitle(f"Learning curves: loss and {what}")
+        return style.save(figure, path)
+
+
+def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> list[Path]:
+    """Draw each class's share of the annotated voxels on a logarithmic axis.
+
+    Args:
+        path: the files to write, without suffix.
+        voxels: class -> voxels, over all cases.
+        cases: how many they are, for the title.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        UserError: no voxel is annotated.
+    """
+    total = sum(voxels.values())
+    if total == 0:
+        raise UserError("class frequencies: no voxel of these records is annotated")
+    shares = {name: 100 * count / total for name, count in voxels.items()}
+    lowest = 10 ** np.floor(np.log10(min((share for share in shares.values() if share > 0), default=1)) - 0.3)
+    with style.style():
+        figure = style.new_figure(height=0.9 + 0.28 * len(shares), width=5.2)
+        axes = figure.subplots()
+        for place, share in enumerate(shares.values()):
+            axes.hlines(place, lowest, max(share, lowest), color="#999999", linewidth=1.2)
+            axes.plot(max(share, lowest), place, "o", color="black", markersize=5)
+            axes.annotate(f"{share:.3g} %", (max(share, lowest), place), (7, 0), textcoords="offset points", va="center")
+        axes.set(xscale="log", xlim=(lowest, 700), xlabel="share of annotated voxels (%, logarithmic)")
+        axes.set_xticks([tick for tick in (0.001, 0.01, 0.1, 1, 10, 100) if tick >= lowest])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_yticks(range(len(shares)), list(shares))
+        axes.set_ylim(len(shares) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_title(f"Class frequency in the prepared volumes ({cases} case{'s' if cases != 1 else ''})")
+        return style.save(figure, path)
+
+
+def _draw_few(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
+    """A panel for each score, with the training and the validation of all runs."""
+    labels = _run_labels(histories)
+    rows = -(-len(panels) // COLUMNS)
+    figure = style.new_figure(height=1.9 * rows + 0.5 + 0.18 * (len(histories) + 1), gaps=(0.06, 0.06))
+    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
+    for axes, (name, heading) in zip(grid, panels.items(), strict=False):
+        for index, history in enumerate(histories):
+            _draw_run(axes, history, name, index, labels[index])
+        _mark_fine_tuning(axes, histories, style.RUN_COLOURS)
+        _finish_panel(axes, heading, name)
+    _leave_empty(grid, len(panels))
+    handles, texts = grid[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))
+    return figure
+
+
+def _draw_many(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
+    """Two panels for each score, training and validation beside each other on one scale that ends above the best."""
+    styles = style.run_styles([history.name for history in histories])
+    figure = style.new_figure(height=1.5 * len(panels) + 0.7 + 0.16 * len(histories), gaps=(0.06, 0.05))
+    grid = figure.subplots(len(panels), 2, squeeze=False, sharex=True, sharey="row")
+    for row, (name, heading) in zip(grid, panels.items(), strict=True):
+        for axes, prefix, side in zip(row, ("", "val_"), ("training", "validation"), strict=True):
+            for index, history in enumerate(histories):
+                _draw_line(axes, history, prefix + name, styles[index], index / len(histories))
+            _mark_fine_tuning(axes, histories, [style["color"] for style in styles])
+            _finish_panel(axes, f"{heading}, {side}", name)
+            axes.label_outer()
+        top = max(axes.dataLim.y1 for axes in row if axes.lines)
+        row[0].set_ylim(0, 1.08 * top if top > 0 else 1)
+    entries: dict[str, Any] = {}
+    for axes in grid[0]:
+        handles, texts = axes.get_legend_handles_labels()
+        entries |= dict(zip(texts, handles, strict=True))
+    style.legend_below(figure, list(entries.values()), list(entries))
+    return figure
+
+
+def _draw_line(axes: "Axes", history: History, column: str, style: dict[str, Any], shift: float) -> None:
+    """One line of a run, its markers shifted by a share of their distance, so that those of several runs do not coincide."""
+    if column in history.columns:
+        epochs = history.columns["epoch"]
+        every = max(1, -(-len(epochs) // (MOST_MARKERS // 2)))
+        markers = (int(shift * every), every)
+        axes.plot(epochs, history.columns[column], label=history.name, markevery=markers, **style, **MANY)
+
+
+def _draw_run(axes: "Axes", history: History, column: str, index: int, label: str) -> None:
+    """One run's two lines of a panel: training dashed with hollow markers, validation solid with full ones."""
+    colour = style.RUN_COLOURS[index % len(style.RUN_COLOURS)]
+    marker = style.RUN_MARKERS[index % len(style.RUN_MARKERS)]
+    epochs = history.columns["epoch"]
+    every = max(1, -(-len(epochs) // MOST_MARKERS))
+    shared: dict[str, Any] = {"color": colour, "marker": marker, "markevery": every}
+    if column in history.columns:
+        lines: dict[str, Any] = {"linestyle": (0, (3, 1.5)), "linewidth": 1.0, "markerfacecolor": "white"}
+        axes.plot(epochs, history.columns[column], label=f"{label}training", **shared, **lines)
+    if f"val_{column}" in history.columns:
+        axes.plot(epochs, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
+
+
+def _voxel_panels(histories: Sequence[History], score: str) -> dict[str, str]:
+    """Column -> heading: the loss, the mean, and every class that any run has."""
+    title = SCORES[score]
+    names = dict.fromkeys(name for history in histories for name in history.classes)
+    means = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
+    return means | {column(score, name): f"{title} of {name}" for name in names}
+
+
+def _category_panels(histories: Sequence[History]) -> dict[str, str]:
+    """Column -> heading: the loss, and the scores that any run has."""
+    found = {name: title for name, title in CATEGORY_SCORES.items() if any(name in each.columns for each in histories)}
+    return {"loss": "Loss"} | found
+
+
+def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Sequence[str]) -> None:
+    """A thin vertical line where fine-tuning begins: one for all runs, or in the colour of each where they differ."""
+    begins = [history.fine_tuning for history in histories]
+    shared = len(set(begins)) == 1
+    for index, place in enumerate(begins[:1] if shared else begins):
+        if place is not None:
+            colour = "#555555" if shared else colours[index % len(colours)]
+            owner = "" if shared else _run_labels(histories)[index]
+            axes.axvline(place, color=colour, label=f"{owner}fine-tuning begins", **FINE_TUNING)
+
+
+def _finish_panel(axes: "Axes", heading: str, name: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    unit = UNITS[name.removeprefix("mean_").partition("_")[0]]
+    axes.set_title(heading)
+    axes.set_ylabel(unit)
+    axes.set_xlabel("epoch")
+    axes.tick_params(labelbottom=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    if unit == "loss":
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    else:
+        axes.set_ylim(0, 1.02)
+
+
+def _leave_empty(grid: np.ndarray, used: int) -> None:
+    for axes in grid[used:]:
+        axes.set_axis_off()
+
+
+def _run_labels(histories: Sequence[History]) -> list[str]:
+    """What stands before "training" in the legend: nothing for a single run."""
+    return [""] if len(histories) == 1 else [f"{history.name}, " for history in histories]
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,133 @@
+"""What all figures share: style, colours, sizes, and how they are written.
+
+Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; line styles, markers and lightness differ too, so
+that a black-and-white print can be read. Figures are objects of their own: there is no global state of pyplot.
+"""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.tables.run_names import families
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 7.2  # inches: two columns of a journal
+DPI = 300
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+VARIANT_LINES: tuple[Any, ...] = ("solid", (0, (3, 1.5)), (0, (1, 1)))  # of models of one family
+VARIANT_FILLS = (1.0, 0.0, 0.4)  # how much of their colour their markers have, white for the rest
+LEGEND_LETTERS = 60  # of a name in a line of a legend
+LETTER = 0.06  # inches of a legend's letter, and of all else that an entry has
+HANDLE = 0.55
+# On grey images; neighbours differ in lightness, so a print shows them apart. Background has no colour.
+CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
+CLASS_LINES = ("solid", (0, (3, 1)), "solid", (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
+STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "figure.titlesize": 9,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for and editors of drawings can edit
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the toolkit's style inside the block; nothing outside it changes."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def run_styles(names: Sequence[str]) -> list[dict[str, Any]]:
+    """How models look in a figure, as arguments of `Axes.plot`: colour, marker and its fill, and line.
+
+    A family of models (`naming.families`) shares colour and marker; its variants differ in line and fill. Where a family has
+    more than three, no model shares anything.
+    """
+    from matplotlib.colors import to_rgb
+
+    places = families(names)
+    if any(variant >= len(VARIANT_FILLS) for _, variant in places):
+        places = [(index, 0) for index in range(len(names))]
+    styles: list[dict[str, Any]] = []
+    for family, variant in places:
+        colour, fill = RUN_COLOURS[family % len(RUN_COLOURS)], VARIANT_FILLS[variant]
+        styles.append(
+            {
+                "color": colour,
+                "marker": RUN_MARKERS[family % len(RUN_MARKERS)],
+                "markerfacecolor": tuple(1 - fill * (1 - part) for part in to_rgb(colour)),
+                "linestyle": VARIANT_LINES[variant],
+            }
+        )
+    return styles
+
+
+def legend_below(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put a legend below a figure: long names folded, and no more columns than it has room for."""
+    folded = [textwrap.fill(name, LEGEND_LETTERS) for name in names]
+    longest = max(len(line) for name in folded for line in name.splitlines())
+    room = max(1, int((figure.get_figwidth() - 0.2) / (HANDLE + LETTER * longest)))
+    rows = -(-len(folded) // room)
+    figure.legend(handles, folded, loc="outside lower center", ncols=-(-len(folded) // rows))  # columns of equal length
+
+
+def new_figure(height: float, width: float = WIDTH, gaps: tuple[float, float] = (0.04, 0.04)) -> "Figure":
+    """An empty figure whose parts keep clear of each other. Call it inside `style()`.
+
+    Args:
+        height, width: inches.
+        gaps: inches kept free beside and above each part.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", w_pad=gaps[0], h_pad=gaps[1], wspace=0.01, hspace=0.01)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> list[Path]:
+    """Write a figure as PDF (vectors, for a paper) and PNG (300 dpi) beside each other, each whole or not at all.
+
+    Args:
+        figure: what to write.
+        path: the file without suffix.
+
+    Returns:
+        The files written.
+    """
+    vectors = save_as(figure, path.with_name(f"{path.name}.pdf"))
+    figure.set_layout_engine("none")  # everything stands where it should now, which is half of the work
+    return [vectors, save_as(figure, path.with_name(f"{path.name}.png"))]
+
+
+def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
+    """Write a figure in the format that the file's suffix names, whole or not at all; the same figure gives the same bytes."""
+    from common.files import whole
+
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, metadata=metadata)
+    return path

@@ -1,0 +1,372 @@
+"""Figures of what a trained network saw and tells: augmentation, Grad-CAM, and segmentations before and after fine-tuning."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data_prep.augmentation.apply import Augmentation, AugmentConfig, draw
+from data_prep.labels import LabelSchema, bits_to_classes
+from data_prep.records.folder import CaseRecord, Records
+from evaluation.figures import display, style
+from training.data.batches import CATEGORY, SEGMENTATION, InputConfig
+from training.data.patches import PatchSampler
+from training.data.slices import OnlineAugmentation, Slices, divided
+from training.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+AUGMENTED_ROWS = 3
+AUGMENTED = 4  # beside each original
+LOOKED_AT = 6  # slices of a Grad-CAM figure
+TITLE_WIDTH = 31  # letters that stand above a narrow picture
+SMALL = 6.0  # points
+LETTERS = 95  # that a figure's title has room for
+FAVOURITE = "flair"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture as it shall be seen, turned already (`display.axial`).
+
+    Attributes:
+        title: what stands above.
+        image: (H, W) of any real dtype.
+        classes: (H, W) class indices, 255 where not annotated; None for the image alone.
+    """
+
+    title: str
+    image: np.ndarray
+    classes: np.ndarray | None = None
+
+
+def draw_augmentation(
+    path: Path,
+    originals: Sequence[Shown],
+    augmented: Sequence[Sequence[Shown]],
+    schema: LabelSchema,
+    title: str = "",
+    aspect: float = 1.0,
+) -> list[Path]:
+    """Draw slices beside augmented versions of them, the annotation outlined; a row has one grey window.
+
+    Args:
+        path: the files to write, without suffix.
+        originals: one a row.
+        augmented: of each original, as many in every row.
+        schema: names the classes.
+        title: of the figure.
+        aspect: height of a pixel over its width, in millimetres.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        ValueError: there are no rows, or rows of different lengths.
+    """
+    rows = [[first, *others] for first, others in zip(originals, augmented, strict=True)]
+    return _draw_grid(path, rows, schema, title, aspect, filled=False)
+
+
+def draw_before_after(
+    path: Path, rows: Sequence[Sequence[Shown]], schema: LabelSchema, title: str = "", aspect: float = 1.0
+) -> list[Path]:
+    """Draw slices with truth and predictions in colour: a row per slice, a column per state.
+
+    Args:
+        path: the files to write, without suffix.
+        rows: image, truth, prediction before and after.
+        schema, title, aspect: as of `draw_augmentation`.
+
+    Returns:
+        The files written, PDF and PNG.
+
+    Raises:
+        ValueError: there are no rows, or rows of different lengths.
+    """
+    return _draw_grid(path, rows, schema, title, aspect, filled=True)
+
+
+def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
+    """Draw what a run's on-line augmentation makes of the training slices with the most tumour, of different patients.
+
+    The augmented slices are what `OnlineAugmentation` gives the network, with generators seeded by the run's seed; of a run on
+    windows they are the middle slices of windows around those patients' tumours, as `PatchSampler` gives them.
+
+    Args:
+        path: the files to write, without suffix.
+        run: that augments on line.
+        records: with the run's channels, and training cases.
+
+    Returns:
+        The files written, PDF and PNG; none where no training case has tumour.
+    """
+    train = divided(records, run.config)[0]
+    chosen = _most_tumour(records, train, AUGMENTED_ROWS)
+    if not chosen:
+        return []
+    if run.config.input.patch is not None:
+        made = _augmented_windows(run, records, [case for case, _ in chosen])
+    else:
+        rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
+        source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
+        made = [_augmented(run, records, source, place) for place in range(len(source))]
+    title = f"On-line augmentation of {run.path.resolve().name}: {shown_channel(run.channels)[0]}, as the network sees it"
+    aspect = seen_aspect(records.cases[chosen[0][0]], run.config.input)
+    return draw_augmentation(path, [first for first, _ in made], [others for _, others in made], records.schema, title, aspect)
+
+
+def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
+    """Draw where a classifier sees what speaks for the category that it tells, on validation slices of every true class.
+
+    Args:
+        path: the files to write, without suffix.
+        run: of training.classify.
+        records: with the run's channels.
+
+    Returns:
+        The files written, PDF and PNG; none where there are no validation slices.
+    """
+    from evaluation.figures.classification import PAIRS, draw_gradcam
+    from training.classify import Classification, categories
+
+    source = Classification(run.config).examples(records)[3]
+    if source is None:
+        return []
+    chosen = _of_every_class(records, source, categories(records, run.config.target), LOOKED_AT)
+    images, truth = _examples(source, chosen)
+    probabilities, heat = _explained(run, images)
+    name, channel = shown_channel(run.channels, run.config.input.neighbours)
+    rows, names = [], run.facts["categories"]
+    for place, index in enumerate(chosen):
+        item, number = source.rows[index]
+        facts, told = records.cases[source.items[item][0]], int(probabilities[place].argmax())
+        words = f"{facts.patient}, slice {number + 1}: {names[truth[place]]}"
+        words += f"\npredicted {names[told]}, probability {probabilities[place, told]:.2f}"
+        rows.append((words, turned(images[place][..., channel], facts), turned(heat[place], facts)))
+    lines = [
+        f"Grad-CAM of {run.path.resolve().name} ({name}): what speaks for the predicted {run.facts['attribute']}",
+        f"validation slices; weights before training: {run.facts['pretrained']}",
+    ]
+    width = LETTERS * min(PAIRS, len(rows)) // PAIRS
+    title = "\n".join(textwrap.fill(line, width) for line in lines)
+    facts = records.cases[source.items[source.rows[chosen[0]][0]][0]]
+    return draw_gradcam(path, rows, title, seen_aspect(facts, run.config.input))
+
+
+def augments(run: Run) -> bool:
+    """Whether a run's training slices are changed as they are read."""
+    return not run.config.augment.is_off
+
+
+def shown_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
+    """The channel that figures show, FLAIR where there is one: its name, and its place in what a network sees of a slice."""
+    names = [name.lower() for name in channels]
+    place = names.index(FAVOURITE) if FAVOURITE in names else 0
+    return channels[place], neighbours * len(channels) + place
+
+
+def turned(picture: np.ndarray, facts: CaseRecord) -> np.ndarray:
+    """A slice (H, W) of a prepared case as it shall be seen."""
+    return display.axial(picture[None], 0, facts.geometry.spacing_mm is not None)
+
+
+def pixel_aspect(facts: CaseRecord) -> float:
+    """Height of a prepared case's pixel over its width, in millimetres; 1 where its source has no geometry."""
+    spacing = facts.geometry.spacing_mm
+    return spacing[1] / spacing[2] if spacing else 1.0
+
+
+def seen_aspect(facts: CaseRecord, config: InputConfig) -> float:
+    """The same of the pixels that a network sees, after slices were cut or padded and resized."""
+    aspect = pixel_aspect(facts)
+    if config.resize is None:
+        return aspect
+    height, width = config.size or (facts.layout["height"], facts.layout["width"])
+    return aspect * (height / config.resize[0]) / (width / config.resize[1])
+
+
+def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, slices: int = 1) -> list[str]:
+    """What an augmentation visibly does to a channel of a slice, a few words a change: "flipped x", "rotated 12°".
+
+    Args:
+        augmentation: drawn for as many channels as there are names.
+        channels: their names.
+        channel: the one that is shown.
+        slices: that are augmented together; a single one does not show what happens along z.
+    """
+    flips = [axis for axis in ("x", "y", "z") if axis in augmentation.flips and (axis != "z" or slices > 1)]
+    about_y, about_x = (round(degrees) for degrees in augmentation.tilt_degrees)
+    height, width = (f"{100 * share:.0f}" for share in augmentation.crop)
+    brightness, contrast, gamma = (getattr(augmentation, name)[channel] for name in ("brightness", "contrast", "gamma"))
+    source = augmentation.sources[channel]
+    # A change that its number, rounded, does not show is left out.
+    changes = {
+        f"flipped {' and '.join(flips)}": bool(flips),
+        f"rotated {augmentation.rotate_degrees:.0f}°": round(augmentation.rotate_degrees) != 0,
+        f"tilted {about_y}° and {about_x}°": (about_y, about_x) != (0, 0),
+        f"size {100 * augmentation.scale:.0f} %": round(100 * augmentation.scale) != 100,
+        f"crop {height} x {width} %": {height, width} != {"100"},
+        f"elastic {augmentation.elastic:g} px": augmentation.elastic > 0,
+        f"brightness {brightness:+.2f}": round(brightness, 2) != 0,
+        f"contrast {100 * contrast:.0f} %": round(100 * contrast) != 100,
+        f"gamma {gamma:.2f}": round(gamma, 2) != 1,
+        f"noise {augmentation.noise:.2f}": round(augmentation.noise, 2) != 0,
+        f"filled by {channels[source]}": source != channel,
+    }
+    return [words for words, shown in changes.items() if shown] or ["unchanged"]
+
+
+def _folded(words: Sequence[str], width: int) -> str:
+    """Words with commas between them, on lines that break between two of them alone."""
+    lines = [words[0]]
+    for word in words[1:]:
+        lines[-1] += ","
+        if len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _draw_grid(
+    path: Path, rows: Sequence[Sequence[Shown]], schema: LabelSchema, title: str, aspect: float, filled: bool
+) -> list[Path]:
+    """Pictures in rows and columns, a grey window per row; classes outlined, and painted if `filled`."""
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1:
+        raise ValueError(f"expected rows of one length; received lengths {sorted(lengths)}")
+    columns = lengths.pop()
+    lines = [max(len(shown.title.splitlines()) for shown in row) for row in rows]
+    with style.style():
+        height, width = rows[0][0].image.shape
+        each = aspect * height / width * style.WIDTH / columns
+        figure = style.new_figure(height=len(rows) * (each + 0.04) + 0.1 * sum(lines) + 0.6, gaps=(0.015, 0.025))
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for places, row in zip(grid, rows, strict=True):
+            greys = display.grey(np.stack([shown.image for shown in row]))
+            for axes, shown, grey in zip(places, row, greys, strict=True):
+                _draw_shown(axes, shown, grey, aspect, filled)
+        display.class_legend(figure, schema)
+        figure.suptitle(title)
+        return style.save(figure, path)
+
+
+def _draw_shown(axes: "Axes", shown: Shown, grey: np.ndarray, aspect: float, filled: bool) -> None:
+    axes.set_title(shown.title, fontsize=SMALL, pad=2.5, linespacing=1.05)
+    if shown.classes is None:
+        display.show(axes, grey, aspect)
+        return
+    display.show(axes, display.paint(grey, shown.classes) if filled else grey, aspect)
+    display.outline(axes, shown.classes)
+
+
+def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Shown, list[Shown]]:
+    """A training slice, and what augmentation makes of it; each has a generator of its own."""
+    config, (item, number) = run.config, source.rows[row]
+    facts = records.cases[source.items[item][0]]
+    augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.intensity == "minmax")
+    _, channel = shown_channel(run.channels)
+    example = source[row]
+    made = []
+    for column in range(AUGMENTED):
+        seeds = [config.seed, row, column]
+        drawn = draw(config.augment, np.random.default_rng(seeds), len(run.channels))  # the same numbers, for the title
+        words = _folded(describe(drawn, run.channels, channel), TITLE_WIDTH)
+        made.append(_shown(run, words, augment(example, np.random.default_rng(seeds)), facts))
+    return _shown(run, f"{facts.patient}\nslice {number + 1}, original", example, facts), made
+
+
+def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Shown, list[Shown]]]:
+    """Of each case the middle slice of a window around its tumour, and what augmentation makes of the window."""
+    config, (_, channel), rows = run.config, shown_channel(run.channels), []
+    sampler = PatchSampler(records, [(case, 0) for case in cases], config.input, config.augment)
+    slices = config.input.patch[0] + 2 * config.input.neighbours
+    still = draw(AugmentConfig(probability=0.0), np.random.default_rng(), len(run.channels))
+    for row, case in enumerate(cases):
+        facts, element = records.cases[case], np.array([row, 1])
+        start, _ = sampler.drawn(element, np.random.default_rng([config.seed, row]))
+        title = f"{facts.patient}\nslice {start[0] + slices // 2 + 1}, original"
+        original, made = _shown(run, title, sampler.window(element, start, still), facts), []
+        for column in range(AUGMENTED):
+            drawn = sampler.drawn(element, np.random.default_rng([config.seed, row, column]))[1]
+            words = _folded(describe(drawn, run.channels, channel, slices), TITLE_WIDTH)
+            made.append(_shown(run, words, sampler.window(element, start, drawn), facts))
+        rows.append((original, made))
+    return rows
+
+
+def _shown(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray]], facts: CaseRecord) -> Shown:
+    """An example as it shall be seen, of a window of several slices the middle one."""
+    image, label = example[0], example[1][SEGMENTATION]
+    if label.ndim == 3:
+        image, label = image[len(image) // 2], label[len(label) // 2]
+    _, channel = shown_channel(run.channels, run.config.input.neighbours)
+    return Shown(title, turned(image[..., channel], facts), turned(bits_to_classes(label), facts))
+
+
+def _most_tumour(records: Records, cases: Sequence[str], count: int) -> list[tuple[str, int]]:
+    """(case, slice) of the most tumour, the most first, each of another patient."""
+    best: dict[str, tuple[int, str, int]] = {}
+    for case in cases:
+        facts = records.cases[case]
+        voxels = facts.voxels[:, 1:].sum(axis=1)
+        number = int(voxels.argmax())
+        best[facts.patient] = max(best.get(facts.patient, (0, "", 0)), (int(voxels[number]), case, number))
+    found = sorted((each for each in best.values() if each[0]), reverse=True)
+    return [(case, number) for _, case, number in found[:count]]
+
+
+def _of_every_class(records: Records, source: Slices, known: dict[str, int], count: int) -> list[int]:
+    """Places in a source of slices with much tumour: classes, and in them patients, take turns; sorted by class.
+
+    Args:
+        records: where the slices stand.
+        source: to choose from.
+        known: case -> class index.
+        count: how many at most.
+    """
+    facts = [records.cases[source.items[item][0]] for item, _ in source.rows]
+    tumour = [int(each.voxels[number, 1:].sum()) for each, (_, number) in zip(facts, source.rows, strict=True)]
+    order = sorted(range(len(facts)), key=lambda index: -tumour[index])
+    order = _in_turns(order, lambda index: facts[index].patient)
+    order = _in_turns(order, lambda index: known[facts[index].id])
+    return sorted(order[:count], key=lambda index: known[facts[index].id])
+
+
+def _in_turns(indices: Sequence[int], key: Callable[[int], Hashable]) -> list[int]:
+    """Indices in an order in which the keys take turns; those of one key stay in the order given."""
+    seen: Counter[Hashable] = Counter()
+    turns = {}
+    for index in indices:
+        turns[index] = seen[key(index)]
+        seen[key(index)] += 1
+    return sorted(indices, key=turns.__getitem__)
+
+
+def _examples(source: Slices, chosen: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """Images (n, H, W, C) float32 as the network sees them, and true class indices."""
+    examples = [source[index] for index in chosen]
+    images = np.stack([image for image, _ in examples]).astype(np.float32)
+    return images, [int(target[CATEGORY][0]) for _, target in examples]
+
+
+def _explained(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, categories), and heat (n, H, W) of what speaks for the most probable category of each image."""
+    from evaluation.inference.ensemble import category_probabilities
+    from models.gradcam import grad_cam
+    from training.hardware.backend import load_backend
+
+    load_backend()
+    network: Any = run.load_network()
+    probabilities = category_probabilities(np.asarray(network.predict_on_batch(images)[CATEGORY], np.float32))
+    told = probabilities.argmax(axis=1)
+    heat = np.zeros(images.shape[:3], np.float32)
+    for category in np.unique(told):
+        heat[told == category] = grad_cam(network, images[told == category], CATEGORY, int(category))
+    return probabilities, heat

@@ -1,0 +1,156 @@
+"""Figures of one volume: the mosaic of its slices, and the whole volume against the window that is cut from it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data_prep.grid.geometry import Geometry
+from data_prep.labels import LabelSchema
+from evaluation.figures import display, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TILES_ACROSS = 13
+
+
+def draw_mosaic(
+    path: Path,
+    image: np.ndarray,
+    classes: np.ndarray | None,
+    schema: LabelSchema,
+    title: str,
+    spacing_mm: display.Spacing | None = (1.0, 1.0, 1.0),
+) -> list[Path]:
+    """Draw every slice of a volume side by side, from inferior to superior, with its annotation in colour.
+
+    Args:
+        path: the files to write, without suffix.
+        image: (Z, H, W), one channel, any real dtype.
+        classes: (Z, H, W) class indices, 255 where not annotated, or None.
+        schema: names the classes.
+        title: what stands above.
+        spacing_mm: (z, y, x), or None where the source has no geometry.
+
+    Returns:
+        The files written, PDF and PNG.
+    """
+    oriented = spacing_mm is not None
+    aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
+    rows, lines = display.box((image != 0).any(axis=0), margin=2)
+    shown = display.grey(image)[:, rows, lines]
+    marked = np.zeros(shown.shape, np.uint8) if classes is None else classes[:, rows, lines]
+    tiles = [display.paint(display.axial(shown, z, oriented), display.axial(marked, z, oriented)) for z in range(len(shown))]
+    picture = _tiled(tiles)
+    with style.style():
+        height, width = picture.shape[0] * aspect, picture.shape[1]
+        figure = style.new_figure(height=style.WIDTH * height / width + 0.6)
+        axes = figure.subplots()
+        display.show(axes, picture, aspect)
+        _number_tiles(axes, len(tiles), shown.shape[1:])
+        if classes is not None:
+            display.class_legend(figure, schema)
+        figure.suptitle(f"{title}: all {len(tiles)} axial slices, numbered from inferior to superior" if oriented else title)
+        return style.save(figure, path)
+
+
+def draw_crop(
+    path: Path,
+    image: np.ndarray,
+    classes: np.ndarray,
+    geometry: Geometry,
+    schema: LabelSchema,
+    title: str,
+) -> list[Path]:
+    """Draw the whole volume with the window marked, and the cut volume, each beside its mask, axial and coronal.
+
+    Args:
+        path: the files to write, without suffix.
+        image: (Z, H, W) of the whole prepared grid, one channel, any real dtype.
+        classes: (Z, H, W) class indices of the whole prepared grid, 255 where not annotated.
+        geometry: of the cut volume; its window is what is drawn.
+        schema: names the classes.
+        title: what stands above.
+
+    Returns:
+        The files written, PDF and PNG.
+    """
+    whole_grey, oriented = display.grey(image), geometry.spacing_mm is not None
+    z, y = _busiest(classes, geometry)
+    views = {"axial": (display.axial, z, 0), "coronal": (display.coronal, y, 1)}
+    spacing = geometry.spacing_mm or (1.0, 1.0, 1.0)
+    aspects = {"axial": spacing[1] / spacing[2], "coronal": spacing[0] / spacing[2]}
+    volumes = {
+        "uncut": (whole_grey, np.where(classes == 255, 0, classes), (0, 0, 0)),
+        "cut": (geometry.cut(whole_grey), geometry.cut(np.where(classes == 255, 0, classes)), geometry.start),
+    }
+    with style.style():
+        figure = style.new_figure(height=4.7)
+        grid = figure.subplots(2, 4, squeeze=False)
+        for row, (state, (grey, marked, start)) in enumerate(volumes.items()):
+            for column, (plane, (view, index, axis)) in enumerate(views.items()):
+                picture, mask = (view(volume, index - start[axis], oriented) for volume in (grey, marked))
+                image_axes, mask_axes = grid[row, 2 * column], grid[row, 2 * column + 1]
+                display.show(image_axes, picture, aspects[plane], marks=oriented)
+                display.show(mask_axes, display.paint(np.zeros_like(picture), mask, opacity=1.0), aspects[plane])
+                size = " x ".join(str(length) for length in picture.shape)
+                image_axes.set_title(f"{plane}, {state} ({size})")
+                mask_axes.set_title("mask")
+                if state == "uncut":
+                    for axes in (image_axes, mask_axes):
+                        _mark_window(axes, geometry, plane, oriented)
+        display.class_legend(figure, schema)
+        figure.suptitle(f"{title}\ntumour voxels outside the window: {100 * share_lost(classes, geometry):.2g} %")
+        return style.save(figure, path)
+
+
+def share_lost(classes: np.ndarray, geometry: Geometry) -> float:
+    """Share of the tumour's voxels that lie outside the window, 0 to 1; 0 where there is no tumour."""
+    total = int(display.tumour_slices(classes).sum())
+    kept = int(display.tumour_slices(geometry.cut(classes)).sum())
+    return (total - kept) / total if total else 0.0
+
+
+def _tiled(tiles: list[np.ndarray]) -> np.ndarray:
+    """Tiles (H, W, 3) in rows of `TILES_ACROSS` on one picture; black where there is none."""
+    height, width, _ = tiles[0].shape
+    across = min(TILES_ACROSS, len(tiles))
+    picture = np.zeros((-(-len(tiles) // across) * height, across * width, 3), np.float32)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, across)
+        picture[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
+    return picture
+
+
+def _number_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:
+    across = min(TILES_ACROSS, count)
+    for index in range(count):
+        row, column = divmod(index, across)
+        place = ((column + 0.03) * shape[1], (row + 0.03) * shape[0])
+        axes.text(*place, str(index + 1), color="white", fontsize=4.5, ha="left", va="top")
+
+
+def _busiest(classes: np.ndarray, geometry: Geometry) -> tuple[int, int]:
+    """The slice z and row y with the most tumour inside the window; the window's middle where there is none."""
+    inside = geometry.cut(np.where(classes == 255, 0, classes)) > 0
+    found = []
+    for axis, others in ((0, (1, 2)), (1, (0, 2))):
+        counts = inside.sum(axis=others)
+        place = int(counts.argmax()) if counts.any() else geometry.size[axis] // 2
+        found.append(min(max(place + geometry.start[axis], 0), classes.shape[axis] - 1))
+    return found[0], found[1]
+
+
+def _mark_window(axes: "Axes", geometry: Geometry, plane: str, oriented: bool) -> None:
+    """A dashed frame where the window lies in a picture of the whole grid."""
+    from matplotlib.patches import Rectangle
+
+    vertical = 1 if plane == "axial" else 0
+    top, left = geometry.start[vertical], geometry.start[2]
+    height, width = geometry.size[vertical], geometry.size[2]
+    if oriented:  # both axes of the picture run backwards
+        top = geometry.whole_size[vertical] - top - height
+        left = geometry.whole_size[2] - left - width
+    frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="white", linewidth=0.9, linestyle="--")
+    axes.add_patch(frame)

@@ -1,0 +1,1 @@
+"""Inference: ensembles over whole volumes, post-processing and its search, predictions on disk."""

@@ -1,0 +1,289 @@
+"""Scores of predicted categories, per patient and per slice, with intervals over patients; their files and printed table.
+
+A patient's probabilities are the mean of those of its slices. Intervals are the 95 % percentile bootstrap (Efron and
+Tibshirani, 1993, chapter 13): patients are drawn with replacement and all their slices with them, because slices of one patient
+resemble each other. Both levels share the draws, which depend on the seed and the number of patients alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import write_json, write_text
+from common.metrics import classification
+from common.metrics.statistics import LEVEL, RESAMPLES
+from evaluation.tables.patients import PERCENT, csv_text, wrapped
+
+FORMAT = 1
+AT_ONCE = 2_000_000  # weights of a resample's slices held at a time, which bounds memory for any number of patients
+AGGREGATION = "mean over the patient's slices of each class's probability"
+METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
+HEADINGS = {"accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
+Level = Literal["patient", "slice"]
+LEVELS: tuple[Level, ...] = ("patient", "slice")
+
+
+@dataclass(frozen=True)
+class CategoryPredictions:
+    """Predicted categories of slices; all lists and arrays have one entry per slice.
+
+    Attributes:
+        cases: ids of the cases.
+        patients: ids of the patients.
+        slices: (n,) numbers of the slices in their case.
+        truth: (n,) class indices.
+        probabilities: (n, classes) float64, each row summing to 1.
+    """
+
+    cases: list[str]
+    patients: list[str]
+    slices: np.ndarray
+    truth: np.ndarray
+    probabilities: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuse entries that cannot be scored.
+
+        Raises:
+            ValueError: no slice, lengths that differ, or what is no probability.
+        """
+        lengths = {len(each) for each in (self.cases, self.patients, self.slices, self.truth, self.probabilities)}
+        if lengths in ({0}, set()) or len(lengths) > 1:
+            raise ValueError(f"expected one entry per slice, of at least one; received lengths {sorted(lengths)}")
+        if not np.allclose(self.probabilities.sum(axis=1), 1, atol=1e-4) or self.probabilities.min() < 0:
+            raise ValueError("expected probabilities of 0..1 that sum to 1 over the classes")
+        if not 0 <= self.truth.min() <= self.truth.max() < self.probabilities.shape[1]:
+            raise ValueError(f"expected class indices below {self.probabilities.shape[1]}; received {self.truth.max()}")
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is scored at one level: patients or slices.
+
+    Attributes:
+        truth: (n,) class indices.
+        probabilities: (n, classes).
+        patient: (n,) place of each unit's patient among the sorted ids.
+        patients: sorted ids.
+    """
+
+    truth: np.ndarray
+    probabilities: np.ndarray
+    patient: np.ndarray
+    patients: list[str]
+
+
+def units(predictions: CategoryPredictions, level: Level) -> Units:
+    """The patients, or the slices, of some predictions.
+
+    Raises:
+        UserError: at the level of patients, one whose slices have several true categories.
+    """
+    names, patient = np.unique(predictions.patients, return_inverse=True)
+    if level == "slice":
+        return Units(predictions.truth, predictions.probabilities, patient, list(names))
+    counts = np.bincount(patient)
+    sums = np.stack([np.bincount(patient, column) for column in predictions.probabilities.T], axis=1)
+    truth = np.zeros(len(names), np.int64)
+    truth[patient] = predictions.truth
+    mixed = np.unique(patient[truth[patient] != predictions.truth])
+    if mixed.size:
+        raise UserError(
+            f"patient {names[mixed[0]]}: expected one category in all cases; received several; leave the patient out"
+        )
+    return Units(truth, sums / counts[:, None], np.arange(len(names)), list(names))
+
+
+def summary(
+    predictions: CategoryPredictions,
+    *,
+    head: str,
+    classes: list[str],
+    split: Literal["patient", "slice"],
+    weights: str,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Summarise predictions: the content of `category_scores.json`.
+
+    Args:
+        predictions: of the slices that are scored.
+        head: name of the network's head.
+        classes: names in the order of the probabilities; of two the last one is the positive one.
+        split: whether patients, or their slices, were dealt out to training and test.
+        weights: where the network's first weights came from (`models.resnet50.origin`).
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Returns:
+        Plain dicts, numbers and strings. An AUC is None where a class is missing in truth, an interval's bounds where there is
+        one patient alone.
+
+    Raises:
+        UserError: a patient has slices of several true categories.
+    """
+    levels, left_out = {}, {}
+    for level in LEVELS:
+        scored = units(predictions, level)
+        bounds, left_out[level] = _intervals(scored, seed, resamples)
+        levels[level] = _level(scored, bounds)
+    return {
+        "format": FORMAT,
+        "kind": "category",
+        "head": head,
+        "classes": list(classes),
+        "split": split,
+        "weights": weights,
+        "aggregation": AGGREGATION,
+        "interval": _interval_words(len(scored.patients), resamples, left_out),
+        "level": levels,
+    }
+
+
+def write_category_scores(folder: Path, predictions: CategoryPredictions, scores: dict[str, Any]) -> list[Path]:
+    """Write `per_patient.csv`, `per_slice.csv`, `table.txt` and, last, `category_scores.json`.
+
+    Args:
+        folder: where to.
+        predictions: of the slices.
+        scores: from `summary`.
+
+    Returns:
+        The files written.
+    """
+    names = ("per_patient.csv", "per_slice.csv", "table.txt", "category_scores.json")
+    per_patient, per_slice, table, manifest = (folder / name for name in names)
+    classes = scores["classes"]
+    by_patient = units(predictions, "patient")
+    write_text(per_patient, csv_text(_rows({"patient": by_patient.patients}, by_patient, classes)))
+    numbers = [int(number) for number in predictions.slices]
+    keys: dict[str, list[Any]] = {"patient": predictions.patients, "case": predictions.cases, "slice": numbers}
+    write_text(per_slice, csv_text(_rows(keys, units(predictions, "slice"), classes)))
+    write_text(table, format_table(scores) + "\n")
+    write_json(manifest, scores)
+    return [per_patient, per_slice, table, manifest]
+
+
+def format_table(scores: dict[str, Any]) -> str:
+    """The table that is printed: a row per level, each score with its interval, and what they mean below.
+
+    Args:
+        scores: from `summary`.
+    """
+    cells = {level: {name: _cell(scores["level"][level][name]) for name in METRICS} for level in LEVELS}
+    width = max(len(text) for row in cells.values() for text in row.values()) + 2
+    lines = [*_heading(scores), "", " " * 9 + "     n  " + _columns(HEADINGS, width) + f"{'Brier':<7}ECE"]
+    for level in LEVELS:
+        found = scores["level"][level]
+        plain = f"{found['brier']:<7.3f}{found['ece']:.3f}"
+        lines.append(f"{level:<9}{found['n']:>6}  {_columns(cells[level], width)}{plain}")
+    return "\n".join([*lines, "", *wrapped(_notes(scores))])
+
+
+def _cell(score: dict[str, float | None]) -> str:
+    """A score as it is printed: `0.850 [0.700, 1.000]`; `none` where it has no value."""
+    if score["value"] is None:
+        return "none"
+    return f"{score['value']:.3f}" + ("" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]")
+
+
+def _level(scored: Units, bounds: dict[str, tuple[float | None, float | None]]) -> dict[str, Any]:
+    given = scored.truth, scored.probabilities
+    found: dict[str, Any] = {"n": len(scored.truth)}
+    for name, metric in METRICS.items():
+        low, high = bounds[name]
+        found[name] = {"value": _number(metric(*given)), "low": low, "high": high}
+    return found | {"brier": classification.brier(*given), "ece": classification.calibration(*given).error}
+
+
+def _intervals(scored: Units, seed: int, resamples: int) -> tuple[dict[str, tuple[float | None, float | None]], int]:
+    """The bounds of every score, and how many resamples had no AUC because a class was missing."""
+    if len(scored.patients) == 1:
+        return dict.fromkeys(METRICS, (None, None)), 0
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
+    for counts in _draws(len(scored.patients), len(scored.truth), seed, resamples):
+        weights = counts[:, scored.patient]
+        for name, metric in METRICS.items():
+            drawn[name].append(metric(scored.truth, scored.probabilities, weights))
+    values = {name: np.concatenate(parts) for name, parts in drawn.items()}
+    missing = int(np.isnan(values["auc"]).sum())
+    return {name: _bounds(each) for name, each in values.items()}, missing
+
+
+def _draws(patients: int, entries: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """(resamples, patients): how often each patient is drawn, a portion at a time; the same for any size of a portion."""
+    generator = np.random.default_rng(seed)
+    at_once = max(AT_ONCE // entries, 1)
+    for first in range(0, resamples, at_once):
+        yield generator.multinomial(patients, np.full(patients, 1 / patients), size=min(at_once, resamples - first))
+
+
+def _bounds(values: np.ndarray) -> tuple[float | None, float | None]:
+    values = values[~np.isnan(values)]
+    if values.size == 0:
+        return None, None
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _number(value: np.ndarray) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _interval_words(patients: int, resamples: int, left_out: dict[Level, int]) -> str:
+    if patients == 1:
+        return "none for one patient"
+    words = f"{PERCENT} percentile bootstrap, {resamples} resamples of {patients} patients with all their slices"
+    count = max(left_out.values())
+    return words + (f"; {count} resamples in which a class is missing are left out for the AUC" if count else "")
+
+
+def _columns(texts: dict[str, str], width: int) -> str:
+    return "".join(f"{texts[name]:<{width}}" for name in METRICS)
+
+
+def _heading(scores: dict[str, Any]) -> list[str]:
+    patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
+    count = f"{patients} patient{'s' if patients != 1 else ''}, {slices} slice{'s' if slices != 1 else ''}"
+    return [
+        f"Category {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}",
+        f"First weights: {scores['weights']}",
+    ]
+
+
+def _notes(scores: dict[str, Any]) -> list[str]:
+    classes = scores["classes"]
+    positive = (
+        f"F1, AUC and Brier score are of {classes[-1]}."
+        if len(classes) == 2
+        else "F1 is the mean over classes, the AUC that of each class against the rest, the Brier score the sum over classes."
+    )
+    notes = [
+        f"patient: {scores['aggregation']}; the most probable class is predicted. {positive}",
+        f"ECE: expected calibration error in {classification.BINS} bins of equal width. Interval: {scores['interval']}.",
+    ]
+    if scores["split"] == "slice":
+        notes.append(
+            "Split by slice: slices of the same patients were trained on, so these figures say little about new patients."
+        )
+    if any(scores["level"][level]["auc"]["value"] is None for level in LEVELS):
+        notes.append("There is no AUC, because a class is missing in truth.")
+    return notes
+
+
+def _rows(keys: dict[str, list[Any]], scored: Units, classes: list[str]) -> list[list[Any]]:
+    """Rows of a CSV file: the probability is that of the positive class, or of each class where there are more than two."""
+    binary = len(classes) == 2
+    shown = scored.probabilities[:, 1:] if binary else scored.probabilities
+    heading = ["probability"] if binary else [f"probability_{name.replace(' ', '_')}" for name in classes]
+    predicted = classification.predicted_classes(scored.probabilities)
+    rows: list[list[Any]] = [[*keys, "truth", *heading, "predicted"]]
+    for place, key in enumerate(zip(*keys.values(), strict=True)):
+        probabilities = [float(each) for each in shown[place]]
+        rows.append([*key, classes[scored.truth[place]], *probabilities, classes[predicted[place]]])
+    return rows

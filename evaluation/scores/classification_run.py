@@ -1,0 +1,131 @@
+"""A classifier's run scored on slices of records: those of a subset, or the validation patients of several runs together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.records.folder import Records
+from evaluation.inference.ensemble import category_probabilities
+from evaluation.scores.classification import CategoryPredictions, format_table, summary, write_category_scores
+from training.classify import Classification, categories
+from training.data.batches import CATEGORY, whole_batches
+from training.data.slices import Slices, check_sizes, whole_slices
+from training.run import Run
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """Predicted categories of slices, and what must be known of them.
+
+    Attributes:
+        run: that made them (the first of several).
+        predictions: of every slice.
+        loss: mean cross-entropy over slices, not weighed.
+    """
+
+    run: Run
+    predictions: CategoryPredictions
+    loss: float
+
+
+def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, weights: Path | None = None) -> ScoredRun:
+    """Tell the category of every slice of a subset that the run's config chooses (those with tumour, or all).
+
+    Args:
+        run_path: of training.classify.
+        records_path: records with the run's channels; those of another data set validate across data sets.
+        subset: train, validation or test; of the run's fold where it has one. In a run of a slice split, validation is its
+            validation slices.
+        batch_size: slices at once.
+        weights: other weights of the run than those to predict with.
+
+    Raises:
+        UserError: other channels, no case with a known category.
+    """
+    from training.hardware.backend import load_backend
+
+    run, records = Run(run_path), Records(records_path)
+    if run.kind != "category":
+        raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
+    if records.channels != run.channels:
+        raise UserError(f"{records_path}: {run_path} was trained on the channels {run.channels}; found {records.channels}")
+    source = _slices(run, records, subset)
+    load_backend()
+    probabilities, truth = _probabilities(run.load_network(weights), source, batch_size, run)
+    cases = [source.items[item][0] for item, _ in source.rows]
+    patients = [records.cases[case].patient for case in cases]
+    loss = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-7)).mean())
+    return ScoredRun(run, CategoryPredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss)
+
+
+def together(parts: Sequence[ScoredRun]) -> ScoredRun:
+    """The predictions of several runs as one, such as those of all folds."""
+    found = [part.predictions for part in parts]
+    predictions = CategoryPredictions(
+        [case for each in found for case in each.cases],
+        [patient for each in found for patient in each.patients],
+        np.concatenate([each.slices for each in found]),
+        np.concatenate([each.truth for each in found]),
+        np.concatenate([each.probabilities for each in found]),
+    )
+    weights = [len(each.truth) for each in found]
+    return ScoredRun(parts[0].run, predictions, float(np.average([part.loss for part in parts], weights=weights)))
+
+
+def report(folder: Path, scored: ScoredRun, seed: int) -> dict[str, Any]:
+    """Write scores and figures, print the table, and say where they are; returns the scores."""
+    from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
+
+    facts = scored.run.facts
+    names = facts["categories"]
+    scores = summary(
+        scored.predictions,
+        head=facts["attribute"],
+        classes=names,
+        split=facts["split"],
+        weights=facts["pretrained"],
+        seed=seed,
+    ) | {"loss": scored.loss}
+    files = write_category_scores(folder, scored.predictions, scores)
+    pictures = {"confusion": draw_confusion, "calibration": draw_calibration}
+    if len(set(scored.predictions.truth.tolist())) == len(names):  # a ROC curve needs patients of every class
+        pictures |= {"roc": draw_roc}
+    for name, draw in pictures.items():
+        files += draw(folder / name, scored.predictions, scores)
+    print(format_table(scores))
+    print(f"scores: {folder} ({', '.join(file.name for file in files)})")
+    return scores
+
+
+def _slices(run: Run, records: Records, subset: str) -> Slices:
+    config = run.config
+    if config.split == "slice" and subset == "validation":
+        whole = Classification(config).examples(records)[3]
+        if whole is None:
+            raise UserError(f"{run.path}: has no validation slices")
+        return whole
+    known = categories(records, config.target)
+    cases = [case for case in records.subset(subset, config.fold) if case in known]
+    if not cases:
+        raise UserError(f"{records.path}: subset {subset} has no case with a known {config.target.attribute}")
+    check_sizes(records, cases, config.input, config.model.stride)
+    return whole_slices(records, cases, config.input, known, config.slices == "tumour")
+
+
+def _probabilities(network: "keras.Model", source: Slices, batch_size: int, run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """(n, categories) probabilities and (n,) true class indices, in the order of the slices."""
+    batches, count = whole_batches(source, replace(run.config.input, batch_size=batch_size))
+    found, truth = [], []
+    for images, targets in islice(batches, count):
+        logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[CATEGORY])
+        found.append(category_probabilities(logits.astype(np.float64)))
+        truth.append(targets[CATEGORY][:, 0].astype(np.int64))
+    return np.concatenate(found), np.concatenate(truth)

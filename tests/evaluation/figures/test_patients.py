@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation.figures import style
+from evaluation.figures.patients import draw_boxes, draw_per_patient, shortened, spread, worst_patients
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures instead of their files."""
+    found = []
+    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    return found
+
+
+def made(n, seed=0, prefix="patient_"):
+    return {f"{prefix}{number:03d}": float(score) for number, score in enumerate(np.random.default_rng(seed).random(n))}
+
+
+def points(axes):
+    """The patients' points, (n, 2), of each box."""
+    return [np.asarray(each.get_offsets()) for each in axes.collections if len(each.get_offsets())]
+
+
+def test_a_box_per_set_with_all_patients_the_mean_and_n(tmp_path, drawn):
+    sets = {"one": made(12), "other": made(7, seed=1)}
+    draw_boxes(tmp_path / "f", sets, "Dice, WT (region)")
+    (axes,) = drawn[0].axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["one\nn = 12", "other\nn = 7"]
+    assert axes.get_ylabel() == "Dice, WT (region)"
+    diamonds = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
+    assert diamonds == [pytest.approx(np.mean(list(each.values()))) for each in sets.values()]
+    for found, each in zip(points(axes), sets.values(), strict=True):
+        np.testing.assert_allclose(sorted(found[:, 1]), sorted(each.values()))
+
+
+def test_the_worst_three_are_named(tmp_path, drawn):
+    scores = made(9)
+    draw_boxes(tmp_path / "f", {"one": scores}, "Dice")
+    named = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert named == sorted(scores, key=scores.get)[:3]
+
+
+def test_names_stay_on_the_figure_and_off_the_next_box(tmp_path, drawn):
+    long = {f"{'x' * 60}{number}": score for number, score in enumerate(made(6).values())}
+    draw_boxes(tmp_path / "f", {"one": long, "two": long, "three": long}, "Dice")
+    from matplotlib.text import Text
+
+    figure = drawn[0]
+    figure.set_dpi(style.DPI)  # letters are rounded to whole pixels
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    ends = axes.transData.inverted().transform([Text.get_window_extent(text).max for text in axes.texts])[:, 0]
+    places = axes.get_xticks()
+    assert (ends[:3] < places[1] - 0.25).all()
+    assert (ends[6:] < axes.get_xlim()[1] + 0.1).all()
+
+
+def test_the_jitter_is_seeded(tmp_path, drawn):
+    for seed in (0, 0, 1):
+        draw_boxes(tmp_path / "f", {"one": made(9)}, "Dice", seed)
+    first, again, other = (points(figure.axes[0])[0] for figure in drawn)
+    np.testing.assert_array_equal(first, again)
+    assert (first[:, 0] != other[:, 0]).any()
+    np.testing.assert_array_equal(first[:, 1], other[:, 1])
+
+
+def test_patients_from_the_best_to_the_worst_with_mean_and_median(tmp_path, drawn):
+    scores = made(15)
+    draw_per_patient(tmp_path / "f", scores, "Dice")
+    (axes,) = drawn[0].axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == sorted(scores, key=scores.get, reverse=True)
+    values, mean, median = (line.get_xdata() for line in axes.lines)
+    np.testing.assert_array_equal(values, sorted(scores.values(), reverse=True))
+    assert (mean[0], median[0]) == (pytest.approx(np.mean(values)), pytest.approx(np.median(values)))
+    assert "n = 15 patients" in axes.get_xlabel()
+
+
+def test_of_many_patients_only_the_worst_are_named(tmp_path, drawn):
+    scores = made(200)
+    draw_per_patient(tmp_path / "f", scores, "Dice")
+    (axes,) = drawn[0].axes
+    assert len(axes.get_yticks()) == 0
+    assert [text.get_text() for text in axes.texts] == sorted(scores, key=scores.get)[:3]
+
+
+@pytest.mark.parametrize("scores", [{"a": 1.0}, {"a": 0.0, "b": 0.0}, made(3)])
+def test_few_and_equal_patients_are_drawn(tmp_path, scores):
+    boxes = draw_boxes(tmp_path / "boxes", {"one": scores}, "Dice")
+    dots = draw_per_patient(tmp_path / "dots", scores, "Dice")
+    assert [file.name for file in (*boxes, *dots)] == ["boxes.pdf", "boxes.png", "dots.pdf", "dots.png"]
+    assert all(file.stat().st_size > 1000 for file in (*boxes, *dots))
+
+
+def test_nothing_to_draw_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one"):
+        draw_boxes(tmp_path / "f", {"one": {}}, "Dice")
+    with pytest.raises(ValueError, match="at least one"):
+        draw_per_patient(tmp_path / "f", {}, "Dice")
+
+
+def test_a_shortened_id_keeps_its_ends():
+    assert shortened("BraTS20_007", 24) == "BraTS20_007"
+    assert shortened("a" * 30 + "_007", 10) == "aaa…aa_007"
+
+
+def test_nobody_is_named_where_all_are_equal():
+    assert worst_patients({"a": 1.0, "b": 1.0}) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_names_are_apart_and_not_above_the_top(values):
+    moved = spread(np.sort(values), gap=0.05, top=1.03)
+    assert (np.diff(moved) >= 0.05 - 1e-9).all()
+    assert moved.max() <= 1.03

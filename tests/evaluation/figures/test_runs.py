@@ -1,0 +1,291 @@
+import csv
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.files import write_yaml
+from common.metrics.overlap import column
+from data_prep.grid.geometry import Geometry, middle_start
+from data_prep.labels import LabelSchema
+from evaluation.figures import display, style
+from evaluation.figures import runs as figures_runs
+from evaluation.figures import volume as figures_volume
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+
+
+def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="segmentation", tuned=0):
+    """A run folder with random scores; `tuned`: epochs of fine-tuning among them."""
+    rng = np.random.default_rng(seed)
+    names = ["loss", "accuracy", "mean_iou", "mean_dice"]
+    names += [column(score, name) for name in schema.class_names for score in ("iou", "dice")]
+    if kind == "category":
+        names = ["loss", "accuracy", "auc"]
+    columns = [prefix + name for prefix in (("", "val_") if validation else ("",)) for name in names]
+    folder.mkdir(parents=True)
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", "phase", *columns])
+        phases = [1] * (epochs - tuned) + [2] * tuned
+        writer.writerows([epoch, phase, *rng.random(len(columns))] for epoch, phase in enumerate(phases, start=1))
+    write_yaml(folder / "schema.yaml", schema.to_dict())
+    (folder / "run.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures instead of their files."""
+    found = []
+    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    return found
+
+
+def panels(figure):
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+
+
+def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_path, drawn):
+    history = figures_runs.read_history(write_run(tmp_path / "model1"))
+    figures_runs.draw_learning_curves(tmp_path / "f", [history])
+    found = panels(drawn[0])
+    assert list(found) == ["Loss", "Mean IoU (background included)", *(f"IoU of {name}" for name in SCHEMA.class_names)]
+    columns = ["loss", "mean_iou", "iou_background", "iou_edema", "iou_non_enhancing_tumor", "iou_enhancing_tumor"]
+    for axes, name in zip(found.values(), columns, strict=True):
+        training, validation = axes.lines
+        np.testing.assert_array_equal(training.get_ydata(), history.columns[name])
+        np.testing.assert_array_equal(validation.get_ydata(), history.columns[f"val_{name}"])
+        assert axes.get_xlabel() == "epoch"
+
+
+def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_path, drawn):
+    histories = [figures_runs.read_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(3)]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice")
+    lines = panels(drawn[0])["Loss"].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 3
+    assert len({line.get_marker() for line in lines}) == 3
+    assert {line.get_linestyle() for line in lines[::2]}.isdisjoint(line.get_linestyle() for line in lines[1::2])
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert texts == [f"run{seed}, {kind}" for seed in range(3) for kind in ("training", "validation")]
+
+
+def test_many_runs_have_panels_for_training_and_validation_and_variants_share_a_colour(tmp_path, drawn):
+    names = ["model 1", "model 1 augmented", "model 2", "model 2 augmented", "3D", "3D augmented"]
+    histories = [figures_runs.read_history(write_run(tmp_path / str(seed), seed=seed), name) for seed, name in enumerate(names)]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    found = panels(drawn[0])
+    assert list(found)[:3] == ["Loss, training", "Loss, validation", "Mean IoU (background included), training"]
+    assert len(found) == 2 * (2 + len(SCHEMA.class_names))
+    for title, name in (("IoU of edema, training", "iou_edema"), ("IoU of edema, validation", "val_iou_edema")):
+        for line, history in zip(found[title].lines, histories, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), history.columns[name])
+    lines = found["Loss, training"].lines
+    assert [line.get_color() for line in lines[::2]] == [line.get_color() for line in lines[1::2]]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_markerfacecolor()) for line in lines}
+    assert len(looks) == len(names)
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"run{index}" for index in (1, 10, 2, 20, 3, 30, 4, 40)],
+        ["unet", *(f"unet {word}" for word in ("a", "b", "c", "d", "e", "f", "g"))],
+    ],
+)
+def test_runs_that_are_alike_in_name_alone_or_too_many_variants_have_a_colour_each(names):
+    styles = style.run_styles(names)
+    assert len({style["color"] for style in styles}) == len({style["marker"] for style in styles}) == 8
+
+
+def test_up_to_three_variants_share_a_colour_and_differ_in_line_and_fill():
+    styles = style.run_styles(["unet", "unet a", "unet b"])
+    assert len({style["color"] for style in styles}) == 1
+    assert len({(style["linestyle"], style["markerfacecolor"]) for style in styles}) == 3
+
+
+def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, drawn):
+    other = LabelSchema.load("binary")
+    histories = [
+        figures_runs.read_history(write_run(tmp_path / "all", validation=False)),
+        figures_runs.read_history(write_run(tmp_path / "binary", schema=other)),
+    ]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    found = panels(drawn[0])
+    assert [line.get_label() for line in found["IoU of tumor"].lines] == ["binary, training", "binary, validation"]
+    assert [line.get_label() for line in found["IoU of edema"].lines] == ["all, training"]
+    assert len(found["Loss"].lines) == 3
+
+
+def test_classifiers_have_a_panel_for_accuracy_and_auc(tmp_path, drawn):
+    history = figures_runs.read_history(write_run(tmp_path / "grade", kind="category"))
+    assert figures_runs.curves_of([history]) == {"learning_curves": "category"}
+    figures_runs.draw_learning_curves(tmp_path / "f", [history], "category")
+    found = panels(drawn[0])
+    assert list(found) == ["Loss", "Accuracy", "AUC"]
+    for axes, name in zip(found.values(), ("loss", "accuracy", "auc"), strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), history.columns[name])
+        np.testing.assert_array_equal(axes.lines[1].get_ydata(), history.columns[f"val_{name}"])
+
+
+def test_runs_of_several_kinds_do_not_share_a_figure(tmp_path):
+    runs = [write_run(tmp_path / "voxels"), write_run(tmp_path / "grade", kind="category")]
+    histories = [figures_runs.read_history(run) for run in runs]
+    with pytest.raises(UserError, match=r"runs of one kind.*grade \(category\) and voxels \(segmentation\)"):
+        figures_runs.draw_learning_curves(tmp_path / "f", histories)
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "category"])
+def test_a_line_stands_where_fine_tuning_begins(tmp_path, drawn, kind):
+    histories = [figures_runs.read_history(write_run(tmp_path / name, tuned=2, kind=kind)) for name in "ab"]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice" if kind == "segmentation" else "category")
+    for axes in panels(drawn[0]).values():
+        assert list(axes.lines[-1].get_xdata()) == [3.5, 3.5]  # between epochs 3 and 4, once for both
+        assert len(axes.lines) == 5
+    assert drawn[0].legends[0].get_texts()[-1].get_text() == "fine-tuning begins"
+
+
+def test_runs_that_are_fine_tuned_at_other_epochs_have_lines_of_their_colours(tmp_path, drawn):
+    histories = [figures_runs.read_history(write_run(tmp_path / f"r{tuned}", tuned=tuned)) for tuned in (0, 1, 2)]
+    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    lines = [line for line in panels(drawn[0])["Loss"].lines if "begins" in line.get_label()]
+    assert [line.get_label() for line in lines] == ["r1, fine-tuning begins", "r2, fine-tuning begins"]
+    assert [line.get_xdata()[0] for line in lines] == [4.5, 3.5]
+    assert [line.get_color() for line in lines] == list(style.RUN_COLOURS[1:3])
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "category"])
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_no_texts_overlap(tmp_path, drawn, count, kind):
+    names = [f"a_run_with_a_rather_long_name_{index}" for index in range(count)]
+    runs = [write_run(tmp_path / name, kind=kind, tuned=index) for index, name in enumerate(names)]
+    score = "iou" if kind == "segmentation" else "category"
+    figures_runs.draw_learning_curves(tmp_path / "f", [figures_runs.read_history(run) for run in runs], score)
+    figure = drawn[0]
+    with style.style():
+        figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    boxes += [figure.legends[0].get_window_extent(), figure._suptitle.get_window_extent()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+@pytest.mark.parametrize("content", ["", "epoch,loss\n", "something\n1\n"])
+def test_a_run_without_a_finished_epoch_is_refused(tmp_path, content):
+    run = write_run(tmp_path / "run")
+    (run / "history.csv").write_text(content)
+    with pytest.raises(UserError, match=r"history\.csv: expected a row per epoch"):
+        figures_runs.read_history(run)
+
+
+def test_figures_are_written_twice_and_equal_each_time(tmp_path):
+    history = figures_runs.read_history(write_run(tmp_path / "run"))
+    first = figures_runs.draw_learning_curves(tmp_path / "a" / "curves", [history])
+    again = figures_runs.draw_learning_curves(tmp_path / "b" / "curves", [history])
+    assert [file.name for file in first] == ["curves.pdf", "curves.png"]
+    assert first[0].read_bytes().startswith(b"%PDF")
+    assert first[1].read_bytes().startswith(b"\x89PNG")
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in again]
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 9, "tumor": 1}, 1)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_class_frequencies_are_shares_of_the_annotated_voxels(tmp_path, drawn):
+    figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 950, "edema": 45, "core": 5, "none": 0}, 3)
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["95 %", "4.5 %", "0.5 %", "0 %"]
+    assert axes.get_xscale() == "log"
+    assert "3 cases" in axes.get_title()
+
+
+def test_records_without_annotation_have_no_frequencies(tmp_path):
+    with pytest.raises(UserError, match="no voxel"):
+        figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 0, "tumor": 0}, 3)
+
+
+def test_the_patients_left_front_stands_at_the_pictures_upper_right():
+    volume = np.zeros((3, 4, 5))  # z up, y to anterior, x to the patient's right
+    volume[2, 3, 0] = 1
+    assert display.axial(volume, 2, oriented=True)[0, -1] == 1
+    assert display.coronal(volume, 3, oriented=True)[0, -1] == 1
+    assert display.axial(volume, 2, oriented=False)[3, 0] == 1
+    assert display.coronal(volume, 3, oriented=False)[2, 0] == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_grey_values_keep_the_background_black_and_ignore_outliers(scale):
+    image = np.zeros((10, 10, 10))
+    image[2:8, 2:8, 2:8] = np.linspace(0.2, 1, 216).reshape(6, 6, 6) * scale
+    image[5, 5, 5] = 1e6 * scale
+    found = display.grey(image)
+    assert (found[image == 0] == 0).all()
+    assert found.max() == 1
+    assert np.median(found[image > 0]) > 0.3
+    assert not display.grey(np.zeros((2, 2, 2))).any()
+
+
+def test_paint_colours_classes_alone():
+    picture = np.full((1, 4), 0.5, np.float32)
+    painted = display.paint(picture, np.array([[0, 1, 2, 255]]))
+    np.testing.assert_array_equal(painted[0, [0, 3]], 0.5)
+    assert len({tuple(pixel) for pixel in painted[0, :3]}) == 3
+
+
+def test_the_box_holds_the_mask_and_its_margin():
+    mask = np.zeros((20, 30), bool)
+    mask[5:8, 1:25] = True
+    assert display.box(mask, margin=3) == (slice(2, 11), slice(0, 28))
+    assert display.box(np.zeros((4, 5), bool)) == (slice(0, 4), slice(0, 5))
+
+
+@pytest.fixture
+def volume():
+    rng = np.random.default_rng(0)
+    image = rng.random((12, 20, 16))
+    classes = np.zeros(image.shape, np.uint8)
+    classes[3:6, 2:6, 5:9], classes[4, 3, 6] = 1, 2
+    return image, classes
+
+
+def test_the_share_lost_is_that_of_the_tumour_outside_the_window(volume):
+    geometry = Geometry.whole((16, 20, 12), np.eye(4))
+    classes = volume[1]
+    assert figures_volume.share_lost(classes, geometry) == 0
+    assert figures_volume.share_lost(classes, geometry.window((4, 0, 0), (12, 20, 16))) == pytest.approx(1 / 3)
+    assert figures_volume.share_lost(np.zeros_like(classes), geometry) == 0
+
+
+def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp_path):
+    image, classes = volume
+    whole = Geometry.whole((16, 20, 12), np.eye(4))
+    cut = whole.window(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
+    figures_volume.draw_crop(tmp_path / "f", image, classes, cut, SCHEMA, "case")
+    axes = panels(drawn[0])["axial, uncut (20 x 16)"]
+    frame = axes.patches[0]
+    left, top = int(frame.get_x() + 0.5), int(frame.get_y() + 0.5)
+    framed = np.asarray(axes.images[0].get_array())[top : top + 10, left : left + 8]
+    np.testing.assert_array_equal(framed, panels(drawn[0])["axial, cut (10 x 8)"].images[0].get_array())
+
+
+def test_windows_larger_than_the_volume_can_be_drawn(volume, tmp_path):
+    image, classes = volume
+    whole = Geometry.whole((16, 20, 12), np.eye(4))
+    padded = whole.window(middle_start(whole.size, (24, 24, 24)), (24, 24, 24))
+    files = figures_volume.draw_crop(tmp_path / "f", image, classes, padded, SCHEMA, "case")
+    assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_the_mosaic_shows_every_slice_once(volume, drawn, tmp_path):
+    image, classes = volume
+    figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case")
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == [str(index + 1) for index in range(len(image))]
+    assert np.asarray(axes.images[0].get_array()).shape == (20, 12 * 16, 3)

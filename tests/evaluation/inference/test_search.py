@@ -1,0 +1,216 @@
+"""The search for a post-processing: its counts against settings applied one by one, its stages, and its choices."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.metrics.overlap import confusion_matrix
+from data_prep.labels import LabelSchema
+from evaluation.inference.ensemble import softmax
+from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply
+from evaluation.inference.search import (
+    Grid,
+    choose,
+    count_parts,
+    foreground_outcomes,
+    pack_case,
+    region_outcomes,
+    region_stages,
+    search,
+)
+from evaluation.inference.search_metrics import METRICS, Outcome
+
+SCHEMAS = {name: LabelSchema.load(name) for name in ("binary", "brats2023", "brats2012-2015", "brats2024")}
+BRATS = SCHEMAS["brats2023"]  # background, edema, non-enhancing tumor, enhancing tumor
+GRID = Grid([None, 0.2, 0.5, 0.8], [False, True], [0, 3, 20], [2, 9], [5, 60])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def made_case(seed, classes, shape=(4, 9, 8)):
+    """Smooth probabilities, a truth that is partly not annotated, and a mask with holes."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    logits = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 0.8) for _ in range(classes)], axis=-1)
+    logits[..., 0] += rng.uniform(0, 0.6)
+    truth = rng.integers(0, classes, shape, dtype=np.uint8)
+    truth[rng.random(shape) < 0.1] = 255
+    return softmax((6 * logits).astype(np.float32)), truth, rng.random(shape) < 0.9
+
+
+def sure(classes):
+    """Probabilities of a network that is sure of these class indices."""
+    return np.eye(4, dtype=np.float32)[classes]
+
+
+def check(outcome, setting, case, inside, schema):
+    """An outcome is what comes of applying the setting to the whole case."""
+    probabilities, truth, _ = case
+    predicted = apply(setting, probabilities, schema, inside)
+    np.testing.assert_array_equal(outcome.confusion, confusion_matrix(truth, predicted, len(schema.classes)))
+    found = outcome.predict()
+    assert found.shape == outcome.truth.shape
+    for c in range(1, len(schema.classes)):
+        assert np.count_nonzero(found == c) == np.count_nonzero(predicted == c)
+        both = (outcome.truth == c) & (found == c)
+        assert np.count_nonzero(both) == outcome.confusion[c, c]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, name=st.sampled_from(["binary", "brats2023"]), masked=st.booleans())
+def test_the_first_stage_counts_what_each_setting_makes_of_a_case(seed, name, masked):
+    schema = SCHEMAS[name]
+    case = made_case(seed, len(schema.classes))
+    inside = case[2] if masked else None
+    outcomes = foreground_outcomes(pack_case("p", *case[:2], GRID, inside), schema, GRID)
+    for outcome, setting in zip(outcomes, GRID.settings(), strict=True):
+        check(outcome, setting, case, inside, schema)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    name=st.sampled_from(["brats2023", "brats2012-2015", "brats2024"]),
+    masked=st.booleans(),
+    threshold=st.sampled_from(GRID.thresholds),
+    largest=st.booleans(),
+    earlier=st.dictionaries(st.sampled_from([FOREGROUND, "edema"]), st.integers(0, 30)),
+    rule=st.booleans(),
+)
+def test_the_other_stages_count_what_each_setting_adds_to_the_current_one(
+    seed, name, masked, threshold, largest, earlier, rule
+):
+    schema = SCHEMAS[name]
+    case = made_case(seed, len(schema.classes))
+    inside = case[2] if masked else None
+    current = PostprocessConfig(threshold=threshold, largest=largest, least_voxels=earlier)
+    packed = pack_case("p", *case[:2], GRID, inside)
+    for stage in region_stages(schema, GRID):
+        if rule and stage.whole:
+            current = PostprocessConfig(replace=[ReplaceRule(structure="TC", below_voxels=40, by="edema")])
+        outcomes = region_outcomes(packed, stage, current, schema, GRID)
+        for outcome, setting in zip(outcomes, stage.settings(current, schema), strict=True):
+            setting.check(schema)
+            check(outcome, setting, case, inside, schema)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, metric=st.sampled_from(sorted(METRICS)), margin=st.sampled_from([0, 0.01]))
+def test_scores_of_a_search_are_those_of_its_settings_and_the_choice_is_greedy(seed, metric, margin):
+    cases = [made_case(seed + number, 4) for number in range(3)]
+    patients = ["a", "b", "a"]  # one has two cases
+    packed = [pack_case(patient, *case[:2], GRID) for patient, case in zip(patients, cases, strict=True)]
+    trials, chosen = search(packed, BRATS, GRID, lambda outcome: METRICS[metric](outcome, [2, 3]), margin)
+    for trial in trials[:: max(1, len(trials) // 8)]:
+        confusions = [confusion_matrix(case[1], apply(trial.setting, case[0], BRATS), 4) for case in cases]
+        scores = [METRICS[metric](Outcome(confusion, None, None), [2, 3]) for confusion in confusions]
+        np.testing.assert_allclose(trial.scores, [(scores[0] + scores[2]) / 2, scores[1]])
+    assert trials[0].setting == PostprocessConfig()
+    assert chosen == 0 or trials[chosen].mean > trials[0].mean + margin
+    assert trials[chosen].mean >= max(trial.mean for trial in trials) - margin
+
+
+def test_the_same_search_gives_the_same_answer():
+    packed = [pack_case(str(number), *made_case(number, 4)[:2], GRID) for number in range(3)]
+    found = [search(packed, BRATS, GRID, lambda outcome: METRICS["dice"](outcome, [3]), 0) for _ in range(2)]
+    assert [(trial.stage, trial.setting) for trial in found[0][0]] == [(trial.stage, trial.setting) for trial in found[1][0]]
+    assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("name", ["binary", "brats2023"])
+def test_a_case_without_foreground_counts_as_background_alone(name):
+    schema = SCHEMAS[name]
+    classes = len(schema.classes)
+    probabilities = np.zeros((2, 3, 3, classes), np.float32)
+    probabilities[..., 0] = 1
+    for truth in (np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)):
+        packed = pack_case("p", probabilities, truth, GRID)
+        trials, chosen = search([packed], schema, GRID, lambda outcome: float(outcome.confusion[0, 0]), 0)
+        assert chosen == 0
+        assert {trial.mean for trial in trials} == {np.count_nonzero(truth == 0)}
+
+
+def test_regions_are_dealt_with_from_the_outside_in_and_rules_on_whole_cases_come_last():
+    names = [stage.name for stage in region_stages(SCHEMAS["brats2024"], GRID)]
+    assert names == ["least_voxels_WT", "least_voxels_RC", "least_voxels_TC", "least_voxels_ET", "replace_ET_below"]
+
+
+def test_a_region_that_is_the_whole_foreground_has_no_stage_of_its_own():
+    assert region_stages(SCHEMAS["binary"], GRID) == []
+    assert [stage.name for stage in region_stages(BRATS, GRID)] == ["least_voxels_TC", "least_voxels_ET", "replace_ET_below"]
+
+
+def test_stages_without_values_are_left_out():
+    assert region_stages(BRATS, Grid([None], [False], [0])) == []
+    assert [stage.name for stage in region_stages(BRATS, Grid([None], [False], [0], below=[5]))] == ["replace_ET_below"]
+
+
+@pytest.fixture
+def tumour():
+    """A tumour of edema and non-enhancing core, as it is in truth."""
+    truth = np.zeros((6, 12, 12), np.uint8)
+    truth[1:5, 1:9, 1:9] = 1
+    truth[2:4, 3:7, 3:7] = 2
+    return truth
+
+
+def chosen_for(truth, predicted, members, grid):
+    trials, chosen = search(
+        [pack_case("p", sure(predicted), truth, grid)], BRATS, grid, lambda outcome: METRICS["dice"](outcome, members), 0.001
+    )
+    return trials[chosen]
+
+
+def test_specks_of_enhancing_tumour_become_non_enhancing(tumour):
+    tumour[2, 3:5, 3:6] = 3
+    predicted = tumour.copy()
+    predicted[3, 6, 6] = 3  # a speck in the core, away from the enhancing tumour
+    found = chosen_for(tumour, predicted, [3], Grid([None], [False], [0], [2, 5], [2, 5]))
+    assert found.setting == PostprocessConfig(least_voxels={"ET": 2}, becomes={"ET": "non-enhancing tumor"})
+    np.testing.assert_array_equal(apply(found.setting, sure(predicted), BRATS), tumour)
+
+
+def test_specks_of_core_become_edema(tumour):
+    predicted = tumour.copy()
+    predicted[1, 1, 1:3] = 3
+    found = chosen_for(tumour, predicted, [2, 3], Grid([None], [False], [0], [2, 5]))
+    assert found.setting == PostprocessConfig(least_voxels={"TC": 5}, becomes={"TC": "edema"})
+    np.testing.assert_array_equal(apply(found.setting, sure(predicted), BRATS), tumour)
+
+
+def test_little_enhancing_tumour_in_a_case_becomes_non_enhancing(tumour):
+    predicted = tumour.copy()
+    predicted[2:4, 3, 3:7:3] = predicted[2:4, 6, 3:7:3] = 3  # four components of two voxels where there is none in truth
+    found = chosen_for(tumour, predicted, [3], Grid([None], [False], [0], [2], [6, 20]))
+    assert found.setting.replace == [ReplaceRule(structure="ET", below_voxels=20, by="non-enhancing tumor")]
+    assert found.setting.least_voxels == {}
+    np.testing.assert_array_equal(apply(found.setting, sure(predicted), BRATS), tumour)
+
+
+@pytest.mark.parametrize(
+    ("means", "place"),
+    [([0.5, 0.5, 0.5], 0), ([0.5, 0.5005, 0.4], 0), ([0.5, 0.6, 0.6], 1), ([0.5, 0.4, 0.7], 2), ([0.5], 0)],
+)
+def test_the_best_is_chosen_where_it_is_better_by_more_than_the_margin(means, place):
+    assert choose(means, 0.001) == place
+
+
+def test_voxels_are_counted_by_part_truth_and_prediction():
+    predicted = np.array([[[1, 1, 0, 2]]], np.uint8)
+    truth = np.array([[[1, 255, 2, 0]]], np.uint8)
+    counts = count_parts(np.array([[[1, 1, 0, 2]]], np.int32), 2, predicted, truth, 3)
+    assert counts.shape == (2, 4, 3)
+    assert counts[0, 1, 1] == counts[0, 3, 1] == counts[1, 0, 2] == 1
+    assert counts.sum() == 3
+
+
+def test_what_is_kept_of_a_case_is_small_and_forgets_what_lies_far_from_any_tumour():
+    probabilities, truth = np.zeros((40, 64, 64, 4), np.float32), np.zeros((40, 64, 64), np.uint8)
+    probabilities[..., 0] = 1
+    probabilities[10:20, 20:40, 20:40] = (0.1, 0.2, 0.3, 0.4)
+    truth[12:20, 24:40, 20:42] = 2
+    packed = pack_case("p", probabilities, truth, GRID)
+    assert packed.shape == (10, 20, 22)
+    assert len(packed.packed) < truth.nbytes / 50
+    assert packed.outside == truth.size - 10 * 20 * 22

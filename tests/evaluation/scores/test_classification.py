@@ -1,0 +1,182 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from evaluation.scores import classification as category_scores
+from evaluation.scores.classification import CategoryPredictions, format_table, summary, units, write_category_scores
+
+CLASSES = ["grade II", "grade III"]
+FACTS = {"head": "grade", "classes": CLASSES, "split": "patient", "weights": "random initialisation"}
+
+
+def predictions(patients=20, each=12, classes=2, seed=0, skill=1.0):
+    """Slices whose probabilities lean to their patient's truth."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(patients) % classes
+    logits = skill * np.eye(classes)[truth] + rng.standard_normal((patients, classes))
+    logits = np.repeat(logits, each, axis=0) + 0.3 * rng.standard_normal((patients * each, classes))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = [f"p{index:02}" for index in range(patients) for _ in range(each)]
+    return CategoryPredictions(names, names, np.tile(np.arange(each), patients), np.repeat(truth, each), probabilities)
+
+
+def summarised(given, resamples=400, **facts):
+    return summary(given, **(FACTS | facts), resamples=resamples)
+
+
+def test_the_summary_has_exactly_this_form():
+    found = summarised(predictions())
+    interval = "95 % percentile bootstrap, 400 resamples of 20 patients with all their slices"
+    assert {key: value for key, value in found.items() if key != "level"} == {
+        "format": 1,
+        "kind": "category",
+        **FACTS,
+        "aggregation": "mean over the patient's slices of each class's probability",
+        "interval": interval,
+    }
+    assert list(found["level"]) == ["patient", "slice"]
+    for level, count in (("patient", 20), ("slice", 240)):
+        assert list(found["level"][level]) == ["n", "accuracy", "f1", "auc", "brier", "ece"]
+        assert found["level"][level]["n"] == count
+        for name in ("accuracy", "f1", "auc"):
+            score = found["level"][level][name]
+            assert list(score) == ["value", "low", "high"]
+            assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_patients_probability_is_the_mean_over_the_slices():
+    given = CategoryPredictions(
+        ["a", "a", "b", "c"],
+        ["y", "y", "x", "y"],
+        np.array([0, 1, 0, 0]),
+        np.array([1, 1, 0, 1]),
+        np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1], [0.1, 0.9]]),
+    )
+    found = units(given, "patient")
+    assert found.patients == ["x", "y"]
+    assert list(found.truth) == [0, 1]
+    np.testing.assert_allclose(found.probabilities, [[0.9, 0.1], [0.3, 0.7]])
+    assert list(units(given, "slice").patient) == [1, 1, 0, 1]
+
+
+def test_the_values_are_those_of_scikit_learn():
+    from sklearn import metrics
+
+    given = predictions(skill=0.5)
+    found = summarised(given)["level"]
+    for level in ("patient", "slice"):
+        scored = units(given, level)
+        predicted = scored.probabilities.argmax(axis=1)
+        assert found[level]["accuracy"]["value"] == pytest.approx(metrics.accuracy_score(scored.truth, predicted))
+        assert found[level]["f1"]["value"] == pytest.approx(metrics.f1_score(scored.truth, predicted))
+        assert found[level]["auc"]["value"] == pytest.approx(metrics.roc_auc_score(scored.truth, scored.probabilities[:, 1]))
+        assert found[level]["brier"] == pytest.approx(metrics.brier_score_loss(scored.truth, scored.probabilities[:, 1]))
+
+
+def test_the_interval_resamples_patients_with_all_their_slices():
+    from sklearn.metrics import roc_auc_score
+
+    given = predictions(patients=12, each=5, skill=0.7)
+    rng, drawn = np.random.default_rng(11), []
+    scored = units(given, "slice")
+    while len(drawn) < 1500:
+        places = np.concatenate([np.flatnonzero(scored.patient == patient) for patient in rng.integers(0, 12, 12)])
+        if len(set(scored.truth[places])) == 2:
+            drawn.append(roc_auc_score(scored.truth[places], scored.probabilities[places, 1]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = summarised(given, resamples=4000)["level"]["slice"]["auc"]
+    assert found["low"] == pytest.approx(low, abs=0.03)
+    assert found["high"] == pytest.approx(high, abs=0.03)
+
+
+def test_slices_add_no_certainty():
+    few, many = (summarised(predictions(each=each, skill=0.7))["level"]["slice"]["accuracy"] for each in (10, 100))
+    assert many["high"] - many["low"] > 0.8 * (few["high"] - few["low"])
+
+
+def test_resamples_are_the_same_in_portions_of_any_size(monkeypatch):
+    whole = summarised(predictions())
+    monkeypatch.setattr(category_scores, "AT_ONCE", 1000)
+    assert summarised(predictions()) == whole
+    assert summary(predictions(), **FACTS, resamples=400, seed=1) != whole
+
+
+def test_resamples_with_one_class_are_left_out_of_the_auc_and_counted():
+    found = summarised(predictions(patients=3, each=4), resamples=1000)
+    # All three draws among the two patients of one class, or all of the other patient: 9 of 27.
+    count = int(found["interval"].split("; ")[1].split()[0])
+    assert found["interval"].endswith("resamples in which a class is missing are left out for the AUC")
+    assert count == pytest.approx(1000 / 3, abs=60)
+    assert found["level"]["patient"]["auc"]["low"] is not None
+
+
+def test_one_class_has_no_auc_and_one_patient_no_interval(tmp_path):
+    given = predictions(patients=1)
+    found = summarised(given)
+    assert found["level"]["patient"]["auc"] == {"value": None, "low": None, "high": None}
+    assert found["level"]["slice"]["accuracy"]["low"] is None
+    assert found["interval"] == "none for one patient"
+    assert "no AUC, because a class is missing in truth" in format_table(found)
+    write_category_scores(tmp_path, given, found)
+
+
+def test_the_files_hold_every_patient_and_slice(tmp_path):
+    given = predictions(patients=4, each=3)
+    found = summarised(given)
+    files = write_category_scores(tmp_path, given, found)
+    assert [file.name for file in files] == ["per_patient.csv", "per_slice.csv", "table.txt", "category_scores.json"]
+    assert json.loads((tmp_path / "category_scores.json").read_text()) == found
+    assert (tmp_path / "table.txt").read_text() == format_table(found) + "\n"
+    with (tmp_path / "per_patient.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scored = units(given, "patient")
+    assert list(rows[0]) == ["patient", "truth", "probability", "predicted"]
+    assert [row["patient"] for row in rows] == scored.patients
+    assert [row["truth"] for row in rows] == [CLASSES[index] for index in scored.truth]
+    np.testing.assert_allclose([float(row["probability"]) for row in rows], scored.probabilities[:, 1], atol=1e-6)
+    assert all(row["predicted"] == CLASSES[float(row["probability"]) > 0.5] for row in rows)
+    with (tmp_path / "per_slice.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["patient", "case", "slice", "truth", "probability", "predicted"]
+    assert [row["slice"] for row in rows] == ["0", "1", "2"] * 4
+
+
+def test_more_than_two_classes_have_a_probability_each(tmp_path):
+    classes = ["glioma", "meningioma", "pituitary tumour"]
+    given = predictions(patients=9, classes=3)
+    found = summarised(given, classes=classes, head="kind")
+    write_category_scores(tmp_path, given, found)
+    heading = (tmp_path / "per_patient.csv").read_text().splitlines()[0]
+    assert heading == "patient,truth,probability_glioma,probability_meningioma,probability_pituitary_tumour,predicted"
+    assert "each class against the rest" in format_table(found)
+
+
+def test_the_table_says_where_the_weights_come_from_and_fits_a_terminal():
+    table = format_table(summarised(predictions(), split="slice"))
+    lines = table.splitlines()
+    assert lines[0] == "Category grade (grade II, grade III): 20 patients, 240 slices; split by slice"
+    assert lines[1] == "First weights: random initialisation"
+    assert "say little about new patients" in table
+    assert max(map(len, lines)) <= 120
+    assert "say little" not in format_table(summarised(predictions()))
+
+
+def test_a_patient_of_several_categories_is_refused():
+    given = CategoryPredictions(["a", "b"], ["x", "x"], np.array([0, 0]), np.array([0, 1]), np.full((2, 2), 0.5))
+    with pytest.raises(UserError, match="patient x: expected one category"):
+        summarised(given)
+
+
+@pytest.mark.parametrize(
+    ("truth", "probabilities"),
+    [([0], [[0.5, 0.6]]), ([2], [[0.5, 0.5]]), ([0, 1], [[0.5, 0.5]]), ([0], [[1.5, -0.5]]), ([0], [[np.nan, np.nan]])],
+)
+def test_what_cannot_be_scored_is_refused(truth, probabilities):
+    with pytest.raises(ValueError, match="expected"):
+        CategoryPredictions(["a"], ["a"], np.array([0]), np.array(truth), np.array(probabilities))
+    with pytest.raises(ValueError, match="at least one"):
+        CategoryPredictions([], [], np.zeros(0), np.zeros(0, int), np.zeros((0, 2)))

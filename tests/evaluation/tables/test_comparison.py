@@ -1,0 +1,208 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from evaluation.tables.comparison import (
+    Cell,
+    Column,
+    Scored,
+    ScoredCategories,
+    best_columns,
+    common_keys,
+    compare_categories,
+    compare_scores,
+    optimism_gaps,
+    paired,
+)
+from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
+
+RESAMPLES = 300
+DICE, IOU = ("region", "WT", "dice"), ("region", "WT", "iou")
+scores = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1)
+
+
+def both_of(pairs):
+    return {patient: pair[0] for patient, pair in pairs.items()}, {patient: pair[1] for patient, pair in pairs.items()}
+
+
+def made(name, values, split="patient", keys=(DICE,), members=("edema",)):
+    """Scores of patients p0, p1, ...; the same for each key."""
+    table = {f"p{number}": value for number, value in enumerate(values)}
+    return Scored(name, split, {key: dict(table) for key in keys}, {key[:2]: members for key in keys})
+
+
+def random(seed, n=10, low=0.0):
+    return low + (1 - low) * np.random.default_rng(seed).random(n)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores, st.randoms())
+def test_the_order_of_patients_does_not_matter(pairs, shuffle):
+    one, other = both_of(pairs)
+    patients = list(pairs)
+    shuffle.shuffle(patients)
+    shuffled = {patient: one[patient] for patient in patients}
+    assert paired(one, other, RESAMPLES) == paired(shuffled, other, RESAMPLES)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores)
+def test_swapping_changes_the_sign(pairs):
+    one, other = both_of(pairs)
+    there, back = paired(one, other, RESAMPLES), paired(other, one, RESAMPLES)
+    assert there.mean == pytest.approx(-back.mean)
+    assert (there.n, there.p) == (back.n, pytest.approx(back.p))
+    if there.n > 1:
+        assert (there.low, there.high) == (pytest.approx(-back.high, abs=1e-12), pytest.approx(-back.low, abs=1e-12))
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores, st.floats(-2, 2))
+def test_adding_a_constant_shifts_mean_and_interval(pairs, constant):
+    one, other = both_of(pairs)
+    before, after = paired(one, other, RESAMPLES), paired({p: v + constant for p, v in one.items()}, other, RESAMPLES)
+    assert after.mean == pytest.approx(before.mean + constant, abs=1e-9)
+    if before.n > 1:
+        assert after.low == pytest.approx(before.low + constant, abs=1e-9)
+        assert after.high == pytest.approx(before.high + constant, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores)
+def test_equal_scores_have_no_difference_and_p_1(pairs):
+    one, _ = both_of(pairs)
+    found = paired(one, dict(one), RESAMPLES)
+    assert found.mean == 0
+    assert found.p == (1 if len(one) >= 6 else None)
+
+
+def test_patients_of_one_set_alone_are_left_out():
+    found = paired({"a": 0.5, "b": 0.7, "x": 1.0}, {"a": 0.4, "b": 0.4, "y": 0.0}, RESAMPLES)
+    assert (found.n, found.mean) == (2, pytest.approx(0.2))
+
+
+def test_no_patient_in_common_is_no_comparison():
+    with pytest.raises(ValueError, match="at least one patient"):
+        paired({"a": 1.0}, {"b": 1.0})
+    with pytest.raises(UserError, match="b and a: expected patients that both have"):
+        compare_scores([made("a", [0.1]), replace(made("b", []), values={DICE: {"q": 0.3}})], [DICE], resamples=RESAMPLES)
+
+
+def test_the_table_has_means_stars_and_differences_from_the_first():
+    values = random(1, low=0.2)
+    found = compare_scores([made("a", values), made("b", values - 0.1)], [DICE], seed=4, resamples=RESAMPLES)
+    assert found.rows[DICE][1].value == pytest.approx(values.mean() - 0.1)
+    text = format_text(found)
+    assert "300 resamples, seed 4" in text
+    assert f"*{values.mean():.3f} [" in text
+    assert "-0.100 [-0.100, -0.100], p 0.002" in text  # 2 / 2 ** 10: all ten are worse
+    markdown = format_markdown(found)
+    assert f"| WT (region) | Dice | **{values.mean():.3f} [" in markdown
+    assert "| a<br>10 patients | b<br>10 patients |" in markdown
+
+
+def test_few_pairs_have_no_p():
+    text = format_text(compare_scores([made("a", random(1, 5)), made("b", random(2, 5))], [DICE], resamples=RESAMPLES))
+    assert ", p too few" in text
+    assert "fewer than 6 patients" in text
+
+
+def test_several_comparisons_are_corrected():
+    values = random(1, low=0.2)
+    entries = [made("a", values), made("b", values - 0.1), made("c", values - 0.2)]
+    found = compare_scores(entries, [DICE], resamples=RESAMPLES)
+    assert [each.paired.p for each in found.differences[DICE]] == [2 / 2**10] * 2
+    assert [each.p for each in found.differences[DICE]] == [4 / 2**10] * 2
+    assert "Holm" in format_text(found)
+    assert "Holm" not in format_text(compare_scores(entries[:2], [DICE], resamples=RESAMPLES))
+
+
+def test_patients_that_one_has_alone_are_told():
+    found = compare_scores([made("a", random(1, 8)), made("b", random(2, 6))], [DICE], resamples=RESAMPLES)
+    assert any(note.startswith("Only a has, not b") and "p6, p7 (2)" in note for note in found.notes)
+    assert found.differences[DICE][0].paired.n == 6
+
+
+def test_a_slice_split_is_told_and_never_the_best_of_others():
+    entries = [made("a", random(1)), made("b", random(2)), made("s", random(3) / 10 + 0.9, "slice")]
+    found = compare_scores(entries, [DICE], resamples=RESAMPLES)
+    best = best_columns(found.columns, found.rows[DICE])
+    assert best < {0, 1}
+    assert len(best) == 1
+    text = format_text(found)
+    assert "slice split" in text.splitlines()[4]
+    assert "other split" in text
+    gap = found.rows[DICE][2].value - found.rows[DICE][0].value
+    assert f"optimism gap (slice split minus patient split), Dice, s minus a: WT (region) {gap:+.3f}" in text
+    assert "a<br>patient split" in format_markdown(found)
+
+
+def test_splits_without_a_patient_in_common_still_have_a_gap():
+    other = replace(made("s", [], "slice"), values={DICE: {"q": 0.9}})
+    found = compare_scores([made("a", [0.5]), other], [DICE], resamples=RESAMPLES)
+    assert found.gaps == ["optimism gap (slice split minus patient split), Dice, s minus a: WT (region) +0.400"]
+    assert "no patient in common" in format_text(found)
+
+
+def test_one_split_has_no_gap():
+    columns = [Column("a", "slice"), Column("b", "slice")]
+    assert optimism_gaps(columns, {DICE: [Cell(0.1), Cell(0.2)]}) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [([0.1, 0.2], {1}), ([0.3, 0.3], set()), ([0.2, 0.1, 0.2], {0, 2}), ([None, 0.1], set()), ([0.5, 0.50001], set())],
+)
+def test_the_best_is_the_highest_as_printed(values, best):
+    columns = [Column(str(number), "patient") for number in range(len(values))]
+    assert best_columns(columns, [Cell(value) for value in values]) == best
+
+
+def test_structures_of_other_classes_are_left_out():
+    one, other = made("a", [0.1], keys=(DICE, ("region", "TC", "dice"))), made("b", [0.1], keys=(DICE,))
+    keys, notes = common_keys([one, other])
+    assert keys == [DICE]
+    assert "TC (region)" in notes[0]
+    with pytest.raises(UserError, match=r"received none \(a: WT"):
+        common_keys([one, made("b", [0.1], members=("core",))])
+
+
+def test_csv_has_a_row_per_mean_and_per_difference():
+    entries = [made(name, random(seed), keys=(DICE, IOU)) for seed, name in enumerate("ab")]
+    heading, *rows = csv_rows(compare_scores(entries, [DICE, IOU], resamples=RESAMPLES))
+    tables = [dict(zip(heading, row, strict=True)) for row in rows]
+    assert [(row["table"], row["score"], row["name"]) for row in tables] == [
+        *(("mean", score, name) for score in ("dice", "iou") for name in "ab"),
+        *(("difference", score, "b") for score in ("dice", "iou")),
+    ]
+    assert tables[0]["n"] == tables[-1]["n"] == 10
+    assert tables[-1]["minus"] == "a"
+    assert tables[-1]["p"] == tables[-1]["p_holm"] > 0
+
+
+def test_a_name_cannot_break_the_markdown_table():
+    found = compare_scores([made("a|b", random(1)), made("c", random(2))], [DICE], resamples=RESAMPLES)
+    assert "| a\\|b<br>" in format_markdown(found)
+
+
+def categories(name, split, value, task="grade (II, III)"):
+    key = ("level", "patient", "auc")
+    return ScoredCategories(Column(name, split, ("20 patients", "weights: scratch")), task, {key: Cell(value, 0.1, 0.9)})
+
+
+def test_categories_side_by_side():
+    key = ("level", "patient", "auc")
+    found = compare_categories([categories("a", "patient", 0.7), categories("s", "slice", 0.95)], [key])
+    text = format_text(found)
+    assert "weights: scratch" in text
+    assert "0.700 [0.100, 0.900]" in text
+    assert "AUC, s minus a: per patient +0.250" in text
+    assert "*0" not in text
+    unknown = compare_categories([categories("a", "patient", None), categories("s", "slice", 0.9)], [key])
+    assert "n/a" in format_text(unknown)
+    with pytest.raises(UserError, match="one head"):
+        compare_categories([categories("a", "patient", 0.7), categories("b", "patient", 0.7, "site (x, y)")], [key])
