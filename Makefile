@@ -20,9 +20,9 @@ $(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements
 
 demo: $(VENV)/requirements
 	rm -rf $(DEMO)/run $(DEMO)/predictions $(DEMO)/figures
-	$(BIN)/python -m data_prep.make_phantom --config configs/data/phantom.yaml --out $(DEMO)/scans
-	$(BIN)/python -m data_prep.make_records --config configs/data/toy.yaml --source $(DEMO)/scans --out $(DEMO)/records
-	$(BIN)/python -m training.train --config configs/train/toy.yaml --records $(DEMO)/records --out $(DEMO)/run
+	$(BIN)/python -m data_prep.make_phantom --config configs/synthetic/phantom.yaml --out $(DEMO)/scans
+	$(BIN)/python -m data_prep.make_records --config configs/synthetic/data.yaml --source $(DEMO)/scans --out $(DEMO)/records
+	$(BIN)/python -m training.train --config configs/synthetic/train.yaml --records $(DEMO)/records --out $(DEMO)/run
 	$(BIN)/python -m evaluation.score --run $(DEMO)/run --records $(DEMO)/records --subset test
 	$(BIN)/python -m evaluation.predict --runs $(DEMO)/run --source $(DEMO)/scans --cases $(DEMO)/records/test.txt --out $(DEMO)/predictions
 	$(BIN)/python -m evaluation.score --predictions $(DEMO)/predictions --source $(DEMO)/scans

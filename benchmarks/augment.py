@@ -1,6 +1,6 @@
 """Command: what on-line augmentation costs, as a share of a training step.
 
-    python -m benchmarks.augment --records records/glioma --train configs/train/glioma_3d.yaml
+    python -m benchmarks.augment --records records/glioma --train configs/glioma/train_3d.yaml
 
 Two tables for each training config. CPU time: a batch read by one thread, as it is and augmented, beside a step of the config's
 own network with its loss, metric and optimizer. Wall time: what share of a short training, its threads reading ahead, is spent
@@ -49,7 +49,7 @@ class AugmentBenchmarkConfig:
     records: Path
     """Folder of records."""
     train: list[Path] = field(
-        default_factory=lambda: [Path("configs/train/glioma_model1.yaml"), Path("configs/train/glioma_3d.yaml")]
+        default_factory=lambda: [Path("configs/glioma/train_model1.yaml"), Path("configs/glioma/train_3d.yaml")]
     )
     """Training configs, each a table. One without augmentation is timed with the defaults of augmentation."""
     slices: int | None = 8

@@ -28,7 +28,7 @@ class CrossValidateConfig:
     records: Path
     """Records with folds (make_records --split.folds K)."""
     train: Path
-    """Config of the training, such as configs/train/lgg.yaml."""
+    """Config of the training, such as configs/lower_grade_glioma/train.yaml."""
     out: Path
     """Folder for the runs (fold0, fold1, ...), the predictions of all patients and their scores."""
     command: Literal["train", "classify"] = "train"

@@ -47,7 +47,7 @@ class StudyConfig:
     sweep: dict[str, Any] | None = None
     """A search with Optuna (requirements-sweep.txt): `train` and `options` as in a run; `space`: option -> choices [a, b] or
     range {low: 0, high: 1, log: false, step: null}; `trials`; `metric`, such as val_mean_iou, and `direction`; `seed`; `prune`,
-    `startup` (trials before any is pruned) and `warmup` (epochs before that); see configs/study/glioma_sweep.yaml."""
+    `startup` (trials before any is pruned) and `warmup` (epochs before that); see configs/glioma/sweep.yaml."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Plan:
 def main(config: StudyConfig) -> None:
     """Train, score and rank the runs, then search; says where the results are, and at the end what failed."""
     if not config.runs and config.sweep is None:
-        raise UserError("nothing to do: give runs, or a sweep, such as by --config configs/study/glioma.yaml")
+        raise UserError("nothing to do: give runs, or a sweep, such as by --config configs/glioma/study.yaml")
     records = Records(config.records)
     subset = config.subset or ("test" if records.subset("test") else "validation")
     plans, sweep = _plans(config, records, subset), _sweep(config, records)

@@ -312,7 +312,11 @@ def test_the_settings_can_be_printed(written, capsys):
     assert printed["options"] == TINY
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "study").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    sorted([*(ROOT / "configs").glob("*/study.yaml"), *(ROOT / "configs").glob("*/sweep.yaml")]),
+    ids=lambda file: f"{file.parent.name}/{file.stem}",
+)
 def test_the_shipped_studies_can_be_trained(file, monkeypatch):
     from evaluation.experiments.settings import NamedTraining, entry, resolve
     from evaluation.experiments.space import SweepConfig

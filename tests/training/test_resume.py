@@ -40,7 +40,7 @@ def jax_runs(records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("jax")
     new = ["--records", records, *TOY, "--epochs", EPOCHS]
     kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
-    toy = ["--config", ROOT / "configs" / "train" / "toy.yaml", "--records", records, "--out", folder / "toy"]
+    toy = ["--config", ROOT / "configs" / "synthetic" / "train.yaml", "--records", records, "--out", folder / "toy"]
     steps = ["--epochs", 1, "--steps_per_epoch", 3, "--model.depth", 1, "--model.filters", 2]  # quick to compile
     volumes = ["--records", records, *VOLUMES, "--schedule.name", "constant", "--steps_per_epoch", 3]
     runs = (
