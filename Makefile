@@ -15,7 +15,7 @@ $(VENV)/requirements: requirements.txt
 	@touch $@
 
 $(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-jax.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jax.txt -r requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/requirements

@@ -11,7 +11,8 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from importlib import import_module
 from itertools import pairwise
@@ -21,20 +22,28 @@ from typing import Any, NoReturn
 import jsonargparse
 import yaml
 
-from common.errors import UserError
+from common.configs import find_config
+from common.errors import UserError, did_you_mean
 from common.files import read_yaml
 
 USER_ERROR = 2
 INTERRUPTED = 130
 IMPORT_PATH = "package.module:callable"
+CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
+what comes later wins"""
 OUTSIDE_OUR_HANDS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
 class _Parser(jsonargparse.ArgumentParser):
-    """An argument parser that tells a mistake in one line."""
+    """Argument parser that raises a mistake as a `UserError` of one line."""
+
+    given: Sequence[str] = ()
+    """The arguments that are parsed."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(f"{_plain(str(message))} (see {self.prog} --help)")
+        """Raise the parser's message in plain words: which file or option, what was expected, which options are similar."""
+        known = [name.removeprefix("--") for name in self._option_string_actions if name.startswith("--")]
+        raise UserError(f"{_explained(_plain(str(message)), known, self.given)} (see {self.prog} --help)")
 
 
 def choice(registry: dict[str, str], default: str) -> Any:
@@ -47,13 +56,26 @@ def choice(registry: dict[str, str], default: str) -> Any:
     return field(default_factory=lambda: _load(registry[default])(), metadata={"registry": registry, "default": default})
 
 
-def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line into `config`, call `main` with it and exit with the status that tells how it went.
+def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Command line -> `config` -> `main`, and exit with a status.
 
-    Status 0: done. 2: a user's mistake, told in a line on standard error. 130: stopped by Ctrl-C.
+    Status 0: done. 2: a user's mistake, one line on standard error. 130: stopped by Ctrl-C.
+
+    Args:
+        main: the command.
+        config: its dataclass.
+        arguments: the command line; None: that of this process.
+        program: name in the usage line; None: python -m MODULE.
     """
+    with exit_status():
+        main(parse(config, sys.argv[1:] if arguments is None else arguments, program))
+
+
+@contextmanager
+def exit_status() -> Iterator[None]:
+    """Exit status of a block: a user's mistake is one line and status 2, Ctrl-C is status 130; a bug keeps its traceback."""
     try:
-        main(parse(config, sys.argv[1:] if arguments is None else arguments))
+        yield
     except UserError as error:
         lines = str(error).splitlines()
         print("\n".join(f"error: {line}" for line in lines), file=sys.stderr)
@@ -70,31 +92,57 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
         sys.exit(INTERRUPTED)
 
 
-def parse(config: type, arguments: Sequence[str]) -> Any:
-    """Turn command-line arguments into an instance of the dataclass `config`.
+def parse(config: type, arguments: Sequence[str], program: str | None = None) -> Any:
+    """Command-line arguments -> an instance of the dataclass `config`; `program` is named in the usage line.
 
     Raises:
         UserError: an unknown option or key, a value of the wrong type, a missing option or file.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    _check_files(arguments)
-    given = _bracket_lists(config, list(arguments))
+    given = _bracket_lists(config, _with_config_paths(config, arguments))
     chosen = _with_choices(config, given)
     parser = _Parser(
-        prog=_program(), allow_abbrev=False, description=config.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter
+        prog=program or _program(),
+        allow_abbrev=False,
+        description=config.__doc__,
+        formatter_class=jsonargparse.DefaultHelpFormatter,
     )
-    parser.add_argument("--config", action="config", help="YAML file with any of the options below; what comes later wins")
+    parser.given = given
+    parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(chosen, None)
+    _list_choices(parser, chosen)
     parsed = parser.instantiate(parser.parse_args(given))
     return chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
 
 
-def _check_files(arguments: Sequence[str]) -> None:
-    """Refuse a --config that is no YAML mapping, by its name, before it is mixed with other options."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    for option, value in pairwise(words):
-        if option == "--config" and not isinstance(read_yaml(Path(value), "config"), dict):
-            raise UserError(f"{value}: expected a config: a YAML mapping of options to values")
+def _with_config_paths(config: type, arguments: Sequence[str]) -> list[str]:
+    """The arguments with each --config given by its path; each must be a YAML mapping, with mappings for groups of options."""
+    groups = [name for name, kind in typing.get_type_hints(config).items() if is_dataclass(kind)]
+    given: list[str] = []
+    for word in arguments:
+        prefix = "--config=" if word.startswith("--config=") else ""
+        if prefix or (given and given[-1] == "--config"):
+            path = find_config(word.removeprefix(prefix))
+            content = read_yaml(path, "config")
+            if not isinstance(content, dict):
+                raise UserError(f"{path}: expected a config: a YAML mapping of options to values")
+            for name in groups:
+                if not isinstance(content.get(name, {}), dict | str):
+                    raise UserError(f"{path}: {name}: expected a mapping of its options; received {content[name]!r}")
+            word = f"{prefix}{path}"
+        given.append(word)
+    return given
+
+
+def _list_choices(parser: jsonargparse.ArgumentParser, config: type) -> None:
+    """Help of each choice's name: all names that it may have."""
+    for item in fields(config):
+        action = parser._option_string_actions.get(f"--{item.name}.name")
+        if action is not None and "registry" in item.metadata:
+            action.help = (
+                f"One of {', '.join(item.metadata['registry'])}. The options below are those of {item.metadata['default']}; "
+                f"--{item.name}.name NAME --help lists those of another."
+            )
 
 
 def _plain(message: str) -> str:
@@ -114,6 +162,48 @@ def _plain(message: str) -> str:
     ):
         message = re.sub(pattern, text, message)
     return message
+
+
+def _explained(message: str, options: Sequence[str], given: Sequence[str]) -> str:
+    """A plain message with the file that the option is in, and with similar options.
+
+    Args:
+        message: from `_plain`.
+        options: all options of the command, without dashes.
+        given: the arguments.
+    """
+    if match := re.match(r"--(\S+): Unable to load config '(.*?)'", message):
+        option, value = match.groups()
+        named = f"; did you mean --{option}.name {value}?" if f"{option}.name" in options and "." not in value else ""
+        return f"--{option}: expected a YAML file or a mapping of its options; received {value}{named}"
+    if match := re.match(r"unrecognized arguments: --([\w.+]+)", message):
+        return f"{message}{_near_options(match[1], options, '--')}"
+    if match := re.match(r"(?:Group '(?P<group>.+?)' does not accept option|Option) '(?P<name>.+?)'", message):
+        key = ".".join(filter(None, (match["group"], match["name"])))
+        return f"{_file_of(key, given)}option {key} is not known{_near_options(key, options)}"
+    match = re.match(r"--([\w.]+): ", message)
+    return f"{_file_of(match[1], given)}{message}" if match else message
+
+
+def _near_options(wrong: str, options: Sequence[str], dashes: str = "") -> str:
+    """Suggestion of similar options, those of the same group first."""
+    group, dot, name = wrong.rpartition(".")
+    inside = {known.removeprefix(group + dot): dashes + known for known in options if known.rpartition(".")[0] == group}
+    return did_you_mean(name, inside, inside) or did_you_mean(wrong, options, {known: dashes + known for known in options})
+
+
+def _file_of(key: str, given: Sequence[str]) -> str:
+    """'FILE: ' for the last config that holds a dotted key; '' where the command line sets it, or no config."""
+    if any(word.partition("=")[0] == f"--{key}" for word in given):
+        return ""
+    words = [word for argument in given for word in argument.split("=", 1)]
+    for path in [value for option, value in pairwise(words) if option == "--config"][::-1]:
+        content = read_yaml(Path(path), "config")
+        for part in key.split("."):
+            content = content.get(part) if isinstance(content, dict) else None
+        if content is not None:
+            return f"{path}: "
+    return ""
 
 
 def as_dict(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Errors that a user can mend, told in one line."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -58,3 +59,16 @@ def expect_number(option: str, value: float | None, low: float, high: float = ma
         return
     wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
     raise UserError(f"--{option}: expected {wanted}; received {value}")
+
+
+def did_you_mean(wrong: str, names: Iterable[str], full: Mapping[str, str] | None = None) -> str:
+    """Suggestion of similar names, for the end of an error line: "; did you mean A or B?", or nothing.
+
+    Args:
+        wrong: the unknown name.
+        names: the known names.
+        full: known name -> the text that is offered instead of it.
+    """
+    near = get_close_matches(wrong, list(names), n=3)
+    offered = [name if full is None else full[name] for name in near]
+    return f"; did you mean {' or '.join(offered)}?" if offered else ""

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common import cli
 
@@ -62,6 +63,35 @@ def test_an_unknown_option_is_one_line_and_status_2(name, capsys):
     assert (end.value.code, shown.out) == (2, "")
     (line,) = shown.err.splitlines()
     assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_print_config_prints_a_yaml_file_that_gives_the_same_again(name, capsys, tmp_path):
+    module = import_module(name)
+    required = [
+        word
+        for option in fields(config_of(module))
+        if option.default is MISSING and option.default_factory is MISSING
+        for word in (f"--{option.name}", str(tmp_path / "x"))
+    ]
+    with pytest.raises(SystemExit) as end:
+        cli.run(module.main, config_of(module), [*required, "--print_config"])
+    printed = capsys.readouterr().out
+    assert end.value.code == 0
+    assert set(yaml.safe_load(printed)) == {option.name for option in fields(config_of(module))}
+    (tmp_path / "printed.yaml").write_text(printed)
+    with pytest.raises(SystemExit) as end:
+        cli.run(module.main, config_of(module), ["--config", str(tmp_path / "printed.yaml"), "--print_config"])
+    assert (end.value.code, capsys.readouterr().out) == (0, printed)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_mistyped_option_is_answered_with_the_right_one(name, capsys):
+    module = import_module(name)
+    option = max((item.name for item in fields(config_of(module))), key=len)
+    with pytest.raises(SystemExit):
+        cli.run(module.main, config_of(module), [f"--{option[:-2]}{option[-1]}", "1"])
+    assert f"; did you mean --{option}" in capsys.readouterr().err
 
 
 def test_no_command_imports_a_framework_before_it_is_needed():

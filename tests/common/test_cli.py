@@ -1,4 +1,5 @@
 import errno
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Literal
 import pytest
 import yaml
 
-from common import cli
+from common import cli, configs
 from common.errors import Problems, UserError
 
 
@@ -163,11 +164,76 @@ def test_a_mistake_is_one_line(arguments, said, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("content", [{"cuont": 1}, {"inner": {"depth": 1}}, {"shape": {"side": 1}}, "count: [", "- 1\n"])
-def test_a_mistake_in_a_file_is_one_line(config_file, content):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cuont", "1"], "--cuont 1; did you mean --count?"),
+        (["--inner.sise", "[1,2]"], "; did you mean --inner.size?"),
+        (["--shape.radios", "1"], "; did you mean --shape.radius?"),
+        (["--config", "glioma/tran_best"], "; did you mean glioma/train_best"),
+        (["--shape", "square"], "a mapping of its options; received square; did you mean --shape.name square?"),
+        (["--inner", "fast"], "--inner: expected a YAML file or a mapping of its options; received fast (see"),
+        (["--shape", "nowhere.yaml"], "received nowhere.yaml (see"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_was_meant(arguments, said):
     with pytest.raises(UserError) as error:
-        parse("--config", str(config_file(content)))
+        parse(*arguments)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"cuont": 1}, "option cuont is not known; did you mean count?"),
+        ({"inner": {"depth": 1}}, "option inner.depth is not known"),
+        ({"inner": {"mod": "fast"}}, "option inner.mod is not known; did you mean inner.mode?"),
+        ({"shape": {"side": 1}}, "option shape.side is not known"),
+        ({"inner": 3}, "inner: expected a mapping of its options; received 3"),
+        ({"count": "many"}, "--count: expected int; received many"),
+        ("count: [", "config is not YAML"),
+        ("- 1\n", "expected a config"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_that_names_it(config_file, content, said):
+    path = config_file(content)
+    with pytest.raises(UserError) as error:
+        parse("--config", str(path))
+    assert str(error.value).startswith(f"{path}: {said}")
     assert "\n" not in str(error.value)
+
+
+def test_the_file_is_named_that_holds_the_mistake(config_file, tmp_path):
+    right = tmp_path / "right.yaml"
+    right.write_text("names: [a]\n")
+    wrong = config_file({"count": "many"})
+    with pytest.raises(UserError, match=f"^{re.escape(str(wrong))}: --count"):
+        parse("--config", str(wrong), f"--config={right}")
+    with pytest.raises(UserError, match=r"^--count: expected int; received many"):
+        parse("--config", str(right), "--count", "many")
+
+
+def test_a_shipped_config_is_found_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes" / "big.yaml").write_text("count: 30\nshape: {name: square}\n")
+    monkeypatch.setattr(configs, "CONFIGS", tmp_path)
+    for arguments in (["--config", "shapes/big"], ["--config=shapes/big"], ["--config", "configs/shapes/big.yaml"]):
+        config = parse(*arguments)
+        assert (config.count, config.shape) == (30, SquareConfig())
+
+
+def test_help_lists_the_names_of_a_choice(capsys):
+    for name, others in (("circle", []), ("square", ["--shape.name", "square"])):
+        with pytest.raises(SystemExit):
+            cli.parse(ExampleConfig, [*others, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert f"One of circle, square. The options below are those of {name}; --shape.name NAME --help" in shown
+
+
+def test_the_usage_line_names_the_program(capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(ExampleConfig, ["--help"], "draw example")
+    assert capsys.readouterr().out.startswith("usage: draw example [--config CONFIG]")
 
 
 def test_an_option_without_default_must_be_given():

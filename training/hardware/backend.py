@@ -6,9 +6,10 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from common.errors import UserError
+from common.errors import MissingPackage, UserError
 from training.hardware.devices import cores
 
+BACKENDS = ("tensorflow", "jax")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
@@ -17,7 +18,13 @@ def load_backend() -> None:
 
     Commands call this first, once their input is known to be right. TensorFlow writes them to the process's standard error
     before any of its settings can stop it; where the import fails they are shown, because then they matter.
+
+    Raises:
+        UserError: KERAS_BACKEND names a backend that the toolkit does not run on, or one that is not installed.
     """
+    chosen = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    if chosen not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND={chosen}: expected {' or '.join(BACKENDS)}")
     # Convolutions of volumes are an order of magnitude faster with oneDNN, which TensorFlow leaves off on AVX2 processors.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 2 lets oneDNN complain of float16, which is converted anyway
@@ -33,9 +40,9 @@ def load_backend() -> None:
             logging.set_verbosity(logging.ERROR)  # Grain warns where JAX, which it does without, is missing
             _fix_threads(keras.backend.backend())
             keras.ops.zeros(1)
-        except ValueError as error:
-            if "backend" in str(error):
-                raise UserError(f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: expected tensorflow or jax") from None
+        except ModuleNotFoundError as error:
+            if error.name in BACKENDS:
+                raise MissingPackage(error.name, f"KERAS_BACKEND={error.name}") from None
             raise
         except BaseException:
             chatter.seek(0)
