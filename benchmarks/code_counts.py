@@ -10,7 +10,7 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -19,10 +19,10 @@ RIDDLE = re.compile(r"(What|Where|Whose|How|Whether|Somebody|Anybody)\b")
 SHORT = 3  # statements of a body that names no concept, most likely
 
 
-def modules(root: Path) -> dict[str, ast.Module]:
+def modules(root: Path, packages: Sequence[str] = PACKAGES) -> dict[str, ast.Module]:
     """Parsed modules of the packages by dotted name."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         for path in sorted((root / package).rglob("*.py")):
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             found[name] = ast.parse(path.read_text(encoding="utf-8"))
@@ -35,15 +35,19 @@ def functions(trees: dict[str, ast.Module]) -> Iterator[ast.FunctionDef]:
         yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
+def import_names(node: ast.AST, known: Container[str]) -> set[str]:
+    """Dotted names that an import statement loads: `from a import b` is a.b where that is a known module, else a."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.module:
+        full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        return {name if name in known else node.module for name in full.values()}
+    return set()
+
+
 def imported(tree: ast.AST, known: set[str]) -> set[str]:
     """The toolkit's modules that a tree imports, TYPE_CHECKING blocks included."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names & known
+    return {name for node in ast.walk(tree) for name in import_names(node, known)} & known
 
 
 def cyclic_modules(graph: dict[str, set[str]]) -> list[str]:

@@ -1,1 +1,1 @@
-"""What every package uses: the command line, files written whole or not at all, and scores from counts."""
+"""Parts that every package uses: the command line, files written whole or not at all, and scores from counts."""

@@ -251,7 +251,7 @@ def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
 
 
 def _is_list(kind: Any) -> bool:
-    """Whether an option's type is a list, or a list that may be left out (`list[str] | None`)."""
+    """True for a list type, or a list that may be left out (`list[str] | None`)."""
     parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     return any(typing.get_origin(part) is list for part in parts)
 

@@ -26,7 +26,7 @@ class Problems(UserError):
         super().__init__("\n".join([*self.lines, summary]))
 
     def __reduce__(self) -> tuple[type, tuple[list[str], str]]:
-        """How it comes whole out of a worker process."""
+        """Pickled form: the constructor's arguments, so that it comes whole out of a worker process."""
         return Problems, (self.lines, self.summary)
 
 
@@ -43,7 +43,7 @@ class MissingPackage(UserError):
         self._given = (package, needed_for)
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """How it comes whole out of a worker process."""
+        """Pickled form: the constructor's arguments, so that it comes whole out of a worker process."""
         return MissingPackage, self._given
 
 

@@ -22,7 +22,7 @@ def load_backend() -> None:
     Raises:
         UserError: KERAS_BACKEND names a backend that the toolkit does not run on, or one that is not installed.
     """
-    chosen = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    chosen = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if chosen not in BACKENDS:
         raise UserError(f"KERAS_BACKEND={chosen}: expected {' or '.join(BACKENDS)}")
     # Convolutions of volumes are an order of magnitude faster with oneDNN, which TensorFlow leaves off on AVX2 processors.

@@ -11,7 +11,7 @@ from training.hardware.backend import load_backend
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize("name", ["torch", "numpy", "openvino", "tensorflw", ""])
+@pytest.mark.parametrize("name", ["torch", "numpy", "openvino", "tensorflw"])
 def test_another_backend_is_one_line(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", name)
     with pytest.raises(UserError, match=f"^KERAS_BACKEND={name}: expected tensorflow or jax$"):
