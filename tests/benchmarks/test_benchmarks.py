@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, volumes
+from benchmarks import augment, surface, volumes
 from benchmarks.augment import ALL, GROUPS, OWN, PLAIN, STEP, AugmentBenchmarkConfig, shares, ways
+from benchmarks.surface import SurfaceConfig, random_pairs
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from benchmarks.volume_contenders import Setting
 from benchmarks.volumes import VolumesConfig
@@ -155,6 +156,26 @@ def test_costs_are_told_with_ratios_to_the_first_row():
     ).splitlines()
     assert rows[1].split() == ["a", "1.000", "1.000", "2.000", "1.000", "100", "1.000", "300"]
     assert rows[2].split() == ["b", "0.500", "0.500", "3.000", "1.500", "150", "1.500", "400"]
+
+
+def test_random_pairs_of_masks_are_not_empty_and_depend_on_the_seed_alone():
+    pairs, again = list(random_pairs(16, 3)), list(random_pairs(16, 3))
+    assert all(truth.any() and prediction.any() and truth.shape == prediction.shape for truth, prediction, _ in pairs)
+    assert len({spacing for *_, spacing in pairs}) > 3
+    for (truth, prediction, spacing), other in zip(pairs, again, strict=True):
+        np.testing.assert_array_equal(truth, other[0])
+        np.testing.assert_array_equal(prediction, other[1])
+        assert spacing == other[2]
+
+
+def test_hd95_is_compared_with_surface_distance(capsys, monkeypatch):
+    monkeypatch.setattr(surface, "find_spec", lambda package: None)
+    with pytest.raises(MissingPackage, match=r"requirements-peers\.txt.*pip install surface-distance"):
+        surface.main(SurfaceConfig())
+    monkeypatch.undo()
+    pytest.importorskip("surface_distance")
+    surface.main(SurfaceConfig(pairs=24))
+    assert float(capsys.readouterr().out.removeprefix("24 random pairs: largest relative difference ")) < 1e-9
 
 
 def test_a_missing_peer_is_told_in_one_line(monkeypatch):
