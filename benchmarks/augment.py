@@ -19,7 +19,7 @@ from benchmarks.timing import interleaved
 from common import cli
 from common.errors import expect_number
 from common.files import read_yaml
-from data_prep.augmentation.apply import AugmentConfig
+from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.data.batches import SEGMENTATION, training_batches

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.timing import interleaved, table
 from common import cli
 from common.errors import UserError
-from data_prep.augmentation.apply import CopiesConfig
+from data_prep.augmentation.draw import CopiesConfig
 from data_prep.prepare import PrepareConfig
 from data_prep.records.build import Builder
 from data_prep.records.folder import case_path

@@ -12,7 +12,7 @@ from common import cli
 from common.errors import Problems, UserError, expect_number
 from common.files import lock, read_json, refuse_inside, remove_halves, write_json, write_text, write_yaml
 from common.processes import worker_pool
-from data_prep.augmentation.apply import CopiesConfig
+from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.build import Builder

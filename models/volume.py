@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.grid.geometry import Triple, cut_window
+from data_prep.grid.geometry import Triple, cut_patch
 from data_prep.grid.resize import resize_image
 
 if TYPE_CHECKING:
@@ -169,9 +169,9 @@ def _windows(image: np.ndarray, places: list[Triple], view: View) -> np.ndarray:
     """Windows (n, d, h, w, C) float32 as a 3D network sees them, or (n, h, w, C) of single slices with their neighbours."""
     depth, height, width = view.window or (1, 1, 1)
     if depth > 1:
-        return np.stack([cut_window(image, place, (depth, height, width)) for place in places]).astype(np.float32)
+        return np.stack([cut_patch(image, place, (depth, height, width)) for place in places]).astype(np.float32)
     slices = [with_neighbours(image, np.array([z]), view.neighbours) for z, _, _ in places]
-    cut = [cut_window(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
+    cut = [cut_patch(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
     return np.stack(cut).astype(np.float32)
 
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from common import cli
 from common.errors import UserError, expect_number
-from data_prep.augmentation.apply import AugmentConfig
+from data_prep.augmentation.draw import AugmentConfig
 from models import CLASSIFIERS, MODELS
 from models.resnet50 import ResNet50Config
 from models.unet import UNetConfig

@@ -1,137 +1,165 @@
-"""Rotation, scale, tilt, crop and elastic bending of volumes: where each voxel of a window comes from, and what stands there.
+"""Spatial transforms: source coordinates of every voxel under rotation, tilt, scale, crop and elastic deformation.
 
-`coordinates` turns a drawn augmentation into places of the source volume; `sample` reads them, linear for images and nearest
-for labels. A window is sampled from the whole volume, so that a turned patch shows what lies around it and not an empty corner.
-`apply` calls both for stored copies, `training.data.patches` for windows that are drawn while training.
+One map for both ranks, for stored copies and while training, and one interpolation (`data_prep.grid.sampling`). The elastic
+field is a cubic B-spline over random knots that reach beyond the array on all sides, so its standard deviation is the same
+everywhere, edges included.
 """
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep.grid.geometry import Triple
+from data_prep.augmentation.draw import AXES, Augmentation
+from data_prep.grid.geometry import Triple, cut_patch
+from data_prep.grid.sampling import sample, sample_slices
 
-if TYPE_CHECKING:
-    from data_prep.augmentation.apply import Augmentation
-
-AXES = {"z": 0, "y": 1, "x": 2}
-AT_ONCE = 4  # channels that OpenCV samples at once
-MOST_ROWS = 16384  # of a picture that OpenCV samples: its places are 16-bit numbers
 # A cubic B-spline over knots h apart is as smooth as a Gaussian of sigma h / sqrt(3), and keeps 151/315 of the variance of
 # independent numbers at its knots along each axis.
 KNOTS_PER_SIGMA = math.sqrt(3)
 SPLINE_VARIANCE = 151 / 315
 
 
-def is_warped(augmentation: "Augmentation") -> bool:
-    """Whether an augmentation does more to places than mirror them."""
+def is_warped(augmentation: Augmentation) -> bool:
+    """True where voxels move other than by flips, so that interpolation is needed."""
     a = augmentation
     return a.rotate_degrees != 0 or any(a.tilt_degrees) or a.scale != 1 or a.crop != (1, 1) or a.elastic != 0
 
 
 def coordinates(
-    augmentation: "Augmentation",
+    augmentation: Augmentation,
     size: Triple,
     middle: tuple[float, float, float],
     spacing_mm: tuple[float, float, float] | None = None,
 ) -> np.ndarray:
-    """Where the voxels of a window come from.
+    """Source coordinates of the voxels of a patch.
 
     Args:
-        augmentation: its flips, rotation, tilt, scale, crop and elastic field are used, about the window's middle.
-        size: shape of the window (z, y, x).
-        middle: the place of the source volume (z, y, x), in voxels, that the window's middle shows.
-        spacing_mm: distance of voxels (z, y, x), so that a tilt turns millimetres and not voxels; None: all equal.
+        augmentation: its flips, rotation, tilt, scale, crop and elastic field are used, about the patch's middle.
+        size: shape of the patch (z, y, x).
+        middle: the patch's middle in the source volume (z, y, x), in voxels.
+        spacing_mm: distance of voxels (z, y, x), so that a tilt keeps lengths in millimetres; None: all equal.
 
     Returns:
-        (3, z, y, x) float32, places in voxels of the source volume.
+        (3, z, y, x) float32, in voxels of the source volume.
     """
-    matrix = _matrix(augmentation, np.ones(3) if spacing_mm is None else np.asarray(spacing_mm))
+    # Steps in source voxels along z, y and x; rank 2 changes nothing along z.
+    steps = np.array([1.0, *augmentation.crop]) / augmentation.scale
+    if augmentation.rank == 2:
+        steps[0] = 1.0
+    matrix = _matrix(augmentation, np.ones(3) if spacing_mm is None else np.asarray(spacing_mm)) * steps
     shift = np.array([0.0, *(share * length for share, length in zip(augmentation.crop_at, size[1:], strict=True))])
-    origin = np.asarray(middle) + matrix @ (shift / _resized(augmentation))
+    origin = np.asarray(middle) + matrix @ (shift / steps)
     z, y, x = (np.arange(length, dtype=np.float32) - (length - 1) / 2 for length in size)
     places = np.empty((3, *size), np.float32)
     for axis, (down, across, along) in enumerate(matrix.astype(np.float32)):
         plane = (across * y)[:, None] + along * x
         np.add((down * z + np.float32(origin[axis]))[:, None, None], plane, out=places[axis])
     if augmentation.elastic:
-        places += _elastic(augmentation, size)
+        places[3 - augmentation.rank :] += elastic_field(augmentation, size)
     return places
 
 
-def sample(image: np.ndarray, label: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What stands at places of a volume: intensities linear between voxels, labels of the nearest one.
-
-    Only the box around the places is read. OpenCV does it where it is installed, else SciPy; OpenCV rounds places to 1/32 of a
-    voxel, so the two differ by at most 1/32 of the step between neighbouring voxels along each axis.
+def elastic_field(augmentation: Augmentation, size: Triple) -> np.ndarray:
+    """Elastic displacement field: smooth, random, of zero mean and constant standard deviation, edges included.
 
     Args:
-        image: (Z, H, W, C) float16, float32, or uint8 (0..255 stand for 0..1), of any memory layout.
-        label: (Z, H, W) uint8.
-        places: (3, z, y, x) float32, from `coordinates`.
+        augmentation: its rank, elastic, elastic_sigma and elastic_seed are used.
+        size: shape of the patch (z, y, x).
 
     Returns:
-        (z, y, x, C) float32 and (z, y, x) uint8; both 0 beyond the volume.
+        float32, in voxels: rank 3 (3, z, y, x), displacements along z, y, x; rank 2 (2, 1, y, x), along y, x.
     """
-    box, local = _box(label.shape, places)
-    found = np.zeros((*places.shape[1:], image.shape[-1]), np.float32)
-    classes = np.zeros(places.shape[1:], np.uint8)
-    if any(part.start >= part.stop for part in box):
-        return found, classes
-    pixels, bits = _as_float(image[box]), np.ascontiguousarray(label[box])
-    slices = max(MOST_ROWS // places.shape[2], 1)
-    take = _take_opencv if _has_opencv() else _take_scipy
-    for first in range(0, places.shape[1], slices):
-        part = slice(first, first + slices)
-        take(pixels, bits, local[:, part], found[part], classes[part])
-    return found, classes
+    axes = range(3 - augmentation.rank, 3)
+    weights = [_spline_weights(size[axis], augmentation.elastic_sigma * KNOTS_PER_SIGMA) for axis in axes]
+    knots = [weight.shape[1] for weight in weights]
+    field = np.random.default_rng(augmentation.elastic_seed).standard_normal((augmentation.rank, *knots), np.float32)
+    # From the last axis to the first, so that the largest product is the last one; by einsum, because the threads of a matrix
+    # product of so few knots take longer to wake than it lasts, and the cores belong to the training.
+    names = "oabc"[: field.ndim]
+    for name, weight in reversed(list(zip(names[1:], weights, strict=True))):
+        field = np.einsum(f"{names},v{name}->{names.replace(name, 'v')}", field, weight)
+    field *= np.float32(augmentation.elastic / math.sqrt(SPLINE_VARIANCE) ** augmentation.rank)
+    return field if augmentation.rank == 3 else field[:, None]
 
 
-def _matrix(augmentation: "Augmentation", spacing: np.ndarray) -> np.ndarray:
-    """(3, 3): offsets from the window's middle -> offsets in the source, both in voxels (z, y, x)."""
+def transformed_blocks(
+    augmentation: Augmentation,
+    image: np.ndarray,
+    label: np.ndarray,
+    start: Triple,
+    size: Triple,
+    *,
+    slices_at_once: int,
+    spacing_mm: tuple[float, float, float] | None = None,
+    repeat_edge: bool = False,
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Spatially transformed patch of a volume, in blocks of slices.
+
+    Flips alone are exact; all else is one interpolation of the source volume, so that a rotated patch holds the tissue around
+    it.
+
+    Args:
+        augmentation: its geometry is used, about the patch's middle.
+        image: (Z, H, W, C) float16, float32, or uint8 (0..255 mean 0..1).
+        label: (Z, H, W) uint8.
+        start: first voxel of the patch (z, y, x), may be negative.
+        size: shape of the patch (z, y, x).
+        slices_at_once: of a block, which bounds the float32 memory in use.
+        spacing_mm: as of `coordinates`.
+        repeat_edge: slices outside the volume repeat its first or last one, else they are 0.
+
+    Yields:
+        Slices of the patch as a `slice`, their image (z, y, x, C) float32, new memory, and label (z, y, x) uint8.
+    """
+    middle = (start[0] + (size[0] - 1) / 2, start[1] + (size[1] - 1) / 2, start[2] + (size[2] - 1) / 2)
+    blocks = [slice(first, min(first + slices_at_once, size[0])) for first in range(0, size[0], slices_at_once)]
+    if augmentation.rank == 3 and is_warped(augmentation):
+        places = coordinates(augmentation, size, middle, spacing_mm)
+        if repeat_edge:
+            np.clip(places[0], 0, len(label) - 1, out=places[0])
+        for block in blocks:
+            yield block, *sample(image, label, places[:, block])
+        return
+    numbers = np.arange(start[0], start[0] + size[0])[:: -1 if "z" in augmentation.flips else 1]
+    if repeat_edge:
+        numbers = np.clip(numbers, 0, len(label) - 1)
+    if is_warped(augmentation):
+        plane = coordinates(augmentation, (1, *size[1:]), middle, spacing_mm)[1:, 0]
+        for block in blocks:
+            yield block, *sample_slices(image, label, numbers[block], plane)
+        return
+    z, y, x = (slice(None, None, -1 if axis in augmentation.flips else 1) for axis in AXES)
+    for block in blocks:
+        first, last = int(numbers[block].min()), int(numbers[block].max())
+        corner, shape = (first, start[1], start[2]), (last + 1 - first, size[1], size[2])
+        chosen = (numbers[block] - first if repeat_edge else z, y, x)
+        pixels = np.array(cut_patch(image, corner, shape)[chosen], np.float32, order="C")
+        if image.dtype == np.uint8:
+            pixels /= np.float32(255)
+        yield block, pixels, np.array(cut_patch(label, corner, shape)[chosen], order="C")
+
+
+def _matrix(augmentation: Augmentation, spacing: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation and flips: offsets from the patch's middle -> offsets in the source, both in voxels (z, y, x)."""
     about_z = math.radians(augmentation.rotate_degrees)
     about_y, about_x = (math.radians(degrees) for degrees in augmentation.tilt_degrees)
-    turned = _rotation(1, 2, about_z) @ _rotation(0, 2, about_y) @ _rotation(0, 1, about_x)
-    mirrored = np.array([-1.0 if axis in augmentation.flips else 1.0 for axis in AXES])
-    # Mirrored first and then turned, as slices are: the window's offset, resized, turned and mirrored, is that in the source.
-    matrix: np.ndarray = mirrored[:, None] * (turned * spacing) / spacing[:, None] * _resized(augmentation)
+    rotation = _rotation(1, 2, about_z) @ _rotation(0, 2, about_y) @ _rotation(0, 1, about_x)
+    signs = np.array([-1.0 if axis in augmentation.flips else 1.0 for axis in AXES])
+    matrix: np.ndarray = signs[:, None] * (rotation * spacing) / spacing[:, None]
     return matrix
 
 
-def _resized(augmentation: "Augmentation") -> np.ndarray:
-    """Voxels of the source that a step of one voxel takes along z, y and x."""
-    steps = np.array([1.0, *augmentation.crop]) / augmentation.scale
-    return steps if augmentation.rank == 3 else np.array([1.0, *steps[1:]])
-
-
 def _rotation(first: int, second: int, angle: float) -> np.ndarray:
-    """Rotation in the plane of two axes."""
+    """Rotation matrix (3, 3) in the plane of two axes."""
     matrix = np.eye(3)
     matrix[first, first] = matrix[second, second] = math.cos(angle)
     matrix[first, second], matrix[second, first] = math.sin(angle), -math.sin(angle)
     return matrix
 
 
-def _elastic(augmentation: "Augmentation", size: Triple) -> np.ndarray:
-    """A smooth random displacement (3, z, y, x) float32 in voxels; of rank 2 in the plane, the same for all slices."""
-    axes = range(3) if augmentation.rank == 3 else (1, 2)
-    weights = {axis: _spline(size[axis], augmentation.elastic_sigma * KNOTS_PER_SIGMA) for axis in axes}
-    knots = [weights[axis].shape[1] for axis in axes]
-    field = np.random.default_rng(augmentation.elastic_seed).standard_normal((len(axes), *knots), np.float32)
-    # From the last axis to the first, so that the largest product is the last one; by einsum, because the threads of a matrix
-    # product of so few knots take longer to wake than it lasts, and the cores belong to the training.
-    names = "oabc"[: field.ndim]
-    for name, axis in reversed(list(zip(names[1:], axes, strict=True))):
-        field = np.einsum(f"{names},v{name}->{names.replace(name, 'v')}", field, weights[axis])
-    field *= np.float32(augmentation.elastic / math.sqrt(SPLINE_VARIANCE) ** len(axes))
-    if augmentation.rank == 3:
-        return field
-    return np.stack([np.zeros_like(field[0]), *field])[:, None]
-
-
-def _spline(length: int, spacing: float) -> np.ndarray:
-    """(length, knots) float32: the share of each knot of a cubic B-spline at each voxel of an axis."""
+def _spline_weights(length: int, spacing: float) -> np.ndarray:
+    """Cubic B-spline weights (length, knots) float32 of each knot at each voxel of an axis."""
     places = np.arange(length) / spacing
     first = np.floor(places).astype(int)
     t = places - first
@@ -139,79 +167,3 @@ def _spline(length: int, spacing: float) -> np.ndarray:
     weights = np.zeros((length, first[-1] + 4), np.float32)
     np.put_along_axis(weights, first[:, None] + np.arange(4), shares, axis=1)
     return weights
-
-
-def _box(shape: tuple[int, ...], places: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray]:
-    """The box of a volume that some places need, and the places within that box."""
-    box = []
-    for axis, length in enumerate(shape):
-        low, high = int(np.floor(places[axis].min())), int(np.floor(places[axis].max())) + 2
-        box.append(slice(max(low, 0), min(high, length)))
-    starts = np.array([part.start for part in box], np.float32)
-    return tuple(box), places - starts[:, None, None, None]
-
-
-def _as_float(image: np.ndarray) -> np.ndarray:
-    return image / np.float32(255) if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32)
-
-
-def _has_opencv() -> bool:
-    try:
-        import cv2
-    except ImportError:
-        return False
-    cv2.setNumThreads(0)  # windows are worked on in parallel already
-    return True
-
-
-def _take_opencv(image: np.ndarray, label: np.ndarray, places: np.ndarray, found: np.ndarray, classes: np.ndarray) -> None:
-    """Sample with OpenCV: slices lie side by side on one picture, an empty line between them and an empty tile at its end.
-
-    Linear between slices is twice linear within a slice.
-    """
-    import cv2
-
-    depth, height, width = label.shape
-    across = max(math.isqrt(depth * height // width), 1)
-    tiles = np.arange(depth + 1)
-    rows = (tiles // across * (height + 1) + 1).astype(np.float32)
-    columns = (tiles % across * (width + 1) + 1).astype(np.float32)
-    picture = ((depth // across + 1) * (height + 1) + 1, across * (width + 1) + 1)
-    flat = (places.shape[1] * places.shape[2], places.shape[3])
-    y = np.clip(places[1], -1, height).reshape(flat)
-    x = np.clip(places[2], -1, width).reshape(flat)
-
-    def spread(volume: np.ndarray) -> np.ndarray:
-        whole = np.zeros((*picture, *volume.shape[3:]), volume.dtype)
-        for tile, (row, column) in enumerate(zip(rows[:-1].astype(int), columns[:-1].astype(int), strict=True)):
-            whole[row : row + height, column : column + width] = volume[tile]
-        return whole
-
-    def read(whole: np.ndarray, z: np.ndarray, how: int) -> np.ndarray:
-        tile = z.astype(np.int32).reshape(flat)
-        tile[(tile < 0) | (tile > depth)] = depth
-        taken = cv2.remap(whole, x + columns.take(tile), y + rows.take(tile), how)
-        return np.asarray(taken).reshape(*places.shape[1:], *whole.shape[2:])
-
-    below = np.floor(places[0])
-    above = (places[0] - below)[..., None]
-    for first in range(0, image.shape[-1], AT_ONCE):
-        channels = slice(first, first + AT_ONCE)
-        whole = spread(image[..., channels])
-        taken = read(whole, below, cv2.INTER_LINEAR).reshape(found[..., channels].shape)
-        if above.any():
-            step = read(whole, below + 1, cv2.INTER_LINEAR).reshape(taken.shape)
-            step -= taken
-            step *= above
-            taken += step
-        found[..., channels] = taken
-    classes[...] = read(spread(label), np.rint(places[0]), cv2.INTER_NEAREST)
-
-
-def _take_scipy(image: np.ndarray, label: np.ndarray, places: np.ndarray, found: np.ndarray, classes: np.ndarray) -> None:
-    """Sample with SciPy."""
-    from scipy.ndimage import map_coordinates
-
-    for channel in range(image.shape[-1]):
-        map_coordinates(image[..., channel], places, found[..., channel], order=1, mode="grid-constant")
-    map_coordinates(label, places, classes, order=0, mode="grid-constant")

@@ -81,7 +81,7 @@ class Geometry:
 
     def cut(self, whole: np.ndarray, fill: int = 0) -> np.ndarray:
         """The window of a whole prepared array (z, y, x, ...): a view where it lies inside, else a padded copy."""
-        return cut_window(whole, self.start, self.size, fill)
+        return cut_patch(whole, self.start, self.size, fill)
 
     def to_native(self, window: np.ndarray, fill: int = 0) -> np.ndarray:
         """A prepared array (z, y, x) on the patient's own grid (i, j, k); voxels outside the window get `fill`.
@@ -102,7 +102,7 @@ class Geometry:
         return (z, y, x)
 
 
-def cut_window(whole: np.ndarray, start: Triple, size: Triple, fill: int = 0) -> np.ndarray:
+def cut_patch(whole: np.ndarray, start: Triple, size: Triple, fill: int = 0) -> np.ndarray:
     """A window of a volume (z, y, x, ...): a view where it lies inside, else a copy that is filled up with `fill`.
 
     Args:

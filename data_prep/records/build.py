@@ -12,7 +12,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.augmentation.apply import Augmentation, AugmentConfig, apply, case_rng, draw
+from data_prep.augmentation.apply import apply
+from data_prep.augmentation.draw import Augmentation, AugmentConfig, case_rng, draw
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, Prepared, inside_mask, prepare
 from data_prep.records.folder import case_path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_prep.augmentation.apply import Augmentation, AugmentConfig, draw
+from data_prep.augmentation.draw import Augmentation, AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import CaseRecord, Records
 from evaluation.figures import display, style

@@ -17,7 +17,7 @@ from benchmarks.volumes import VolumesConfig
 from benchmarks.workers import Cost, cost_table, measure, workers
 from common import cli
 from common.errors import MissingPackage, UserError
-from data_prep.augmentation.apply import AugmentConfig
+from data_prep.augmentation.draw import AugmentConfig
 from models.unet import UNetConfig
 
 ROOT = Path(__file__).resolve().parents[2]

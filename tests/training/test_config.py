@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from common.errors import UserError
-from data_prep.augmentation.apply import AugmentConfig
+from data_prep.augmentation.draw import AugmentConfig
 from models.custom import CustomConfig
 from models.unet import UNetConfig
 from training.config import ClassifyConfig, FineTuneConfig, TrainConfig

@@ -11,10 +11,10 @@ from math import ceil, prod
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augmentation.apply import Augmentation, AugmentConfig, draw
-from data_prep.augmentation.intensity import IntensityChanges, to_float
-from data_prep.augmentation.spatial import coordinates, is_warped, sample
-from data_prep.grid.geometry import Triple, cut_window
+from data_prep.augmentation.apply import apply_to_patch
+from data_prep.augmentation.draw import Augmentation, AugmentConfig, draw
+from data_prep.augmentation.intensity import BrainStatistics, brain_statistics
+from data_prep.grid.geometry import Triple, cut_patch
 from data_prep.records.folder import CaseRecord, Records
 from data_prep.records.shard import Shard
 from training.data.batches import SEGMENTATION, Example, InputConfig
@@ -66,6 +66,7 @@ class PatchSampler:
         self._size: Triple = (depth + 2 * config.neighbours, height, width)
         self._augment = augment
         self._unit_range = records.preparation.intensity == "minmax"
+        self._statistics: dict[Item, BrainStatistics] = {}
 
     def __call__(self, element: np.ndarray, rng: np.random.Generator) -> Example:
         """A window: image (D, H, W, C) float32, or (H, W, C) of a patch one slice deep, and its bit-packed label."""
@@ -81,7 +82,7 @@ class PatchSampler:
     def window(self, element: np.ndarray, start: Triple, augmentation: Augmentation) -> Example:
         """The window that begins at a voxel, augmented, as `__call__` gives it."""
         item = self._items[int(element[0])]
-        image, label = self._read(self._records.shard(*item), self._facts[item], start, augmentation)
+        image, label = self._read(item, start, augmentation)
         return as_example(image, label, self._config)
 
     def _start(self, facts: CaseRecord, shard: Shard, tumour: bool, rng: np.random.Generator) -> Triple:
@@ -96,26 +97,27 @@ class PatchSampler:
         start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
         return int(start[0]) - self._config.neighbours, int(start[1]), int(start[2])
 
-    def _read(
-        self, shard: Shard, facts: CaseRecord, start: Triple, augmentation: Augmentation
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A window, (D, H, W, C) float32 and (D, H, W) uint8, augmented."""
-        if is_warped(augmentation):
-            z, y, x = (first + (length - 1) / 2 for first, length in zip(start, self._size, strict=True))
-            places = coordinates(augmentation, self._size, (z, y, x), facts.geometry.spacing_mm)
-            if self._config.neighbours:
-                np.clip(places[0], 0, len(shard.label) - 1, out=places[0])
-            image, label = sample(shard.image, shard.label, places)
-        else:
-            mirror = tuple(slice(None, None, -1 if axis in augmentation.flips else 1) for axis in ("z", "y", "x"))
-            image = to_float(_cut(shard.image, start, self._size, self._config)[mirror])
-            label = np.ascontiguousarray(_cut(shard.label, start, self._size, self._config)[mirror])
-        if augmentation.sources != tuple(range(image.shape[-1])):
-            image = image[..., list(augmentation.sources)]
-        changes = IntensityChanges.of(augmentation, image, self._unit_range)
-        if changes is not None:
-            changes.change(image, 0)
+    def _read(self, item: Item, start: Triple, augmentation: Augmentation) -> tuple[np.ndarray, np.ndarray]:
+        """Augmented patch: (D, H, W, C) float32 and (D, H, W) uint8."""
+        shard = self._records.shard(*item)
+        image, label = apply_to_patch(
+            augmentation,
+            shard.image,
+            shard.label,
+            start,
+            self._size,
+            unit_range=self._unit_range,
+            spacing_mm=self._facts[item].geometry.spacing_mm,
+            statistics=lambda: self._brain_statistics(item),
+            repeat_edge=self._config.neighbours > 0,
+        )
         return image * np.float32(255) if shard.image.dtype == np.uint8 else image, label
+
+    def _brain_statistics(self, item: Item) -> BrainStatistics:
+        """Brain statistics of a case's whole volume, measured once."""
+        if item not in self._statistics:
+            self._statistics[item] = brain_statistics(self._records.shard(*item).image)
+        return self._statistics[item]
 
 
 class Tiles:
@@ -194,9 +196,9 @@ def as_example(image: np.ndarray, label: np.ndarray, config: InputConfig) -> Exa
 def _cut(volume: np.ndarray, start: Triple, size: Triple, config: InputConfig) -> np.ndarray:
     """A window of a volume; neighbours beyond the volume repeat its edge, as in `models.volume.with_neighbours`."""
     if config.neighbours == 0:
-        return cut_window(volume, start, size)
+        return cut_patch(volume, start, size)
     numbers = np.clip(np.arange(start[0], start[0] + size[0]), 0, len(volume) - 1)
-    return cut_window(volume[numbers], (0, start[1], start[2]), size)
+    return cut_patch(volume[numbers], (0, start[1], start[2]), size)
 
 
 def _tumour_voxel(voxels: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Triple:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augmentation.apply import AugmentConfig, apply, case_rng, draw
+from data_prep.augmentation.apply import apply
+from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Records
 from models.volume import with_neighbours

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common import cli
-from data_prep.augmentation.apply import AugmentConfig, draw
+from data_prep.augmentation.draw import AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.figures import display, style

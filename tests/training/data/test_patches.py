@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from data_prep.augmentation.apply import AugmentConfig, CopiesConfig
-from data_prep.grid.geometry import cut_window, middle_start
+from data_prep.augmentation.draw import AugmentConfig, CopiesConfig
+from data_prep.grid.geometry import cut_patch, middle_start
 from data_prep.records.folder import Records
 from models.volume import with_neighbours
 from tests.conftest import SMALL, write_source
@@ -94,7 +94,7 @@ def test_a_window_lies_inside_a_larger_volume_and_around_a_smaller_one(shape, pa
     centred = middle_start(shape, patch)
     first = np.unravel_index(int(image[image > 0][0]) - 1, shape)
     start = tuple(int(first[axis]) if begin is None else centred[axis] for axis, begin in enumerate(start))
-    np.testing.assert_array_equal(image, cut_window(records.shard("case", 0).image, start, patch)[..., 0])
+    np.testing.assert_array_equal(image, cut_patch(records.shard("case", 0).image, start, patch)[..., 0])
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -301,7 +301,8 @@ def test_without_a_patch_there_are_no_windows(opened):
 def test_copies_of_volumes_are_stored_as_they_were_drawn(command, tmp_path):
     """Rank 3 copies tilt with the case's own spacing, and replay from what their JSON says."""
     from common.files import read_json
-    from data_prep.augmentation.apply import Augmentation, apply
+    from data_prep.augmentation.apply import apply
+    from data_prep.augmentation.draw import Augmentation
 
     source = write_source(tmp_path / "source", cases=1)
     out = tmp_path / "records"

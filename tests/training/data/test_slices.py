@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.augmentation.apply import AugmentConfig
+from data_prep.augmentation.draw import AugmentConfig
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Records
 from tests.training.runs import assert_equal
