@@ -98,7 +98,10 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     Raises:
         UserError: an unknown option or key, a value of the wrong type, a missing option or file.
     """
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    wants_help = not {"-h", "--help"}.isdisjoint(arguments)
+    jsonargparse.set_parsing_settings(
+        docstring_parse_attribute_docstrings=wants_help
+    )  # only help needs them, and they are slow
     given = _bracket_lists(config, _with_config_paths(config, arguments))
     chosen = _with_choices(config, given)
     parser = _Parser(

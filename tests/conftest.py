@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from common import cli
+from tests.networks import TINY
 from tests.scans import scan, write_brats
 
 CONFIGS = {
@@ -133,10 +134,10 @@ def volumes(records, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def classified(records, tmp_path_factory):
-    """A run that tells the grade of tumour slices of `records`, a step and two phases long; to be read only."""
+    """Run of a tiny classifier of the grade of tumour slices of `records`, a step and two phases long; to be read only."""
     out = tmp_path_factory.mktemp("classified") / "run"
     short = ("--steps_per_epoch", 1, "--epochs", 1, "--fine_tune.epochs", 1, "--input.batch_size", 4)
-    tiny = ("--model.dense", 8, "--precision", "float32", "--slices", "tumour", "--target.attribute", "grade")
+    tiny = ("--model.name", TINY, "--precision", "float32", "--slices", "tumour", "--target.attribute", "grade")
     done = run_command("training.classify", "--records", records, "--out", out, *short, *tiny)
     assert done.status == 0, done.err
     return out

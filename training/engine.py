@@ -211,6 +211,8 @@ def compile_for(model: "keras.Model", task: Task, data: Data, phase: Phase) -> N
     task.enter(model, phase)
     optimizer = build_optimizer(phase.optimizer, config.schedule, data.steps_per_epoch, phase.epochs)
     model.compile(optimizer=optimizer, **task.compile_arguments(data, phase))
+    # Keras makes these variables in the first step otherwise, and TensorFlow then traces that step a second time.
+    optimizer.build(model.trainable_variables)
 
 
 def _fit_phases(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress) -> str:

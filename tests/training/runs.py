@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -25,8 +26,18 @@ VOLUMES = (
 EPOCHS, STEPS = 4, 12  # 3 cases and their copies of 8 slices each, 4 a step
 
 
+JAX_CACHE = TemporaryDirectory(prefix="jax_cache_")
+QUICK_JAX = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling takes far longer than these steps
+    "JAX_COMPILATION_CACHE_DIR": JAX_CACHE.name,  # each step is compiled by the first process that comes to it
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
 def environment(backend):
-    return os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    """Environment of a process that trains on a backend."""
+    return os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"} | (QUICK_JAX if backend == "jax" else {})
 
 
 def history(path):

@@ -7,6 +7,7 @@ from common.errors import UserError
 from training.run import Run
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_that_do_not_fit_are_refused_in_one_line(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"]["filters"] = 3
