@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,8 +18,10 @@ import numpy as np
 import pytest
 
 from common import cli
+from data_prep.records.folder import Records
 from tests.networks import TINY
 from tests.scans import scan, write_brats
+from tests.training.runs import EPOCHS, TOY, VOLUMES
 
 CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
@@ -123,8 +126,6 @@ def trained(records, tmp_path_factory):
 @pytest.fixture(scope="session")
 def volumes(records, tmp_path_factory):
     """A run of one epoch of a tiny 3D network, with all options of the UNet, on `records`; to be read only."""
-    from tests.training.runs import VOLUMES
-
     out = tmp_path_factory.mktemp("volumes") / "run"
     options = ("--model.depth", 2, "--model.residual", "true", "--model.attention", "true", "--model.deep_supervision", 1)
     done = run_command("training.train", "--records", records, "--out", out, *VOLUMES, *options, "--epochs", 1)
@@ -141,6 +142,43 @@ def classified(records, tmp_path_factory):
     done = run_command("training.classify", "--records", records, "--out", out, *short, *tiny)
     assert done.status == 0, done.err
     return out
+
+
+@pytest.fixture(scope="session")
+def train(command, records):
+    """`train(out, *options)`: train the toy network in this process; later options win."""
+
+    def run(out, *options):
+        return command("training.train", "--records", records, "--out", out, *TOY, *options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole(train, tmp_path_factory):
+    """An uninterrupted run on TensorFlow; to be read only."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = train(out, "--epochs", EPOCHS)
+    assert done.status == 0, done.err
+    (out / "printed.txt").write_text(done.out)
+    return out
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A copy of the uninterrupted run that a test may change."""
+    return shutil.copytree(whole, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def uneven(command, tmp_path_factory):
+    """Records without a crop: volumes of 8 x 9 x 10 and 5 x 7 x 12 voxels; to be read only."""
+    folder = tmp_path_factory.mktemp("uneven")
+    write_brats(folder / "source", [scan("a", shape=(10, 9, 8)), scan("b", shape=(12, 7, 5))])
+    options = ("--prepare.crop=null", "--prepare.size=null", "--split.fractions", "[1,0,0]", "--workers", 1)
+    done = command("data_prep.make_records", "--source", folder / "source", "--out", folder / "records", *options)
+    assert done.status == 0, done.err
+    return Records(folder / "records")
 
 
 @pytest.fixture
