@@ -1,9 +1,10 @@
 # make demo    patients are made, prepared, learnt, scored and drawn: demo/
-# make test    linter and type checker are in .ci/run; this runs the tests
+# make test    linter and type checker are in .ci/run; this runs the tests, in two processes (TEST_WORKERS=8 for more)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+TEST_WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test lint clean
@@ -30,7 +31,7 @@ demo: $(VENV)/requirements
 	@echo "demo: plots in $(DEMO)/figures, overlays in $(DEMO)/predictions/overlays, scores in $(DEMO)/predictions/scores"
 
 test: $(VENV)/requirements-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 lint: $(VENV)/requirements-dev
 	$(BIN)/python -m ruff check .

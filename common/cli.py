@@ -175,8 +175,10 @@ def _explained(message: str, options: Sequence[str], given: Sequence[str]) -> st
         options: all options of the command, without dashes.
         given: the arguments.
     """
-    if match := re.match(r"--(\S+): Unable to load config '(.*?)'", message):
-        option, value = match.groups()
+    if match := re.match(r"--(\S+): Unable to load config '(.*?)' - (.*)", message):
+        option, value, reason = match.groups()
+        if "Unable to load config" not in reason:
+            return reason if value.startswith("{") else f"{value}: {reason}"
         named = f"; did you mean --{option}.name {value}?" if f"{option}.name" in options and "." not in value else ""
         return f"--{option}: expected a YAML file or a mapping of its options; received {value}{named}"
     if match := re.match(r"unrecognized arguments: --([\w.+]+)", message):

@@ -203,6 +203,15 @@ def test_a_mistake_in_a_file_is_one_line_that_names_it(config_file, content, sai
     assert "\n" not in str(error.value)
 
 
+def test_a_mistake_in_a_group_of_options_is_that_of_the_option(tmp_path):
+    with pytest.raises(UserError, match=r"^--shape\.radius: expected float; received wide"):
+        parse('--shape={"radius": "wide"}')
+    path = tmp_path / "shape.yaml"
+    path.write_text("radius: wide\n")
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: --shape\\.radius: expected float; received wide"):
+        parse("--shape", str(path))
+
+
 def test_the_file_is_named_that_holds_the_mistake(config_file, tmp_path):
     right = tmp_path / "right.yaml"
     right.write_text("names: [a]\n")

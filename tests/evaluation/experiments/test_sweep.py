@@ -266,7 +266,10 @@ def test_changed_settings_are_refused(trainer, sweep, tmp_path, change, setting)
     [
         ({"spaces": {}}, "--sweep: expected train, options, trials, "),
         ({"space": {}}, "--sweep.space: expected options to search"),
-        ({"space": {"model.dropouts": [0.1]}}, "--sweep.space: train: Group 'model' does not accept option 'dropouts'"),
+        (
+            {"space": {"model.dropouts": [0.1]}},
+            "--sweep.space: train: option model.dropouts is not known; did you mean model.dropout?",
+        ),
         ({"space": {"model.depth": ["deep"]}}, "expected int; received deep"),
         (
             {"space": {"model.depth": 3}},
