@@ -166,7 +166,7 @@ def _score_categories(config: CrossValidateConfig, records: Records) -> None:
     from evaluation.scores.classification_run import report, score_run, together
 
     parts = [score_run(config.out / f"fold{fold}", config.records, "validation", 16) for fold in range(len(records.folds))]
-    report(config.out / SCORES, together(parts), seed=0)
+    report(config.out / SCORES, together(parts))
 
 
 def _call(command: str, *arguments: object) -> None:

@@ -100,7 +100,7 @@ def _score_categories(config: ScoreConfig, run: Path, records: Path) -> None:
     from evaluation.scores.classification_run import report, score_run
 
     scored = score_run(run, records, config.subset, config.batch_size)
-    report(config.out or run / f"scores_{config.subset}", scored, config.seed)
+    report(config.out or run / f"scores_{config.subset}", scored)
 
 
 def _check_out(out: Path | None, source: Path) -> None:

@@ -1,8 +1,8 @@
-"""Scores of predicted categories: accuracy, F1, AUC, ROC curve, confusion matrix, Brier score and calibration. NumPy alone.
+"""Classification scores: accuracy, F1, AUC, ROC curve, confusion matrix, Brier score and calibration. NumPy alone.
 
 Truth is (n,) class indices, a prediction (n, classes) probabilities. With two classes the last one is the positive one. Scores
-that a bootstrap needs take weights, (resamples, n): how often each of the n stands in a resample; (resamples,) scores come
-back. Without weights each counts once, and an array without axes comes back.
+that are resampled take weights, (resamples, n): the count of each of the n in a resample; (resamples,) scores come back.
+Without weights each counts once, and an array without axes comes back. Intervals: `common.metrics.classification_intervals`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Roc:
-    """Points of a ROC curve, from (0, 0) to (1, 1), one per distinct score; float64.
+    """ROC curve: its points from (0, 0) to (1, 1), one per distinct score; float64.
 
     Attributes:
         false_positive_rate: share of the negatives that score at least the threshold.
@@ -29,13 +29,13 @@ class Roc:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often what was predicted with some confidence is so (reliability diagram), in bins of equal width.
+    """Reliability diagram: frequency of right predictions by their confidence, in bins of equal width.
 
     Attributes:
         edges: (bins + 1,) of 0..1; a bin holds its upper edge, the first its lower one as well.
-        counts: (bins,) int64, how many predictions.
+        counts: (bins,) int64, number of predictions.
         confidence: (bins,) their mean probability; NaN where there are none.
-        frequency: (bins,) how often they were right; NaN where there are none.
+        frequency: (bins,) share of them that is right; NaN where there are none.
     """
 
     edges: np.ndarray
@@ -52,26 +52,26 @@ class Calibration:
 
 
 def predicted_classes(probabilities: np.ndarray) -> np.ndarray:
-    """The most probable class of each row, (n,) int64; of equal ones the first."""
-    found: np.ndarray = probabilities.argmax(axis=1)
-    return found
+    """Most probable class of each row, (n,) int64; of equal ones the first."""
+    classes: np.ndarray = probabilities.argmax(axis=1)
+    return classes
 
 
 def confusion(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Count by true and predicted class: (classes, classes) int64, [truth, prediction]."""
+    """Confusion matrix: counts by [truth, prediction], (classes, classes) int64."""
     classes = probabilities.shape[1]
     pairs = truth * classes + predicted_classes(probabilities)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def accuracy(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Share of right predictions: (resamples,) float64, or () without weights."""
+    """Accuracy, the share of right predictions: (resamples,) float64, or () without weights."""
     weights, right = _weights(weights, len(truth)), predicted_classes(probabilities) == truth
     return np.asarray(weights @ right.astype(np.float64) / weights.sum(axis=-1))
 
 
 def f1(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """F1 of the positive class, or the mean over classes where there are more than two; 0 where a class is never there."""
+    """F1 of the positive class, or the mean over classes where there are more than two; 0 where a class is in neither."""
     weights, predicted = _weights(weights, len(truth)), predicted_classes(probabilities)
     classes = probabilities.shape[1]
     scores = []
@@ -94,7 +94,9 @@ def auc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None
 
 
 def binary_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Chance that a positive scores above a negative, ties counting a half: the U statistic of Mann and Whitney (1947).
+    """AUC of two classes: share of pairs in which the positive scores above the negative, ties counting a half.
+
+    It is the U statistic of Mann and Whitney (1947) over the number of pairs.
 
     Args:
         positive: (n,) bool.
@@ -116,7 +118,7 @@ def binary_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray | No
 
 
 def roc_curve(positive: np.ndarray, score: np.ndarray) -> Roc:
-    """The ROC curve of a score.
+    """ROC curve of a score.
 
     Args:
         positive: (n,) bool.
@@ -148,18 +150,16 @@ def brier(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def calibration(truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> Calibration:
-    """The reliability diagram: of the positive class's probability with two classes, otherwise of the predicted class's (Guo et
-    al., 2017).
-    """
+    """Reliability diagram (Guo et al., 2017) of the positive class's probability, of more classes of the predicted one's."""
     binary = probabilities.shape[1] == 2
     given = probabilities[:, 1] if binary else probabilities.max(axis=1)
     right = truth == (1 if binary else predicted_classes(probabilities))
     edges = np.linspace(0, 1, bins + 1)
-    place = np.searchsorted(edges[1:-1], given)
-    counts = np.bincount(place, minlength=bins)
+    index = np.searchsorted(edges[1:-1], given)
+    counts = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
-        confidence = np.bincount(place, given, bins) / counts
-        frequency = np.bincount(place, right, bins) / counts
+        confidence = np.bincount(index, given, bins) / counts
+        frequency = np.bincount(index, right, bins) / counts
     return Calibration(edges, counts, confidence, frequency)
 
 

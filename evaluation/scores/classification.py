@@ -1,11 +1,9 @@
-"""Scores of predicted categories, per patient and per slice, with intervals over patients; their files and printed table.
+"""Classification scores per patient and per slice, with intervals over patients; their files and printed table.
 
-A patient's probabilities are the mean of those of its slices. Intervals are the 95 % percentile bootstrap (Efron and
-Tibshirani, 1993, chapter 13): patients are drawn with replacement and all their slices with them, because slices of one patient
-resemble each other. Both levels share the draws, which depend on the seed and the number of patients alone.
+A patient's probabilities are the mean of those of its slices. Intervals are those of `common.metrics.classification_intervals`;
+slices are clustered in patients there, because slices of one patient resemble each other.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,14 +12,18 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_json, write_text
-from common.metrics import classification
-from common.metrics.statistics import LEVEL, RESAMPLES
-from evaluation.tables.patients import PERCENT, csv_text, wrapped
+from common.metrics import classification, classification_intervals
+from common.metrics.statistics import FEWEST
+from evaluation.tables.patients import csv_text, wrapped
 
 FORMAT = 1
-AT_ONCE = 2_000_000  # weights of a resample's slices held at a time, which bounds memory for any number of patients
 AGGREGATION = "mean over the patient's slices of each class's probability"
 METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
+INTERVALS = {
+    "accuracy": classification_intervals.accuracy_interval,
+    "f1": classification_intervals.f1_interval,
+    "auc": classification_intervals.auc_interval,
+}
 HEADINGS = {"accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
 Level = Literal["patient", "slice"]
 LEVELS: tuple[Level, ...] = ("patient", "slice")
@@ -105,8 +107,6 @@ def summary(
     classes: list[str],
     split: Literal["patient", "slice"],
     weights: str,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Summarise predictions: the content of `category_scores.json`.
 
@@ -116,21 +116,15 @@ def summary(
         classes: names in the order of the probabilities; of two the last one is the positive one.
         split: whether patients, or their slices, were dealt out to training and test.
         weights: where the network's first weights came from (`models.resnet50.origin`).
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
 
     Returns:
-        Plain dicts, numbers and strings. An AUC is None where a class is missing in truth, an interval's bounds where there is
-        one patient alone.
+        Plain dicts, numbers and strings. An AUC is None where a class is missing in truth, an interval's bounds where there are
+        fewer than `FEWEST` patients.
 
     Raises:
         UserError: a patient has slices of several true categories.
     """
-    levels, left_out = {}, {}
-    for level in LEVELS:
-        scored = units(predictions, level)
-        bounds, left_out[level] = _intervals(scored, seed, resamples)
-        levels[level] = _level(scored, bounds)
+    few = len(set(predictions.patients)) < FEWEST
     return {
         "format": FORMAT,
         "kind": "category",
@@ -139,8 +133,8 @@ def summary(
         "split": split,
         "weights": weights,
         "aggregation": AGGREGATION,
-        "interval": _interval_words(len(scored.patients), resamples, left_out),
-        "level": levels,
+        "interval": f"none for fewer than {FEWEST} patients" if few else classification_intervals.AUC_INTERVAL_NOTE,
+        "level": {level: _level(units(predictions, level)) for level in LEVELS},
     }
 
 
@@ -191,56 +185,15 @@ def _cell(score: dict[str, float | None]) -> str:
     return f"{score['value']:.3f}" + ("" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]")
 
 
-def _level(scored: Units, bounds: dict[str, tuple[float | None, float | None]]) -> dict[str, Any]:
+def _level(scored: Units) -> dict[str, Any]:
+    """Scores of one level with their intervals; an AUC is None where a class is missing in truth."""
     given = scored.truth, scored.probabilities
     found: dict[str, Any] = {"n": len(scored.truth)}
     for name, metric in METRICS.items():
-        low, high = bounds[name]
-        found[name] = {"value": _number(metric(*given)), "low": low, "high": high}
+        value = float(metric(*given))
+        low, high = INTERVALS[name](*given, scored.patient)
+        found[name] = {"value": None if np.isnan(value) else value, "low": low, "high": high}
     return found | {"brier": classification.brier(*given), "ece": classification.calibration(*given).error}
-
-
-def _intervals(scored: Units, seed: int, resamples: int) -> tuple[dict[str, tuple[float | None, float | None]], int]:
-    """The bounds of every score, and how many resamples had no AUC because a class was missing."""
-    if len(scored.patients) == 1:
-        return dict.fromkeys(METRICS, (None, None)), 0
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
-    for counts in _draws(len(scored.patients), len(scored.truth), seed, resamples):
-        weights = counts[:, scored.patient]
-        for name, metric in METRICS.items():
-            drawn[name].append(metric(scored.truth, scored.probabilities, weights))
-    values = {name: np.concatenate(parts) for name, parts in drawn.items()}
-    missing = int(np.isnan(values["auc"]).sum())
-    return {name: _bounds(each) for name, each in values.items()}, missing
-
-
-def _draws(patients: int, entries: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """(resamples, patients): how often each patient is drawn, a portion at a time; the same for any size of a portion."""
-    generator = np.random.default_rng(seed)
-    at_once = max(AT_ONCE // entries, 1)
-    for first in range(0, resamples, at_once):
-        yield generator.multinomial(patients, np.full(patients, 1 / patients), size=min(at_once, resamples - first))
-
-
-def _bounds(values: np.ndarray) -> tuple[float | None, float | None]:
-    values = values[~np.isnan(values)]
-    if values.size == 0:
-        return None, None
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _number(value: np.ndarray) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _interval_words(patients: int, resamples: int, left_out: dict[Level, int]) -> str:
-    if patients == 1:
-        return "none for one patient"
-    words = f"{PERCENT} percentile bootstrap, {resamples} resamples of {patients} patients with all their slices"
-    count = max(left_out.values())
-    return words + (f"; {count} resamples in which a class is missing are left out for the AUC" if count else "")
 
 
 def _columns(texts: dict[str, str], width: int) -> str:

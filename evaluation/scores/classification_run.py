@@ -80,7 +80,7 @@ def together(parts: Sequence[ScoredRun]) -> ScoredRun:
     return ScoredRun(parts[0].run, predictions, float(np.average([part.loss for part in parts], weights=weights)))
 
 
-def report(folder: Path, scored: ScoredRun, seed: int) -> dict[str, Any]:
+def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
     """Write scores and figures, print the table, and say where they are; returns the scores."""
     from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
 
@@ -92,7 +92,6 @@ def report(folder: Path, scored: ScoredRun, seed: int) -> dict[str, Any]:
         classes=names,
         split=facts["split"],
         weights=facts["pretrained"],
-        seed=seed,
     ) | {"loss": scored.loss}
     files = write_category_scores(folder, scored.predictions, scores)
     pictures = {"confusion": draw_confusion, "calibration": draw_calibration}

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, surface, volumes
+from benchmarks import augment, intervals, surface, volumes
 from benchmarks.augment import ALL, GROUPS, OWN, PLAIN, STEP, AugmentBenchmarkConfig, shares, ways
+from benchmarks.intervals import SCORES, IntervalsConfig, mean_rows
 from benchmarks.surface import SurfaceConfig, random_pairs
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from benchmarks.volume_contenders import Setting
@@ -176,6 +177,30 @@ def test_hd95_is_compared_with_surface_distance(capsys, monkeypatch):
     pytest.importorskip("surface_distance")
     surface.main(SurfaceConfig(pairs=24))
     assert float(capsys.readouterr().out.removeprefix("24 random pairs: largest relative difference ")) < 1e-9
+
+
+def test_coverage_of_intervals_is_simulated(capsys):
+    numbers = ["--sets", "20", "--slow_sets", "4", "--resamples", "20"]
+    cli.run(intervals.main, IntervalsConfig, numbers)
+    tables = ("\n" + capsys.readouterr().out).split("\n\n**")[1:]
+    assert len(tables) == len(SCORES) + 1 + 9 + 9 + 3
+    for table in tables:
+        heading, _, *rows = [line for line in table.splitlines() if line.startswith("|")]
+        for row in rows:
+            cells = [cell.split() for cell in row.strip("|").split("|")[1:]]
+            assert len(cells) == heading.count("|") - 2
+            assert all(0 <= float(coverage) <= 1 and float(width) >= 0 for coverage, width in cells)
+    with pytest.raises(UserError, match="--sets: expected at least 2"):
+        IntervalsConfig(sets=1).check()
+
+
+def test_a_simulated_coverage_is_near_the_nominal_one_and_depends_on_the_seed_alone():
+    config = IntervalsConfig(sets=200, slow_sets=4, resamples=10)
+    rows = mean_rows(SCORES[0], config)
+    assert rows == mean_rows(SCORES[0], config)
+    assert rows != mean_rows(SCORES[0], IntervalsConfig(sets=200, slow_sets=4, resamples=10, seed=1))
+    assert all(0.88 < float(cell.split()[0]) < 0.99 for cell in rows["Student t"])
+    assert all(cell.startswith("1.000") for cell in rows["Anderson, DKW"])
 
 
 def test_a_missing_peer_is_told_in_one_line(monkeypatch):

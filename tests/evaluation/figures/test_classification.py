@@ -22,7 +22,7 @@ def made(classes=2, patients=24, each=3):
     slices = np.tile(np.arange(each), patients)
     given = CategoryPredictions(names, names, slices, truth, raw / raw.sum(axis=1, keepdims=True))
     facts = {"head": "grade", "classes": NAMES[classes], "split": "patient", "weights": "random initialisation"}
-    return given, summary(given, **facts, resamples=200)
+    return given, summary(given, **facts)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from evaluation.scores import classification as category_scores
+from common.metrics.classification_intervals import AUC_INTERVAL_NOTE, auc_interval
 from evaluation.scores.classification import CategoryPredictions, format_table, summary, units, write_category_scores
 
 CLASSES = ["grade II", "grade III"]
@@ -23,19 +23,18 @@ def predictions(patients=20, each=12, classes=2, seed=0, skill=1.0):
     return CategoryPredictions(names, names, np.tile(np.arange(each), patients), np.repeat(truth, each), probabilities)
 
 
-def summarised(given, resamples=400, **facts):
-    return summary(given, **(FACTS | facts), resamples=resamples)
+def summarised(given, **facts):
+    return summary(given, **(FACTS | facts))
 
 
 def test_the_summary_has_exactly_this_form():
     found = summarised(predictions())
-    interval = "95 % percentile bootstrap, 400 resamples of 20 patients with all their slices"
     assert {key: value for key, value in found.items() if key != "level"} == {
         "format": 1,
         "kind": "category",
         **FACTS,
         "aggregation": "mean over the patient's slices of each class's probability",
-        "interval": interval,
+        "interval": AUC_INTERVAL_NOTE,
     }
     assert list(found["level"]) == ["patient", "slice"]
     for level, count in (("patient", 20), ("slice", 240)):
@@ -77,20 +76,16 @@ def test_the_values_are_those_of_scikit_learn():
         assert found[level]["brier"] == pytest.approx(metrics.brier_score_loss(scored.truth, scored.probabilities[:, 1]))
 
 
-def test_the_interval_resamples_patients_with_all_their_slices():
-    from sklearn.metrics import roc_auc_score
-
+def test_intervals_are_of_patients_with_all_their_slices():
     given = predictions(patients=12, each=5, skill=0.7)
-    rng, drawn = np.random.default_rng(11), []
-    scored = units(given, "slice")
-    while len(drawn) < 1500:
-        places = np.concatenate([np.flatnonzero(scored.patient == patient) for patient in rng.integers(0, 12, 12)])
-        if len(set(scored.truth[places])) == 2:
-            drawn.append(roc_auc_score(scored.truth[places], scored.probabilities[places, 1]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    found = summarised(given, resamples=4000)["level"]["slice"]["auc"]
-    assert found["low"] == pytest.approx(low, abs=0.03)
-    assert found["high"] == pytest.approx(high, abs=0.03)
+    found = summarised(given)["level"]
+    for level in ("patient", "slice"):
+        scored = units(given, level)
+        score = found[level]["auc"]
+        assert (score["low"], score["high"]) == auc_interval(scored.truth, scored.probabilities[:, 1], scored.patient)
+    as_if_patients = auc_interval(given.truth, given.probabilities[:, 1])
+    score = found["slice"]["auc"]
+    assert score["high"] - score["low"] > 1.5 * (as_if_patients[1] - as_if_patients[0])
 
 
 def test_slices_add_no_certainty():
@@ -98,20 +93,26 @@ def test_slices_add_no_certainty():
     assert many["high"] - many["low"] > 0.8 * (few["high"] - few["low"])
 
 
-def test_resamples_are_the_same_in_portions_of_any_size(monkeypatch):
-    whole = summarised(predictions())
-    monkeypatch.setattr(category_scores, "AT_ONCE", 1000)
-    assert summarised(predictions()) == whole
-    assert summary(predictions(), **FACTS, resamples=400, seed=1) != whole
+def test_scores_are_deterministic():
+    assert summarised(predictions()) == summarised(predictions())
 
 
-def test_resamples_with_one_class_are_left_out_of_the_auc_and_counted():
-    found = summarised(predictions(patients=3, each=4), resamples=1000)
-    # All three draws among the two patients of one class, or all of the other patient: 9 of 27.
-    count = int(found["interval"].split("; ")[1].split()[0])
-    assert found["interval"].endswith("resamples in which a class is missing are left out for the AUC")
-    assert count == pytest.approx(1000 / 3, abs=60)
-    assert found["level"]["patient"]["auc"]["low"] is not None
+def test_perfect_scores_have_an_interval_of_positive_width():
+    found = summarised(predictions(patients=8, each=4, skill=50))["level"]
+    for level in ("patient", "slice"):
+        for name in ("accuracy", "f1", "auc"):
+            score = found[level][name]
+            assert score["value"] == score["high"] == 1
+            assert 0.4 < score["low"] < 0.8
+
+
+def test_fewer_than_five_patients_have_no_interval():
+    for patients in (2, 4):
+        found = summarised(predictions(patients=patients, each=4))
+        assert found["interval"] == "none for fewer than 5 patients"
+        assert found["level"]["patient"]["auc"]["value"] is not None
+        assert all(found["level"][level]["auc"]["low"] is None for level in ("patient", "slice"))
+        assert "[" not in format_table(found).split("ECE:")[0]
 
 
 def test_one_class_has_no_auc_and_one_patient_no_interval(tmp_path):
@@ -119,7 +120,7 @@ def test_one_class_has_no_auc_and_one_patient_no_interval(tmp_path):
     found = summarised(given)
     assert found["level"]["patient"]["auc"] == {"value": None, "low": None, "high": None}
     assert found["level"]["slice"]["accuracy"]["low"] is None
-    assert found["interval"] == "none for one patient"
+    assert found["interval"] == "none for fewer than 5 patients"
     assert "no AUC, because a class is missing in truth" in format_table(found)
     write_category_scores(tmp_path, given, found)
 
