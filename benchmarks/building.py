@@ -47,7 +47,7 @@ def main(config: BuildingConfig) -> None:
         raise UserError(f"{config.source}: the comparison needs labels")
     cases = source.cases()[: config.cases]
     with tempfile.TemporaryDirectory() as folder:
-        builder = Builder(source, source.schema, Path(folder), PrepareConfig(), CopiesConfig(), seed=0)
+        builder = Builder(source, source.schema, Path(folder), PrepareConfig(), CopiesConfig(), {}, seed=0)
         ways: dict[str, Callable[[CaseFiles], None]] = {
             "gzip.decompress of the files": _inflate,
             "make_records": partial(_build, builder),
@@ -71,7 +71,7 @@ def _inflate(case: CaseFiles) -> None:
 
 def _build(builder: Builder, case: CaseFiles) -> None:
     case_path(builder.records, case.id, 0, ".json").unlink(missing_ok=True)
-    builder.build(case, copies=0)
+    builder.build(case)
 
 
 def _naive(path: Path, case: CaseFiles) -> None:

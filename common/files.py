@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, JSON and YAML, and a lock on a folder."""
+"""Atomic files, JSON and YAML, and a lock on a folder."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from common.errors import UserError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well it takes the place of `path`.
+def atomic(path: Path) -> Iterator[Path]:
+    """Atomic write: yields a temporary path beside `path`, which replaces `path` when the block ends without an error.
 
     The content is synchronised to disk before the rename, so a crash leaves the old file or the new one, never a part.
-    Two processes may write the same path at once: the later one wins, whole.
+    Two processes may write the same path at once: the later one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffixes stay last: Keras and nibabel choose the format by them.
@@ -32,18 +32,18 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
-    with whole(path) as temporary:
+    """Write a UTF-8 text file, atomically."""
+    with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, indented, with keys in the order given, whole or not at all."""
+    """Write JSON, indented, with keys in the order given, atomically."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def write_yaml(path: Path, value: Any) -> None:
-    """Write YAML with keys in the order given, whole or not at all."""
+    """Write YAML with keys in the order given, atomically."""
     write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
 
 
@@ -80,20 +80,20 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def refuse_inside(out: Path, source: Path) -> None:
-    """Refuse to write into a folder of somebody's scans, to which nothing is ever added.
+    """Refuse to write into a source of scans, which is read only.
 
     Raises:
-        UserError: `out` is the source, or lies in it.
+        UserError: `out` is the source or lies in it.
     """
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--out {out}: lies in the source {source}, which is never written to; choose another folder")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder to write into, before work starts.
+    """Create a folder to write into, before work starts.
 
     Raises:
-        UserError: a file stands there, or nothing may be written.
+        UserError: a file of that name exists, or the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,15 +104,15 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: expected a folder to write into ({reason}); choose another")
 
 
-def remove_halves(folder: Path) -> None:
-    """Delete what a process that was killed was writing below a folder; its lock must be held."""
-    for half in folder.rglob(".tmp*"):
-        half.unlink()
+def remove_unfinished(folder: Path) -> None:
+    """Delete temporary files that a killed process left below a folder; its lock must be held."""
+    for temporary in folder.rglob(".tmp*"):
+        temporary.unlink()
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process, so that two commands do not write into it at once.
+    """Lock `folder` for this process, so that two commands do not write into it at once.
 
     Raises:
         UserError: another process holds it, or it cannot be written to.

@@ -2,16 +2,14 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError, expect_number
-from common.files import lock, read_json, refuse_inside, remove_halves, write_json, write_text, write_yaml
-from common.processes import worker_pool
+from common.files import lock, read_json, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
+from common.parallel import check_workers, map_cases
 from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -46,13 +44,15 @@ class MakeRecordsConfig(SourceConfig):
     """Augmented copies of the cases that are not for test."""
     seed: int = 0
     """Seed of the augmented copies."""
-    workers: int = 2
-    """Processes that build cases at once."""
+    workers: int | str = 2
+    """Processes that build cases in parallel; or a Dask scheduler: its address, such as tcp://host:8786, or its file."""
 
 
 def main(config: MakeRecordsConfig) -> None:
-    """Build the records and say where they are."""
-    _check(config)
+    """Build the records and print their summary."""
+    config.prepare.check()
+    expect_number("seed", config.seed, 0)
+    check_workers(config.workers)
     refuse_inside(config.out, config.source)
     source = open_source(config.source, config)
     if source.schema is None:
@@ -63,109 +63,79 @@ def main(config: MakeRecordsConfig) -> None:
         split = make_split(cases, config.split)
         if warning := stratify_warning(cases, config.split):
             print(f"warning: {warning}", file=sys.stderr)
-        cases = _used(cases, split, config)
+        named = {case for subset in split.values() for case in subset}
+        if len(named) < len(cases):
+            left_out = len(cases) - len(named)
+            print(f"{left_out} of {len(cases)} cases stand in no list of {config.split.file} and are left out")
+        cases = [case for case in cases if case.id in named]
         folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
         refuse_other_scans(config.out, cases)
         refuse_other_files(config.out, split, source.schema)
         if not (config.out / MANIFEST).is_file():
-            _refuse_bad(source, cases, config)
-            _warn_of_files(source, cases)
-            _tell_disk(source, cases, copies, config)
-            remove_halves(config.out)
+            _refuse_bad_cases(source, cases, config)
+            _check_disk(source, cases, copies, config)
+            remove_unfinished(config.out)
             write_yaml(config.out / "config.yaml", _settings(config))
-            builder = Builder(source, source.schema, config.out, config.prepare, config.augment, config.seed)
-            _warn_of_crop(dict(_build(builder, cases, copies, config.workers)), config)
+            builder = Builder(source, source.schema, config.out, config.prepare, config.augment, copies, config.seed)
+            lost = map_cases(builder.build, cases, config.workers, title="building records")
+            _warn_of_crop({case.id: share for case, share in zip(cases, lost, strict=True)})
             _commit(source, source.schema, cases, copies, split, folds, config)
-        _report(config.out)
-
-
-def _check(config: MakeRecordsConfig) -> None:
-    """Refuse settings that could not be built from."""
-    config.prepare.check()
-    expect_number("seed", config.seed, 0)
-    expect_number("workers", config.workers, 1)
+    records = Records(config.out)
+    parts = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
+    channels = ", ".join(records.channels)
+    print(f"records: {config.out} ({parts}; channels {channels}; fingerprint {records.fingerprint})")
 
 
 def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
-    """What decides the records' content: all options but where they stand and how many processes build them."""
+    """Settings that decide the records' content: all options but their place and the workers."""
     settings: dict[str, Any] = cli.as_dict(config)
     for name in ("out", "workers"):
         del settings[name]
     return settings | {"source": str(config.source.resolve())}
 
 
-def _used(cases: list[CaseFiles], split: Split, config: MakeRecordsConfig) -> list[CaseFiles]:
-    """The cases that the split names."""
-    named = {case for subset in split.values() for case in subset}
-    if len(named) < len(cases):
-        print(f"{len(cases) - len(named)} of {len(cases)} cases stand in no list of {config.split.file} and are left out")
-    return [case for case in cases if case.id in named]
+def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
+    """Check all cases before work starts, and print the first warning.
 
-
-def _refuse_bad(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
-    """List every bad case before work starts."""
+    Raises:
+        Problems: a line per problem of any case.
+    """
     problems = [
         f"{case.id}: has no label; records need one (leave the case out by --split.file)" for case in cases if not case.label
     ]
     problems += check_cases(source, cases, config.workers)
     if problems:
         raise Problems(problems, f"{len(problems)} problems in {len(cases)} cases of {config.source}; nothing was built")
-
-
-def _warn_of_files(source: Source, cases: list[CaseFiles]) -> None:
-    """Say once what is doubtful about the files."""
     lines = [line for case in cases for line in source.warnings(case)]
     if lines:
         more = f" ({len(lines) - 1} more such lines: data_prep.check lists all)" if len(lines) > 1 else ""
         print(f"warning: {lines[0]}{more}", file=sys.stderr)
 
 
-def _tell_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
-    """Print what the records will take, and refuse where the disk has not got it."""
-    channels = len(cases[0].channels)
-    z, y, x = _size(source, cases[0], config.prepare)
-    layout = shard_layout((z, y, x, channels), config.prepare.dtype, cases[0].id)
-    places = [(case.id, copy) for case in cases for copy in range(copies[case.id] + 1)]
-    shards = sum(not case_path(config.out, case, copy, ".json").is_file() for case, copy in places)
-    need, free = shards * layout.file_size, shutil.disk_usage(config.out).free
-    print(f"{len(cases)} cases, {shards} shards to build: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
+def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
+    """Print the disk space that the records need.
+
+    Raises:
+        UserError: the disk has less.
+    """
+    size = config.prepare.size if config.prepare.crop is not None else None
+    z, y, x = size or source.shape(cases[0])[::-1]  # without a fixed size that of a scan: an upper bound
+    layout = shard_layout((z, y, x, len(cases[0].channels)), config.prepare.dtype, cases[0].id)
+    shards = [(case.id, copy) for case in cases for copy in range(copies[case.id] + 1)]
+    missing = sum(not case_path(config.out, case, copy, ".json").is_file() for case, copy in shards)
+    need, free = missing * layout.file_size, shutil.disk_usage(config.out).free
+    print(f"{len(cases)} cases, {missing} shards to build: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
     if need > free:
         raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
 
 
-def _size(source: Source, case: CaseFiles, config: PrepareConfig) -> tuple[int, int, int]:
-    """Shape of the prepared grid, or the scan's own where it is not known before the scan is read."""
-    if config.crop is not None and config.size is not None:
-        return config.size
-    i, j, k = source.shape(case)
-    return k, j, i
+def _warn_of_crop(lost: dict[str, float]) -> None:
+    """Print the shares of the tumours that the crop cuts off, the largest first.
 
-
-def _build(builder: Builder, cases: list[CaseFiles], copies: dict[str, int], workers: int) -> Iterator[tuple[str, float]]:
-    """Build all cases; case id and the share of its tumour that the crop cuts off, as they are done."""
-    from tqdm import tqdm
-
-    done = _in_processes(builder, cases, copies, workers) if workers > 1 else _in_this_process(builder, cases, copies)
-    yield from tqdm(done, "building records", len(cases), unit="case", file=sys.stderr)
-
-
-def _in_this_process(builder: Builder, cases: Iterable[CaseFiles], copies: dict[str, int]) -> Iterator[tuple[str, float]]:
-    for case in cases:
-        yield case.id, builder.build(case, copies[case.id])
-
-
-def _in_processes(
-    builder: Builder, cases: list[CaseFiles], copies: dict[str, int], workers: int
-) -> Iterator[tuple[str, float]]:
-    with worker_pool(min(workers, len(cases))) as pool:
-        futures = {pool.submit(builder.build, case, copies[case.id]): case.id for case in cases}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-def _warn_of_crop(lost: dict[str, float], config: MakeRecordsConfig) -> None:
-    """Say once how much of the tumours the crop cuts off, and of whose most."""
+    Args:
+        lost: case id -> share of its tumour's voxels outside the crop.
+    """
     cut = sorted(((share, case) for case, share in lost.items() if share >= WORTH_A_WARNING), reverse=True)
     if cut:
         worst = ", ".join(f"{case} {share:.1%}" for share, case in cut[:5])
@@ -185,7 +155,7 @@ def _commit(
     folds: list[Split],
     config: MakeRecordsConfig,
 ) -> None:
-    """Write the manifest, which makes a folder of shards into records."""
+    """Write the lists of the subsets, then the manifest that commits the records."""
     checksums = {
         case.id: [
             read_json(case_path(config.out, case.id, copy, ".json"), "case of the records")["layout"]["checksum"]
@@ -207,12 +177,6 @@ def _commit(
     for name, ids in split.items():  # for the --cases of other commands
         write_text(config.out / f"{name}.txt", "".join(f"{case}\n" for case in ids))
     write_json(config.out / MANIFEST, manifest)
-
-
-def _report(out: Path) -> None:
-    records = Records(out)
-    parts = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
-    print(f"records: {out} ({parts}; channels {', '.join(records.channels)}; fingerprint {records.fingerprint})")
 
 
 if __name__ == "__main__":

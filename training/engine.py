@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import lock, read_json, remove_halves, write_yaml
+from common.files import lock, read_json, remove_unfinished, write_yaml
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
 from training.data.batches import Examples, RandomMap, training_batches, whole_batches
@@ -175,7 +175,7 @@ def _train(run: Run, task: Task) -> None:
     data = _data(task, Records(config.records))
     if data.records.fingerprint != run.facts["records"]["fingerprint"]:
         raise UserError(f"{config.records}: the records have changed since {run.path} was started; start another run")
-    remove_halves(run.path)
+    remove_unfinished(run.path)
     _prepare_backend(run)
     with _strategy():
         model, progress = _restored(run, task, data)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import read_json, read_yaml, whole, write_json, write_yaml
+from common.files import atomic, read_json, read_yaml, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
@@ -144,7 +144,7 @@ class Run:
 
     def keep_before(self) -> Path:
         """Keep the weights that the first phase chose, with which fine-tuning begins, beside those that it makes of them."""
-        with whole(self.path / BEFORE) as temporary:
+        with atomic(self.path / BEFORE) as temporary:
             shutil.copyfile(self.weights, temporary)
         return self.path / BEFORE
 

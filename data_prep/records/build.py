@@ -26,13 +26,14 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Builder:
-    """What building a case needs besides the case; sent to worker processes.
+    """Builder of cases of the records; is sent to worker processes.
 
     Attributes:
-        source: where the case is read from.
-        schema: what its label's ids mean.
+        source: of the cases.
+        schema: of its label ids.
         records: the folder to write into.
-        preparation, augmentation: how.
+        preparation, augmentation: configs.
+        copies: case id -> number of its augmented copies.
         seed: of the augmented copies.
     """
 
@@ -41,33 +42,34 @@ class Builder:
     records: Path
     preparation: PrepareConfig
     augmentation: AugmentConfig
+    copies: dict[str, int]
     seed: int
 
-    def build(self, files: CaseFiles, copies: int) -> float:
+    def build(self, files: CaseFiles) -> float:
         """Write a case and its copies, unless they are there already.
 
         Returns:
-            the share of the tumour that the crop cuts off.
+            Share of the tumour that the crop cuts off.
         """
-        done = [case_path(self.records, files.id, copy, ".json") for copy in range(copies + 1)]
-        if not all(path.is_file() for path in done):
+        copies = range(self.copies.get(files.id, 0) + 1)
+        if not all(case_path(self.records, files.id, copy, ".json").is_file() for copy in copies):
             case = self.source.read(files)
             prepared = prepare(case, self.schema, self.preparation)
             if prepared.label is None:
                 raise UserError(f"{files.id}: has no label; records need one")
             self._write(case, prepared, 0, None)
-            for copy in range(1, copies + 1):
-                self._write(case, *self._augmented(files.id, copy, prepared, prepared.label))
-        original = read_json(done[0], "case of the records")
+            for copy in copies[1:]:
+                augmentation = draw(self.augmentation, case_rng(self.seed, files.id, copy), len(case.channels))
+                image, label = apply(
+                    augmentation,
+                    prepared.image,
+                    prepared.label,
+                    unit_range=self.preparation.intensity == "minmax",
+                    spacing_mm=prepared.geometry.spacing_mm,
+                )
+                self._write(case, replace(prepared, image=image, label=label), copy, augmentation)
+        original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
         return float(original["tumour_lost"])
-
-    def _augmented(self, case: str, copy: int, prepared: Prepared, label: np.ndarray) -> tuple[Prepared, int, Augmentation]:
-        augmentation = draw(self.augmentation, case_rng(self.seed, case, copy), channels=prepared.image.shape[-1])
-        unit_range = self.preparation.intensity == "minmax"
-        image, label = apply(
-            augmentation, prepared.image, label, unit_range=unit_range, spacing_mm=prepared.geometry.spacing_mm
-        )
-        return replace(prepared, image=image, label=label), copy, augmentation
 
     def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:
         """Write the shard, then the JSON file that commits it."""
@@ -93,16 +95,16 @@ class Builder:
 
 
 def source_state(files: CaseFiles) -> list[dict[str, Any]]:
-    """Path, size and CRC-32C of each of a case's files, by which a changed source is noticed."""
-    return [{"path": str(path.resolve()), "bytes": path.stat().st_size, "crc32c": _checksum(path)} for path in files.paths]
-
-
-def _checksum(path: Path) -> int:
-    checksum = google_crc32c.Checksum()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            checksum.update(block)
-    return int.from_bytes(checksum.digest(), "big")
+    """Path, size and CRC-32C of each of a case's files, to detect changes of the source."""
+    state = []
+    for path in files.paths:
+        checksum = google_crc32c.Checksum()
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                checksum.update(block)
+        crc = int.from_bytes(checksum.digest(), "big")
+        state.append({"path": str(path.resolve()), "bytes": path.stat().st_size, "crc32c": crc})
+    return state
 
 
 def _voxels(label: np.ndarray | None, classes: int, slices: int) -> list[list[int]]:

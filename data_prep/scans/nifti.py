@@ -132,7 +132,7 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
     """
     import nibabel
 
-    from common.files import whole
+    from common.files import atomic
 
     image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
     image.header.set_xyzt_units("mm" if affine is not None else "unknown")
@@ -140,7 +140,7 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
         original: Any = nibabel.load(like).header
         image.set_sform(affine, int(original["sform_code"]))
         image.set_qform(affine, int(original["qform_code"]))
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         nibabel.save(image, temporary)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import whole
+from common.files import atomic
 
 SUFFIXES = (".tif", ".tiff")
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name
@@ -71,7 +71,7 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
         raise ValueError(f"expected (rows, columns) uint8; received {mask.shape} {mask.dtype}")
     from PIL import Image
 
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         Image.fromarray(np.ascontiguousarray(mask)).save(temporary, format="TIFF")
 
 

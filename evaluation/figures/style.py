@@ -125,9 +125,9 @@ def save(figure: "Figure", path: Path) -> list[Path]:
 
 def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
     """Write a figure in the format that the file's suffix names, whole or not at all; the same figure gives the same bytes."""
-    from common.files import whole
+    from common.files import atomic
 
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata=metadata)
     return path

@@ -4,16 +4,16 @@ import sys
 import pytest
 
 from common.errors import UserError
-from common.files import lock, read_json, read_lines, read_text, read_yaml, whole, write_json, write_text, write_yaml
+from common.files import atomic, lock, read_json, read_lines, read_text, read_yaml, write_json, write_text, write_yaml
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_whole_makes_folders_and_leaves_nothing_but_the_file(tmp_path):
+def test_an_atomic_write_makes_folders_and_leaves_nothing_but_the_file(tmp_path):
     path = tmp_path / "a" / "b" / "file.txt"
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("new")
         assert not path.exists()
         assert temporary.parent == path.parent
@@ -32,7 +32,7 @@ def test_a_failure_leaves_the_old_file_or_none(tmp_path, before):
     path = tmp_path / "file.txt"
     if before is not None:
         path.write_text(before)
-    with pytest.raises(ZeroDivisionError), whole(path) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
         fail_after_writing(temporary)
     assert (path.read_text() if before is not None else path.exists()) == (before or False)
     assert names(tmp_path) == ([] if before is None else ["file.txt"])

@@ -1,4 +1,4 @@
-"""The command that writes made patients: files, continuation, refusals."""
+"""The command that writes synthetic patients: files, continuation, refusals."""
 
 import json
 import shutil
@@ -117,7 +117,7 @@ def finished(tmp_path_factory):
 
 def test_somebody_elses_folder_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"expected an empty or new folder for made patients; it holds 'thesis.txt'"):
+    with pytest.raises(UserError, match=r"expected an empty or new folder for synthetic patients; it holds 'thesis.txt'"):
         main(config(tmp_path))
     assert not list(tmp_path.rglob("*.nii.gz"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
-from common.files import whole, write_text
+from common.files import atomic, write_text
 from training.config import TrainingConfig
 from training.data.batches import CATEGORY
 from training.data.stopwatch import StopWatch
@@ -130,7 +130,7 @@ class EpochKeeper(keras.callbacks.Callback):
 
     def _write(self, better: bool) -> None:
         for name in ["last", "best"] if better else ["last"]:
-            with whole(self._folder / f"{name}.weights.h5") as temporary:
+            with atomic(self._folder / f"{name}.weights.h5") as temporary:
                 self.model.save_weights(temporary)
         write_history(self._folder / "history.csv", self._progress.history)
         save_state(self._folder / "state", self.model, self._progress)

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from common.errors import UserError
-from common.files import whole
+from common.files import atomic
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +50,7 @@ def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
     """
     arrays = {f"v{place:05d}": np.asarray(_value(variable)) for place, variable in enumerate(_variables(model))}
     path = folder / f"epoch_{progress.epoch:05d}.npz"
-    with whole(path) as temporary, temporary.open("wb") as file:
+    with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)  # type: ignore[arg-type]
     for old in sorted(folder.glob("epoch_*.npz"))[:-KEPT]:
         old.unlink()

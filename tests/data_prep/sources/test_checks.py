@@ -1,12 +1,7 @@
-import os
-import time
-from functools import partial
-
 import pytest
 
-from common.errors import UserError
 from data_prep.sources import open_source
-from data_prep.sources.checks import check_cases, each_case
+from data_prep.sources.checks import check_cases
 from tests.scans import scan, write_brats
 
 
@@ -37,23 +32,3 @@ def test_progress_goes_to_standard_error_alone(source, capsys):
 
 def test_no_cases_are_no_problem(source):
     assert check_cases(source, [], workers=4, progress=False) == []
-
-
-def test_results_stand_in_the_order_of_the_cases(source):
-    assert each_case(_slow_for_a, source.cases(), workers=2) == ["a", "b", "c"]
-
-
-def _slow_for_a(files):
-    if files.id == "a":
-        time.sleep(0.3)
-    return files.id
-
-
-def test_a_worker_that_dies_gives_one_line(source):
-    with pytest.raises(UserError, match="a worker process died"):
-        each_case(partial(_die, os.getpid()), source.cases(), workers=2)
-
-
-def _die(parent, files):
-    if os.getpid() != parent:
-        os._exit(1)
