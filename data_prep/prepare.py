@@ -1,4 +1,4 @@
-"""prepare: the one way from a scan to what a network sees. The builder of records and prediction both call it.
+"""Preprocessing of a scan into the input of a network; the builder of records and prediction both call `prepare`.
 
 Order: canonical orientation, intensities (statistics over the whole scan, whatever the crop), crop. Because intensities are
 scaled voxel by voxel, the crop is taken first and only what is kept is scaled: the result is the same, the work a fifth.
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.boxes import bounding_box, centred_start
 from data_prep.grid.geometry import Geometry, Triple, middle_start
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import Case
@@ -19,7 +20,7 @@ TABLE_LIMIT = 1 << 18  # integers of a smaller range are scaled through a table 
 
 @dataclass
 class PrepareConfig:
-    """How scans are prepared."""
+    """Preprocessing of scans: intensities, crop and stored dtype."""
 
     intensity: Literal["minmax", "zscore", "median"] = "minmax"
     """minmax: each channel of each patient to 0..1 (as the glioma paper); zscore: mean 0 and deviation 1 over its non-zero
@@ -28,18 +29,18 @@ class PrepareConfig:
     clip: tuple[float, float] | None = None
     """Percentiles of a channel's non-zero voxels to which its values are clipped first, such as [0.5, 99.5]."""
     crop: Literal["middle", "brain"] | None = "middle"
-    """Where the window of `size` is cut: around the middle of the volume (as the glioma paper), around the middle of the
-    brain (voxels that are non-zero in any channel), or nowhere (null)."""
+    """Place of the crop of `size`: around the middle of the volume (as the glioma paper), around the middle of the brain
+    (voxels that are non-zero in any channel), or no crop (null)."""
     size: tuple[int, int, int] | None = (128, 128, 128)
-    """Slices, rows and columns of the window; null with `crop: brain` takes each brain's own box."""
+    """Slices, rows and columns of the crop; null with `crop: brain` takes each brain's own box."""
     dtype: Literal["float16", "uint8"] = "float16"
-    """How intensities are stored; uint8 (256 steps, half the disk) needs `intensity: minmax`."""
+    """Stored type of intensities; uint8 (256 steps, half the disk) needs `intensity: minmax`."""
 
     def check(self) -> None:
         """Refuse settings that contradict each other.
 
         Raises:
-            UserError: says which, and what to do.
+            UserError: names them.
         """
         if self.dtype == "uint8" and self.intensity != "minmax":
             raise UserError("dtype: uint8 holds 0..1 alone, so it needs intensity: minmax; take dtype: float16 with zscore")
@@ -53,11 +54,11 @@ class PrepareConfig:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How one channel's values are scaled: (clip(value, low, high) - centre) / spread, and back to 0 outside the brain.
+    """Intensity scaling of one channel: (clip(value, low, high) - centre) / spread.
 
     Attributes:
         low, high: bounds of the values.
-        centre, spread: what is subtracted, and divided by.
+        centre, spread: subtracted, and divided by.
         keep_zero: voxels of value 0 stay 0.
     """
 
@@ -76,13 +77,13 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared case.
+    """Preprocessed case.
 
     Attributes:
         image: (Z, H, W, C) float16 or uint8.
         label: (Z, H, W) uint8, bit-packed one-hot, or None where the case has no annotation.
-        geometry: the way back to the native grid.
-        scaling: channel -> how it was scaled; a missing channel has none and is all zeros.
+        geometry: transform between the native and this grid.
+        scaling: channel -> its scaling; a missing channel has none and is all zeros.
         tumour_lost: share of the tumour's voxels that the crop cut off, 0 to 1.
     """
 
@@ -94,16 +95,16 @@ class Prepared:
 
 
 def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Prepared:
-    """Prepare one case; with `crop: null` the whole volume, as prediction wants it.
+    """Preprocess one case; with `crop: null` the uncropped volume, as prediction wants it.
 
     Args:
         case: as read; its label, if it has one, needs a schema.
-        schema: what the label's ids mean; None leaves the label out.
-        config: what to do.
+        schema: of the label's ids; None leaves the label out.
+        config: options.
     """
-    whole = Geometry.whole(case.shape, case.affine)
-    channels = {name: None if array is None else whole.reorient(array) for name, array in case.channels.items()}
-    geometry = whole.window(*_window(whole.size, channels, config))
+    uncropped = Geometry.uncropped(case.shape, case.affine)
+    channels = {name: None if array is None else uncropped.reorient(array) for name, array in case.channels.items()}
+    geometry = uncropped.cropped(*_crop(uncropped.size, channels, config))
     scaling = {name: fit_scaling(array, config) for name, array in channels.items() if array is not None}
     image = np.zeros((*geometry.size, len(channels)), config.dtype)
     for place, (name, array) in enumerate(channels.items()):
@@ -111,17 +112,18 @@ def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Pr
             image[..., place] = _stored(geometry.cut(array), scaling[name], config.dtype)
     label, lost = None, 0.0
     if case.label is not None and schema is not None:
-        encoded = schema.encode(whole.reorient(case.label))
+        encoded = schema.encode(uncropped.reorient(case.label))
         label = np.ascontiguousarray(geometry.cut(encoded))
-        lost = _share_lost(encoded, label)
+        tumour = np.count_nonzero(encoded > 1)  # bits of any class but background
+        lost = (tumour - np.count_nonzero(label > 1)) / tumour if tumour else 0.0
     return Prepared(image, label, geometry, scaling, lost)
 
 
 def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
-    """The scaling of one channel, from the statistics of the whole scan.
+    """Scaling of one channel, from the statistics of the uncropped scan.
 
     Args:
-        channel: the whole volume, any real dtype.
+        channel: the uncropped volume, any real dtype.
         config: `intensity` and `clip` are used. A constant channel becomes zeros.
     """
     low, high = float(channel.min()), float(channel.max())
@@ -129,7 +131,9 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
     if config.clip and inside.size:
         low, high = (float(bound) for bound in np.percentile(inside, config.clip))
     if config.intensity == "median":
-        return Scaling(low, high, 0.0, _tissue_median(np.clip(channel, low, high)), keep_zero=True)
+        clipped = np.clip(channel, low, high)
+        above = clipped[clipped > clipped.mean()]
+        return Scaling(low, high, 0.0, (float(np.median(above)) if above.size else 0.0) or 1.0, keep_zero=True)
     if config.intensity == "minmax":
         low = low if low < high else float(channel.min())  # a brain of one value stays above its background
         return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
@@ -138,14 +142,8 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
     return Scaling(low, high, mean, deviation or 1.0, keep_zero=True)
 
 
-def _tissue_median(channel: np.ndarray) -> float:
-    """Median of the voxels above the mean of a channel, 1 where there is none above 0."""
-    above = channel[channel > channel.mean()]
-    return (float(np.median(above)) if above.size else 0.0) or 1.0
-
-
 def brain_mask(channels: list[np.ndarray]) -> np.ndarray:
-    """Voxels that are non-zero in any channel, bool (z, y, x)."""
+    """Brain mask, bool (z, y, x): voxels that are non-zero in any channel."""
     mask = channels[0] != 0
     for channel in channels[1:]:
         mask |= channel != 0
@@ -153,45 +151,30 @@ def brain_mask(channels: list[np.ndarray]) -> np.ndarray:
 
 
 def inside_mask(image: np.ndarray) -> np.ndarray:
-    """Voxels (Z, H, W) of a prepared image (Z, H, W, C) that are non-zero in any channel, bool.
+    """Brain mask, bool (Z, H, W), of a prepared image (Z, H, W, C): voxels that are non-zero in any channel.
 
     Compared as integers, which is several times faster than comparing float16.
     """
     return brain_mask(list(np.moveaxis(image.view(f"u{image.dtype.itemsize}"), -1, 0)))
 
 
-def _window(whole: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:
-    """Start and size of the window (z, y, x)."""
+def _crop(uncropped: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:
+    """Start and size of the crop (z, y, x)."""
     if config.crop is None:
-        return (0, 0, 0), whole
+        return (0, 0, 0), uncropped
     if config.crop == "middle" and config.size is not None:
-        return middle_start(whole, config.size), config.size
-    lows, highs = _box(brain_mask([array for array in channels.values() if array is not None]))
-    size = config.size or tuple(high - low for low, high in zip(lows, highs, strict=True))
+        return middle_start(uncropped, config.size), config.size
+    z, y, x = bounding_box(brain_mask([array for array in channels.values() if array is not None]))
+    size = config.size or (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     start = [
-        _inside((low + high - wanted) // 2, wanted, length)
-        for low, high, wanted, length in zip(lows, highs, size, whole, strict=True)
+        centred_start(length, wanted, part.start + part.stop)
+        for length, wanted, part in zip(uncropped, size, (z, y, x), strict=True)
     ]
-    return (start[0], start[1], start[2]), (size[0], size[1], size[2])
-
-
-def _inside(start: int, size: int, length: int) -> int:
-    """Move a window that leaves the volume back inside; one that is larger than the volume is padded evenly."""
-    return (length - size) // 2 if size >= length else min(max(start, 0), length - size)
-
-
-def _box(mask: np.ndarray) -> tuple[list[int], list[int]]:
-    """First and last + 1 index of the True voxels along each axis; the whole volume where there are none."""
-    lows, highs = [], []
-    for axis in range(3):
-        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        lows.append(int(line[0]) if line.size else 0)
-        highs.append(int(line[-1]) + 1 if line.size else mask.shape[axis])
-    return lows, highs
+    return (start[0], start[1], start[2]), size
 
 
 def _stored(values: np.ndarray, scaling: Scaling, dtype: str) -> np.ndarray:
-    """Scale a channel's window and convert it to the stored dtype; equal whether through a table or not."""
+    """Cropped channel, scaled and converted to the stored dtype; a table of all values gives the same bits."""
     if values.dtype.kind in "iu" and values.size:
         low, high = int(values.min()), int(values.max())
         if high - low < min(TABLE_LIMIT, values.size):
@@ -201,10 +184,5 @@ def _stored(values: np.ndarray, scaling: Scaling, dtype: str) -> np.ndarray:
 
 
 def _convert(scaled: np.ndarray, dtype: str) -> np.ndarray:
+    """Round to uint8 steps of 1/255, or to float16."""
     return np.rint(scaled * 255).astype(np.uint8) if dtype == "uint8" else scaled.astype(np.float16)
-
-
-def _share_lost(whole: np.ndarray, kept: np.ndarray) -> float:
-    """Share of the voxels of any class but background that stand in `whole` and not in `kept` (both bit-packed)."""
-    total = np.count_nonzero(whole > 1)
-    return (total - np.count_nonzero(kept > 1)) / total if total else 0.0

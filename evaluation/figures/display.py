@@ -100,16 +100,6 @@ def class_legend(figure: "Figure", schema: LabelSchema) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 4))
 
 
-def box(mask: np.ndarray, margin: int = 3) -> tuple[slice, ...]:
-    """The smallest box around the True voxels and a margin; everything where there are none."""
-    found = []
-    for axis, length in enumerate(mask.shape):
-        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        low, high = (int(line[0]), int(line[-1]) + 1) if line.size else (0, length)
-        found.append(slice(max(low - margin, 0), min(high + margin, length)))
-    return tuple(found)
-
-
 def tumour_slices(classes: np.ndarray) -> np.ndarray:
     """Voxels of any class but background in each slice of (Z, H, W) class indices; int64 (Z,)."""
     counts: np.ndarray = ((classes > 0) & (classes != 255)).sum(axis=(1, 2))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.grid.boxes import bounding_box
 from data_prep.grid.geometry import Geometry
 from data_prep.labels import LabelSchema
 from evaluation.figures import display, style
@@ -38,7 +39,7 @@ def draw_mosaic(
     """
     oriented = spacing_mm is not None
     aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
-    rows, lines = display.box((image != 0).any(axis=0), margin=2)
+    rows, lines = bounding_box((image != 0).any(axis=0), margin=2)
     shown = display.grey(image)[:, rows, lines]
     marked = np.zeros(shown.shape, np.uint8) if classes is None else classes[:, rows, lines]
     tiles = [display.paint(display.axial(shown, z, oriented), display.axial(marked, z, oriented)) for z in range(len(shown))]
@@ -150,7 +151,7 @@ def _mark_window(axes: "Axes", geometry: Geometry, plane: str, oriented: bool) -
     top, left = geometry.start[vertical], geometry.start[2]
     height, width = geometry.size[vertical], geometry.size[2]
     if oriented:  # both axes of the picture run backwards
-        top = geometry.whole_size[vertical] - top - height
-        left = geometry.whole_size[2] - left - width
+        top = geometry.uncropped_size[vertical] - top - height
+        left = geometry.uncropped_size[2] - left - width
     frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="white", linewidth=0.9, linestyle="--")
     axes.add_patch(frame)

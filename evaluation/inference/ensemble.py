@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import UserError, expect_number
-from evaluation.inference.postprocess import foreground_box
+from data_prep.grid.boxes import foreground_box
 from training.data.batches import CATEGORY, SEGMENTATION
 from training.run import Run
 

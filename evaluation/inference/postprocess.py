@@ -14,6 +14,7 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from common.files import read_yaml, write_yaml
+from data_prep.grid.boxes import foreground_box
 from data_prep.labels import LabelSchema
 
 FILE = "postprocess.yaml"
@@ -143,15 +144,6 @@ def apply_classes(config: PostprocessConfig, classes: np.ndarray, schema: LabelS
         if np.count_nonzero(mask) < rule.below_voxels:
             part[mask] = schema.class_names.index(rule.by)
     return found
-
-
-def foreground_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds all True voxels of a mask (Z, H, W); an empty one where there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, 0))
-    return tuple(box)
 
 
 def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:

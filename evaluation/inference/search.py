@@ -20,6 +20,7 @@ from itertools import product
 import numpy as np
 
 from common.metrics.overlap import UNANNOTATED, confusion_matrix
+from data_prep.grid.boxes import foreground_box
 from data_prep.labels import LabelSchema
 from data_prep.structures import NestedRegion, nested_regions
 from evaluation.inference.postprocess import (
@@ -27,7 +28,6 @@ from evaluation.inference.postprocess import (
     PostprocessConfig,
     ReplaceRule,
     apply_classes,
-    foreground_box,
     label_components,
 )
 from evaluation.inference.search_metrics import Outcome

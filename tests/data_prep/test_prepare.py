@@ -26,7 +26,7 @@ def case(made=None, **changes):
 
 
 def as_prepared(native, affine=LPS):
-    return Geometry.whole(native.shape, affine).reorient(native)
+    return Geometry.uncropped(native.shape, affine).reorient(native)
 
 
 def test_the_prepared_grid_is_ras_with_slices_first():

@@ -27,12 +27,12 @@ def affine_of(order, signs, shape, spacing=(1.0, 2.0, 3.0)):
 
 @st.composite
 def geometries(draw):
-    """Any orientation (or none) and any window: inside, across the edges, or wholly outside the volume."""
+    """Any orientation (or none) and any crop: inside, across the edges, or wholly outside the volume."""
     shape = draw(lengths)
     order, signs = draw(st.sampled_from(AXES)), draw(st.tuples(*[st.sampled_from([-1, 1])] * 3))
     affine = draw(st.sampled_from([None, affine_of(order, signs, shape)]))
     start = draw(st.tuples(*[st.integers(-9, 9)] * 3))
-    return Geometry.whole(shape, affine).window(start, draw(lengths))
+    return Geometry.uncropped(shape, affine).cropped(start, draw(lengths))
 
 
 def numbered(shape):
@@ -40,36 +40,36 @@ def numbered(shape):
 
 
 def inside(geometry):
-    """Which native voxels the window holds, voxel by voxel."""
+    """Which native voxels the crop holds, voxel by voxel."""
     mask = np.zeros(geometry.shape, bool)
     for place in np.ndindex(geometry.size):
         whole = [p + s for p, s in zip(place, geometry.start, strict=True)]
-        if all(0 <= w < n for w, n in zip(whole, geometry.whole_size, strict=True)):
+        if all(0 <= w < n for w, n in zip(whole, geometry.uncropped_size, strict=True)):
             native = [0, 0, 0]
-            for axis, flip, w, n in zip(geometry.axes, geometry.flips, whole, geometry.whole_size, strict=True):
+            for axis, flip, w, n in zip(geometry.axes, geometry.flips, whole, geometry.uncropped_size, strict=True):
                 native[axis] = n - 1 - w if flip else w
             mask[tuple(native)] = True
     return mask
 
 
 @given(geometries())
-def test_the_way_back_is_exact_inside_the_window(geometry):
+def test_the_way_back_is_exact_inside_the_crop(geometry):
     volume = numbered(geometry.shape)
-    window = geometry.cut(geometry.reorient(volume))
-    assert window.shape == geometry.size
-    np.testing.assert_array_equal(geometry.to_native(window), np.where(inside(geometry), volume, 0))
-    np.testing.assert_array_equal(geometry.to_native(window, fill=-1), np.where(inside(geometry), volume, -1))
+    crop = geometry.cut(geometry.reorient(volume))
+    assert crop.shape == geometry.size
+    np.testing.assert_array_equal(geometry.to_native(crop), np.where(inside(geometry), volume, 0))
+    np.testing.assert_array_equal(geometry.to_native(crop, fill=-1), np.where(inside(geometry), volume, -1))
 
 
 @given(geometries(), st.integers(-5, 5))
-def test_the_window_is_filled_outside_the_volume(geometry, fill):
-    window = geometry.cut(geometry.reorient(np.full(geometry.shape, 100)), fill)
-    assert np.count_nonzero(window == 100) == np.count_nonzero(inside(geometry))
-    assert set(np.unique(window)) <= {100, fill}
+def test_the_crop_is_filled_outside_the_volume(geometry, fill):
+    crop = geometry.cut(geometry.reorient(np.full(geometry.shape, 100)), fill)
+    assert np.count_nonzero(crop == 100) == np.count_nonzero(inside(geometry))
+    assert set(np.unique(crop)) <= {100, fill}
 
 
 @given(geometries())
-def test_a_window_may_have_channels(geometry):
+def test_a_crop_may_have_channels(geometry):
     volume = geometry.reorient(numbered(geometry.shape))
     both = geometry.cut(np.stack([volume, -volume], axis=-1))
     np.testing.assert_array_equal(both[..., 0], geometry.cut(volume))
@@ -86,11 +86,11 @@ def test_it_survives_json(geometry):
 def test_the_prepared_grid_is_that_of_nibabel(order, signs):
     volume = numbered((4, 3, 2))
     affine = affine_of(order, signs, volume.shape)
-    geometry = Geometry.whole(volume.shape, affine)
+    geometry = Geometry.uncropped(volume.shape, affine)
     canonical = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))
     np.testing.assert_array_equal(geometry.reorient(volume), np.asarray(canonical.dataobj).transpose(2, 1, 0))
     assert geometry.spacing_mm == pytest.approx(canonical.header.get_zooms()[::-1])
-    assert geometry.whole_size == canonical.shape[::-1]
+    assert geometry.uncropped_size == canonical.shape[::-1]
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "PSL", "IAR", "SRP"])
@@ -101,7 +101,7 @@ def test_a_reoriented_scan_has_the_same_prepared_grid(codes):
     turned = nibabel.orientations.apply_orientation(volume, change)
     its_affine = affine @ inv_ornt_aff(change, volume.shape)
     assert "".join(aff2axcodes(its_affine)) == codes
-    ours, theirs = Geometry.whole(volume.shape, affine), Geometry.whole(turned.shape, its_affine)
+    ours, theirs = Geometry.uncropped(volume.shape, affine), Geometry.uncropped(turned.shape, its_affine)
     np.testing.assert_array_equal(theirs.reorient(turned), ours.reorient(volume))
 
 
@@ -110,29 +110,29 @@ def test_an_oblique_scan_goes_to_the_nearest_axes():
     affine = np.array(
         [[np.cos(angle), -np.sin(angle), 0, 0], [np.sin(angle), np.cos(angle), 0, 0], [0, 0, -2, 0], [0, 0, 0, 1]]
     )
-    geometry = Geometry.whole((5, 4, 3), affine)
+    geometry = Geometry.uncropped((5, 4, 3), affine)
     assert (geometry.axes, geometry.flips) == ((2, 1, 0), (True, False, False))
     assert geometry.spacing_mm == pytest.approx((2, 1, 1))
 
 
 def test_without_geometry_rows_and_columns_keep_their_order():
     volume = numbered((4, 3, 2))
-    geometry = Geometry.whole(volume.shape, None)
+    geometry = Geometry.uncropped(volume.shape, None)
     np.testing.assert_array_equal(geometry.reorient(volume), volume.transpose(2, 0, 1))
     assert geometry.spacing_mm is None
 
 
 def test_reorienting_and_cutting_inside_copy_nothing():
     volume = numbered((4, 5, 6))
-    whole = Geometry.whole(volume.shape, np.diag([-1.0, 1, -1, 1]))
-    window = whole.window((1, 1, 1), (3, 3, 2))
+    whole = Geometry.uncropped(volume.shape, np.diag([-1.0, 1, -1, 1]))
+    crop = whole.cropped((1, 1, 1), (3, 3, 2))
     assert np.shares_memory(whole.reorient(volume), volume)
-    assert np.shares_memory(window.cut(whole.reorient(volume)), volume)
+    assert np.shares_memory(crop.cut(whole.reorient(volume)), volume)
 
 
 def test_an_array_of_another_shape_is_refused():
-    geometry = Geometry.whole((4, 3, 2), None)
-    with pytest.raises(ValueError, match=r"window's shape \(2, 4, 3\); received \(4, 3, 2\)"):
+    geometry = Geometry.uncropped((4, 3, 2), None)
+    with pytest.raises(ValueError, match=r"crop.s shape \(2, 4, 3\); received \(4, 3, 2\)"):
         geometry.to_native(np.zeros((4, 3, 2)))
 
 

@@ -239,13 +239,6 @@ def test_paint_colours_classes_alone():
     assert len({tuple(pixel) for pixel in painted[0, :3]}) == 3
 
 
-def test_the_box_holds_the_mask_and_its_margin():
-    mask = np.zeros((20, 30), bool)
-    mask[5:8, 1:25] = True
-    assert display.box(mask, margin=3) == (slice(2, 11), slice(0, 28))
-    assert display.box(np.zeros((4, 5), bool)) == (slice(0, 4), slice(0, 5))
-
-
 @pytest.fixture
 def volume():
     rng = np.random.default_rng(0)
@@ -256,17 +249,17 @@ def volume():
 
 
 def test_the_share_lost_is_that_of_the_tumour_outside_the_window(volume):
-    geometry = Geometry.whole((16, 20, 12), np.eye(4))
+    geometry = Geometry.uncropped((16, 20, 12), np.eye(4))
     classes = volume[1]
     assert figures_volume.share_lost(classes, geometry) == 0
-    assert figures_volume.share_lost(classes, geometry.window((4, 0, 0), (12, 20, 16))) == pytest.approx(1 / 3)
+    assert figures_volume.share_lost(classes, geometry.cropped((4, 0, 0), (12, 20, 16))) == pytest.approx(1 / 3)
     assert figures_volume.share_lost(np.zeros_like(classes), geometry) == 0
 
 
 def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp_path):
     image, classes = volume
-    whole = Geometry.whole((16, 20, 12), np.eye(4))
-    cut = whole.window(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
+    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
+    cut = whole.cropped(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
     figures_volume.draw_crop(tmp_path / "f", image, classes, cut, SCHEMA, "case")
     axes = panels(drawn[0])["axial, uncut (20 x 16)"]
     frame = axes.patches[0]
@@ -277,8 +270,8 @@ def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp
 
 def test_windows_larger_than_the_volume_can_be_drawn(volume, tmp_path):
     image, classes = volume
-    whole = Geometry.whole((16, 20, 12), np.eye(4))
-    padded = whole.window(middle_start(whole.size, (24, 24, 24)), (24, 24, 24))
+    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
+    padded = whole.cropped(middle_start(whole.size, (24, 24, 24)), (24, 24, 24))
     files = figures_volume.draw_crop(tmp_path / "f", image, classes, padded, SCHEMA, "case")
     assert all(file.stat().st_size > 1000 for file in files)
 
