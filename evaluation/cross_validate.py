@@ -8,9 +8,11 @@ from typing import Any, Literal
 from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
+from common.metrics.catalogue import METRICS
 from common.processes import run_command
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import Showing
+from evaluation.scores.folder import read_patient_scores, read_scores
 from evaluation.scores.patients import MANIFEST
 from training.run import Run
 
@@ -126,21 +128,19 @@ def _predict_and_score(config: CrossValidateConfig, records: Records) -> None:
 
 def _draw(config: CrossValidateConfig, records: Records, together: Path) -> None:
     """A box per fold, every patient, and the pictures of the three worst; of the Dice of the first region (or class)."""
-    from evaluation.compare import read_patients
     from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 
     folder = config.out / "figures"
-    scores = read_patients(together / SCORES / "per_patient.csv")
-    kind, structure, _ = next(iter(scores))
-    dice = scores[kind, structure, "dice"]
+    scores, metric = read_patient_scores(read_scores(together)), METRICS["dice"]
+    dice = scores.by_patient(scores.structures[0], metric.name)
     patients = [
         {records.cases[case].patient for case in records.subset("validation", fold)} for fold in range(len(records.folds))
     ]
     boxes = {f"fold {fold}": {name: dice[name] for name in sorted(group)} for fold, group in enumerate(patients)}
-    label = f"Dice of {structure}, whole volume"
-    draw_boxes(folder / "folds", boxes | {"all folds": dice}, label)
-    draw_per_patient(folder / "patients", dice, label)
-    worst = worst_patients(dice)
+    structure = f"{scores.structures[0].title}, whole volume"
+    draw_boxes(folder / "folds", boxes | {"all folds": dice}, metric, structure)
+    draw_per_patient(folder / "patients", dice, metric, structure)
+    worst = worst_patients(dice, metric)
     for place, patient in enumerate(worst):
         for case in (case for case, facts in records.cases.items() if facts.patient == patient):
             shutil.copyfile(together / "overlays" / f"{case}.png", folder / f"worst_{place + 1}_{case}.png")

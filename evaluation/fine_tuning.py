@@ -11,6 +11,7 @@ from common import cli
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside, write_text
 from common.metrics import classification, overlap
+from common.tables import csv_text, wrapped
 from training.run import COMMANDS, Run
 
 if TYPE_CHECKING:
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 COLUMNS = ("Before", "After")
 SEGMENTATION_NOTES = [
     "Segmentation loss: that of the run's first phase in both columns, so that they compare; mean over the annotated voxels.",
-    "Dice coefficient: of the tumour (all classes but background as one), from one confusion matrix over all slices of the "
-    "subset; nothing is averaged. Mean per-patient Dice: the tumour's Dice of each patient's slices together, averaged over "
-    "patients.",
+    "Tumour Dice: all classes but background as one, from one confusion matrix over all slices of the subset; nothing is "
+    "averaged. Tumour Dice per patient: of each patient's slices together, averaged over patients.",
     overlap.ABSENT_RULE,
 ]
 CATEGORY_ROWS = (
@@ -109,8 +109,6 @@ def main(config: FineTuningConfig) -> None:
 
 def format_text(parts: Sequence[Part]) -> str:
     """The table for a terminal, with what was scored above and what it means below."""
-    from evaluation.tables.patients import wrapped
-
     rows = [(name, *map(_number, values)) for part in parts for name, *values in part.rows]
     width = max(len(name) for name, *_ in rows) + 2
     lines = [f"{name:<{width}}{before:>8}{after:>8}" for name, before, after in [("", *COLUMNS), *rows]]
@@ -129,8 +127,6 @@ def format_markdown(parts: Sequence[Part]) -> str:
 
 
 def _write(out: Path, parts: Sequence[Part]) -> list[Path]:
-    from evaluation.tables.patients import csv_text
-
     table, values = out / "table.md", out / "table.csv"
     write_text(table, format_markdown(parts))
     write_text(values, csv_text([("score", "before", "after"), *(row for part in parts for row in part.rows)]))
@@ -161,8 +157,8 @@ def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part
     counted = f"{_counted(len(after.patients), len(subset.source))} of {config.subset} of {config.records.resolve().name}"
     rows = [
         ("Segmentation loss", before.loss, after.loss),
-        ("Dice coefficient", _dice(before.confusion), _dice(after.confusion)),
-        ("Mean per-patient Dice", _mean_dice(before), _mean_dice(after)),
+        ("Tumour Dice", _dice(before.confusion), _dice(after.confusion)),
+        ("Tumour Dice per patient", _mean_dice(before), _mean_dice(after)),
     ]
     chosen = choose_slices(subset, after)
     places = [choice.place for choice in chosen.values()]

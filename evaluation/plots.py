@@ -24,7 +24,7 @@ class PlotsConfig(SourceConfig):
     """Draw figures, each as PDF and PNG.
 
     From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of
-    classifiers). From `--scores`: IoU and Dice per class of several models. From `--records`: class frequencies. From `--runs`
+    classifiers). From `--scores`: every metric, per structure and model. From `--records`: class frequencies. From `--runs`
     and `--records`: what on-line augmentation makes of training slices, and what classifiers look at in validation slices
     (Grad-CAM). From `--source`: the mosaic of a case's slices and its whole against its cut volume; with `--predictions` also
     image, truth and prediction side by side, a column for each of several folders.
@@ -113,9 +113,9 @@ def _draw_scores(config: PlotsConfig, names: list[str]) -> list[Path]:
     from evaluation.figures import scores as figures_scores
 
     drawn = []
-    for score in figures_scores.TITLES:
-        models = [figures_scores.read_scores(folder, name, score) for folder, name in zip(config.scores, names, strict=True)]
-        drawn += figures_scores.draw_class_scores(config.out / f"class_scores_{score}", models, score)
+    for metric in figures_scores.scored_metrics(config.scores):
+        models = [figures_scores.read_model(folder, name, metric) for folder, name in zip(config.scores, names, strict=True)]
+        drawn += figures_scores.draw_scores(config.out / f"class_scores_{metric.name}", models, metric)
     return drawn
 
 

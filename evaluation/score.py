@@ -7,7 +7,12 @@ from typing import Literal
 from common import cli
 from common.errors import UserError
 from common.files import make_folder, read_lines, refuse_inside
-from data_prep.sources import SourceConfig
+from data_prep.sources import SourceConfig, open_source
+from evaluation.scores.folder import SCORES, write_patient_scores, write_record_scores
+from evaluation.scores.patients import MANIFEST, open_predictions, score_predictions, summarise_scores
+from evaluation.scores.records import score_records
+from evaluation.tables.patients import format_table
+from evaluation.tables.records import format_records_table, record_facts, record_rows
 
 FORMS = ({"predictions", "source"}, {"run", "records"})
 
@@ -16,9 +21,9 @@ FORMS = ({"predictions", "source"}, {"run", "records"})
 class ScoreConfig(SourceConfig):
     """Score predictions against annotations.
 
-    Two forms, of which exactly one is given. `--predictions P --source DIR`: Dice, IoU, sensitivity, precision and volumes per
-    patient, class and region, over whole volumes on the patients' own grid. `--run RUN --records R`: the table of the glioma
-    paper (loss, accuracy, Dice, IoU per class) over the slices of a subset of records.
+    Two forms, of which exactly one is given. `--predictions P --source DIR`: Dice, IoU, sensitivity, precision, HD95 and
+    volumes per patient, class and region, over whole volumes on the patients' own grid. `--run RUN --records R`: the table of
+    the glioma paper (loss, accuracy, and the same metrics per class and region) over the slices of a subset of records.
     """
 
     predictions: Path | None = None
@@ -42,7 +47,7 @@ class ScoreConfig(SourceConfig):
 
 
 def main(config: ScoreConfig) -> None:
-    """Score in the form that was asked for; prints the table and where the files are."""
+    """Score predictions, or a run on records; prints the table and the files written."""
     given = {name for name in ("predictions", "source", "run", "records") if getattr(config, name) is not None}
     if given not in FORMS:
         received = ", ".join(f"--{name}" for name in sorted(given)) or "none of them"
@@ -55,28 +60,25 @@ def main(config: ScoreConfig) -> None:
 
 def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _check_out(config.out, root)
-    from data_prep.sources import open_source
-    from evaluation.scores import patients as native_scores
-    from evaluation.tables import patients as native_tables
-
     wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, "list of cases")))
-    predictions = native_scores.open_predictions(folder, wanted)
+    predictions = open_predictions(folder, wanted)
     if not predictions.cases:
-        raise UserError(f"{config.cases or folder / native_scores.MANIFEST}: names no case; there is nothing to score")
+        raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
     source = open_source(root, config)
-    scores, schema = native_scores.score_predictions(predictions, source, progress=True)
-    rows = native_tables.summarise_scores(scores, config.seed)
+    scores, schema = score_predictions(predictions, source, progress=True)
+    summaries = summarise_scores(scores, config.seed)
     facts = {
         "runs": predictions.runs,
         "split": predictions.split,
         "cases": predictions.cases,
         "cases_in_source": len(source.cases()),
     }
-    out = config.out or folder / "scores"
-    files = native_tables.write_scores(out, scores, schema, rows, cli.as_dict(config), facts)
+    table = format_table(scores, summaries)
+    out = config.out or folder / SCORES
+    files = write_patient_scores(out, scores, schema, summaries, table, cli.as_dict(config), facts)
     if predictions.split == "slice":
         print("slice split: slices of these patients may have trained the run, so the scores are too good")
-    _report(native_tables.format_table(scores, rows), files)
+    _report(table, files)
 
 
 def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
@@ -85,14 +87,11 @@ def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
     if Run(run).kind == "category":
         _score_categories(config, run, records)
         return
-    from evaluation.scores.records import score_records
-    from evaluation.tables import records as records_table
-
     _check_out(config.out, records)
-    found = score_records(run, records, config.subset, config.batch_size)
-    out = config.out or run / f"scores_{config.subset}"
-    files = records_table.write_records_table(out, run, config.subset, found, cli.as_dict(config))
-    _report(records_table.format_records_table(run, config.subset, found), files)
+    scores = score_records(run, records, config.subset, config.batch_size)
+    out, table = config.out or run / f"scores_{config.subset}", format_records_table(scores)
+    files = write_record_scores(out, record_rows(scores), scores.schema, table, cli.as_dict(config), record_facts(scores))
+    _report(table, files)
 
 
 def _score_categories(config: ScoreConfig, run: Path, records: Path) -> None:

@@ -18,7 +18,15 @@ from evaluation.experiments.runs import Epochs, beside, call, failure, train
 from evaluation.experiments.settings import NamedTraining, changed_setting, entry, resolve
 from evaluation.experiments.space import SweepConfig
 from evaluation.experiments.sweep import Sweep
-from evaluation.experiments.table import RANKINGS, ranked, read_result, result_columns, scores_file, write_table
+from evaluation.experiments.table import (
+    check_ranking,
+    ranked,
+    rankings,
+    read_result,
+    result_columns,
+    scores_file,
+    write_table,
+)
 from training.config import TrainConfig
 from training.run import Run
 
@@ -42,8 +50,9 @@ class StudyConfig:
     """Options of all runs and trials; those of a run win over them."""
     subset: Literal["train", "validation", "test"] | None = None
     """What the runs are scored on; default: test where the records have test cases, else validation."""
-    rank_by: Literal["loss", "accuracy", "dice", "mean_iou", "foreground_dice", "foreground_mean_iou"] = "mean_iou"
-    """Score that ranks the runs."""
+    rank_by: str = "dice"
+    """Score that ranks the runs: a metric, such as dice, iou or hd95, of the mean over the foreground classes; of a region or
+    class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy."""
     sweep: dict[str, Any] | None = None
     """A search with Optuna (requirements-sweep.txt): `train` and `options` as in a run; `space`: option -> choices [a, b] or
     range {low: 0, high: 1, log: false, step: null}; `trials`; `metric`, such as val_mean_iou, and `direction`; `seed`; `prune`,
@@ -63,6 +72,7 @@ def main(config: StudyConfig) -> None:
     if not config.runs and config.sweep is None:
         raise UserError("nothing to do: give runs, or a sweep, such as by --config configs/glioma/study.yaml")
     records = Records(config.records)
+    check_ranking(config.rank_by, records.schema)
     subset = config.subset or ("test" if records.subset("test") else "validation")
     plans, sweep = _plans(config, records, subset), _sweep(config, records)
     with lock(config.out):
@@ -71,7 +81,7 @@ def main(config: StudyConfig) -> None:
             sweep.refuse_changes()
         problems = _run_all(config, plans, subset)
         if plans:
-            _report(config, plans, subset)
+            _report(config, plans, records, subset)
         if sweep is not None:
             problems += sweep.run()
     if problems:
@@ -162,17 +172,18 @@ def _is_scored(folder: Path, subset: str) -> bool:
     return file.is_file() and file.stat().st_mtime_ns >= Run(folder).weights.stat().st_mtime_ns
 
 
-def _report(config: StudyConfig, plans: list[_Plan], subset: str) -> None:
+def _report(config: StudyConfig, plans: list[_Plan], records: Records, subset: str) -> None:
     """Write and print the table of the runs that are scored, and tell how their learning curves are drawn."""
     scored = [plan.folder for plan in plans if (plan.folder / "run.json").is_file() and _is_scored(plan.folder, subset)]
     if not scored:
         return
-    results = ranked([read_result(folder, subset) for folder in scored], config.rank_by)
-    note = f"Scored on the {subset} cases of {config.records}, on the prepared grid; ranked by {RANKINGS[config.rank_by]}."
+    results = ranked([read_result(folder, subset) for folder in scored], config.rank_by, records.schema)
+    _, heading = rankings(records.schema)[config.rank_by]
+    note = f"Scored on the {subset} cases of {config.records}, on the prepared grid; ranked by {heading}."
     if len(results) > 1:
         note += " The first place was chosen on these very cases, so its scores flatter."
     title = f"# {config.out.resolve().name}"
-    text = write_table(config.out / "table", result_columns(results, config.rank_by), title, [note])
+    text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, [note])
     print(f"\n{text}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
     runs = [str(result.folder) for result in results]
     words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / "figures")]

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,26 @@ import numpy as np
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
-from common.metrics.statistics import Summary, summarise_columns
+from common.metrics.catalogue import METRICS, Metric
+from common.metrics.statistics import INTERVAL, summarise_columns
+from common.tables import aligned, counted, csv_text, wrapped
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
 from data_prep.records.folder import Records
+from data_prep.structures import CLASS_MEAN, Structure, averaged, structures_by_name
 from evaluation.inference.ensemble import Ensemble, Showing
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, save
-from evaluation.inference.search import Grid, PredictedCase, Trial, pack_case, region_stages, search
-from evaluation.inference.search_metrics import METRICS, Outcome
-from evaluation.scores.patients import CLASS_MEAN, scored_structures
-from evaluation.tables.patients import csv_text, wrapped
+from evaluation.inference.search import Grid, Objective, PredictedCase, Trial, pack_case, region_stages, search
 from training.data.batches import SEGMENTATION
 from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
 TABLE = "tune.csv"
-REGION_MEAN = "region_mean"
 MOST_THRESHOLDS = 255  # which of them a probability reaches is kept in a byte
 OPTIMISTIC = (
     "The setting was chosen on these very patients, so its score is optimistic; score it on patients that neither trained nor "
-    "chose it. Scores are means over patients of one confusion matrix per case, on the records' grid: what the crop cut off is "
-    "not counted. Intervals are 95 % bootstrap intervals over patients."
+    "chose it. Scores are means over patients of whole cases, on the records' grid: what the crop cut off is "
+    f"not counted. In brackets: {INTERVAL}."
 )
 
 
@@ -50,14 +48,14 @@ class TuneConfig:
     """
 
     runs: list[Path]
-    """Run folders that tell the same classes, or the folder of a cross-validation for all of its folds."""
+    """Run folders of networks with equal classes, or the folder of a cross-validation for all of its folds."""
     records: Path | None = None
     """The records that the runs were trained on, where they have been moved; null: where the runs say."""
     metric: str = "dice"
-    """Score to raise: dice, iou, sensitivity or precision."""
+    """Metric to improve: dice, iou, sensitivity, precision or hd95 (by masks, which takes longer)."""
     structure: str = CLASS_MEAN.name
-    """What is scored: a region or class of the schema; class_mean, the mean over the foreground classes; or region_mean, that
-    over the regions."""
+    """Structure that is scored: a region or class of the schema; class_mean, the mean over the foreground classes; or
+    region_mean, that over the regions."""
     thresholds: list[float] = field(default_factory=lambda: [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7])
     """Foreground probabilities to try, besides the most probable class."""
     least_voxels: list[int] = field(default_factory=lambda: [0, 10, 20, 50, 100, 200, 500, 1000])
@@ -71,7 +69,7 @@ class TuneConfig:
     """Voxels in a whole case below which an innermost region, such as ET, becomes a class of the region around it, to try
     besides 0; `[]` leaves it as it is."""
     margin: float = 0.001
-    """A stage must raise the score by more than this to change the setting."""
+    """A stage must improve the metric by more than this, in its unit, to change the setting."""
     inside_only: bool = True
     """Call voxels that are zero in every channel background, as evaluation.predict does."""
     flips: list[str] = field(default_factory=list)
@@ -87,8 +85,9 @@ class TuneConfig:
         Raises:
             UserError: says which, and what was expected.
         """
-        if self.metric not in METRICS:
-            raise UserError(f"--metric: expected one of {', '.join(METRICS)}; received {self.metric}")
+        judged = [name for name, metric in METRICS.items() if metric.judged]
+        if self.metric not in judged:
+            raise UserError(f"--metric: expected one of {', '.join(judged)}; received {self.metric}")
         for threshold in self.thresholds:
             expect_number("thresholds", threshold, 0, 1)
         if len(set(self.thresholds)) > MOST_THRESHOLDS:
@@ -104,7 +103,7 @@ class TuneConfig:
 
 @dataclass(frozen=True)
 class _Job:
-    """A run and the cases that are its own to choose on."""
+    """Run with its records and its validation cases."""
 
     run: Run
     records: Records
@@ -112,18 +111,19 @@ class _Job:
 
 
 def main(config: TuneConfig) -> None:
-    """Score settings stage by stage, choose one, store it in every run and print how it compares."""
+    """Score settings stage by stage, choose one, store it in every run and print its scores before and after."""
     config.check()
     jobs = [_job(run, config.records) for run in open_runs(config.runs)]
     schema = _common_schema(jobs)
     Showing(flips=tuple(config.flips)).refuse_idle([job.run for job in jobs])
-    score = partial(_score, config.metric, scored_parts(config.structure, schema))
+    objective = Objective(METRICS[config.metric], scored_parts(config.structure, schema))
+    _refuse_unknown_spacing(jobs, objective.metric)
     grid = make_grid(config)
     with ExitStack() as held:
         for folder in dict.fromkeys(job.run.path.resolve() for job in jobs):
             held.enter_context(lock(folder))
         cases = list(_predicted(jobs, grid, config))
-        trials, chosen = search(cases, schema, grid, score, config.margin, progress=True)
+        trials, chosen = search(cases, schema, grid, objective, config.margin, progress=True)
         files = _write(jobs, grid, trials, chosen, config)
     print(_report(trials, chosen, config))
     print("\n" + "\n".join(f"wrote {file}" for file in files))
@@ -140,28 +140,35 @@ def make_grid(config: TuneConfig) -> Grid:
     )
 
 
-def scored_parts(structure: str, schema: LabelSchema) -> list[tuple[int, ...]]:
-    """The classes whose unions are scored, one after the other: one region or class, or all that a mean is over.
+def scored_parts(name: str, schema: LabelSchema) -> list[Structure]:
+    """Structures whose scores are averaged: one region or class, or all that a mean is over.
 
     Raises:
         UserError: the schema has no such structure.
     """
-    known = scored_structures(schema)
-    regions = [each.members for each in known if each.kind == "region"]
-    means = {CLASS_MEAN.name: [each.members for each in known if each.kind == "class"]} | {REGION_MEAN: regions}
-    parts = means | {each.name: [each.members] for each in reversed(known) if each != CLASS_MEAN}  # a region before its class
-    fitting = [name for name, members in parts.items() if members]
-    if structure not in fitting:
-        raise UserError(f"--structure: expected one of {', '.join(reversed(fitting))}; received {structure}")
-    return parts[structure]
+    known = structures_by_name(schema)
+    if name not in known:
+        raise UserError(f"--structure: expected one of {', '.join(known)}; received {name}")
+    return averaged(known[name], schema)
+
+
+def _refuse_unknown_spacing(jobs: Sequence[_Job], metric: Metric) -> None:
+    """Refuse a metric in millimetres on records of a source without geometry."""
+    for job in jobs if metric.needs_spacing else ():
+        for case in job.cases:
+            if job.records.cases[case].geometry.spacing_mm is None:
+                raise UserError(
+                    f"--metric {metric.name}: needs the distance of voxels; {job.records.path}: case {case} has none; "
+                    "choose another metric"
+                )
 
 
 def _job(run: Run, records_path: Path | None) -> _Job:
-    """A run with its records and validation cases; refuses runs whose validation tells nothing about new patients."""
+    """Run with its records and validation cases; refuses runs whose validation says nothing about new patients."""
     _ = run.weights  # refuses a run without a finished epoch
     heads = run.facts.get("heads", {})
     if SEGMENTATION not in heads:
-        raise UserError(f"{run.path}: expected a run that segments; received one that tells {', '.join(heads) or 'nothing'}")
+        raise UserError(f"{run.path}: expected a run with the head {SEGMENTATION}; received heads {', '.join(heads) or 'none'}")
     if run.config.split == "slice":
         raise UserError(
             f"{run.path}: trained with --split slice, so on slices of its validation patients too; "
@@ -200,17 +207,13 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
                 shard = job.records.shard(case)
                 inside = inside_mask(shard.image) if config.inside_only else None
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
-                yield pack_case(patient, ensemble.probabilities(shard.image, inside), truth, grid, inside)
+                spacing_mm = job.records.cases[case].geometry.spacing_mm
+                yield pack_case(patient, ensemble.probabilities(shard.image, inside), truth, grid, inside, spacing_mm)
                 bar.update()
 
 
-def _score(metric: str, parts: Sequence[tuple[int, ...]], outcome: Outcome) -> float:
-    """One score of a case: the mean over the parts."""
-    return float(np.mean([METRICS[metric](outcome, part) for part in parts]))
-
-
 def _write(jobs: Sequence[_Job], grid: Grid, trials: Sequence[Trial], chosen: int, config: TuneConfig) -> list[Path]:
-    """Write every run's table of settings and, last, its setting; returns the files."""
+    """Write the table of settings and, last, the setting of every run; returns the files."""
     text = csv_text(_rows(trials, chosen, jobs[0].run.schema, grid))
     how = {
         "metric": config.metric,
@@ -251,20 +254,21 @@ def _rows(trials: Sequence[Trial], chosen: int, schema: LabelSchema, grid: Grid)
 
 
 def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
-    """What is printed: default and chosen setting and their difference, by mean and interval."""
-    before, after = trials[0].scores, trials[chosen].scores
-    columns = np.stack([before, after, after - before], axis=1)
-    summaries = summarise_columns(columns, config.seed)
-    names = ["no post-processing", "chosen setting", "difference"]
-    lines = [f"{name:<20}{_cell(row)}" for name, row in zip(names, summaries, strict=True)]
+    """Text of the result: scores without and with the chosen setting and their difference, by mean and interval."""
+    metric, before, after = METRICS[config.metric], trials[0].scores, trials[chosen].scores
+    summaries = summarise_columns(np.stack([before, after, after - before], axis=1), config.seed)
+    rows = [
+        [name, metric.text(row.mean, row.low, row.high, signed=name == "difference")]
+        for name, row in zip(("no post-processing", "chosen setting", "difference"), summaries, strict=True)
+    ]
     none = f"none of {len(trials) - 1} settings was better by more than {config.margin:g}"
-    told = f"chosen: {describe(trials[chosen].setting)}" if chosen else none
-    heading = f"{config.metric} of {config.structure}, {len(before)} validation patient{'s' if len(before) != 1 else ''}"
-    return "\n".join([heading, "", *lines, "", *wrapped([told, OPTIMISTIC])])
+    result = f"chosen: {describe(trials[chosen].setting)}" if chosen else none
+    heading = f"{metric.arrow_label} of {config.structure}, {counted(len(before), 'validation patient')}"
+    return "\n".join([heading, "", *aligned(rows), "", *wrapped([result, OPTIMISTIC])])
 
 
 def describe(setting: PostprocessConfig) -> str:
-    """A setting in words."""
+    """Setting in words."""
     parts = [] if setting.threshold is None else [f"threshold {setting.threshold:g}"]
     parts += ["largest component"] if setting.largest else []
     for name, least in setting.least_voxels.items():
@@ -272,10 +276,6 @@ def describe(setting: PostprocessConfig) -> str:
         parts.append(f"components of {name} of {least} voxels or more{target}")
     parts += [f"{rule.structure} of fewer than {rule.below_voxels} voxels becomes {rule.by}" for rule in setting.replace]
     return ", ".join(parts) or "no post-processing"
-
-
-def _cell(row: Summary) -> str:
-    return f"{row.mean:.4f}" + ("" if row.low is None else f" ({row.low:.4f} to {row.high:.4f})")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores from counts: one confusion matrix of whole voxels per patient or per epoch, and every ratio from it.
+"""Confusion matrices of voxels, and the overlap ratios that follow from them.
 
 A confusion matrix is (classes, classes) int64: the row is the class in truth, the column the class predicted. Matrices add up;
 ratios do not, so nothing here averages over batches. Voxels that are not annotated are in no matrix.
@@ -14,22 +14,16 @@ ABSENT_RULE = (
     "A structure absent in truth and in prediction counts 1 in every score; absent in truth alone (predicted though it is not "
     "there) or in prediction alone (missed) it counts 0 in every score, sensitivity and precision included."
 )
-DEFINITIONS = {
-    "dice": "2 |T and P| / (|T| + |P|), T the true and P the predicted voxels of a class or region",
-    "iou": "|T and P| / |T or P|",
-    "sensitivity": "|T and P| / |T|",
-    "precision": "|T and P| / |P|",
-}
 CHUNK = 1 << 16  # voxels counted at a time: np.bincount widens to int64, which should stay in the processor's cache
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Count voxels by true and predicted class.
+    """Confusion matrix of voxels by true and predicted class.
 
     Args:
         truth: class indices of any shape, uint8; 255 where a voxel is not annotated.
         prediction: class indices of the same shape.
-        classes: how many classes there are, 15 at most.
+        classes: number of classes, 15 at most.
 
     Returns:
         (classes, classes) int64, [truth, prediction].
@@ -55,7 +49,7 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
 
 @dataclass(frozen=True)
 class Overlap:
-    """How a structure's true and predicted voxels lie to each other; every ratio follows the absent rule.
+    """Overlap counts of a structure's true and predicted voxels; every ratio follows the absent rule.
 
     Attributes:
         truth: voxels of the structure in truth.
@@ -94,7 +88,7 @@ class Overlap:
 
 
 def overlap(confusion: np.ndarray, members: Sequence[int]) -> Overlap:
-    """The overlap of a class (`[c]`) or of a region, the union of the classes `members`."""
+    """Overlap counts of a class (`[c]`) or of a region, the union of the classes `members`."""
     chosen = list(members)
     return Overlap(
         truth=int(confusion[chosen].sum()),
@@ -129,21 +123,11 @@ def mean_dice(confusion: np.ndarray) -> float:
     return float(dice_per_class(confusion).mean())
 
 
-def foreground_mean_iou(confusion: np.ndarray) -> float:
-    """Mean of the IoU of the classes other than background."""
-    return float(iou_per_class(confusion)[1:].mean())
-
-
-def foreground_mean_dice(confusion: np.ndarray) -> float:
-    """Mean of the Dice of the classes other than background."""
-    return float(dice_per_class(confusion)[1:].mean())
-
-
 def _check(indices: np.ndarray, count: int) -> None:
     if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < count:
         raise ValueError(f"expected indices of 0..{count - 1}; received {indices.min()}..{indices.max()}")
 
 
 def column(score: str, name: str) -> str:
-    """A class's score as the columns of `history.csv` name it: `iou_non_enhancing_tumor`."""
+    """Column of a class's score in `history.csv`: `iou_non_enhancing_tumor`."""
     return f"{score}_{name.replace(' ', '_').replace('-', '_')}"

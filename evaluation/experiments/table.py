@@ -1,37 +1,32 @@
-"""The tables of a study: results read from run folders, ranked, and written as CSV and Markdown."""
+"""Tables of a study: results read from run folders, ranked, and written as CSV and Markdown."""
 
-import csv
-import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import read_json, write_text
+from common.files import write_text
+from common.metrics.catalogue import METRICS, Scale
+from common.tables import csv_text, markdown
+from data_prep.labels import LabelSchema
+from data_prep.structures import CLASS_MEAN
 from evaluation.experiments.runs import read_history
+from evaluation.scores.folder import MANIFEST, read_scores
+from evaluation.scores.records import record_keys, score_key
 from training.run import Run
 
-RANKINGS = {
-    "loss": "Loss",
-    "accuracy": "Accuracy",
-    "dice": "Dice coefficient",
-    "mean_iou": "Mean IoU",
-    "foreground_dice": "Foreground Dice",
-    "foreground_mean_iou": "Foreground mean IoU",
-}
-"""What a study may be ranked by -> its name in the scores of evaluation.score."""
+LOSS, ACCURACY = Scale(name="loss", heading="loss", direction="smaller"), Scale(name="accuracy", heading="accuracy")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run that was trained and scored.
+    """Scores and cost of a run.
 
     Attributes:
         folder: of the run.
-        scores: name -> value, as evaluation.score gives them.
+        scores: key (`score_key`, loss or accuracy) -> value.
         epochs: that were trained.
         minutes: that it took.
         parameters: of the network.
@@ -46,34 +41,61 @@ class Result:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
+    """Column of a table.
 
     Attributes:
-        name: its heading.
-        form: how Markdown shows its numbers, such as .3f; CSV shows them in full.
+        name: heading in Markdown.
+        form: of its numbers in Markdown, such as .3f; CSV has all digits.
         values: a number, a text or None per row.
+        key: heading in CSV; empty: `name`.
+        csv_only: True leaves it out of Markdown.
     """
 
     name: str
     form: str
     values: Sequence[Any]
+    key: str = ""
+    csv_only: bool = False
+
+
+def rankings(schema: LabelSchema) -> dict[str, tuple[Scale, str]]:
+    """Scores by which runs may be ranked: key -> scale and heading, such as `dice`, `dice_WT`, `iou_with_background`."""
+    found: dict[str, tuple[Scale, str]] = {"loss": (LOSS, "loss"), "accuracy": (ACCURACY, "accuracy")}
+    for structure, metric in record_keys(schema):
+        name = "" if structure == CLASS_MEAN else " with background" if structure.kind == "mean" else f" {structure.name}"
+        found.setdefault(score_key(structure, metric.name), (metric, f"{metric.heading}{name}"))
+    return found
+
+
+def check_ranking(by: str, schema: LabelSchema) -> None:
+    """Refuse a key that runs on records of this schema are not scored by.
+
+    Raises:
+        UserError: says which are known.
+    """
+    known = rankings(schema)
+    if by not in known:
+        raise UserError(f"--rank_by: expected one of {', '.join(known)}; received {by}")
 
 
 def scores_file(folder: Path, subset: str) -> Path:
-    """Where evaluation.score writes the scores of a run."""
-    return folder / f"scores_{subset}" / "scores.json"
+    """Path of a run's scores, as evaluation.score writes them."""
+    return folder / f"scores_{subset}" / MANIFEST
 
 
 def read_result(folder: Path, subset: str) -> Result:
-    """Read what a run reached.
+    """Result of a run.
 
     Raises:
         UserError: it has not been trained, or not been scored.
     """
     file = scores_file(folder, subset)
-    rows, scores = read_history(folder), read_json(file, "scores").get("summary")
-    if not rows or not isinstance(scores, dict):
+    rows, stored = read_history(folder), read_scores(file.parent)
+    if not rows or stored.per_patient:
         raise UserError(f"{file}: expected the scores of a trained run, as evaluation.score writes them; score it again")
+    scores: dict[str, float] = {}
+    for row, each in stored.summary.items():
+        scores.setdefault(stored.keys[row], each.value)  # of a region and a class of one name, the region
     return Result(folder, scores, int(rows[-1]["epoch"]), rows[-1]["minutes"], count_parameters(Run(folder).weights))
 
 
@@ -92,39 +114,44 @@ def count_parameters(weights: Path) -> int:
     return sum(sizes)
 
 
-def ranked(results: Sequence[Result], by: str) -> list[Result]:
-    """Results from the best to the worst by one of RANKINGS: the loss upwards, scores downwards, missing ones last."""
-    sign = 1 if by == "loss" else -1
+def ranked(results: Sequence[Result], by: str, schema: LabelSchema) -> list[Result]:
+    """Results from the best to the worst by a key of `rankings`, by the direction of its metric; missing ones last."""
+    sign = rankings(schema)[by][0].sign
 
     def place(result: Result) -> tuple[bool, float]:
-        value = result.scores.get(RANKINGS[by], math.nan)
-        return math.isnan(value), sign * value
+        value = result.scores.get(by, math.nan)
+        return math.isnan(value), -sign * value
 
     return sorted(results, key=place)
 
 
-def result_columns(results: Sequence[Result], by: str) -> list[Column]:
-    """The table of the glioma paper, a row per run in the order given, and what each run cost.
+def result_columns(results: Sequence[Result], by: str, schema: LabelSchema) -> list[Column]:
+    """Columns of the table, a row per run in the order given; CSV has every score, Markdown the main ones.
 
     Args:
         results: ranked.
-        by: what they are ranked by, which is shown even where the paper's table has no such column.
+        by: key that they are ranked by, which Markdown always has.
+        schema: of the records.
     """
-    names = dict.fromkeys(name for result in results for name in result.scores)
-    shown = [name for name in names if not name.startswith("Foreground") or name == RANKINGS[by]]
+    main = {"loss", by, *(name for name, metric in METRICS.items() if metric.shown == "interval")}
+    known = {key: each for key, each in rankings(schema).items() if any(key in result.scores for result in results)}
     return [
         Column("rank", "d", range(1, len(results) + 1)),
         Column("run", "", [result.folder.name for result in results]),
-        *(Column(_heading(name), ".3f", [result.scores.get(name) for result in results]) for name in shown),
+        *(
+            Column(
+                heading + (f" ({scale.unit})" if scale.unit else ""),
+                f".{scale.decimals}f",
+                [result.scores.get(key) for result in results],
+                key,
+                key not in main,
+            )
+            for key, (scale, heading) in known.items()
+        ),
         Column("epochs", "d", [result.epochs for result in results]),
         Column("minutes", ".1f", [result.minutes for result in results]),
         Column("parameters", ",d", [result.parameters for result in results]),
     ]
-
-
-def _heading(score: str) -> str:
-    """`IoU class 1 (edema)` without what a narrow table can do without."""
-    return re.sub(r"IoU class \d+ \((.*)\)", r"IoU \1", score).removesuffix(" coefficient")
 
 
 def write_table(stem: Path, columns: Sequence[Column], title: str, notes: Sequence[str]) -> str:
@@ -133,30 +160,19 @@ def write_table(stem: Path, columns: Sequence[Column], title: str, notes: Sequen
     Args:
         stem: path without suffix.
         columns: all of one length.
-        title: stands above the table in Markdown.
-        notes: stand below it in Markdown.
+        title: line above the table in Markdown.
+        notes: below it in Markdown.
 
     Returns:
         The Markdown.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(column.name for column in columns)
-    writer.writerows(zip(*(column.values for column in columns), strict=True))
-    write_text(stem.with_suffix(".csv"), buffer.getvalue())
-    text = "\n\n".join([title, _markdown(columns), *notes]) + "\n"
+    rows = [[column.key or column.name for column in columns], *zip(*(column.values for column in columns), strict=True)]
+    write_text(stem.with_suffix(".csv"), csv_text(rows, decimals=None))
+    shown = [column for column in columns if not column.csv_only]
+    texts = [[column.name, *(_cell(value, column.form) for value in column.values)] for column in shown]
+    text = "\n\n".join([title, markdown(list(zip(*texts, strict=True))), *notes]) + "\n"
     write_text(stem.with_suffix(".md"), text)
     return text
-
-
-def _markdown(columns: Sequence[Column]) -> str:
-    cells = [[column.name, *(_cell(value, column.form) for value in column.values)] for column in columns]
-    widths = [max(len(cell) for cell in column) for column in cells]
-    heading, *rows = zip(
-        *([cell.ljust(width) for cell in column] for column, width in zip(cells, widths, strict=True)), strict=True
-    )
-    lines = [heading, tuple("-" * width for width in widths), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: Any, form: str) -> str:

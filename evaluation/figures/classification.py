@@ -8,9 +8,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.metrics import classification
+from common.metrics.statistics import PERCENT
 from evaluation.figures import display, style
 from evaluation.scores.classification import CategoryPredictions, Level, Units, units
-from evaluation.tables.patients import PERCENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_text
+from common.tables import csv_text
 from data_prep.scans.case import CaseFiles
 from data_prep.sources.csv_rows import read_rows
 from evaluation.inference.ensemble import Classifiers
-from evaluation.tables.patients import csv_text
 from training.run import Run
 
 CATEGORIES = "categories.csv"

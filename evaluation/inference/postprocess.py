@@ -16,6 +16,7 @@ from common.errors import UserError
 from common.files import read_yaml, write_yaml
 from data_prep.grid.boxes import foreground_box
 from data_prep.labels import LabelSchema
+from data_prep.structures import Structure, structures_by_name
 
 FILE = "postprocess.yaml"
 CHOSEN = "chosen"  # key of the file that tells how the config was found; it is no option
@@ -84,11 +85,10 @@ def members(name: str, schema: LabelSchema, option: str) -> list[int]:
     Raises:
         UserError: no such structure, or one that takes background in.
     """
-    order = {known: c for c, known in enumerate(schema.class_names)}
-    structures = {known: [c] for known, c in order.items()} | schema.region_indices() | {FOREGROUND: list(order.values())[1:]}
-    fitting = [known for known, classes in structures.items() if classes and 0 not in classes]
+    structures = structures_by_name(schema) | {FOREGROUND: Structure("class", FOREGROUND, tuple(range(1, len(schema.classes))))}
+    fitting = [known for known, structure in structures.items() if structure.members and 0 not in structure.members]
     _expect(option, f"one of {', '.join(fitting)}", name, name in fitting)
-    return structures[name]
+    return list(structures[name].members)
 
 
 def apply(

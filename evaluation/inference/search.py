@@ -1,6 +1,6 @@
-"""The search for a post-processing: which settings are tried on predicted cases, and what each makes of them.
+"""Search for a post-processing: greedy, stage by stage, over settings that are applied to predicted cases.
 
-It goes stage by stage, each starting from what those before it have chosen: (1) threshold, largest component and least voxels
+Each stage starts from what those before it have chosen: (1) threshold, largest component and least voxels
 of the foreground's components, all together; (2) the least voxels of each region's components, from the outermost region to the
 innermost; (3) below how many voxels in the whole case an innermost region becomes a class of the region around it. A stage
 changes the setting only where that betters the score by more than a margin. So not every combination is tried, and the cost is
@@ -19,10 +19,12 @@ from itertools import product
 
 import numpy as np
 
+from common.metrics.catalogue import Metric
+from common.metrics.label_pair import LabelPair, Spacing, bounding_box
 from common.metrics.overlap import UNANNOTATED, confusion_matrix
 from data_prep.grid.boxes import foreground_box
 from data_prep.labels import LabelSchema
-from data_prep.structures import NestedRegion, nested_regions
+from data_prep.structures import NestedRegion, Structure, region_tree
 from evaluation.inference.postprocess import (
     FOREGROUND,
     PostprocessConfig,
@@ -30,7 +32,6 @@ from evaluation.inference.postprocess import (
     apply_classes,
     label_components,
 )
-from evaluation.inference.search_metrics import Outcome
 
 SURELY_FOREGROUND = 0.49  # 1 minus background's probability where another class is the most probable one, less rounding
 QUICK = 1  # level of zlib: maps of classes are runs of equal bytes, which it shrinks to a tenth or less
@@ -38,11 +39,11 @@ QUICK = 1  # level of zlib: maps of classes are runs of equal bytes, which it sh
 
 @dataclass(frozen=True)
 class Grid:
-    """The settings that are tried.
+    """Grid of the settings that are tried.
 
     Attributes:
         thresholds: None, the most probable class, comes first; the others rise.
-        largest: whether only the largest component of the foreground is kept; False comes first.
+        largest: True keeps only the largest component of the foreground; False comes first.
         least: least voxels of the foreground's components; 0 comes first.
         region_least: least voxels of each region's components, besides 0; empty: no such stages.
         below: voxels in a case below which an innermost region becomes another class, besides 0; empty: no such stages.
@@ -55,7 +56,7 @@ class Grid:
     below: list[int] = field(default_factory=list)
 
     def settings(self) -> list[PostprocessConfig]:
-        """Those of the first stage, thresholds outermost; the first changes nothing, and earlier ones change less."""
+        """Settings of the first stage, thresholds outermost; the first changes nothing, and earlier ones change less."""
         return [
             PostprocessConfig(threshold=threshold, largest=largest, least_voxels={FOREGROUND: least} if least else {})
             for threshold, largest, least in product(self.thresholds, self.largest, self.least)
@@ -64,7 +65,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class RegionStage:
-    """One number of one region, to be chosen among several.
+    """Stage of the search: one number of one region.
 
     Attributes:
         region: the region, and the class that its voxels become.
@@ -78,11 +79,11 @@ class RegionStage:
 
     @property
     def name(self) -> str:
-        """What is chosen, as a column of the table of settings."""
+        """Column in the table of settings."""
         return f"replace_{self.region.name}_below" if self.whole else f"least_voxels_{self.region.name}"
 
     def settings(self, current: PostprocessConfig, schema: LabelSchema) -> list[PostprocessConfig]:
-        """A setting with each of the values."""
+        """Current setting with each of the values added."""
         name, target = self.region.name, schema.class_names[self.region.stand_in]
         if self.whole:
             rules = [ReplaceRule(structure=name, below_voxels=value, by=target) for value in self.values]
@@ -91,15 +92,15 @@ class RegionStage:
         return [replace(current, least_voxels={**current.least_voxels, name: value}, becomes=becomes) for value in self.values]
 
     def parts(self, classes: np.ndarray) -> tuple[np.ndarray, int]:
-        """What a value is compared with, numbered from 1: the region's components, or all of it as one; and how many."""
+        """Parts whose voxels a value is compared with, numbered from 1, and how many: the components, or the whole region."""
         mask = np.isin(classes, self.region.members)
         return (mask.astype(np.int32), 1) if self.whole else label_components(mask)
 
 
 def region_stages(schema: LabelSchema, grid: Grid) -> list[RegionStage]:
-    """The stages after the first; a region that is the whole foreground has been dealt with there, under that name."""
+    """Stages after the first, from the outermost region in; the whole foreground belongs to the first."""
     everything = tuple(range(1, len(schema.classes)))
-    regions = [region for region in nested_regions(schema) if region.members != everything]
+    regions = [region for region in region_tree(schema) if region.members != everything]
     small = [RegionStage(region, False, grid.region_least) for region in regions if grid.region_least]
     rare = [region for region in regions if region.innermost and region.around]
     return small + [RegionStage(region, True, grid.below) for region in rare if grid.below]
@@ -107,44 +108,52 @@ def region_stages(schema: LabelSchema, grid: Grid) -> list[RegionStage]:
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """All that the search needs of a predicted case: not its probabilities, but which classes they give at any threshold.
+    """Packed prediction of a case: the classes that its probabilities give at any threshold of a grid.
 
     Attributes:
-        patient: whose it is.
+        patient: id.
         shape: (Z, H, W) of a box that holds all that is, or may be found to be, foreground.
         packed: compressed maps of the box, (4, Z, H, W) uint8: the truth; the most probable class but background, 0 where there
             can only be background; how many thresholds its probability reaches; 1 where it is the most probable of all classes.
         outside: annotated voxels outside the box.
+        spacing_mm: distance of neighbouring voxels (z, y, x); None where it is unknown.
     """
 
     patient: str
     shape: tuple[int, ...]
     packed: bytes
     outside: int
+    spacing_mm: Spacing | None = None
 
     def maps(self) -> np.ndarray:
-        """The maps, unpacked, not to be written to."""
+        """Unpacked maps, read-only."""
         return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(4, *self.shape)
 
 
 def pack_case(
-    patient: str, probabilities: np.ndarray, truth: np.ndarray, grid: Grid, inside: np.ndarray | None = None
+    patient: str,
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    grid: Grid,
+    inside: np.ndarray | None = None,
+    spacing_mm: Spacing | None = None,
 ) -> PredictedCase:
-    """Keep of a prediction what the search needs.
+    """Pack a prediction, for all thresholds of a grid.
 
     Args:
-        patient: whose case it is.
+        patient: id.
         probabilities: (Z, H, W, classes) float32.
         truth: (Z, H, W) uint8, class indices, 255 where not annotated.
         grid: the settings to be tried; 255 thresholds at most.
         inside: (Z, H, W) bool, False where there can only be background.
+        spacing_mm: distance of neighbouring voxels (z, y, x), for metrics in millimetres.
     """
     levels = np.array([threshold for threshold in grid.thresholds if threshold is not None], np.float32)
     foreground = 1 - probabilities[..., 0]
     possible = foreground >= min([SURELY_FOREGROUND, *levels])
     if inside is not None:
         possible &= inside
-    box = foreground_box(possible | ((truth > 0) & (truth < UNANNOTATED)))
+    box = bounding_box(possible | ((truth > 0) & (truth < UNANNOTATED)))
     part = probabilities[box]
     best = part[..., 1:].argmax(axis=-1).astype(np.uint8) + np.uint8(1)
     best[~possible[box]] = 0
@@ -152,17 +161,17 @@ def pack_case(
     likeliest = (part[..., 1:].max(axis=-1) > part[..., 0]).astype(np.uint8)
     outside = int(np.count_nonzero(truth < UNANNOTATED) - np.count_nonzero(truth[box] < UNANNOTATED))
     packed = zlib.compress(np.stack([truth[box], best, reached, likeliest]).tobytes(), QUICK)
-    return PredictedCase(patient, best.shape, packed, outside)
+    return PredictedCase(patient, best.shape, packed, outside, spacing_mm)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting that was tried.
+    """Setting that was tried, and its scores.
 
     Attributes:
         stage: foreground, or the name of a `RegionStage`.
         setting: all of it.
-        scores: (patients,) float64; of a patient with several cases the mean.
+        scores: (patients,) float64, of the metric; of a patient with several cases the mean.
     """
 
     stage: str
@@ -171,18 +180,43 @@ class Trial:
 
     @property
     def mean(self) -> float:
-        """Over patients."""
+        """Mean over patients."""
         return float(self.scores.mean())
 
 
-Outcomes = Callable[[PredictedCase], Iterator[Outcome]]  # a case under each setting of a stage
+Outcomes = Callable[[PredictedCase], Iterator[LabelPair]]  # case -> truth and prediction under each setting of a stage
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Objective of the search: a metric, averaged over structures, in a case.
+
+    Attributes:
+        metric: of the catalogue, one with a direction.
+        structures: whose values are averaged.
+    """
+
+    metric: Metric
+    structures: Sequence[Structure]
+
+    def __call__(self, pair: LabelPair) -> float:
+        """Value in a case.
+
+        Raises:
+            ValueError: the metric needs the spacing, and the case has none.
+        """
+        values = [self.metric(pair.structure(structure.members)) for structure in self.structures]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            raise ValueError(f"expected cases with a spacing for {self.metric.name}; received one without")
+        return float(np.mean(known))
 
 
 def search(
     cases: Sequence[PredictedCase],
     schema: LabelSchema,
     grid: Grid,
-    score: Callable[[Outcome], float],
+    objective: Objective,
     margin: float,
     progress: bool = False,
 ) -> tuple[list[Trial], int]:
@@ -192,34 +226,35 @@ def search(
         cases: packed for this grid, at least one.
         schema: of their classes.
         grid: the settings.
-        score: of a case under a setting, the higher the better.
+        objective: of a case under a setting.
         margin: a stage changes the setting only where the mean over patients becomes better by more than this.
         progress: show a bar on standard error.
 
     Returns:
         All that was tried, no post-processing first, and the place of what was chosen among it.
     """
+    sign = objective.metric.sign
     outcomes: Outcomes = partial(foreground_outcomes, schema=schema, grid=grid)
-    trials = _try(FOREGROUND, grid.settings(), cases, outcomes, score, progress)
-    chosen = choose([trial.mean for trial in trials], margin)
+    trials = _try(FOREGROUND, grid.settings(), cases, outcomes, objective, progress)
+    chosen = choose([sign * trial.mean for trial in trials], margin)
     for stage in region_stages(schema, grid):
         current = trials[chosen]
         outcomes = partial(region_outcomes, stage=stage, current=current.setting, schema=schema, grid=grid)
-        tried = _try(stage.name, stage.settings(current.setting, schema), cases, outcomes, score, progress)
-        best = choose([current.mean, *(trial.mean for trial in tried)], margin)
+        tried = _try(stage.name, stage.settings(current.setting, schema), cases, outcomes, objective, progress)
+        best = choose([sign * trial.mean for trial in (current, *tried)], margin)
         chosen = len(trials) + best - 1 if best else chosen
         trials += tried
     return trials, chosen
 
 
 def choose(means: Sequence[float], margin: float) -> int:
-    """The place of the best mean, the first of equals; 0, what was there before, where none is better by more than `margin`."""
+    """Place of the largest mean, the first of equals; 0, the earlier setting, where none is larger by more than `margin`."""
     best = int(np.argmax(means))
     return best if means[best] - means[0] > margin else 0
 
 
-def foreground_outcomes(case: PredictedCase, schema: LabelSchema, grid: Grid) -> Iterator[Outcome]:
-    """What becomes of a case under every setting of the first stage, in the order of `Grid.settings`."""
+def foreground_outcomes(case: PredictedCase, schema: LabelSchema, grid: Grid) -> Iterator[LabelPair]:
+    """Truth and prediction of a case under every setting of the first stage, in the order of `Grid.settings`."""
     maps, settings = case.maps(), iter(grid.settings())
     for level in range(len(grid.thresholds)):
         classes = _classes(maps, level)
@@ -232,13 +267,13 @@ def foreground_outcomes(case: PredictedCase, schema: LabelSchema, grid: Grid) ->
             if largest and count:
                 removed |= np.arange(count) != sizes.argmax()
             changed = _moved(confusion, counts[removed].sum(axis=0), 0)
-            yield Outcome(changed, maps[0], partial(apply_classes, next(settings), classes, schema))
+            yield LabelPair(changed, maps[0], partial(apply_classes, next(settings), classes, schema), case.spacing_mm)
 
 
 def region_outcomes(
     case: PredictedCase, stage: RegionStage, current: PostprocessConfig, schema: LabelSchema, grid: Grid
-) -> Iterator[Outcome]:
-    """What becomes of a case under every setting of a stage.
+) -> Iterator[LabelPair]:
+    """Truth and prediction of a case under every setting of a stage.
 
     Args:
         case: packed.
@@ -255,7 +290,7 @@ def region_outcomes(
     sizes = counts.sum(axis=(1, 2))
     for value, setting in zip(stage.values, stage.settings(current, schema), strict=True):
         changed = _moved(confusion, counts[sizes < value].sum(axis=0), stage.region.stand_in)
-        yield Outcome(changed, maps[0], partial(apply_classes, setting, found, schema))
+        yield LabelPair(changed, maps[0], partial(apply_classes, setting, found, schema), case.spacing_mm)
 
 
 def count_parts(labels: np.ndarray, count: int, predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
@@ -304,14 +339,14 @@ def _try(
     settings: Sequence[PostprocessConfig],
     cases: Sequence[PredictedCase],
     outcomes: Outcomes,
-    score: Callable[[Outcome], float],
+    objective: Objective,
     progress: bool,
 ) -> list[Trial]:
-    """Score every setting of a stage on every patient; of one with several cases, or in several runs, the mean."""
+    """Trials of a stage: every setting scored on every patient; of one with several cases, or in several runs, the mean."""
     from tqdm import tqdm
 
     found: dict[str, list[list[float]]] = {}
     for case in tqdm(cases, desc=f"trying {stage}", unit="case", file=sys.stderr, disable=not progress):
-        found.setdefault(case.patient, []).append([score(outcome) for outcome in outcomes(case)])
+        found.setdefault(case.patient, []).append([objective(pair) for pair in outcomes(case)])
     table = np.array([np.mean(scores, axis=0) for scores in found.values()])
     return [Trial(stage, setting, column) for setting, column in zip(settings, table.T, strict=True)]

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.metrics import classification, classification_intervals
 from common.metrics.statistics import FEWEST
-from evaluation.tables.patients import csv_text, wrapped
+from common.tables import csv_text, wrapped
 
 FORMAT = 1
 AGGREGATION = "mean over the patient's slices of each class's probability"

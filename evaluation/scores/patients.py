@@ -1,6 +1,6 @@
-"""Scores of predicted NIfTI files against a source's annotations, per patient, on the patients' own grid.
+"""Scores per patient of predicted NIfTI files against a source's annotations, on the patients' own grid.
 
-Each case gives one confusion matrix over its whole volume; every score follows from it. A patient with several cases
+Each case is a `LabelPair` over its whole volume; every metric of the catalogue follows from it. A patient with several cases
 counts once: with the mean of the cases' scores.
 """
 
@@ -12,36 +12,22 @@ import numpy as np
 
 from common.errors import Problems, UserError
 from common.files import read_json
-from common.metrics.overlap import Overlap, confusion_matrix, overlap
+from common.metrics.catalogue import METRICS
+from common.metrics.label_pair import LabelPair
+from common.metrics.statistics import Summary, summarise_columns
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
 from data_prep.sources import nifti_rules as rules
+from data_prep.structures import CLASS_MEAN, Structure, averaged, scored_structures
 
 MANIFEST = "predictions.json"
 FORMAT = 1
 PROBABILITIES = "_probabilities"
-METRICS = ("dice", "iou", "sensitivity", "precision")
-VOLUMES = ("true_ml", "predicted_ml")
 
-
-@dataclass(frozen=True)
-class Structure:
-    """Something that is scored.
-
-    Attributes:
-        kind: "region", "class", or "mean" for the mean of the foreground classes' scores.
-        name: of the region or class; "class_mean" for the mean.
-        members: indices of the classes whose union it is; empty for the mean.
-    """
-
-    kind: str
-    name: str
-    members: tuple[int, ...] = ()
-
-
-CLASS_MEAN = Structure("mean", "class_mean")
+Key = tuple[Structure, str]
+"""What a score is of: a structure, and the name of a metric of the catalogue."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +51,26 @@ class PredictionSet:
 
 @dataclass(frozen=True)
 class PatientScores:
-    """Scores per patient and structure.
+    """Scores of patients by structure and metric.
 
     Attributes:
         structures: regions, foreground classes, and last the class mean.
         patients: sorted ids.
         cases: how many cases each patient has.
-        values: (patients, structures, 6) float64: Dice, IoU, sensitivity, precision, true and predicted volume in ml; NaN
-            volumes for the class mean, and for all structures where the source has no spacing.
-        absent: (patients, structures) int64: in how many of the patient's cases the structure is absent in truth.
+        values: (structure, metric) -> (patients,) float64, structure by structure in the order of the catalogue. Left out:
+            metrics that need the spacing of a source that has none, and those that are not averaged for the class mean.
+        absent: structure -> (patients,) int64: in how many of the patient's cases it is absent in truth.
     """
 
     structures: list[Structure]
     patients: list[str]
     cases: list[int]
-    values: np.ndarray
-    absent: np.ndarray
+    values: dict[Key, np.ndarray]
+    absent: dict[Structure, np.ndarray]
+
+    def by_patient(self, structure: Structure, metric: str) -> dict[str, float]:
+        """Patient -> score of a structure."""
+        return dict(zip(self.patients, self.values[structure, metric].tolist(), strict=True))
 
 
 def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
@@ -113,13 +103,6 @@ def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
     return PredictionSet(folder, schema, cases if wanted is None else wanted, runs, str(values.get("split", "patient")))
 
 
-def scored_structures(schema: LabelSchema) -> list[Structure]:
-    """The regions, the foreground classes, and last the class mean."""
-    regions = [Structure("region", name, tuple(members)) for name, members in schema.region_indices().items()]
-    classes = [Structure("class", name, (c,)) for c, name in enumerate(schema.class_names) if c > 0]
-    return [*regions, *classes, CLASS_MEAN]
-
-
 def score_predictions(predictions: PredictionSet, source: Source, progress: bool = False) -> tuple[PatientScores, LabelSchema]:
     """Score every case of a set against a source.
 
@@ -140,17 +123,71 @@ def score_predictions(predictions: PredictionSet, source: Source, progress: bool
     schema = _common_schema(predictions, source)
     known = {files.id: files for files in source.cases()}
     _refuse(_grid_problems(predictions, known, source), predictions)
-    structures = scored_structures(schema)
-    scored: dict[str, list[np.ndarray]] = {}
+    scored: dict[str, list[CaseScores]] = {}
     problems: list[str] = []
     for case in tqdm(predictions.cases, desc="scoring", unit="case", disable=not progress):
         try:
-            scores = _score_case(known[case], predictions, source, schema, structures)
-            scored.setdefault(known[case].patient, []).append(scores)
+            pair = _read_pair(known[case], predictions, source, schema)
         except UserError as error:
             problems.append(str(error))
+            continue
+        scored.setdefault(known[case].patient, []).append(score_case(pair, schema))
     _refuse(problems, predictions)
-    return _per_patient(scored, structures), schema
+    return mean_over_cases(scored, schema), schema
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """Scores of one case.
+
+    Attributes:
+        values: as in `PatientScores`, a number each.
+        absent: the structures that are absent in truth.
+    """
+
+    values: dict[Key, float]
+    absent: set[Structure]
+
+
+def score_case(pair: LabelPair, schema: LabelSchema) -> CaseScores:
+    """Every metric of the catalogue for every structure of a case; the class mean is that of the foreground classes."""
+    values: dict[Key, float] = {}
+    absent = set()
+    for structure in scored_structures(schema):
+        if structure == CLASS_MEAN:
+            continue
+        found = pair.structure(structure.members)
+        absent |= {structure} if found.overlap.truth == 0 else set()
+        for name, metric in METRICS.items():
+            value = metric(found)
+            if value is not None:
+                values[structure, name] = value
+    classes = averaged(CLASS_MEAN, schema)
+    for name, metric in METRICS.items():
+        if metric.averaged and (classes[0], name) in values:
+            values[CLASS_MEAN, name] = float(np.mean([values[each, name] for each in classes]))
+    return CaseScores(values, absent)
+
+
+def mean_over_cases(scored: dict[str, list[CaseScores]], schema: LabelSchema) -> PatientScores:
+    """Scores of patients from those of their cases; a score that any case lacks is left out.
+
+    Args:
+        scored: patient -> scores of each of its cases, at least one.
+        schema: of the structures.
+    """
+    patients, structures = sorted(scored), scored_structures(schema)
+    every = [case for patient in patients for case in scored[patient]]
+    keys = [key for key in every[0].values if all(key in case.values for case in every)]
+    table = np.array([np.mean([[case.values[key] for key in keys] for case in scored[name]], axis=0) for name in patients])
+    absent = {
+        structure: np.array([sum(structure in case.absent for case in scored[name]) for name in patients])
+        for structure in structures
+        if structure != CLASS_MEAN
+    }
+    return PatientScores(
+        structures, patients, [len(scored[name]) for name in patients], dict(zip(keys, table.T, strict=True)), absent
+    )
 
 
 def prediction_path(folder: Path, case: str) -> Path:
@@ -232,29 +269,24 @@ def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
         raise Problems(lines, f"{predictions.folder}: {len(lines)} problems in {total} cases to score; nothing was written")
 
 
-def _score_case(
-    files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema, structures: list[Structure]
-) -> np.ndarray:
-    """One case's scores (structures, 7): the six values of `PatientScores`, and 1 where the structure is absent in truth."""
+def summarise_scores(scores: PatientScores, seed: int) -> dict[Key, Summary]:
+    """Summary over patients of every score, with intervals; `seed` is that of the bootstrap."""
+    table = np.stack(list(scores.values.values()), axis=1)
+    return dict(zip(scores.values, summarise_columns(table, seed), strict=True))
+
+
+def _read_pair(files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema) -> LabelPair:
+    """Truth and prediction of a case on its own grid.
+
+    Raises:
+        UserError: either cannot be read, or has ids that its schema does not know.
+    """
     ids, affine = source.read_label(files)
     truth = _as_classes(str(files.label), ids, schema, source.likely_schemas)
     prediction = read_classes(ImageRef(prediction_path(predictions.folder, files.id)), predictions.schema or schema)
     prediction[prediction == 255] = 0  # an id that means "not annotated" predicts nothing
-    confusion = confusion_matrix(truth, prediction, len(schema.classes))
-    voxel_ml = np.nan if affine is None else abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    rows = [_row(overlap(confusion, structure.members), voxel_ml) for structure in structures if structure.members]
-    classes = [row[: len(METRICS)] for row, structure in zip(rows, structures, strict=False) if structure.kind == "class"]
-    mean = np.mean(classes, axis=0)
-    return np.array([*rows, [*mean, np.nan, np.nan, 0]])
-
-
-def _row(found: Overlap, voxel_ml: float) -> list[float]:
-    ratios = [found.dice, found.iou, found.sensitivity, found.precision]
-    return [*ratios, found.truth * voxel_ml, found.predicted * voxel_ml, float(found.truth == 0)]
-
-
-def _per_patient(scored: dict[str, list[np.ndarray]], structures: list[Structure]) -> PatientScores:
-    patients = sorted(scored)
-    values = np.array([np.mean([case[:, :-1] for case in scored[patient]], axis=0) for patient in patients])
-    absent = np.array([np.sum([case[:, -1] for case in scored[patient]], axis=0) for patient in patients])
-    return PatientScores(structures, patients, [len(scored[patient]) for patient in patients], values, absent.astype(np.int64))
+    if affine is None:
+        return LabelPair.count(truth, prediction, len(schema.classes))
+    i, j, k = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    return LabelPair.count(truth, prediction, len(schema.classes), (i, j, k), voxel_ml)

@@ -1,18 +1,34 @@
-"""A run scored on the slices of its records, as the glioma papers' tables do: confusion matrices over a whole subset."""
+"""Scores of a run on the slices of records, as in the glioma papers: one confusion matrix over a whole subset.
 
+Metrics that need masks, such as HD95, are computed per case on the prepared grid, and averaged over patients.
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
-from common.metrics.overlap import confusion_matrix
-from data_prep.labels import bits_to_classes
+from common.metrics import overlap
+from common.metrics.catalogue import METRICS, Metric
+from common.metrics.label_pair import LabelPair
+from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
+from data_prep.structures import (
+    CLASS_MEAN,
+    MEAN_WITH_BACKGROUND,
+    Structure,
+    averaged,
+    background_structures,
+    scored_structures,
+)
 from evaluation.inference.ensemble import WINDOWS
+from evaluation.scores.patients import CaseScores, Key, PatientScores, mean_over_cases, score_case
+from models.volume import predict_volume
 from training.data.batches import SEGMENTATION, InputConfig, whole_batches
 from training.data.slices import Slices, check_sizes, whole_slices
 from training.run import Run
@@ -24,15 +40,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subset:
-    """The slices of records that a run is scored on.
+    """Slices of records that a run is scored on.
 
     Attributes:
         run: a segmentation's.
-        records: where the slices stand.
+        records: that the slices are of.
         source: the slices in order, their labels at the records' own pixels.
-        input: how the network sees them.
-        patients: of each slice.
-        own_records: whether the run was trained on these records.
+        input: of the network.
+        patients: patient of each slice.
+        own_records: True where the run was trained on these records.
     """
 
     run: Run
@@ -57,26 +73,89 @@ class Subset:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a network told of a subset's voxels.
+    """Confusion matrices of a network on a subset.
 
     Attributes:
         loss: mean over annotated voxels.
         patients: patient -> confusion matrix (classes, classes) int64, truth in rows, over all of the patient's slices.
+        volumes: scores of whole volumes per patient; None where the subset is single slices of cases.
     """
 
     loss: float
     patients: dict[str, np.ndarray]
+    volumes: PatientScores | None = None
 
     @property
     def confusion(self) -> np.ndarray:
-        """The confusion matrix over all slices, (classes, classes) int64."""
+        """Confusion matrix over all slices, (classes, classes) int64."""
         return np.sum(list(self.patients.values()), axis=0)
+
+
+@dataclass(frozen=True)
+class RecordScores:
+    """Scores of a run on a subset of records.
+
+    Attributes:
+        run, records, subset: what was scored on what.
+        own_records: True where the run was trained on these records.
+        schema: of the classes.
+        loss: mean over annotated voxels.
+        confusion: (classes, classes) int64 over all slices, truth in rows.
+        volumes: (structure, metric) -> mean over patients, of the metrics that need masks; empty for single slices.
+        patients, slices: how many.
+        crop: of the records' preparation.
+    """
+
+    run: Path
+    records: Path
+    subset: str
+    own_records: bool
+    schema: LabelSchema
+    loss: float
+    confusion: np.ndarray
+    volumes: dict[Key, float]
+    patients: int
+    slices: int
+    crop: str
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the annotated voxels that got their class."""
+        return overlap.accuracy(self.confusion)
+
+    def values(self) -> dict[Key, float]:
+        """Every score of every structure; those with background come last and have the metrics of counts alone."""
+        pair, values = LabelPair(self.confusion), {}
+        for structure, metric in record_keys(self.schema):
+            if metric.from_masks:
+                parts = [self.volumes.get((structure, metric.name))]
+            else:
+                parts = [metric(pair.structure(each.members)) for each in averaged(structure, self.schema)]
+            known = [value for value in parts if value is not None]
+            if known:
+                values[structure, metric.name] = float(np.mean(known))
+        return values
+
+
+def record_keys(schema: LabelSchema) -> list[tuple[Structure, Metric]]:
+    """Structures and metrics of scores on records: those with a direction; with background, those of counts alone."""
+    judged = [metric for metric in METRICS.values() if metric.judged]
+    plain = [(structure, metric) for structure in scored_structures(schema) for metric in judged]
+    whole = [(structure, metric) for structure in background_structures(schema) for metric in judged if not metric.from_masks]
+    return [(structure, metric) for structure, metric in plain + whole if structure.kind != "mean" or metric.averaged]
+
+
+def score_key(structure: Structure, metric: str) -> str:
+    """Key of a score on records: `dice` (class mean), `dice_with_background`, `dice_WT`, `iou_non_enhancing_tumor`."""
+    if structure == CLASS_MEAN:
+        return metric
+    return f"{metric}_with_background" if structure == MEAN_WITH_BACKGROUND else overlap.column(metric, structure.name)
 
 
 def score_records(
     run_path: Path, records_path: Path, subset: str, batch_size: int, weights: Path | None = None
-) -> dict[str, Any]:
-    """Run a network over every slice of a subset of records.
+) -> RecordScores:
+    """Score a network on every slice of a subset of records.
 
     Args:
         run_path: the run, whose best (or last) weights are used.
@@ -86,30 +165,30 @@ def score_records(
         batch_size: slices at once.
         weights: other weights of the run than those to predict with.
 
-    Returns:
-        records, own_records (whether the run was trained on them), loss (mean over annotated voxels), confusion (truth in
-        rows), classes, patients, slices, crop.
-
     Raises:
         UserError: a run of another kind, other channels or classes, an empty subset.
     """
     chosen = open_subset(run_path, records_path, subset, batch_size)
     counts = count(chosen, load(chosen.run, weights))
+    volumes = {} if counts.volumes is None else counts.volumes.values
     preparation = chosen.records.preparation
-    return {
-        "records": str(records_path),
-        "own_records": chosen.own_records,
-        "loss": counts.loss,
-        "confusion": counts.confusion.tolist(),
-        "classes": chosen.run.schema.class_names,
-        "patients": len(counts.patients),
-        "slices": len(chosen.source),
-        "crop": f"{preparation.crop} {preparation.size or ''}".strip(),
-    }
+    return RecordScores(
+        run=run_path,
+        records=records_path,
+        subset=subset,
+        own_records=chosen.own_records,
+        schema=chosen.run.schema,
+        loss=counts.loss,
+        confusion=counts.confusion,
+        volumes={key: float(column.mean()) for key, column in volumes.items() if METRICS[key[1]].from_masks},
+        patients=len(counts.patients),
+        slices=len(chosen.source),
+        crop=f"{preparation.crop} {preparation.size or ''}".strip(),
+    )
 
 
 def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int) -> Subset:
-    """Find the slices that a run is scored on; warns where the run was trained on other records.
+    """Slices that a run is scored on; warns where the run was trained on other records.
 
     Args:
         run_path, records_path, subset, batch_size: as of `score_records`.
@@ -136,7 +215,7 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
 
 
 def load(run: Run, weights: Path | None = None) -> "keras.Model":
-    """A run's network, the backend loaded first; with the weights to predict with, or other weights of the run."""
+    """Network of a run, the backend loaded first; with the weights to predict with, or other weights of the run."""
     from training.hardware.backend import load_backend
 
     load_backend()
@@ -148,20 +227,32 @@ def count(subset: Subset, network: "keras.Model") -> Counts:
 
     The loss is that of the run's config, so of its first phase: one measure for the weights of all phases.
     """
-    classes = len(subset.run.schema.classes)
+    classes, records = len(subset.run.schema.classes), subset.records
     loss = subset.run.config.loss.build(classes)
-    found = {patient: np.zeros((classes, classes), np.int64) for patient in sorted(set(subset.patients))}
-    patients, total, voxels = iter(subset.patients), 0.0, 0
-    for bits, logits in _told(subset, network):
-        for truth, prediction in zip(bits_to_classes(bits), _classes(logits), strict=True):
-            found[next(patients)] += confusion_matrix(truth, prediction, classes)
+    confusions = {patient: np.zeros((classes, classes), np.int64) for patient in sorted(set(subset.patients))}
+    scored: dict[str, list[CaseScores]] = {}
+    rows = Counter(int(item) for item, _ in subset.source.rows)
+    whole = all(rows[item] == len(records.cases[case].voxels) for item, (case, _) in enumerate(subset.source.items))
+    slices: list[tuple[np.ndarray, np.ndarray]] = []  # of the case that is being read
+    total, voxels = 0.0, 0
+    for items, bits, logits in _logits(subset, network):
+        for item, truth, prediction in zip(items, bits_to_classes(bits), _classes(logits), strict=True):
+            facts = records.cases[subset.source.items[item][0]]
+            confusions[facts.patient] += overlap.confusion_matrix(truth, prediction, classes)
+            if whole:
+                slices.append((truth, prediction))
+            if whole and len(slices) == rows[item]:
+                true, found = (np.stack(maps) for maps in zip(*slices, strict=True))
+                pair, slices = LabelPair.count(true, found, classes, facts.geometry.spacing_mm), []
+                if pair.confusion.any():  # annotated
+                    scored.setdefault(facts.patient, []).append(score_case(pair, subset.run.schema))
         annotated = int(np.count_nonzero(bits))
         total, voxels = total + float(loss(bits, logits)) * annotated, voxels + annotated
-    return Counts(total / max(voxels, 1), found)
+    return Counts(total / max(voxels, 1), confusions, mean_over_cases(scored, subset.run.schema) if scored else None)
 
 
 def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:
-    """What a network tells of some slices of a subset: class indices (n, H, W) uint8 at the pixels that are scored."""
+    """Predicted classes of some slices of a subset: class indices (n, H, W) uint8 at the pixels that are scored."""
     from training.objectives.keras_objects import to_target_size
 
     if subset.run.view().window is not None:
@@ -175,31 +266,38 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
     return np.stack(found)
 
 
-def _told(subset: Subset, network: "keras.Model") -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Labels (n, H, W) bit-packed and logits (n, H, W, classes) of all slices in order, a part at a time."""
+def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+    """Item, labels (n, H, W) bit-packed and logits (n, H, W, classes) of all slices of a subset, some at a time."""
     from training.objectives.keras_objects import to_target_size
 
+    rows = [(int(item), int(number)) for item, number in subset.source.rows]
     if subset.run.view().window is None:
-        batches, steps = whole_batches(subset.source, subset.input)
+        (batches, steps), first = whole_batches(subset.source, subset.input), 0
         for images, labels in islice(batches, steps):
             bits = labels[SEGMENTATION]
-            yield bits, np.asarray(to_target_size(network.predict_on_batch(images)[SEGMENTATION], bits))
+            items = [item for item, _ in rows[first : first + len(bits)]]
+            yield items, bits, np.asarray(to_target_size(network.predict_on_batch(images)[SEGMENTATION], bits))
+            first += len(bits)
         return
-    for case, _ in subset.source.items:
+    wanted = set(rows)
+    for item in sorted({item for item, _ in rows}):
+        case, _ = subset.source.items[item]
+        labels = subset.records.shard(case).label
         for place, logits in _windowed(subset, network, case):
-            yield np.asarray(subset.records.shard(case).label[place]), logits
+            # Of a slice split only some slices of a case are in the subset.
+            kept = [n for n in range(len(logits)) if (item, place.start + n) in wanted]
+            if kept:
+                yield [item] * len(kept), np.asarray(labels[place])[kept], logits[kept]
 
 
 def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of a case and their logits, by overlapping windows."""
-    from models.volume import predict_volume
-
+    """Slices of a case and their logits, by overlapping patches."""
     for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.view(), WINDOWS):
         yield place, logits[SEGMENTATION]
 
 
 def _of_volumes(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:
-    """`predicted` for a network of windows: the slices' whole cases are predicted, each once."""
+    """`predicted` for a network over patches: the slices' whole cases are predicted, each once."""
     wanted = subset.source.rows[list(rows)]
     volumes = {
         item: np.concatenate([_classes(logits) for _, logits in _windowed(subset, network, subset.source.items[item][0])])

@@ -1,36 +1,46 @@
-"""Scores side by side: means per column, differences of the same patients, and the gap between two ways of splitting.
+"""Comparison of scores: means per column, differences of the same patients, and the gap between two ways of splitting.
 
-A column is one set of scores: of segmentations, known patient by patient, or of categories, known by their means and intervals.
-Only what was scored by one rule is compared, and no column is called the best of others that were split in another way.
+A column is one set of scores: of segmentations, per patient, or of classifiers, by their means and intervals. Only scores of
+one rule are compared, and no column is called the best of others that were split in another way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 
 from common.errors import UserError
-from common.metrics.overlap import ABSENT_RULE
-from common.metrics.statistics import FEWEST_PAIRS, RESAMPLES, PairedDifference, holm, paired_columns, summarise_columns
-from evaluation.tables.patients import AVERAGING, HEADINGS, PERCENT
+from common.metrics.catalogue import METRICS, Scale, absent_rule
+from common.metrics.statistics import FEWEST_PAIRS, INTERVAL, PairedDifference, holm, paired_columns, summarise_columns
+from common.tables import counted
+from data_prep.structures import Structure
+from evaluation.scores.folder import AVERAGING, SPLITS
 
-Key = tuple[str, str, str]  # kind, structure, score; for categories "level", "patient" or "slice", score
-SPLITS = ("patient", "slice")
+Key = tuple[str, str, str]  # kind, structure, metric; for classifiers "level", "patient" or "slice", metric
 MOST_LISTED = 20  # patients in a line
-TITLES = HEADINGS | {"accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
+CLASSIFICATION = {
+    scale.name: scale
+    for scale in (
+        Scale(name="accuracy", heading="accuracy"),
+        Scale(name="f1", heading="F1"),
+        Scale(name="auc", heading="AUC"),
+    )
+}
 SPLIT_RULE = (
-    "slice split: slices of one patient stand in training and in test, so its figures do not hold for new patients. The best "
+    "slice split: slices of one patient are in training and in test, so its figures do not hold for new patients. The best "
     "is marked among columns of one split alone, and columns of two splits are not tested against each other (other split)."
 )
 TEST_RULE = (
     "p: two-sided Wilcoxon signed-rank test over patients, those without a difference left out (zero method `wilcox`); "
     f"too few: fewer than {FEWEST_PAIRS} patients."
 )
+CHANGE_RULE = "better, worse: direction of the mean difference by the arrow of the metric (↑ larger, ↓ smaller is better)."
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean, its interval, and of how many patients or slices; None where there is none."""
+    """Mean, its interval, and number of patients or slices; None where there is none."""
 
     value: float | None
     low: float | None = None
@@ -40,11 +50,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """What stands in a column's head.
+    """Head of a column.
 
     Attributes:
         name: unique among the columns.
-        split: "patient" or "slice": what was divided into training and test.
+        split: "patient" or "slice", the units that were divided into training and test.
         head: further lines, such as how many patients there are.
     """
 
@@ -60,7 +70,7 @@ class Scored:
     Attributes:
         name, split: as in `Column`.
         values: key -> patient -> score; every key has the same patients.
-        members: (kind, structure) -> the classes that it is made of.
+        members: (kind, structure) -> sorted names of the classes that it is made of.
     """
 
     name: str
@@ -75,12 +85,12 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class ScoredCategories:
-    """Scores of predicted categories, as means with intervals.
+class ScoredClassifier:
+    """Scores of a classifier, as means with intervals.
 
     Attributes:
         column: its head.
-        task: the head that was scored and its classes, which all columns share.
+        task: name of the head and its classes, which all columns share.
         cells: key -> mean and interval.
     """
 
@@ -96,7 +106,7 @@ class Difference:
     Attributes:
         paired: over the common patients; None where there is none.
         p: corrected by Holm's rule over the columns of the row; None where there is no test.
-        note: why there is none; empty where there is one.
+        note: reason for no test; empty where there is one.
     """
 
     paired: PairedDifference | None
@@ -109,12 +119,13 @@ class Comparison:
     """A finished comparison, ready to be written as text, Markdown or CSV.
 
     Attributes:
-        opening: the line above the table: what the figures are.
+        opening: the line above the table.
         columns: the sets of scores; the first is the reference.
         rows: key -> a cell per column.
-        differences: key -> a difference per column but the first; empty for categories.
-        gaps: what the slice splits promise too much, a line per score and pair of columns.
-        notes: what is below.
+        differences: key -> a difference per column but the first; empty for classifiers.
+        gaps: by how much slice splits flatter, a line per metric and pair of columns.
+        notes: lines below the tables.
+        hidden: (kind, structure) of the rows that repeat another one; they are in CSV alone.
     """
 
     opening: str
@@ -123,49 +134,64 @@ class Comparison:
     differences: dict[Key, list[Difference]]
     gaps: list[str]
     notes: list[str]
+    hidden: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def shown(self) -> list[Key]:
+        """Keys of the rows that are printed."""
+        return [key for key in self.rows if key[:2] not in self.hidden]
 
 
-def paired(one: Mapping[str, float], other: Mapping[str, float], resamples: int = RESAMPLES, seed: int = 0) -> PairedDifference:
-    """Compare two sets of scores, `one` minus `other`, on the patients of both.
-
-    Args:
-        one, other: patient -> score; patients that only one has are left out.
-        resamples, seed: of the bootstrap.
-
-    Raises:
-        ValueError: no patient in common, or a score that is not finite.
-    """
-    both = _common(one, other)
-    return paired_columns(_table([one], both), _table([other], both), seed, resamples)[0]
+def scale_of(key: Key) -> Scale:
+    """Scale of a row: of the metric catalogue, or of a classifier's score."""
+    known: Mapping[str, Scale] = CLASSIFICATION if key[0] == "level" else METRICS
+    return known.get(key[2], Scale(name=key[2], heading=key[2]))
 
 
-def compare_scores(entries: Sequence[Scored], keys: Sequence[Key], seed: int = 0, resamples: int = RESAMPLES) -> Comparison:
+def compare_scores(
+    entries: Sequence[Scored], keys: Sequence[Key], seed: int = 0, hidden: Collection[tuple[str, str]] = ()
+) -> Comparison:
     """Compare scores of segmentations; every entry against the first on the patients that both have.
 
     Args:
         entries: at least two, with different names.
         keys: the rows; every entry has all of them.
-        seed, resamples: of the bootstrap.
+        seed: of the intervals.
+        hidden: (kind, structure) of rows that are not printed.
 
     Raises:
         UserError: an entry of the reference's split has no patient in common with it.
     """
     columns = [Column(entry.name, entry.split, (counted(len(entry.patients), "patient"),)) for entry in entries]
-    means = [_means(entry, keys, seed, resamples) for entry in entries]
+    means = []
+    for entry in entries:
+        summaries = summarise_columns(_table(entry, keys, entry.patients), seed)
+        means.append([Cell(each.mean, each.low, each.high, each.patients) for each in summaries])
     rows = {key: [cells[k] for cells in means] for k, key in enumerate(keys)}
-    others = [_differences(entry, entries[0], keys, seed, resamples) for entry in entries[1:]]
+    others = [_differences(entry, entries[0], keys, seed) for entry in entries[1:]]
+    metrics = [METRICS[name] for name in dict.fromkeys(key[2] for key in keys) if name in METRICS]
+    several = sum(entry.split == entries[0].split for entry in entries[1:]) > 1
     return Comparison(
-        opening=f"Mean over patients [{PERCENT} bootstrap interval over patients, {resamples} resamples, seed {seed}]",
+        opening=f"Mean over patients [{INTERVAL}, seed {seed}]",
         columns=columns,
         rows=rows,
         differences={key: _corrected([found[k] for found in others]) for k, key in enumerate(keys)},
-        gaps=optimism_gaps(columns, rows),
-        notes=[*_left_out(entries), *_split_notes(columns), AVERAGING, ABSENT_RULE, TEST_RULE, *_holm_note(entries)],
+        gaps=optimism_gaps(columns, {key: cells for key, cells in rows.items() if key[:2] not in hidden}),
+        notes=[
+            *_left_out(entries),
+            *_split_notes(columns),
+            AVERAGING,
+            absent_rule(metrics),
+            CHANGE_RULE,
+            TEST_RULE,
+            *(["p is corrected by Holm's rule over the columns of a row, not over rows."] if several else []),
+        ],
+        hidden=frozenset(hidden),
     )
 
 
-def compare_categories(entries: Sequence[ScoredCategories], keys: Sequence[Key]) -> Comparison:
-    """Compare scores of categories by their means and intervals.
+def compare_classifiers(entries: Sequence[ScoredClassifier], keys: Sequence[Key]) -> Comparison:
+    """Compare scores of classifiers by their means and intervals.
 
     Args:
         entries: at least two, with different names.
@@ -180,15 +206,27 @@ def compare_categories(entries: Sequence[ScoredCategories], keys: Sequence[Key])
             raise UserError(f"expected scores of one head and its classes; received {names}")
     columns = [entry.column for entry in entries]
     rows = {key: [entry.cells[key] for entry in entries] for key in keys}
-    paired_note = "Patients' own scores are not in category scores, so there is no paired test."
     return Comparison(
         opening=f"{entries[0].task}: score [interval], both as each folder's category_scores.json has them",
         columns=columns,
         rows=rows,
         differences={},
         gaps=optimism_gaps(columns, rows),
-        notes=[*_split_notes(columns), paired_note],
+        notes=[*_split_notes(columns), "Patients' own scores are not in category scores, so there is no paired test."],
     )
+
+
+def repeated(members: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Structures (kind, name) made of the same classes as an earlier one -> that one; a mean repeats a single class alone."""
+    first: dict[tuple[str, ...], tuple[str, str]] = {}
+    found = {}
+    for structure, classes in members.items():
+        if structure[0] == "mean" and len(classes) > 1:
+            continue
+        same = first.setdefault(classes, structure)
+        if same != structure:
+            found[structure] = same
+    return found
 
 
 def common_keys(entries: Sequence[Scored]) -> tuple[list[Key], list[str]]:
@@ -207,77 +245,70 @@ def common_keys(entries: Sequence[Scored]) -> tuple[list[Key], list[str]]:
     if not keys:
         named = "; ".join(f"{entry.name}: {', '.join(title(each) for each in entry.members)}" for entry in entries)
         raise UserError(f"expected a structure that all have, made of the same classes; received none ({named})")
-    note = f"Left out, for not all columns have them, made of the same classes: {', '.join(gone)}."
-    return keys, [note] if gone else []
+    notes = [f"Left out, for not all columns have them, made of the same classes: {', '.join(gone)}."] if gone else []
+    known = dict.fromkeys(key[2] for entry in entries for key in entry.values)
+    missing = [scale_of(("", "", name)).heading for name in known if name not in {key[2] for key in keys}]
+    return keys, notes + ([f"Left out, for not all columns have them: {', '.join(missing)}."] if missing else [])
 
 
 def optimism_gaps(columns: Sequence[Column], rows: Mapping[Key, Sequence[Cell]]) -> list[str]:
-    """What each slice split promises above each patient split, a line per score; nothing where all are split alike."""
+    """Score of each slice split minus that of each patient split, a line per metric; nothing where all are split alike."""
     sliced = [c for c, column in enumerate(columns) if column.split == "slice"]
     whole = [c for c, column in enumerate(columns) if column.split == "patient"]
-    scores = list(dict.fromkeys(key[2] for key in rows))
-    return [
-        f"optimism gap (slice split minus patient split), {TITLES.get(score, score)}, {columns[s].name} minus "
-        f"{columns[p].name}: {_gap(rows, score, s, p)}"
-        for s in sliced
-        for p in whole
-        for score in scores
-    ]
+    lines = []
+    for s, p in [(s, p) for s in sliced for p in whole]:
+        for score in dict.fromkeys(key[2] for key in rows):
+            mine = {key: cells for key, cells in rows.items() if key[2] == score}
+            texts = []
+            for key, cells in mine.items():
+                one, other = cells[s].value, cells[p].value
+                gap = "n/a" if one is None or other is None else scale_of(key).text(one - other, signed=True)
+                texts.append(f"{title(key)} {gap}")
+            lines.append(
+                f"optimism gap (slice split minus patient split), {scale_of(next(iter(mine))).label}, {columns[s].name} minus "
+                f"{columns[p].name}: {', '.join(texts)}"
+            )
+    return lines
 
 
-def best_columns(columns: Sequence[Column], cells: Sequence[Cell]) -> set[int]:
-    """Which columns of a row are marked: the highest of each split, as printed; none of a split whose columns are equal."""
+def best_columns(columns: Sequence[Column], cells: Sequence[Cell], scale: Scale) -> set[int]:
+    """Columns of a row that are marked: the best of each split, as printed; none of a split whose columns are equal."""
     best: set[int] = set()
-    for split in SPLITS:
+    for split in SPLITS if scale.judged else ():
         shown = {
-            c: round(cell.value, 3) for c, cell in enumerate(cells) if columns[c].split == split and cell.value is not None
+            c: round(cell.value, scale.decimals)
+            for c, cell in enumerate(cells)
+            if columns[c].split == split and cell.value is not None
         }
         if len(set(shown.values())) > 1:
-            best |= {c for c, value in shown.items() if value == max(shown.values())}
+            best |= {c for c, value in shown.items() if value == scale.best(shown.values())}
     return best
 
 
 def title(structure: Sequence[str]) -> str:
-    """How (kind, structure) is called in a table."""
+    """Display name of (kind, structure): `WT (region)`, `class mean`, `per patient`."""
     kind, name = structure[:2]
     if kind == "level":
         return f"per {name}"
-    return "class mean" if kind == "mean" else f"{name} ({kind})"
+    return Structure(cast(Literal["region", "class", "mean"], kind), name).title
 
 
-def counted(number: int, thing: str) -> str:
-    """A number and its noun."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _common(one: Mapping[str, float] | list[str], other: Mapping[str, float] | list[str]) -> list[str]:
-    return sorted(set(one) & set(other))
-
-
-def _table(scores: Sequence[Mapping[str, float]], patients: Sequence[str]) -> np.ndarray:
-    """(patients, scores) float64."""
-    return np.array([[score[patient] for score in scores] for patient in patients], np.float64).reshape(
-        len(patients), len(scores)
+def _table(entry: Scored, keys: Sequence[Key], patients: Sequence[str]) -> np.ndarray:
+    """(patients, keys) float64."""
+    return np.array([[entry.values[key][patient] for key in keys] for patient in patients], np.float64).reshape(
+        len(patients), len(keys)
     )
 
 
-def _means(entry: Scored, keys: Sequence[Key], seed: int, resamples: int) -> list[Cell]:
-    table = _table([entry.values[key] for key in keys], entry.patients)
-    return [
-        Cell(summary.mean, summary.low, summary.high, summary.patients) for summary in summarise_columns(table, seed, resamples)
-    ]
-
-
-def _differences(entry: Scored, reference: Scored, keys: Sequence[Key], seed: int, resamples: int) -> list[Difference]:
+def _differences(entry: Scored, reference: Scored, keys: Sequence[Key], seed: int) -> list[Difference]:
     """A difference per key; no test between two splits, whose networks did not learn from the same kind of data."""
-    both = _common(entry.patients, reference.patients)
+    both = sorted(set(entry.patients) & set(reference.patients))
     other_split = entry.split != reference.split
     if not both and not other_split:
         raise UserError(f"{entry.name} and {reference.name}: expected patients that both have; received none in common")
     if not both:
         return [Difference(None, None, "no patient in common")] * len(keys)
-    one, other = (_table([scored.values[key] for key in keys], both) for scored in (entry, reference))
-    found = paired_columns(one, other, seed, resamples)
+    found = paired_columns(_table(entry, keys, both), _table(reference, keys, both), seed)
     note = "other split" if other_split else ""
     return [Difference(pair, None if other_split else pair.p, note or ("too few" if pair.p is None else "")) for pair in found]
 
@@ -288,17 +319,12 @@ def _corrected(differences: Sequence[Difference]) -> list[Difference]:
     return [Difference(found.paired, p, found.note) for found, p in zip(differences, values, strict=True)]
 
 
-def _holm_note(entries: Sequence[Scored]) -> list[str]:
-    several = sum(entry.split == entries[0].split for entry in entries[1:]) > 1
-    return ["p is corrected by Holm's rule over the columns of a row, not over rows."] if several else []
-
-
 def _split_notes(columns: Sequence[Column]) -> list[str]:
     return [SPLIT_RULE] if any(column.split == "slice" for column in columns) else []
 
 
 def _left_out(entries: Sequence[Scored]) -> list[str]:
-    """Whom the differences leave out, a line per pair and side."""
+    """Patients that the differences leave out, a line per pair and side."""
     reference, lines = entries[0], []
     for entry in entries[1:]:
         for one, other in ((reference, entry), (entry, reference)):
@@ -311,13 +337,3 @@ def _left_out(entries: Sequence[Scored]) -> list[str]:
                 )
     note = "The means are over each column's own patients, who are not the same; the differences are over those of both."
     return [*lines, note] if lines else []
-
-
-def _gap(rows: Mapping[Key, Sequence[Cell]], score: str, sliced: int, whole: int) -> str:
-    """The differences of one score's means, of all structures."""
-    texts = []
-    for key, cells in rows.items():
-        one, other = cells[sliced].value, cells[whole].value
-        if key[2] == score:
-            texts.append(f"{title(key)} {'n/a' if one is None or other is None else f'{one - other:+.3f}'}")
-    return ", ".join(texts)

@@ -1,92 +1,76 @@
-"""The table of the glioma paper: loss, accuracy, Dice and IoU of a run on a subset of records, from one confusion matrix."""
+"""Table of a run's scores on records: structures by metrics, then loss and accuracy, as in the glioma papers."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+from common.metrics.catalogue import METRICS, absent_rule
+from common.tables import aligned, counted, wrapped
+from data_prep.structures import background_structures, distinct, repeated_note, scored_structures
+from evaluation.scores.records import RecordScores, score_key
 
-from common.files import write_json, write_text
-from common.metrics import overlap
-from evaluation.tables.patients import csv_text, wrapped
-
-FORMAT = 1
 AVERAGING = (
-    "One confusion matrix summed over all slices of the subset; every score comes from it, so nothing is averaged over "
-    "slices, batches or patients. Dice coefficient and mean IoU are means over all classes, background included, as in the "
-    "glioma paper; the foreground means leave the background out."
+    "One confusion matrix summed over all slices of the subset; every score but {masks} comes from it, so nothing is averaged "
+    "over slices, batches or patients. {masks}: of each case's whole volume on the prepared grid, mean over patients; left out "
+    "for single slices and without spacing. class mean: mean over the classes without background; the mean with background is "
+    "the mean IoU (and Dice) of the glioma papers."
 )
 
 
-def table_rows(found: dict[str, Any]) -> list[tuple[str, float]]:
-    """The rows of the table.
-
-    Args:
-        found: `loss`, `confusion` (classes, classes) by truth and prediction, and the names `classes`.
-
-    Returns:
-        (name, value) in the order of the paper, then the foreground means.
-    """
-    confusion = np.asarray(found["confusion"], np.int64)
-    single = zip(found["classes"], overlap.iou_per_class(confusion), strict=True)
-    return [
-        ("Loss", float(found["loss"])),
-        ("Accuracy", overlap.accuracy(confusion)),
-        ("Dice coefficient", overlap.mean_dice(confusion)),
-        ("Mean IoU", overlap.mean_iou(confusion)),
-        *((f"IoU class {c} ({name})", float(iou)) for c, (name, iou) in enumerate(single)),
-        ("Foreground Dice", overlap.foreground_mean_dice(confusion)),
-        ("Foreground mean IoU", overlap.foreground_mean_iou(confusion)),
+def record_rows(scores: RecordScores) -> list[tuple[str, str, str, str, float]]:
+    """Rows (key, kind, structure, metric, value) of the scores folder: loss, accuracy, then every structure."""
+    whole = [("loss", "", "", "loss", scores.loss), ("accuracy", "", "", "accuracy", scores.accuracy)]
+    return whole + [
+        (score_key(structure, metric), structure.kind, structure.name, metric, value)
+        for (structure, metric), value in scores.values().items()
     ]
 
 
-def format_records_table(run: Path, subset: str, found: dict[str, Any]) -> str:
-    """The table as text, with what it was counted over and what the means include."""
-    rows = table_rows(found)
-    width = max(len(name) for name, _ in rows) + 2
+def record_facts(scores: RecordScores) -> dict[str, Any]:
+    """Entries of scores.json: what was scored, and the confusion matrix."""
+    return {
+        "records": str(scores.records),
+        "own_records": scores.own_records,
+        "loss": scores.loss,
+        "confusion": scores.confusion.tolist(),
+        "confusion_axes": ["truth", "prediction"],
+        "classes": scores.schema.class_names,
+        "patients": scores.patients,
+        "slices": scores.slices,
+        "crop": scores.crop,
+        "counted": _counted(scores),
+        "averaging": _averaging(),
+    }
+
+
+def format_records_table(scores: RecordScores) -> str:
+    """Text of the table, with what was counted above and what the means include below."""
+    values = scores.values()
+    groups = distinct(scored_structures(scores.schema))
+    structures = [*groups, *background_structures(scores.schema)]
+    metrics = [metric for metric in METRICS.values() if any((structure, metric.name) in values for structure in structures)]
+    rows = [["", *(metric.arrow_label for metric in metrics)]]
+    for structure in structures:
+        found = [values.get((structure, metric.name)) for metric in metrics]
+        texts = ["" if value is None else metric.text(value) for metric, value in zip(metrics, found, strict=True)]
+        rows.append([structure.title, *texts])
     return "\n".join(
         [
-            f"{run.name} on {subset} of {found['records']}: {_counted(found)}",
+            *wrapped([f"{scores.run.name} on {scores.subset} of {scores.records}: {_counted(scores)}"]),
             "",
-            *(f"{name:<{width}}{value:.3f}" for name, value in rows),
+            *aligned(rows),
             "",
-            *wrapped([AVERAGING, overlap.ABSENT_RULE]),
+            *aligned([["Loss", f"{scores.loss:.3f}"], ["Accuracy", f"{scores.accuracy:.3f}"]]),
+            "",
+            *wrapped([*repeated_note(groups), _averaging(), absent_rule(metrics)]),
         ]
     )
 
 
-def write_records_table(folder: Path, run: Path, subset: str, found: dict[str, Any], options: dict[str, Any]) -> list[Path]:
-    """Write `summary.csv`, `table.txt` and, last, `overlap.json`.
-
-    Args:
-        folder: where to.
-        run: the run that was scored.
-        subset: train, validation or test.
-        found: `loss`, `confusion`, `classes`, `patients`, `slices`, `crop`.
-        options: the command's, as given.
-
-    Returns:
-        The files written.
-    """
-    summary, table, manifest = (folder / name for name in ("summary.csv", "table.txt", "scores.json"))
-    rows = table_rows(found)
-    write_text(summary, csv_text([("score", "value"), *rows]))
-    write_text(table, format_records_table(run, subset, found) + "\n")
-    facts = {
-        "format": FORMAT,
-        "kind": "slices of records, on the prepared grid",
-        "counted": _counted(found),
-        "definitions": overlap.DEFINITIONS,
-        "averaging": AVERAGING,
-        "absent_rule": overlap.ABSENT_RULE,
-        "confusion_axes": ["truth", "prediction"],
-    }
-    write_json(manifest, facts | found | {"options": options, "summary": dict(rows)})
-    return [summary, table, manifest]
+def _averaging() -> str:
+    return AVERAGING.format(masks=", ".join(metric.heading for metric in METRICS.values() if metric.from_masks))
 
 
-def _counted(found: dict[str, Any]) -> str:
-    patients, slices = found["patients"], found["slices"]
+def _counted(scores: RecordScores) -> str:
     return (
-        f"{patients} patient{'s' if patients != 1 else ''}, {slices} slices of the prepared grid (crop: {found['crop']}); "
+        f"{counted(scores.patients, 'patient')}, {counted(scores.slices, 'slice')} of the prepared grid (crop: {scores.crop}); "
         "what the crop cut off is not counted"
     )

@@ -5,23 +5,13 @@ import numpy as np
 import pytest
 
 from common.files import write_json, write_text
-from common.metrics.overlap import ABSENT_RULE
+from common.tables import csv_text
 from data_prep.labels import LabelSchema
-from evaluation.scores.patients import METRICS, VOLUMES, PatientScores, scored_structures
-from evaluation.tables.patients import csv_text, summarise_scores, write_scores
 from tests import scans
+from tests.evaluation.scores.test_folder import write_made, write_records
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 COMPARE = "evaluation.compare"
-
-
-def write_made(folder, seed, patients=8, first=0, better=0.0, schema=SCHEMA):
-    """A predictions folder with random scores of patients p00, p01, ...; as evaluation.score writes them."""
-    structures, names = scored_structures(schema), [f"p{number:02d}" for number in range(first, first + patients)]
-    values = np.random.default_rng(seed).random((patients, len(structures), len(METRICS + VOLUMES))) * (1 - better) + better
-    scores = PatientScores(structures, names, [1] * patients, values, np.zeros((patients, len(structures)), np.int64))
-    write_scores(folder / "scores", scores, schema, summarise_scores(scores, 0), {}, {})
-    return folder
 
 
 def edit(file, **changes):
@@ -58,8 +48,11 @@ def test_scores_of_the_score_command_are_compared(tmp_path, command):
     (row,) = [
         line.split() for line in done.out.splitlines() if line.startswith("WT (region)") and "Dice" in line and "*" in line
     ]
-    assert row[3:] == ["0.000", "*1.000"]
-    assert "+1.000, p too few" in done.out
+    assert row[4:] == ["0.000", "*1.000"]
+    assert "+1.000 better, p too few" in done.out
+    (row,) = [line for line in done.out.splitlines() if line.startswith("WT (region)") and "HD95" in line and "*" in line]
+    assert row.split()[5:] == ["374.00", "*0.00"]
+    assert "-374.00 better, p too few" in done.out
     assert "nothing" in done.out
     assert "perfect" in done.out
 
@@ -68,7 +61,7 @@ def test_files_hold_what_was_printed(tmp_path, two, command):
     out = tmp_path / "out"
     done = command(COMPARE, "--scores", *two, "--out", out, "--names", "a", "b", "--structures", "TC", "WT", "--metrics", "iou")
     assert done.status == 0, done.err
-    names = ["boxes.pdf", "boxes.png", "compare.csv", "compare.md", "compare.txt"]
+    names = ["boxes_iou.pdf", "boxes_iou.png", "compare.csv", "compare.md", "compare.txt"]
     assert sorted(path.name for path in out.iterdir()) == names
     assert done.out.startswith((out / "compare.txt").read_text().rstrip())
     assert all(f"wrote {out / name}" in done.out for name in names)
@@ -77,7 +70,7 @@ def test_files_hold_what_was_printed(tmp_path, two, command):
     expected = [(structure, "iou", name, best) for structure in ("TC", "WT") for name, best in (("a", "0"), ("b", "1"))]
     assert means == expected
     assert "**" in (out / "compare.md").read_text()
-    assert ABSENT_RULE[:40] in done.out
+    assert "IoU: 1 and 0" in done.out
 
 
 def test_figures_equal_those_of_the_scores(two, command, tmp_path):
@@ -96,6 +89,36 @@ def test_figures_equal_those_of_the_scores(two, command, tmp_path):
                 assert float(row[one]) == pytest.approx(float(expected[other]), abs=2e-6)
 
 
+def test_a_distance_is_compared_and_drawn_by_its_direction(two, command, tmp_path):
+    out = tmp_path / "out"
+    done = command(COMPARE, "--scores", *two, "--metrics", "hd95", "--structures", "WT", "--out", out)
+    assert done.status == 0, done.err
+    rows = list(csv.DictReader((out / "compare.csv").open()))
+    means = {row["name"]: (float(row["value"]), row["best"]) for row in rows if row["table"] == "mean"}
+    assert means["attention"][0] > means["unet"][0]
+    assert (means["attention"][1], means["unet"][1]) == ("0", "1")
+    (difference,) = [row for row in rows if row["table"] == "difference"]
+    assert (float(difference["value"]) > 0, difference["change"]) == (True, "worse")
+    assert (out / "boxes_hd95.pdf").is_file()
+
+
+def test_volumes_are_compared_without_a_best(two, command):
+    done = command(COMPARE, "--scores", *two, "--metrics", "true_ml", "--structures", "WT")
+    assert done.status == 0, done.err
+    assert "*" not in done.out.split("best: *")[1].split("Minus")[0]
+    assert "class mean" not in done.out.split("Minus")[0]
+
+
+def test_equal_structures_are_compared_once(two, command, tmp_path):
+    done = command(COMPARE, "--scores", *two, "--out", tmp_path / "out")
+    assert "Equal structures are printed once: enhancing tumor (class) = ET (region)." in done.out
+    assert not any(line.startswith("enhancing tumor (class)") for line in done.out.splitlines())
+    rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
+    assert "enhancing tumor" in {row["structure"] for row in rows}
+    asked = command(COMPARE, "--scores", *two, "--structures", "ET", "enhancing tumor")
+    assert any(line.startswith("enhancing tumor (class)") for line in asked.out.splitlines())
+
+
 def test_folders_of_one_name_are_told_apart_by_their_parents(tmp_path, command):
     folders = [write_made(tmp_path / run / "predictions", seed) for seed, run in enumerate(("one", "two"))]
     done = command(COMPARE, "--scores", *folders)
@@ -112,7 +135,7 @@ def test_a_slice_split_is_read_from_either_manifest(two, command, tmp_path, plac
     head = done.out.splitlines()[4].split("  ")
     assert [part.strip() for part in head if part.strip()] == ["patient split", "slice split"]
     assert " *0." not in done.out
-    for score in ("Dice", "IoU"):
+    for score in ("Dice", "HD95 (mm)"):
         assert f"optimism gap (slice split minus patient split), {score}, attention minus unet:" in done.out
 
 
@@ -158,7 +181,7 @@ def one_line(done):
         (("--names", "a"), "--names: expected 2 different names; received a"),
         (("--names", "a", "a"), "--names: expected 2 different names"),
         (("--structures", "WT", "liver"), "--structures: expected some of WT, TC, ET"),
-        (("--metrics", "hausdorff"), "--metrics: expected some of dice, iou, sensitivity, precision"),
+        (("--metrics", "hausdorff"), "--metrics: expected some of dice, iou, sensitivity, precision, hd95"),
     ],
 )
 def test_an_option_that_does_not_fit_is_one_line(two, command, options, told):
@@ -169,6 +192,23 @@ def break_csv(folder, text):
     write_text(folder / "scores" / "per_patient.csv", text)
 
 
+def change_csv(folder, patient, name, **changes):
+    """Change a row of per_patient.csv."""
+    file = folder / "scores" / "per_patient.csv"
+    rows = list(csv.DictReader(file.open()))
+    for row in rows:
+        if (row["patient"], row["structure"]) == (patient, name):
+            row.update(changes)
+    write_text(file, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
+
+
+def spoil_rule(folder):
+    """Another absent rule of Dice."""
+    file = folder / "scores" / "scores.json"
+    metrics = json.loads(file.read_text())["metrics"]
+    edit(file, metrics=metrics | {"dice": metrics["dice"] | {"both_absent": 0.0}})
+
+
 def other_patients(folder):
     write_made(folder, 3, first=50)
 
@@ -176,28 +216,17 @@ def other_patients(folder):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: edit(folder / "scores" / "scores.json", absent_rule="NaN"), "expected the absent rule of this version"),
-        (lambda folder: edit(folder / "scores" / "scores.json", format=2), "expected scores of format 1"),
-        (lambda folder: edit(folder / "scores" / "scores.json", kind="slices of records"), "expected scores per patient"),
+        (lambda folder: spoil_rule(folder), "expected dice as this version defines it; received another rule; score again"),
+        (lambda folder: edit(folder / "scores" / "scores.json", format=1), "expected scores of format 2"),
+        (lambda folder: write_records(folder / "scores"), "expected scores per patient"),
         (lambda folder: edit(folder / "scores" / "scores.json", split="voxel"), "expected split to be one of patient, slice"),
         (lambda folder: (folder / "scores" / "scores.json").unlink(), "expected scores.json or category_scores.json in it"),
         (lambda folder: (folder / "scores" / "per_patient.csv").unlink(), "per_patient.csv: table not found"),
         (lambda folder: break_csv(folder, "a,b\n1,2\n"), "expected scores per patient, as evaluation.score writes them"),
-        (
-            lambda folder: break_csv(
-                folder, csv_text([["patient", "kind", "structure", *METRICS], ["p", "mean", "m", *"0x00"]])
-            ),
-            "patient p, m: expected a score of 0 to 1; received 'x'",
-        ),
-        (
-            lambda folder: break_csv(
-                folder,
-                csv_text(
-                    [["patient", "kind", "structure", *METRICS], ["p", "mean", "m", *"0000"], ["q", "mean", "n", *"0000"]]
-                ),
-            ),
-            "expected a row for each patient and structure",
-        ),
+        (lambda folder: change_csv(folder, "p01", "WT", dice="x"), "patient p01, WT: expected dice of 0 to 1; received 'x'"),
+        (lambda folder: change_csv(folder, "p01", "WT", dice="1.5"), "patient p01, WT: expected dice of 0 to 1"),
+        (lambda folder: change_csv(folder, "p01", "WT", hd95="-1"), "patient p01, WT: expected hd95 of at least 0"),
+        (lambda folder: change_csv(folder, "p01", "WT", structure="liver"), "expected a row for each patient and structure"),
         (other_patients, "expected patients that both have; received none in common"),
     ],
 )

@@ -43,13 +43,13 @@ def compared(command, tuned, records, tmp_path_factory):
 def test_the_columns_are_the_scores_of_both_weights(compared, tuned, records):
     _, out = compared
     rows = {row["score"]: row for row in csv.DictReader((out / "table.csv").open())}
-    assert list(rows) == ["Segmentation loss", "Dice coefficient", "Mean per-patient Dice"]
+    assert list(rows) == ["Segmentation loss", "Tumour Dice", "Tumour Dice per patient"]
     for column, weights in (("before", Run(tuned).before), ("after", None)):
         found = score_records(tuned, records, "train", 7, weights)
-        confusion = np.array(found["confusion"])
+        confusion = found.confusion
         both, total = confusion[1:, 1:].sum(), confusion[1:].sum() + confusion[:, 1:].sum()
-        assert float(rows["Segmentation loss"][column]) == pytest.approx(found["loss"], abs=2e-6)
-        assert float(rows["Dice coefficient"][column]) == pytest.approx(2 * both / total, abs=1e-6)
+        assert float(rows["Segmentation loss"][column]) == pytest.approx(found.loss, abs=2e-6)
+        assert float(rows["Tumour Dice"][column]) == pytest.approx(2 * both / total, abs=1e-6)
 
 
 def test_the_table_is_written_and_says_what_is_averaged(compared):

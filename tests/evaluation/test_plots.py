@@ -18,7 +18,7 @@ from evaluation.figures import volume as figures_volume
 from evaluation.plots import PlotsConfig, main
 from tests import scans
 from tests.evaluation.figures.test_runs import write_run
-from tests.evaluation.figures.test_scores import write_patients, write_records
+from tests.evaluation.scores.test_folder import write_made, write_records
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 
@@ -63,17 +63,18 @@ def test_runs_are_called_by_names_or_folders(tmp_path, monkeypatch):
 
 def test_scores_of_runs_and_of_predictions_share_figures(tmp_path, monkeypatch):
     write_records(tmp_path / "model1" / "scores_test")
-    write_patients(tmp_path / "predictions")
+    write_made(tmp_path / "predictions", 0, schema=LabelSchema.load("brats2023"))
     folders = ("--scores", tmp_path / "model1" / "scores_test", tmp_path / "predictions")
     run(*folders, "--out", tmp_path / "out")
-    assert names(tmp_path / "out") == [f"class_scores_{score}.{end}" for score in ("dice", "iou") for end in ("pdf", "png")]
+    scores = ("dice", "hd95", "iou", "precision", "sensitivity")
+    assert names(tmp_path / "out") == [f"class_scores_{score}.{end}" for score in scores for end in ("pdf", "png")]
     called = []
     monkeypatch.setattr(
-        figures_scores, "draw_class_scores", lambda path, models, score: called.append([m.name for m in models]) or []
+        figures_scores, "draw_scores", lambda path, models, metric: called.append([m.name for m in models]) or []
     )
     run(*folders, "--out", tmp_path / "out")
     run(*folders, "--names", "one", "two", "--out", tmp_path / "out")
-    assert called == [["model1", "predictions"]] * 2 + [["one", "two"]] * 2
+    assert called == [["model1", "predictions"]] * 5 + [["one", "two"]] * 5
 
 
 def test_runs_of_several_kinds_are_refused_in_a_line(tmp_path, capsys):

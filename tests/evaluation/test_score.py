@@ -1,15 +1,17 @@
 import csv
 import json
-import sys
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from common import cli
+from common.metrics.catalogue import METRICS, MISSED_MM
 from data_prep.labels import LabelSchema
+from data_prep.structures import scored_structures
+from evaluation import score as module
 from evaluation.score import ScoreConfig, main
+from evaluation.scores.records import RecordScores
 from tests import scans
 
 SCHEMA = LabelSchema.load("brats2017-2021")
@@ -85,8 +87,11 @@ def test_a_perfect_prediction_scores_1_everywhere(tmp_path, cases, source, capsy
     predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases})
     run("--predictions", predictions, "--source", source, "--out", tmp_path / "s")
     summary = list(csv.DictReader((tmp_path / "s" / "summary.csv").open()))
-    ratios = [row for row in summary if not row["score"].endswith("_ml")]
+    ratios = [row for row in summary if row["score"] in ("dice", "iou", "sensitivity", "precision")]
     assert len(ratios) == 7 * 4
+    distances = [row for row in summary if row["score"] == "hd95"]
+    assert {(row["mean"], row["low_95"], row["high_95"]) for row in distances} == {("0.000000",) * 3}
+    assert len(distances) == 7
     assert all(row["mean"] == row["low_95"] == row["high_95"] == "1.000000" and row["patients"] == "3" for row in ratios)
     printed = capsys.readouterr().out
     assert "WT (region)" in printed
@@ -100,7 +105,9 @@ def test_scores_json_explains_the_table(tmp_path, cases, source):
     assert facts["options"]["seed"] == 3
     assert facts["cases"] == [case.id for case in cases]
     assert facts["schema"] == SCHEMA.to_dict()
-    assert {"definitions", "averaging", "absent_rule", "interval", "runs"} <= facts.keys()
+    assert {"metrics", "averaging", "absent_rule", "interval", "runs"} <= facts.keys()
+    assert (facts["metrics"]["hd95"]["unit"], facts["metrics"]["hd95"]["better"]) == ("mm", "smaller")
+    assert facts["metrics"]["dice"]["definition"] == "2 |T and P| / (|T| + |P|)"
     assert {entry["structure"] for entry in facts["summary"]} == {*SCHEMA.regions, *SCHEMA.class_names[1:], "class_mean"}
 
 
@@ -294,11 +301,9 @@ def test_a_source_without_spacing_is_scored_and_has_no_volumes(tmp_path, slices)
         true, found = case.label == 255, predicted[case.id] == 255
         row = rows[case.id, "region", "tumor"]
         assert float(row["dice"]) == pytest.approx(2 * (true & found).sum() / (true.sum() + found.sum()), abs=1e-6)
-        assert (row["true_ml"], row["predicted_ml"]) == ("", "")
+        assert (row["true_ml"], row["predicted_ml"], row["hd95"]) == ("", "", "")
     summary = list(csv.DictReader((folder / "scores" / "summary.csv").open()))
     assert {row["score"] for row in summary} == {"dice", "iou", "sensitivity", "precision"}
-    definitions = json.loads((folder / "scores" / "scores.json").read_text())["definitions"]
-    assert "empty, and left out of the summary, where the source does not tell" in definitions["true_ml, predicted_ml"]
 
 
 def test_slices_that_do_not_fit_are_refused(tmp_path, slices, capsys):
@@ -317,48 +322,91 @@ def test_slices_that_do_not_fit_are_refused(tmp_path, slices, capsys):
 
 
 @pytest.fixture
-def found(monkeypatch, tmp_path):
-    """Puts a made result in the place of a network's, and a run that segments where it is looked for."""
+def scored(monkeypatch, tmp_path):
+    """Puts made scores in the place of a network's, and a run that segments where it is looked for."""
     (tmp_path / "model1").mkdir()
     (tmp_path / "model1" / "run.json").write_text(json.dumps({"format": 2, "kind": "segmentation"}))
-    result = {
-        "loss": 0.25,
-        "confusion": [[900, 10, 0], [20, 60, 10], [0, 0, 0]],
-        "classes": ["background", "edema", "enhancing tumor"],
-        "records": "r",
-        "own_records": True,
-        "patients": 2,
-        "slices": 256,
-        "crop": "middle",
-    }
-    module = ModuleType("evaluation.scores.records")
-    module.asked = []
-    module.score_records = lambda *arguments: module.asked.append(arguments) or result
-    monkeypatch.setitem(sys.modules, "evaluation.scores.records", module)
-    return module
+    schema = LabelSchema(
+        "two", {"background": (0,), "edema": (1,), "enhancing tumor": (2,)}, {"WT": ("edema", "enhancing tumor")}
+    )
+    confusion = np.array([[900, 10, 0], [20, 60, 10], [0, 0, 0]])
+    volumes = {(structure, "hd95"): 12.5 for structure in scored_structures(schema)}
+    facts = {"records": tmp_path / "r", "own_records": True, "schema": schema, "loss": 0.25, "confusion": confusion}
+    facts |= {"volumes": volumes, "patients": 2, "slices": 256, "crop": "middle"}
+    asked = []
+
+    def score(run, records, subset, batch_size):
+        asked.append((run, records, subset, batch_size))
+        return RecordScores(run=run, subset=subset, **facts)
+
+    monkeypatch.setattr(module, "score_records", score)
+    return asked
 
 
-def test_the_papers_table_is_that_of_one_confusion_matrix(tmp_path, found, capsys):
+def read_summary(folder):
+    """key -> value of summary.csv."""
+    return {row["key"]: float(row["value"]) for row in csv.DictReader((folder / "summary.csv").open())}
+
+
+def test_the_papers_table_is_that_of_one_confusion_matrix(tmp_path, scored, capsys):
     run("--run", tmp_path / "model1", "--records", tmp_path / "r", "--subset", "validation", "--batch_size", 4)
-    assert found.asked == [(tmp_path / "model1", tmp_path / "r", "validation", 4)]
-    out = tmp_path / "model1" / "scores_validation"
-    values = {row["score"]: float(row["value"]) for row in csv.DictReader((out / "summary.csv").open())}
-    assert values["Loss"] == 0.25
-    assert values["Accuracy"] == 0.96
+    assert scored == [(tmp_path / "model1", tmp_path / "r", "validation", 4)]
+    values = read_summary(tmp_path / "model1" / "scores_validation")
+    assert values["loss"] == 0.25
+    assert values["accuracy"] == 0.96
     iou = [900 / 930, 60 / 100, 0.0]
-    assert values["IoU class 0 (background)"] == pytest.approx(iou[0], abs=1e-6)
-    assert values["IoU class 1 (edema)"] == pytest.approx(iou[1], abs=1e-6)
-    assert values["Mean IoU"] == pytest.approx(np.mean(iou), abs=1e-6)
-    assert values["Foreground mean IoU"] == pytest.approx(np.mean(iou[1:]), abs=1e-6)
-    assert values["Dice coefficient"] == pytest.approx(np.mean([1800 / 1830, 120 / 160, 0]), abs=1e-6)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "2 patients, 256 slices" in printed
-    assert "crop: middle" in printed
-    assert "background included" in printed
+    assert values["iou_background"] == pytest.approx(iou[0], abs=1e-6)
+    assert values["iou_edema"] == pytest.approx(iou[1], abs=1e-6)
+    assert values["iou_with_background"] == pytest.approx(np.mean(iou), abs=1e-6)
+    assert values["iou"] == pytest.approx(np.mean(iou[1:]), abs=1e-6)
+    assert values["dice_with_background"] == pytest.approx(np.mean([1800 / 1830, 120 / 160, 0]), abs=1e-6)
+    assert values["dice"] == pytest.approx(np.mean([120 / 160, 0]), abs=1e-6)
+    assert values["dice_WT"] == pytest.approx(2 * 70 / (80 + 90), abs=1e-6)
+    assert values["hd95"] == values["hd95_WT"] == 12.5
+    assert not any(key.startswith("hd95") and "background" in key for key in values)
+    printed = capsys.readouterr().out
+    assert "2 patients, 256 slices of the prepared grid (crop: middle)" in " ".join(printed.split())
+    lines = [line.split("  ")[0] for line in printed.splitlines()]
+    assert lines.index("class mean") < lines.index("class mean with background")
 
 
-def test_the_papers_table_keeps_its_counts(tmp_path, found):
+def test_the_papers_table_keeps_its_counts(tmp_path, scored):
     run("--run", tmp_path / "model1", "--records", tmp_path / "r", "--out", tmp_path / "s")
     facts = json.loads((tmp_path / "s" / "scores.json").read_text())
     assert facts["confusion"] == [[900, 10, 0], [20, 60, 10], [0, 0, 0]]
     assert (facts["patients"], facts["slices"], facts["options"]["subset"]) == (2, 256, "test")
+
+
+def test_printed_tables_stay_within_a_terminal(tmp_path, cases, source, scored, capsys):
+    run("--predictions", write_predictions(tmp_path / "p", shifted(cases)), "--source", source)
+    run("--run", tmp_path / "model1", "--records", tmp_path / "r")
+    table = capsys.readouterr().out
+    assert "HD95 (mm) ↓" in table
+    assert max(len(line) for line in table.splitlines() if not line.startswith("wrote")) <= 110
+
+
+def test_equal_structures_are_printed_once_and_kept_in_the_files(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", shifted(cases))
+    run("--predictions", predictions, "--source", source)
+    starts = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert "ET (region)" in starts
+    assert "enhancing tumor (class)" not in starts
+    assert "Equal structures are printed once: enhancing tumor (class) = ET (region)." in starts
+    rows = read_scores(predictions / "scores" / "per_patient.csv")
+    one, other = rows["case_a", "region", "ET"], rows["case_a", "class", "enhancing tumor"]
+    assert {key: one[key] for key in METRICS} == {key: other[key] for key in METRICS}
+
+
+def test_hd95_has_a_column_an_interval_and_the_penalty_of_a_missed_structure(tmp_path, cases, source):
+    labels = shifted(cases)
+    labels["case_c"] = np.zeros_like(labels["case_c"])
+    predictions = write_predictions(tmp_path / "p", labels)
+    run("--predictions", predictions, "--source", source)
+    rows = read_scores(predictions / "scores" / "per_patient.csv")
+    assert float(rows["case_a", "region", "WT"]["hd95"]) == pytest.approx(2, abs=2)  # shifted by a voxel of 2 mm
+    assert float(rows["case_c", "region", "WT"]["hd95"]) == MISSED_MM
+    summary = {(row["structure"], row["score"]): row for row in csv.DictReader((predictions / "scores" / "summary.csv").open())}
+    row = summary["WT", "hd95"]
+    values = [float(rows[case.id, "region", "WT"]["hd95"]) for case in cases]
+    assert float(row["mean"]) == pytest.approx(np.mean(values), abs=1e-5)
+    assert float(row["low_95"]) <= float(row["mean"]) <= float(row["high_95"])

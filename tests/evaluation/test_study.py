@@ -142,19 +142,19 @@ def test_the_table_holds_the_scores_of_each_run(studied):
     for row in rows:
         run = Run(studied / "runs" / row["run"])
         summary = json.loads((run.path / "scores_test" / "scores.json").read_text())["summary"]
-        assert float(row["Loss"]) == summary["Loss"]
-        assert float(row["Dice"]) == summary["Dice coefficient"]
-        assert float(row["IoU edema"]) == summary["IoU class 1 (edema)"]
+        scores = {each["key"]: each["value"] for each in reversed(summary)}
+        for key in ("loss", "accuracy", "dice", "hd95", "iou_edema", "dice_WT", "dice_with_background"):
+            assert float(row[key]) == scores[key]
         assert int(row["epochs"]) == len(history(run.path))
         assert int(row["parameters"]) == run.build_network().count_params()
     assert [row["rank"] for row in rows] == ["1", "2"]
-    assert float(rows[0]["Mean IoU"]) >= float(rows[1]["Mean IoU"])
+    assert float(rows[0]["dice"]) >= float(rows[1]["dice"])
 
 
 def test_the_table_is_printed_and_written(studied):
     printed, text = (studied / "printed.txt").read_text(), (studied / "table.md").read_text()
     assert text in printed
-    for word in ("| rank | run ", "Mean IoU", "wide", "Scored on the test cases"):
+    for word in ("| rank | run ", "| Dice ", "| HD95 (mm)", "wide", "Scored on the test cases", "ranked by Dice."):
         assert word in text
     for word in ("run 2 of 3: refused", "epoch 2/2: loss ", "about 0.0 min left", str(studied / "table.csv")):
         assert word in printed
@@ -208,18 +208,27 @@ def test_a_run_that_has_changed_is_scored_again(copy, study, fresh):
 
 def test_another_subset_is_scored_and_another_ranking_is_not(copy, study, fresh):
     good = [RUNS[0], RUNS[2]]
-    assert study(copy, "--rank_by", "foreground_dice", runs=good).status == 0
+    assert study(copy, "--rank_by", "iou_with_background", runs=good).status == 0
     assert not fresh
-    values = [float(row["Foreground Dice"]) for row in table(copy)]
+    values = [float(row["iou_with_background"]) for row in table(copy)]
     assert values == sorted(values, reverse=True)
     assert study(copy, "--subset", "validation", runs=good).status == 0
     assert [name for name, *_ in fresh] == ["evaluation.score"] * 2
 
 
-def test_the_loss_ranks_upwards(copy, study, fresh):
-    assert study(copy, "--rank_by", "loss", runs=[RUNS[0], RUNS[2]]).status == 0
-    values = [float(row["Loss"]) for row in table(copy)]
-    assert values == sorted(values)
+def test_the_loss_and_distances_rank_upwards(copy, study, fresh):
+    for key in ("loss", "hd95", "hd95_WT"):
+        assert study(copy, "--rank_by", key, runs=[RUNS[0], RUNS[2]]).status == 0
+        values = [float(row[key]) for row in table(copy)]
+        assert values == sorted(values)
+
+
+def test_a_ranking_that_is_no_score_is_refused_before_anything_is_trained(study, fresh, tmp_path):
+    done = study(tmp_path / "out", "--rank_by", "mean_iou")
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert "--rank_by: expected one of loss, accuracy, dice_WT, " in done.errors[0]
+    assert "received mean_iou" in done.errors[0]
+    assert not fresh
 
 
 def test_records_without_test_cases_are_scored_on_validation(copy, records, study, fresh, tmp_path):

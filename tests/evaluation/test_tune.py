@@ -44,7 +44,7 @@ def test_nothing_is_tried_twice(tmp_path):
     ],
 )
 def test_a_structure_is_one_region_or_class_or_a_mean_over_several(structure, parts):
-    assert scored_parts(structure, LabelSchema.load("brats2023")) == parts
+    assert [each.members for each in scored_parts(structure, LabelSchema.load("brats2023"))] == parts
 
 
 def test_a_schema_without_regions_has_no_mean_over_them():
@@ -89,7 +89,7 @@ def change(run, **config):
 def test_the_setting_and_the_table_are_written_into_the_run(command, run):
     done = command("evaluation.tune", "--runs", run, *SMALL, "--margin", 0)
     assert (done.status, done.errors) == (0, [])
-    assert "dice of class_mean, 1 validation patient" in done.out
+    assert "Dice ↑ of class_mean, 1 validation patient" in done.out
     assert "optimistic" in done.out
     rows = list(csv.DictReader((run / "tune.csv").open()))
     stages = {"foreground": 3 * 2 * 2, "least_voxels_TC": 1, "least_voxels_ET": 1, "replace_ET_below": 2}
@@ -128,6 +128,29 @@ def test_the_scores_are_those_of_the_network_on_its_validation_patient(command, 
     scores = [float(row["score"]) for row in csv.DictReader((run / "tune.csv").open())]
     np.testing.assert_allclose(scores, expected, atol=5e-3)  # voxels at a quantile may fall to either side
     assert (load(run) == PostprocessConfig()) == (max(scores) - scores[0] <= 0.001)
+
+
+def test_a_distance_is_tuned_downwards(command, run):
+    options = ["--metric", "hd95", "--structure", "WT", "--thresholds", "[0.2,0.4]", "--least_voxels", "[30]", "--margin", 0]
+    done = command("evaluation.tune", "--runs", run, *options, "--region_voxels", "[]", "--replace_below", "[]")
+    assert done.status == 0, done.err
+    assert "HD95 (mm) ↓ of WT" in done.out
+    rows = list(csv.DictReader((run / "tune.csv").open()))
+    scores = [float(row["score"]) for row in rows]
+    (chosen,) = [float(row["score"]) for row in rows if row["chosen"] == "True"]
+    assert chosen == min(scores)
+    assert read_yaml(run / "postprocess.yaml", "post-processing")["chosen"]["metric"] == "hd95"
+
+
+def test_a_distance_needs_the_spacing_of_the_records(command, run, records, tmp_path):
+    copy = shutil.copytree(records, tmp_path / "records")
+    for file in (copy / "cases").glob("*.json"):
+        facts = read_json(file, "case")
+        if "geometry" in facts:
+            write_json(file, facts | {"geometry": facts["geometry"] | {"affine": None}})
+    done = command("evaluation.tune", "--runs", run, "--records", copy, "--metric", "hd95")
+    assert done.status == 2
+    assert "--metric hd95: needs the distance of voxels" in done.errors[0]
 
 
 def test_folds_are_pooled_and_get_one_setting(command, trained, tmp_path):
@@ -191,8 +214,9 @@ def test_runs_of_other_classes_are_refused(command, run, trained, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--structure", "liver"), "--structure: expected one of WT, .*class_mean; received liver"),
-        (("--metric", "hausdorff"), "--metric: expected one of dice, iou, .*; received hausdorff"),
+        (("--structure", "liver"), "--structure: expected one of WT, .*class_mean.*; received liver"),
+        (("--metric", "hausdorff"), "--metric: expected one of dice, iou, .*hd95; received hausdorff"),
+        (("--metric", "true_ml"), "--metric: expected one of dice, iou, .*; received true_ml"),
         (("--region_voxels", "[-5]"), "--region_voxels: expected at least 0; received -5"),
         (("--replace_below", "[-5]"), "--replace_below: expected at least 0; received -5"),
         (("--thresholds", "[0.5,2]"), "--thresholds: expected 0 to 1; received 2"),

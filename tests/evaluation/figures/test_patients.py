@@ -3,8 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.metrics.catalogue import METRICS, Scale
 from evaluation.figures import style
-from evaluation.figures.patients import draw_boxes, draw_per_patient, shortened, spread, worst_patients
+from evaluation.figures.patients import axis_limits, draw_boxes, draw_per_patient, shortened, spread, worst_patients
+
+DICE, HD95 = METRICS["dice"], METRICS["hd95"]
 
 
 @pytest.fixture
@@ -26,10 +29,10 @@ def points(axes):
 
 def test_a_box_per_set_with_all_patients_the_mean_and_n(tmp_path, drawn):
     sets = {"one": made(12), "other": made(7, seed=1)}
-    draw_boxes(tmp_path / "f", sets, "Dice, WT (region)")
+    draw_boxes(tmp_path / "f", sets, DICE, "WT (region)")
     (axes,) = drawn[0].axes
     assert [text.get_text() for text in axes.get_xticklabels()] == ["one\nn = 12", "other\nn = 7"]
-    assert axes.get_ylabel() == "Dice, WT (region)"
+    assert axes.get_ylabel() == "Dice ↑, WT (region)"
     diamonds = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert diamonds == [pytest.approx(np.mean(list(each.values()))) for each in sets.values()]
     for found, each in zip(points(axes), sets.values(), strict=True):
@@ -38,14 +41,14 @@ def test_a_box_per_set_with_all_patients_the_mean_and_n(tmp_path, drawn):
 
 def test_the_worst_three_are_named(tmp_path, drawn):
     scores = made(9)
-    draw_boxes(tmp_path / "f", {"one": scores}, "Dice")
+    draw_boxes(tmp_path / "f", {"one": scores}, DICE, "WT")
     named = [text.get_text() for text in drawn[0].axes[0].texts]
     assert named == sorted(scores, key=scores.get)[:3]
 
 
 def test_names_stay_on_the_figure_and_off_the_next_box(tmp_path, drawn):
     long = {f"{'x' * 60}{number}": score for number, score in enumerate(made(6).values())}
-    draw_boxes(tmp_path / "f", {"one": long, "two": long, "three": long}, "Dice")
+    draw_boxes(tmp_path / "f", {"one": long, "two": long, "three": long}, DICE, "WT")
     from matplotlib.text import Text
 
     figure = drawn[0]
@@ -60,7 +63,7 @@ def test_names_stay_on_the_figure_and_off_the_next_box(tmp_path, drawn):
 
 def test_the_jitter_is_seeded(tmp_path, drawn):
     for seed in (0, 0, 1):
-        draw_boxes(tmp_path / "f", {"one": made(9)}, "Dice", seed)
+        draw_boxes(tmp_path / "f", {"one": made(9)}, DICE, "WT", seed)
     first, again, other = (points(figure.axes[0])[0] for figure in drawn)
     np.testing.assert_array_equal(first, again)
     assert (first[:, 0] != other[:, 0]).any()
@@ -69,7 +72,7 @@ def test_the_jitter_is_seeded(tmp_path, drawn):
 
 def test_patients_from_the_best_to_the_worst_with_mean_and_median(tmp_path, drawn):
     scores = made(15)
-    draw_per_patient(tmp_path / "f", scores, "Dice")
+    draw_per_patient(tmp_path / "f", scores, DICE, "WT")
     (axes,) = drawn[0].axes
     assert [text.get_text() for text in axes.get_yticklabels()] == sorted(scores, key=scores.get, reverse=True)
     values, mean, median = (line.get_xdata() for line in axes.lines)
@@ -80,7 +83,7 @@ def test_patients_from_the_best_to_the_worst_with_mean_and_median(tmp_path, draw
 
 def test_of_many_patients_only_the_worst_are_named(tmp_path, drawn):
     scores = made(200)
-    draw_per_patient(tmp_path / "f", scores, "Dice")
+    draw_per_patient(tmp_path / "f", scores, DICE, "WT")
     (axes,) = drawn[0].axes
     assert len(axes.get_yticks()) == 0
     assert [text.get_text() for text in axes.texts] == sorted(scores, key=scores.get)[:3]
@@ -88,17 +91,17 @@ def test_of_many_patients_only_the_worst_are_named(tmp_path, drawn):
 
 @pytest.mark.parametrize("scores", [{"a": 1.0}, {"a": 0.0, "b": 0.0}, made(3)])
 def test_few_and_equal_patients_are_drawn(tmp_path, scores):
-    boxes = draw_boxes(tmp_path / "boxes", {"one": scores}, "Dice")
-    dots = draw_per_patient(tmp_path / "dots", scores, "Dice")
+    boxes = draw_boxes(tmp_path / "boxes", {"one": scores}, DICE, "WT")
+    dots = draw_per_patient(tmp_path / "dots", scores, DICE, "WT")
     assert [file.name for file in (*boxes, *dots)] == ["boxes.pdf", "boxes.png", "dots.pdf", "dots.png"]
     assert all(file.stat().st_size > 1000 for file in (*boxes, *dots))
 
 
 def test_nothing_to_draw_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
-        draw_boxes(tmp_path / "f", {"one": {}}, "Dice")
+        draw_boxes(tmp_path / "f", {"one": {}}, DICE, "WT")
     with pytest.raises(ValueError, match="at least one"):
-        draw_per_patient(tmp_path / "f", {}, "Dice")
+        draw_per_patient(tmp_path / "f", {}, DICE, "WT")
 
 
 def test_a_shortened_id_keeps_its_ends():
@@ -107,7 +110,8 @@ def test_a_shortened_id_keeps_its_ends():
 
 
 def test_nobody_is_named_where_all_are_equal():
-    assert worst_patients({"a": 1.0, "b": 1.0}) == []
+    assert worst_patients({"a": 1.0, "b": 1.0}, DICE) == []
+    assert worst_patients({"a": 1.0, "b": 2.0}, METRICS["true_ml"]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
@@ -115,3 +119,39 @@ def test_names_are_apart_and_not_above_the_top(values):
     moved = spread(np.sort(values), gap=0.05, top=1.03)
     assert (np.diff(moved) >= 0.05 - 1e-9).all()
     assert moved.max() <= 1.03
+
+
+def test_of_distances_the_largest_are_the_worst(tmp_path, drawn):
+    scores = {patient: 40 * score for patient, score in made(9).items()}
+    worst = sorted(scores, key=scores.get, reverse=True)
+    assert worst_patients(scores, HD95) == worst[:3]
+    draw_boxes(tmp_path / "f", {"one": scores}, HD95, "WT")
+    draw_per_patient(tmp_path / "g", scores, HD95, "WT")
+    boxes, dots = (figure.axes[0] for figure in drawn)
+    assert {text.get_text() for text in boxes.texts} == set(worst[:3])
+    assert boxes.get_ylabel() == "HD95 (mm) ↓, WT"
+    assert boxes.get_ylim()[1] > max(scores.values()) > 1
+    assert [text.get_text() for text in dots.get_yticklabels()] == worst[::-1]
+    assert dots.get_xlabel() == "HD95 (mm) ↓, WT; n = 9 patients"
+    assert drawn[1].legends[0].get_texts()[0].get_text() == f"mean {np.mean(list(scores.values())):.2f}"
+
+
+def test_of_many_distances_names_are_on_the_side_of_small_ones(tmp_path, drawn):
+    scores = {patient: 40 * score for patient, score in made(200).items()}
+    draw_per_patient(tmp_path / "f", scores, HD95, "WT")
+    (axes,) = drawn[0].axes
+    assert [text.get_text() for text in axes.texts] == sorted(scores, key=scores.get, reverse=True)[:3]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "limits"),
+    [
+        ([0.5, 0.9], DICE, (0.4, 1)),
+        ([0.02, 0.9], DICE, (0, 1)),
+        ([3, 40], HD95, (0, 42)),
+        ([0, 0], HD95, (0, 1)),
+        ([0.5], Scale(name="x", heading="x", limits=(-1, 1)), (0.4, 1)),
+    ],
+)
+def test_axes_follow_the_range_of_the_metric(values, scale, limits):
+    assert axis_limits(values, scale) == pytest.approx(limits)

@@ -1,99 +1,115 @@
 """Scores of several models in one figure: what is read, what is drawn, what is refused."""
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
+from common.metrics.catalogue import METRICS
 from common.metrics.overlap import dice_per_class, iou_per_class
-from common.metrics.statistics import summarise
 from data_prep.labels import LabelSchema
+from data_prep.structures import CLASS_MEAN, MEAN_WITH_BACKGROUND, Structure
 from evaluation.figures import style
-from evaluation.figures.scores import FOREGROUND_MEAN, WHOLE_MEAN, ModelScores, draw_class_scores, read_scores
-from evaluation.scores.patients import PatientScores, scored_structures
-from evaluation.tables.patients import summarise_scores, write_scores
-from evaluation.tables.records import write_records_table
+from evaluation.figures.scores import ModelScores, draw_scores, read_model, row_label, scored_metrics
+from evaluation.scores.folder import Interval
+from tests.evaluation.scores.test_folder import made_scores, write_made, write_records
 
 SCHEMA = LabelSchema.load("brats2023")
+DICE, IOU, HD95 = (METRICS[name] for name in ("dice", "iou", "hd95"))
+REGIONS = ["WT", "TC", "ET"]
+CLASSES = ["background", "edema", "non-enhancing tumor"]  # enhancing tumor is ET, once
+MEANS = ["mean without background", "mean with background"]
 
 
-def write_records(folder, seed=0):
-    """Scores of a run on records."""
-    confusion = np.random.default_rng(seed).integers(1, 100, (4, 4))
-    found = {"records": "r", "loss": 0.1, "confusion": confusion.tolist(), "classes": SCHEMA.class_names}
-    write_records_table(folder, Path("run"), "test", found | {"patients": 7, "slices": 70, "crop": "middle"}, {})
-    return confusion
+def labels(model):
+    return [row_label(structure) for structure in model.values]
 
 
-def write_patients(folder, patients=5, seed=0):
-    """Scores per patient of predictions."""
-    structures = scored_structures(SCHEMA)
-    values = np.random.default_rng(seed).random((patients, len(structures), 6))
-    absent = np.zeros((patients, len(structures)), np.int64)
-    made = PatientScores(structures, [str(p) for p in range(patients)], [1] * patients, values, absent)
-    write_scores(folder / "scores", made, SCHEMA, summarise_scores(made, 0), {}, {})
-    return {structure.name: values[:, s] for s, structure in enumerate(structures)}
+@pytest.mark.parametrize(("metric", "per_class"), [(IOU, iou_per_class), (DICE, dice_per_class)])
+def test_scores_on_records_have_background_and_both_means(tmp_path, metric, per_class):
+    values = per_class(write_records(tmp_path / "scores_test").confusion)
+    found = read_model(tmp_path / "scores_test", "Model 1", metric)
+    assert labels(found) == [*REGIONS, *CLASSES, *MEANS]
+    given = dict(zip(labels(found), found.values.values(), strict=True))
+    assert [given[name].value for name in [*CLASSES, "ET"]] == pytest.approx(values)
+    assert {(each.low, each.high) for each in given.values()} == {(None, None)}
+    assert given["mean without background"].value == pytest.approx(values[1:].mean())
+    assert given["mean with background"].value == pytest.approx(values.mean())
+    assert (found.name, found.patients, found.pooled) == ("Model 1", 7, True)
 
 
-@pytest.mark.parametrize(("score", "per_class"), [("iou", iou_per_class), ("dice", dice_per_class)])
-def test_scores_on_records_have_background_and_both_means(tmp_path, score, per_class):
-    values = per_class(write_records(tmp_path / "scores_test"))
-    found = read_scores(tmp_path / "scores_test", "Model 1", score)
-    assert list(found.classes) == SCHEMA.class_names
-    assert [value for value, _, _ in found.classes.values()] == pytest.approx(values)
-    assert {low for _, low, _ in found.classes.values()} == {None}
-    assert found.means[FOREGROUND_MEAN][0] == pytest.approx(values[1:].mean())
-    assert found.means[WHOLE_MEAN][0] == pytest.approx(values.mean())
-    assert (found.name, found.patients, found.per_patient) == ("Model 1", 7, False)
+@pytest.mark.parametrize("metric", [DICE, IOU, HD95])
+def test_scores_of_predictions_have_means_over_patients_with_intervals(tmp_path, metric):
+    made = made_scores(0, schema=SCHEMA)
+    found = read_model(write_made(tmp_path, 0, schema=SCHEMA), "p", metric)
+    assert labels(found) == [*REGIONS, *CLASSES[1:], MEANS[0]]
+    for structure, each in found.values.items():
+        (column,) = [
+            values
+            for (other, name), values in made.values.items()
+            if (other.kind, other.name, name) == (structure.kind, structure.name, metric.name)
+        ]
+        assert each.value == pytest.approx(column.mean())
+        assert each.low < each.value < each.high
+    assert (found.patients, found.pooled) == (8, False)
 
 
-@pytest.mark.parametrize(("score", "column"), [("dice", 0), ("iou", 1)])
-def test_scores_of_predictions_have_means_over_patients_with_intervals(tmp_path, score, column):
-    values = write_patients(tmp_path)
-    found = read_scores(tmp_path, "p", score)
-    assert list(found.classes) == SCHEMA.class_names[1:]
-    for name, bar in (found.classes | {"class_mean": found.means[FOREGROUND_MEAN]}).items():
-        summary = summarise(values[name][:, column])
-        assert bar == pytest.approx((summary.mean, summary.low, summary.high))
-    assert (found.patients, found.per_patient) == (5, True)
+def test_distances_on_records_are_means_over_patients(tmp_path):
+    write_records(tmp_path)
+    found = read_model(tmp_path, "m", HD95)
+    assert labels(found) == [*REGIONS, *CLASSES[1:], MEANS[0]]
+    assert {each.value for each in found.values.values()} == {8.0}
+    assert not found.pooled
 
 
-def test_a_slice_split_is_told_beside_the_name(tmp_path):
-    write_patients(tmp_path)
+def test_every_metric_that_is_judged_and_scored_has_a_figure(tmp_path):
+    write_records(tmp_path / "r")
+    write_made(tmp_path / "p", 0, spacing=False)
+    assert [metric.name for metric in scored_metrics([tmp_path / "p"])] == ["dice", "iou", "sensitivity", "precision"]
+    assert HD95 in scored_metrics([tmp_path / "p", tmp_path / "r"])
+
+
+def test_a_binary_task_has_one_row_for_its_structure(tmp_path):
+    schema = LabelSchema.load("binary")
+    assert labels(read_model(write_made(tmp_path, 0, schema=schema), "p", DICE)) == ["tumor"]
+
+
+def test_a_slice_split_stands_beside_the_name(tmp_path):
+    write_made(tmp_path, 0)
     file = tmp_path / "scores" / "scores.json"
     write_json(file, read_json(file, "scores") | {"split": "slice"})
-    assert read_scores(tmp_path, "Model 1").name == "Model 1 (slice split)"
+    assert read_model(tmp_path, "Model 1", DICE).name == "Model 1 (slice split)"
 
 
 def test_a_single_patient_has_no_interval(tmp_path):
-    write_patients(tmp_path, patients=1)
-    assert all(bar[1:] == (None, None) for bar in read_scores(tmp_path, "p").classes.values())
+    write_made(tmp_path, 0, patients=1)
+    found = read_model(tmp_path, "p", DICE)
+    assert {(each.low, each.high) for each in found.values.values()} == {(None, None)}
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 9}, "expected scores of format 1"),
-        ({"absent_rule": "another"}, "expected the absent rule of this version"),
-        ({"confusion": [[1, "x"]]}, "expected scores per class; received a damaged file"),
-        ({"classes": ["one"]}, "damaged file"),
-        ({"kind": "per patient", "summary": [{"score": "iou"}]}, "damaged file"),
+        ({"format": 9}, "expected scores of format 2"),
+        ({"metrics": {"iou": IOU.facts() | {"one_absent": 1.0}}}, "expected iou as this version defines it"),
+        ({"summary": [{"kind": "class", "structure": "edema", "score": "iou", "value": "x"}]}, "received a damaged file"),
+        ({"summary": [{"score": "iou"}]}, "damaged file"),
+        ({"patients": None}, "damaged file"),
     ],
 )
-def test_damaged_scores_are_told_in_a_line(tmp_path, change, told):
+def test_damaged_scores_are_refused_in_a_line(tmp_path, change, told):
     write_records(tmp_path)
     write_json(tmp_path / "scores.json", read_json(tmp_path / "scores.json", "scores") | change)
     with pytest.raises(UserError, match=f"scores.json: .*{told}") as error:
-        read_scores(tmp_path, "m")
+        read_model(tmp_path, "m", IOU)
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_without_scores_is_told_in_a_line(tmp_path):
+def test_a_folder_without_scores_is_refused_in_a_line(tmp_path):
     with pytest.raises(UserError, match=r"expected scores\.json in it or in its scores.*score it first"):
-        read_scores(tmp_path, "m")
+        read_model(tmp_path, "m", IOU)
 
 
 @pytest.fixture
@@ -105,28 +121,36 @@ def drawn(monkeypatch):
 
 
 def model(name, background=True, value=0.5, per_patient=False):
-    bar = (value, value - 0.1, value + 0.1) if per_patient else (value, None, None)
-    classes = {each: bar for each in SCHEMA.class_names if background or each != "background"}
-    means = {FOREGROUND_MEAN: bar} | ({WHOLE_MEAN: bar} if background else {})
-    return ModelScores(name, classes, means, 5, per_patient)
+    bar = Interval(value, value - 0.1, value + 0.1) if per_patient else Interval(value)
+    rows = [Structure("class", each) for each in SCHEMA.class_names if background or each != "background"]
+    rows += [CLASS_MEAN, MEAN_WITH_BACKGROUND] if background else [CLASS_MEAN]
+    return ModelScores(name, dict.fromkeys(rows, bar), 5, not per_patient)
 
 
-def test_a_row_for_each_class_and_mean_and_a_dot_for_each_model(tmp_path, drawn):
-    models = [model("a", value=0.3), model("b", value=0.6)]
-    draw_class_scores(tmp_path / "f", models)
+def test_a_row_for_each_structure_and_a_dot_for_each_model(tmp_path, drawn):
+    draw_scores(tmp_path / "f", [model("a", value=0.3), model("b", value=0.6)], IOU)
     (axes,) = drawn[0].axes
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    assert rows == [*SCHEMA.class_names, FOREGROUND_MEAN, WHOLE_MEAN]
+    assert rows == [*SCHEMA.class_names, *MEANS]
     dots = {line.get_label(): line for line in axes.lines if line.get_label() in "ab"}
     for name, value in (("a", 0.3), ("b", 0.6)):
         np.testing.assert_allclose(dots[name].get_xdata(), value)
         np.testing.assert_array_equal(np.round(dots[name].get_ydata()), range(len(rows)))
     assert (dots["a"].get_ydata() < dots["b"].get_ydata()).all()
-    assert axes.get_xlabel() == "IoU"
+    assert axes.get_xlabel() == "IoU ↑"
+    assert axes.get_xlim() == (0, 1)
+
+
+def test_the_axis_follows_the_metric(tmp_path, drawn):
+    draw_scores(tmp_path / "f", [model("a", value=30.0)], HD95)
+    (axes,) = drawn[0].axes
+    assert axes.get_xlabel() == "HD95 (mm) ↓"
+    assert axes.get_xlim()[0] == 0
+    assert axes.get_xlim()[1] > 30
 
 
 def test_models_that_count_no_background_have_no_dot_there(tmp_path, drawn):
-    draw_class_scores(tmp_path / "f", [model("p", background=False, per_patient=True), model("r")])
+    draw_scores(tmp_path / "f", [model("p", background=False, per_patient=True), model("r")], IOU)
     (axes,) = drawn[0].axes
     (line,) = [line for line in axes.lines if line.get_label() == "p"]
     assert list(np.round(line.get_ydata())) == [1, 2, 3, 4]
@@ -137,7 +161,7 @@ def test_models_that_count_no_background_have_no_dot_there(tmp_path, drawn):
 @pytest.mark.parametrize("count", [1, 2, 6, 8])
 def test_models_look_different_and_no_texts_overlap(tmp_path, drawn, count):
     names = [f"model {index // 2} with a rather long name" + " and augmentation" * (index % 2) for index in range(count)]
-    draw_class_scores(tmp_path / "f", [model(name) for name in names])
+    draw_scores(tmp_path / "f", [model(name) for name in names], IOU)
     figure = drawn[0]
     with style.style():
         figure.draw_without_rendering()
@@ -152,10 +176,10 @@ def test_models_look_different_and_no_texts_overlap(tmp_path, drawn, count):
 
 def test_nothing_to_draw_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one model"):
-        draw_class_scores(tmp_path / "f", [])
+        draw_scores(tmp_path / "f", [], IOU)
 
 
 def test_it_is_written_twice(tmp_path):
-    files = draw_class_scores(tmp_path / "f", [model("a", per_patient=True)], "dice")
+    files = draw_scores(tmp_path / "f", [model("a", per_patient=True)], DICE)
     assert [file.name for file in files] == ["f.pdf", "f.png"]
     assert all(file.stat().st_size > 1000 for file in files)

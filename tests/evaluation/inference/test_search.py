@@ -5,12 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.metrics.catalogue import METRICS, Metric
+from common.metrics.label_pair import LabelPair
 from common.metrics.overlap import confusion_matrix
 from data_prep.labels import LabelSchema
+from data_prep.structures import Structure
 from evaluation.inference.ensemble import softmax
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply
 from evaluation.inference.search import (
     Grid,
+    Objective,
     choose,
     count_parts,
     foreground_outcomes,
@@ -19,12 +23,17 @@ from evaluation.inference.search import (
     region_stages,
     search,
 )
-from evaluation.inference.search_metrics import METRICS, Outcome
 
 SCHEMAS = {name: LabelSchema.load(name) for name in ("binary", "brats2023", "brats2012-2015", "brats2024")}
 BRATS = SCHEMAS["brats2023"]  # background, edema, non-enhancing tumor, enhancing tumor
 GRID = Grid([None, 0.2, 0.5, 0.8], [False, True], [0, 3, 20], [2, 9], [5, 60])
+SPACING = (3.0, 1.0, 1.0)
+JUDGED = [name for name, metric in METRICS.items() if metric.judged]
 seeds = st.integers(0, 2**32 - 1)
+
+
+def objective(metric, *members):
+    return Objective(METRICS[metric], [Structure("region", "R", members)])
 
 
 def made_case(seed, classes, shape=(4, 9, 8)):
@@ -49,11 +58,11 @@ def check(outcome, setting, case, inside, schema):
     probabilities, truth, _ = case
     predicted = apply(setting, probabilities, schema, inside)
     np.testing.assert_array_equal(outcome.confusion, confusion_matrix(truth, predicted, len(schema.classes)))
-    found = outcome.predict()
-    assert found.shape == outcome.truth.shape
+    true, found = outcome.maps
+    assert found.shape == true.shape == outcome.truth.shape
     for c in range(1, len(schema.classes)):
-        assert np.count_nonzero(found == c) == np.count_nonzero(predicted == c)
-        both = (outcome.truth == c) & (found == c)
+        assert np.count_nonzero(found == c) == np.count_nonzero((predicted == c) & (truth != 255))
+        both = (true == c) & (found == c)
         assert np.count_nonzero(both) == outcome.confusion[c, c]
 
 
@@ -96,26 +105,41 @@ def test_the_other_stages_count_what_each_setting_adds_to_the_current_one(
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=seeds, metric=st.sampled_from(sorted(METRICS)), margin=st.sampled_from([0, 0.01]))
+@given(
+    seed=seeds,
+    metric=st.sampled_from(JUDGED),
+    margin=st.sampled_from([0, 0.01]),
+)
 def test_scores_of_a_search_are_those_of_its_settings_and_the_choice_is_greedy(seed, metric, margin):
     cases = [made_case(seed + number, 4) for number in range(3)]
     patients = ["a", "b", "a"]  # one has two cases
-    packed = [pack_case(patient, *case[:2], GRID) for patient, case in zip(patients, cases, strict=True)]
-    trials, chosen = search(packed, BRATS, GRID, lambda outcome: METRICS[metric](outcome, [2, 3]), margin)
+    packed = [pack_case(patient, *case[:2], GRID, None, SPACING) for patient, case in zip(patients, cases, strict=True)]
+    trials, chosen = search(packed, BRATS, GRID, objective(metric, 2, 3), margin)
     for trial in trials[:: max(1, len(trials) // 8)]:
-        confusions = [confusion_matrix(case[1], apply(trial.setting, case[0], BRATS), 4) for case in cases]
-        scores = [METRICS[metric](Outcome(confusion, None, None), [2, 3]) for confusion in confusions]
+        pairs = [LabelPair.count(case[1], apply(trial.setting, case[0], BRATS), 4, SPACING) for case in cases]
+        scores = [METRICS[metric](pair.structure([2, 3])) for pair in pairs]
         np.testing.assert_allclose(trial.scores, [(scores[0] + scores[2]) / 2, scores[1]])
     assert trials[0].setting == PostprocessConfig()
-    assert chosen == 0 or trials[chosen].mean > trials[0].mean + margin
-    assert trials[chosen].mean >= max(trial.mean for trial in trials) - margin
+    means = [METRICS[metric].sign * trial.mean for trial in trials]
+    assert chosen == 0 or means[chosen] > means[0] + margin
+    assert means[chosen] >= max(means) - margin
 
 
 def test_the_same_search_gives_the_same_answer():
     packed = [pack_case(str(number), *made_case(number, 4)[:2], GRID) for number in range(3)]
-    found = [search(packed, BRATS, GRID, lambda outcome: METRICS["dice"](outcome, [3]), 0) for _ in range(2)]
+    found = [search(packed, BRATS, GRID, objective("dice", 3), 0) for _ in range(2)]
     assert [(trial.stage, trial.setting) for trial in found[0][0]] == [(trial.stage, trial.setting) for trial in found[1][0]]
     assert found[0][1] == found[1][1]
+
+
+BACKGROUND = Metric(
+    name="background",
+    heading="background",
+    definition="voxels of background in both",
+    compute=lambda pair: float(pair.case.confusion[0, 0]),
+    both_absent=None,
+    worst=None,
+)
 
 
 @pytest.mark.parametrize("name", ["binary", "brats2023"])
@@ -126,7 +150,7 @@ def test_a_case_without_foreground_counts_as_background_alone(name):
     probabilities[..., 0] = 1
     for truth in (np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)):
         packed = pack_case("p", probabilities, truth, GRID)
-        trials, chosen = search([packed], schema, GRID, lambda outcome: float(outcome.confusion[0, 0]), 0)
+        trials, chosen = search([packed], schema, GRID, Objective(BACKGROUND, [Structure("class", "c", (1,))]), 0)
         assert chosen == 0
         assert {trial.mean for trial in trials} == {np.count_nonzero(truth == 0)}
 
@@ -155,9 +179,9 @@ def tumour():
     return truth
 
 
-def chosen_for(truth, predicted, members, grid):
+def chosen_for(truth, predicted, members, grid, metric="dice"):
     trials, chosen = search(
-        [pack_case("p", sure(predicted), truth, grid)], BRATS, grid, lambda outcome: METRICS["dice"](outcome, members), 0.001
+        [pack_case("p", sure(predicted), truth, grid, None, SPACING)], BRATS, grid, objective(metric, *members), 0.001
     )
     return trials[chosen]
 
@@ -169,6 +193,21 @@ def test_specks_of_enhancing_tumour_become_non_enhancing(tumour):
     found = chosen_for(tumour, predicted, [3], Grid([None], [False], [0], [2, 5], [2, 5]))
     assert found.setting == PostprocessConfig(least_voxels={"ET": 2}, becomes={"ET": "non-enhancing tumor"})
     np.testing.assert_array_equal(apply(found.setting, sure(predicted), BRATS), tumour)
+
+
+def test_a_speck_far_away_is_removed_for_the_distance(tumour):
+    predicted = tumour.copy()
+    predicted[:, 10:12, 10:12] = 3
+    grid = Grid([None], [False], [0, 30])
+    found = chosen_for(tumour, predicted, [1, 2, 3], grid, "hd95")
+    assert found.setting == PostprocessConfig(least_voxels={FOREGROUND: 30})
+    assert found.mean == 0
+
+
+def test_a_distance_without_spacing_is_refused(tumour):
+    grid = Grid([None], [False], [0])
+    with pytest.raises(ValueError, match="expected cases with a spacing for hd95"):
+        search([pack_case("p", sure(tumour), tumour, grid)], BRATS, grid, objective("hd95", 1), 0)
 
 
 def test_specks_of_core_become_edema(tumour):

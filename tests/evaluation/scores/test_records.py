@@ -1,15 +1,19 @@
-"""The paper's table from records: against a direct computation, and what is refused."""
+"""Scores of a run on records: against a direct computation, of whole volumes too, and what is refused."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.files import read_json, write_json
-from data_prep.labels import bits_to_classes
+from common.files import read_json, read_yaml, write_json, write_yaml
+from common.metrics.catalogue import METRICS
+from common.metrics.label_pair import LabelPair
+from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
-from evaluation.scores.records import score_records
+from evaluation.scores import records as module
+from evaluation.scores.records import count, load, open_subset, record_keys, score_key, score_records
 from training.objectives.losses import focal
 from training.run import Run
 
@@ -24,16 +28,72 @@ def test_loss_and_counts_are_those_of_all_slices_at_once(trained, records):
     truth, predicted = bits_to_classes(bits), logits.argmax(axis=-1)
     annotated = truth < 4
     counts = np.bincount(4 * truth[annotated].astype(int) + predicted[annotated], minlength=16).reshape(4, 4)
-    np.testing.assert_array_equal(found["confusion"], counts)
-    assert found["loss"] == pytest.approx(float(focal(bits, logits, 2.0, [1.0] * 4)), rel=1e-4)
-    assert (found["patients"], found["slices"], found["own_records"]) == (3, 24, True)
+    np.testing.assert_array_equal(found.confusion, counts)
+    assert found.loss == pytest.approx(float(focal(bits, logits, 2.0, [1.0] * 4)), rel=1e-4)
+    assert (found.patients, found.slices, found.own_records) == (3, 24, True)
+
+
+def test_distances_are_those_of_each_cases_volume_averaged_over_patients(trained, records):
+    found = score_records(trained, records, "train", batch_size=5)
+    opened, network = Records(records), Run(trained).load_network()
+    expected = []
+    for case in opened.split["train"]:
+        shard, spacing = opened.shard(case), opened.cases[case].geometry.spacing_mm
+        predicted = network.predict(shard.image.astype(np.float32), verbose=0)["segmentation"].argmax(axis=-1)
+        pair = LabelPair.count(bits_to_classes(shard.label), predicted.astype(np.uint8), 4, spacing)
+        expected.append([METRICS["hd95"](pair.structure(members)) for members in ([1, 2, 3], [1], [2], [3])])
+    wt, *classes = np.mean(expected, axis=0)
+    values = {score_key(structure, metric): value for (structure, metric), value in found.values().items()}
+    assert values["hd95_WT"] == pytest.approx(wt)
+    assert values["hd95_edema"] == pytest.approx(classes[0])
+    assert values["hd95"] == pytest.approx(np.mean(classes))
+
+
+def test_single_slices_have_no_volume(trained, records, tmp_path):
+    mixed = shutil.copytree(trained, tmp_path / "mixed")
+    write_yaml(mixed / "config.yaml", read_yaml(mixed / "config.yaml", "config") | {"split": "slice", "fold": None})
+    chosen = open_subset(mixed, records, "validation", 8)
+    assert len(chosen.source) > 0
+    counts = count(chosen, load(chosen.run))
+    assert counts.volumes is None
+    assert counts.confusion.sum() > 0
+
+
+def test_slices_of_a_slice_split_count_for_their_own_patient(trained, records, tmp_path, monkeypatch):
+    """A network over patches predicts whole volumes, of which only the subset's slices are counted."""
+    mixed = shutil.copytree(trained, tmp_path / "mixed")
+    write_yaml(mixed / "config.yaml", read_yaml(mixed / "config.yaml", "config") | {"split": "slice", "fold": None})
+    chosen = open_subset(mixed, records, "validation", 8)
+    plain = count(chosen, load(chosen.run))
+
+    def volumes(subset, network, case):
+        image = subset.records.shard(case).image
+        for first in range(0, len(image), 3):
+            part = slice(first, min(first + 3, len(image)))
+            yield part, network.predict(np.asarray(image[part], np.float32), verbose=0)["segmentation"]
+
+    monkeypatch.setattr(module, "_windowed", volumes)
+    monkeypatch.setattr(Run, "view", lambda self: SimpleNamespace(window=(1, 16, 16)))
+    windowed = count(chosen, load(chosen.run))
+    assert set(windowed.patients) == set(plain.patients)
+    for patient, confusion in plain.patients.items():
+        np.testing.assert_array_equal(windowed.patients[patient], confusion)
+
+
+def test_keys_of_scores():
+    schema = LabelSchema.load("brats2023")
+    keys = [score_key(structure, metric.name) for structure, metric in record_keys(schema)]
+    assert {"dice", "hd95", "dice_WT", "iou_non_enhancing_tumor", "dice_with_background", "iou_background"} <= set(keys)
+    assert not {"hd95_with_background", "hd95_background", "true_ml"} & set(keys)
+    assert len(keys) == len(set(keys))
 
 
 def test_the_table_is_written_and_says_over_what(command, trained, records, tmp_path):
     done = command("evaluation.score", "--run", trained, "--records", records, "--out", tmp_path / "scores")
     assert done.status == 0, done.err
     assert "1 patient, 8 slices" in done.out
-    assert "IoU class 3 (enhancing tumor)" in done.out
+    assert "non-enhancing tumor (class)" in done.out
+    assert "class mean with background" in done.out
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["scores.json", "summary.csv", "table.txt"]
 
 
@@ -42,7 +102,7 @@ def test_other_records_are_scored_with_a_warning(trained, records, tmp_path, cap
     manifest = read_json(copy / "dataset.json", "records")
     manifest["cases"] = {case: [1, *sums[1:]] for case, sums in manifest["cases"].items()}
     write_json(copy / "dataset.json", manifest)
-    assert score_records(trained, copy, "test", 8)["own_records"] is False
+    assert score_records(trained, copy, "test", 8).own_records is False
     assert "are not the records of" in capsys.readouterr().out
 
 

@@ -6,21 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
+from common.metrics.catalogue import METRICS
 from evaluation.tables.comparison import (
     Cell,
     Column,
     Scored,
-    ScoredCategories,
+    ScoredClassifier,
     best_columns,
     common_keys,
-    compare_categories,
+    compare_classifiers,
     compare_scores,
     optimism_gaps,
-    paired,
+    repeated,
+    title,
 )
 from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
 
-RESAMPLES = 300
 DICE, IOU = ("region", "WT", "dice"), ("region", "WT", "iou")
 scores = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1)
 
@@ -35,6 +36,12 @@ def made(name, values, split="patient", keys=(DICE,), members=("edema",)):
     return Scored(name, split, {key: dict(table) for key in keys}, {key[:2]: members for key in keys})
 
 
+def paired(one, other):
+    """The difference `one` minus `other` on the patients of both."""
+    entries = [replace(made(name, []), values={DICE: each}) for name, each in (("one", other), ("other", one))]
+    return compare_scores(entries, [DICE]).differences[DICE][0].paired
+
+
 def random(seed, n=10, low=0.0):
     return low + (1 - low) * np.random.default_rng(seed).random(n)
 
@@ -46,14 +53,14 @@ def test_the_order_of_patients_does_not_matter(pairs, shuffle):
     patients = list(pairs)
     shuffle.shuffle(patients)
     shuffled = {patient: one[patient] for patient in patients}
-    assert paired(one, other, RESAMPLES) == paired(shuffled, other, RESAMPLES)
+    assert paired(one, other) == paired(shuffled, other)
 
 
 @settings(max_examples=40, deadline=None)
 @given(scores)
 def test_swapping_changes_the_sign(pairs):
     one, other = both_of(pairs)
-    there, back = paired(one, other, RESAMPLES), paired(other, one, RESAMPLES)
+    there, back = paired(one, other), paired(other, one)
     assert there.mean == pytest.approx(-back.mean)
     assert (there.n, there.p) == (back.n, pytest.approx(back.p))
     if there.n > 1:
@@ -64,7 +71,7 @@ def test_swapping_changes_the_sign(pairs):
 @given(scores, st.floats(-2, 2))
 def test_adding_a_constant_shifts_mean_and_interval(pairs, constant):
     one, other = both_of(pairs)
-    before, after = paired(one, other, RESAMPLES), paired({p: v + constant for p, v in one.items()}, other, RESAMPLES)
+    before, after = paired(one, other), paired({p: v + constant for p, v in one.items()}, other)
     assert after.mean == pytest.approx(before.mean + constant, abs=1e-9)
     if before.n > 1:
         assert after.low == pytest.approx(before.low + constant, abs=1e-9)
@@ -75,38 +82,37 @@ def test_adding_a_constant_shifts_mean_and_interval(pairs, constant):
 @given(scores)
 def test_equal_scores_have_no_difference_and_p_1(pairs):
     one, _ = both_of(pairs)
-    found = paired(one, dict(one), RESAMPLES)
+    found = paired(one, dict(one))
     assert found.mean == 0
     assert found.p == (1 if len(one) >= 6 else None)
 
 
 def test_patients_of_one_set_alone_are_left_out():
-    found = paired({"a": 0.5, "b": 0.7, "x": 1.0}, {"a": 0.4, "b": 0.4, "y": 0.0}, RESAMPLES)
+    found = paired({"a": 0.5, "b": 0.7, "x": 1.0}, {"a": 0.4, "b": 0.4, "y": 0.0})
     assert (found.n, found.mean) == (2, pytest.approx(0.2))
 
 
 def test_no_patient_in_common_is_no_comparison():
-    with pytest.raises(ValueError, match="at least one patient"):
-        paired({"a": 1.0}, {"b": 1.0})
     with pytest.raises(UserError, match="b and a: expected patients that both have"):
-        compare_scores([made("a", [0.1]), replace(made("b", []), values={DICE: {"q": 0.3}})], [DICE], resamples=RESAMPLES)
+        compare_scores([made("a", [0.1]), replace(made("b", []), values={DICE: {"q": 0.3}})], [DICE])
 
 
 def test_the_table_has_means_stars_and_differences_from_the_first():
     values = random(1, low=0.2)
-    found = compare_scores([made("a", values), made("b", values - 0.1)], [DICE], seed=4, resamples=RESAMPLES)
+    found = compare_scores([made("a", values), made("b", values - 0.1)], [DICE], seed=4)
     assert found.rows[DICE][1].value == pytest.approx(values.mean() - 0.1)
     text = format_text(found)
-    assert "300 resamples, seed 4" in text
+    assert "seed 4" in text
     assert f"*{values.mean():.3f} [" in text
-    assert "-0.100 [-0.100, -0.100], p 0.002" in text  # 2 / 2 ** 10: all ten are worse
+    assert "-0.100 [-0.100, -0.100] worse, p 0.002" in text  # 2 / 2 ** 10: all ten are worse
     markdown = format_markdown(found)
-    assert f"| WT (region) | Dice | **{values.mean():.3f} [" in markdown
-    assert "| a<br>10 patients | b<br>10 patients |" in markdown
+    assert f"| WT (region) | Dice ↑ | **{values.mean():.3f} [" in markdown
+    heads = [cell.strip() for cell in markdown.splitlines()[2].split("|")]
+    assert heads == ["", "", "", "a<br>10 patients", "b<br>10 patients", ""]
 
 
 def test_few_pairs_have_no_p():
-    text = format_text(compare_scores([made("a", random(1, 5)), made("b", random(2, 5))], [DICE], resamples=RESAMPLES))
+    text = format_text(compare_scores([made("a", random(1, 5)), made("b", random(2, 5))], [DICE]))
     assert ", p too few" in text
     assert "fewer than 6 patients" in text
 
@@ -114,23 +120,23 @@ def test_few_pairs_have_no_p():
 def test_several_comparisons_are_corrected():
     values = random(1, low=0.2)
     entries = [made("a", values), made("b", values - 0.1), made("c", values - 0.2)]
-    found = compare_scores(entries, [DICE], resamples=RESAMPLES)
+    found = compare_scores(entries, [DICE])
     assert [each.paired.p for each in found.differences[DICE]] == [2 / 2**10] * 2
     assert [each.p for each in found.differences[DICE]] == [4 / 2**10] * 2
     assert "Holm" in format_text(found)
-    assert "Holm" not in format_text(compare_scores(entries[:2], [DICE], resamples=RESAMPLES))
+    assert "Holm" not in format_text(compare_scores(entries[:2], [DICE]))
 
 
 def test_patients_that_one_has_alone_are_told():
-    found = compare_scores([made("a", random(1, 8)), made("b", random(2, 6))], [DICE], resamples=RESAMPLES)
+    found = compare_scores([made("a", random(1, 8)), made("b", random(2, 6))], [DICE])
     assert any(note.startswith("Only a has, not b") and "p6, p7 (2)" in note for note in found.notes)
     assert found.differences[DICE][0].paired.n == 6
 
 
 def test_a_slice_split_is_told_and_never_the_best_of_others():
     entries = [made("a", random(1)), made("b", random(2)), made("s", random(3) / 10 + 0.9, "slice")]
-    found = compare_scores(entries, [DICE], resamples=RESAMPLES)
-    best = best_columns(found.columns, found.rows[DICE])
+    found = compare_scores(entries, [DICE])
+    best = best_columns(found.columns, found.rows[DICE], METRICS["dice"])
     assert best < {0, 1}
     assert len(best) == 1
     text = format_text(found)
@@ -143,7 +149,7 @@ def test_a_slice_split_is_told_and_never_the_best_of_others():
 
 def test_splits_without_a_patient_in_common_still_have_a_gap():
     other = replace(made("s", [], "slice"), values={DICE: {"q": 0.9}})
-    found = compare_scores([made("a", [0.5]), other], [DICE], resamples=RESAMPLES)
+    found = compare_scores([made("a", [0.5]), other], [DICE])
     assert found.gaps == ["optimism gap (slice split minus patient split), Dice, s minus a: WT (region) +0.400"]
     assert "no patient in common" in format_text(found)
 
@@ -159,7 +165,7 @@ def test_one_split_has_no_gap():
 )
 def test_the_best_is_the_highest_as_printed(values, best):
     columns = [Column(str(number), "patient") for number in range(len(values))]
-    assert best_columns(columns, [Cell(value) for value in values]) == best
+    assert best_columns(columns, [Cell(value) for value in values], METRICS["dice"]) == best
 
 
 def test_structures_of_other_classes_are_left_out():
@@ -173,7 +179,7 @@ def test_structures_of_other_classes_are_left_out():
 
 def test_csv_has_a_row_per_mean_and_per_difference():
     entries = [made(name, random(seed), keys=(DICE, IOU)) for seed, name in enumerate("ab")]
-    heading, *rows = csv_rows(compare_scores(entries, [DICE, IOU], resamples=RESAMPLES))
+    heading, *rows = csv_rows(compare_scores(entries, [DICE, IOU]))
     tables = [dict(zip(heading, row, strict=True)) for row in rows]
     assert [(row["table"], row["score"], row["name"]) for row in tables] == [
         *(("mean", score, name) for score in ("dice", "iou") for name in "ab"),
@@ -185,24 +191,78 @@ def test_csv_has_a_row_per_mean_and_per_difference():
 
 
 def test_a_name_cannot_break_the_markdown_table():
-    found = compare_scores([made("a|b", random(1)), made("c", random(2))], [DICE], resamples=RESAMPLES)
+    found = compare_scores([made("a|b", random(1)), made("c", random(2))], [DICE])
     assert "| a\\|b<br>" in format_markdown(found)
 
 
 def categories(name, split, value, task="grade (II, III)"):
     key = ("level", "patient", "auc")
-    return ScoredCategories(Column(name, split, ("20 patients", "weights: scratch")), task, {key: Cell(value, 0.1, 0.9)})
+    return ScoredClassifier(Column(name, split, ("20 patients", "weights: scratch")), task, {key: Cell(value, 0.1, 0.9)})
 
 
 def test_categories_side_by_side():
     key = ("level", "patient", "auc")
-    found = compare_categories([categories("a", "patient", 0.7), categories("s", "slice", 0.95)], [key])
+    found = compare_classifiers([categories("a", "patient", 0.7), categories("s", "slice", 0.95)], [key])
     text = format_text(found)
     assert "weights: scratch" in text
     assert "0.700 [0.100, 0.900]" in text
     assert "AUC, s minus a: per patient +0.250" in text
     assert "*0" not in text
-    unknown = compare_categories([categories("a", "patient", None), categories("s", "slice", 0.9)], [key])
+    unknown = compare_classifiers([categories("a", "patient", None), categories("s", "slice", 0.9)], [key])
     assert "n/a" in format_text(unknown)
     with pytest.raises(UserError, match="one head"):
-        compare_categories([categories("a", "patient", 0.7), categories("b", "patient", 0.7, "site (x, y)")], [key])
+        compare_classifiers([categories("a", "patient", 0.7), categories("b", "patient", 0.7, "site (x, y)")], [key])
+
+
+HD95, VOLUME = ("region", "WT", "hd95"), ("region", "WT", "true_ml")
+
+
+def test_of_distances_the_smallest_is_the_best_and_a_smaller_one_is_better():
+    values = 10 + random(1)
+    found = compare_scores([made("a", values, keys=(HD95,)), made("b", values - 2, keys=(HD95,))], [HD95])
+    assert best_columns(found.columns, found.rows[HD95], METRICS["hd95"]) == {1}
+    text = format_text(found)
+    assert f"*{values.mean() - 2:.2f} [" in text
+    assert "-2.00 [-2.00, -2.00] better, p 0.002" in text
+    assert "WT (region)  HD95 (mm) ↓" in text
+    assert "HD95: 0 mm and 374 mm" in " ".join(text.split())
+    heading, *rows = csv_rows(found)
+    assert dict(zip(heading, rows[-1], strict=True))["change"] == "better"
+    assert [dict(zip(heading, row, strict=True))["best"] for row in rows[:2]] == [0, 1]
+
+
+def test_of_volumes_none_is_the_best():
+    found = compare_scores([made(name, random(seed), keys=(VOLUME,)) for seed, name in enumerate("ab")], [VOLUME])
+    assert best_columns(found.columns, found.rows[VOLUME], METRICS["true_ml"]) == set()
+    assert "better" not in format_text(found).split("Minus a")[1].split("\n\n")[1]
+
+
+def test_a_metric_that_not_all_have_is_left_out_and_named():
+    one, other = made("a", [0.1], keys=(DICE, HD95)), made("b", [0.1], keys=(DICE,))
+    keys, notes = common_keys([one, other])
+    assert keys == [DICE]
+    assert notes == ["Left out, for not all columns have them: HD95."]
+
+
+def test_hidden_rows_are_in_csv_alone():
+    keys = [DICE, ("class", "tumor", "dice")]
+    entries = [made(name, random(seed), keys=keys) for seed, name in enumerate("ab")]
+    found = compare_scores(entries, keys, hidden=[("class", "tumor")])
+    for text in (format_text(found), format_markdown(found)):
+        assert "WT (region)" in text
+        assert "tumor (class)" not in text
+    assert {row[2] for row in csv_rows(found)[1:]} == {"WT", "tumor"}
+
+
+def test_structures_of_the_same_classes_repeat_the_first():
+    three = ("a", "b", "c")
+    members = {("region", "WT"): three, ("region", "ET"): ("c",), ("class", "c"): ("c",), ("mean", "class_mean"): three}
+    assert repeated(members) == {("class", "c"): ("region", "ET")}
+    single = {("region", "t"): ("t",), ("class", "t"): ("t",), ("mean", "class_mean"): ("t",)}
+    assert set(repeated(single)) == {("class", "t"), ("mean", "class_mean")}
+
+
+def test_titles():
+    assert [title(each) for each in (("region", "WT"), ("mean", "class_mean"), ("level", "slice"))] == [
+        *("WT (region)", "class mean", "per slice")
+    ]

@@ -1,0 +1,132 @@
+"""Truth and prediction of one case: overlap counts at once, boolean masks only for metrics that ask for them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from common.metrics.overlap import UNANNOTATED, Overlap, confusion_matrix, overlap
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass
+class LabelPair:
+    """Class indices of a case in truth and prediction, with the confusion matrix of the whole case.
+
+    Attributes:
+        confusion: (classes, classes) int64, truth in rows.
+        truth: (X, Y, Z) uint8, class indices, 255 where not annotated, of the case or of a box outside of which there is only
+            background; None where only counts are known.
+        predict: makes the predicted class indices of that box; called once, and only where masks are asked for.
+        spacing_mm: distance of neighbouring voxels along each axis of `truth`; None where it is unknown.
+        voxel_ml: volume of a voxel in millilitres; None: the product of the spacing.
+    """
+
+    confusion: np.ndarray
+    truth: np.ndarray | None = None
+    predict: Callable[[], np.ndarray] | None = None
+    spacing_mm: Spacing | None = None
+    voxel_ml: float | None = None
+
+    @classmethod
+    def count(
+        cls,
+        truth: np.ndarray,
+        prediction: np.ndarray,
+        classes: int,
+        spacing_mm: Spacing | None = None,
+        voxel_ml: float | None = None,
+    ) -> Self:
+        """Pair of two volumes (X, Y, Z) of class indices, counted once; arguments as the attributes.
+
+        Raises:
+            ValueError: shapes differ, or an index is neither a class nor, in truth, 255.
+        """
+        return cls(confusion_matrix(truth, prediction, classes), truth, lambda: prediction, spacing_mm, voxel_ml)
+
+    def structure(self, members: Sequence[int]) -> "StructurePair":
+        """Truth and prediction of one structure, the union of the classes `members`."""
+        return StructurePair(self, tuple(members))
+
+    @cached_property
+    def maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and prediction, whole; voxels that are not annotated are background in both.
+
+        Raises:
+            ValueError: only counts are known.
+        """
+        if self.truth is None or self.predict is None:
+            raise ValueError("expected volumes of class indices; received counts alone")
+        prediction, unannotated = self.predict(), self.truth == UNANNOTATED
+        if not unannotated.any():
+            return self.truth, prediction
+        return np.where(unannotated, np.uint8(0), self.truth), np.where(unannotated, np.uint8(0), prediction)
+
+    @cached_property
+    def foreground_maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and prediction in the bounding box of all that is foreground in either."""
+        truth, prediction = self.maps
+        box = bounding_box(truth.astype(bool) | prediction.astype(bool))
+        return truth[box], prediction[box]
+
+
+@dataclass(frozen=True)
+class StructurePair:
+    """Truth and prediction of one structure in one case; what metrics are computed from.
+
+    Attributes:
+        case: of all classes.
+        members: indices of the classes whose union the structure is.
+    """
+
+    case: LabelPair
+    members: tuple[int, ...]
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        """Voxels in truth, in prediction and in both, from the confusion matrix."""
+        return overlap(self.case.confusion, self.members)
+
+    @cached_property
+    def masks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Boolean masks of truth and prediction (x, y, z), cropped to their joint bounding box.
+
+        Raises:
+            ValueError: only counts are known.
+        """
+        maps = self.case.maps if 0 in self.members else self.case.foreground_maps
+        table = np.zeros(256, bool)
+        table[list(self.members)] = True
+        truth, prediction = table[maps[0]], table[maps[1]]
+        box = bounding_box(truth | prediction)
+        return truth[box], prediction[box]
+
+    @property
+    def has_masks(self) -> bool:
+        """False where only counts are known."""
+        return self.case.truth is not None
+
+    @property
+    def spacing_mm(self) -> Spacing | None:
+        """Distance of neighbouring voxels along each axis of the masks; None where it is unknown."""
+        return self.case.spacing_mm
+
+    @property
+    def voxel_ml(self) -> float | None:
+        """Volume of a voxel in millilitres; None where it is unknown."""
+        if self.case.voxel_ml is None and self.case.spacing_mm is not None:
+            return math.prod(self.case.spacing_mm) / 1000
+        return self.case.voxel_ml
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Bounding box of the True voxels of a mask (X, Y, Z), the smallest one; empty slices where there are none."""
+    box = []
+    for axis in range(mask.ndim):
+        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, 0))
+    return tuple(box)

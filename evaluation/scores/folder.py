@@ -1,0 +1,287 @@
+"""Scores folder: per_patient.csv, summary.csv, table.txt and, last, scores.json; written and read here alone.
+
+Two kinds of scores have this form: those of predictions, per patient over whole volumes, and those of a run on the slices of
+records (without per_patient.csv).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_json, write_json, write_text
+from common.metrics.catalogue import METRICS, Metric, absent_rule
+from common.metrics.statistics import INTERVAL, Summary
+from common.tables import csv_text
+from data_prep.labels import LabelSchema
+from data_prep.sources.csv_rows import read_rows
+from data_prep.structures import CLASS_MEAN, scored_structures
+from evaluation.scores.patients import MANIFEST as PREDICTIONS
+from evaluation.scores.patients import Key, PatientScores
+
+MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
+SCORES = "scores"  # folder of the scores in a folder of predictions
+FORMAT = 2
+OF_PATIENTS = "per patient, whole volumes on the native grid"
+OF_RECORDS = "slices of records, on the prepared grid"
+SPLITS = ("patient", "slice")
+RULES = ("definition", "unit", "both_absent", "one_absent")  # entries of a metric that two scores must share to be compared
+AVERAGING = (
+    "Every score is of a case's whole volume on the patient's own grid; voxels that are not annotated are left out. A patient "
+    "with several cases counts once, with the mean over the cases. Figures are means over patients. class_mean is the mean of "
+    "the foreground classes' scores of a patient, then averaged over patients; regions are not in it."
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Value with the bounds of its interval, None where there is none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class StoredScores:
+    """Content of a scores folder but for its patients' own scores.
+
+    Attributes:
+        folder: that holds scores.json.
+        per_patient: True for scores of predictions; False for those of a run on records.
+        schema: of the classes and regions.
+        split: "patient", or "slice" where slices of the scored patients may have trained the runs.
+        patients: how many.
+        summary: (kind, structure, metric) -> mean over patients with its interval, or value of the whole subset.
+        keys: (kind, structure, metric) -> key by which studies rank; of scores on records alone.
+    """
+
+    folder: Path
+    per_patient: bool
+    schema: LabelSchema
+    split: str
+    patients: int
+    summary: dict[tuple[str, str, str], Interval]
+    keys: dict[tuple[str, str, str], str]
+
+
+def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
+    """Folder that holds a file of scores, `folder` itself or its `scores`; None where neither does."""
+    return next((place for place in (folder, folder / SCORES) if (place / name).is_file()), None)
+
+
+def write_patient_scores(
+    folder: Path,
+    scores: PatientScores,
+    schema: LabelSchema,
+    summaries: dict[Key, Summary],
+    table: str,
+    options: dict[str, Any],
+    facts: dict[str, Any],
+) -> list[Path]:
+    """Write the scores of predictions.
+
+    Args:
+        folder: to write into.
+        scores: of the patients.
+        schema: of their structures.
+        summaries: of `summarise_scores`.
+        table: the printed table.
+        options: of the command, as given.
+        facts: further entries of scores.json, such as the cases and runs.
+
+    Returns:
+        The files written.
+    """
+    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *METRICS, "cases_absent_in_truth"]]
+    for p, patient in enumerate(scores.patients):
+        for structure in scores.structures:
+            found = [scores.values.get((structure, name)) for name in METRICS]
+            absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
+            values = [None if column is None else float(column[p]) for column in found]
+            rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent])
+    heading = [
+        "kind",
+        "structure",
+        "score",
+        "patients",
+        "mean",
+        "sd",
+        "median",
+        "low_95",
+        "high_95",
+        "patients_absent_in_truth",
+    ]
+    summary: list[list[Any]] = [heading]
+    for (structure, name), s in summaries.items():
+        absent = None if structure == CLASS_MEAN else int((scores.absent[structure] > 0).sum())
+        summary.append([structure.kind, structure.name, name, s.patients, s.mean, s.sd, s.median, s.low, s.high, absent])
+    manifest = {
+        "format": FORMAT,
+        "kind": OF_PATIENTS,
+        "patients": len(scores.patients),
+        "metrics": {name: metric.facts() for name, metric in METRICS.items()},
+        "averaging": AVERAGING,
+        "absent_rule": absent_rule(METRICS.values()),
+        "interval": INTERVAL,
+        "schema": schema.to_dict(),
+        **facts,
+        "options": options,
+        "summary": [
+            {"kind": structure.kind, "structure": structure.name, "score": name, **vars(each)}
+            for (structure, name), each in summaries.items()
+        ],
+    }
+    write_text(folder / PER_PATIENT, csv_text(rows))
+    return [folder / PER_PATIENT, *_write(folder, summary, table, manifest)]
+
+
+def write_record_scores(
+    folder: Path,
+    rows: Sequence[tuple[str, str, str, str, float]],
+    schema: LabelSchema,
+    table: str,
+    options: dict[str, Any],
+    facts: dict[str, Any],
+) -> list[Path]:
+    """Write the scores of a run on records.
+
+    Args:
+        folder: to write into.
+        rows: (key, kind, structure, metric, value) of every score; kind and structure are empty for loss and accuracy.
+        schema: of the structures.
+        table: the printed table.
+        options: of the command, as given.
+        facts: further entries of scores.json: patients, confusion matrix and the like.
+
+    Returns:
+        The files written.
+    """
+    heading = ("key", "kind", "structure", "score", "value")
+    manifest = {
+        "format": FORMAT,
+        "kind": OF_RECORDS,
+        "metrics": {name: metric.facts() for name, metric in METRICS.items()},
+        "absent_rule": absent_rule(METRICS.values()),
+        "schema": schema.to_dict(),
+        **facts,
+        "options": options,
+        "summary": [dict(zip(heading, row, strict=True)) for row in rows],
+    }
+    return _write(folder, [list(heading), *map(list, rows)], table, manifest)
+
+
+def read_scores(folder: Path) -> StoredScores:
+    """Scores of a folder, or of its `scores`.
+
+    Raises:
+        UserError: none there; or of another format, computed by other rules than this version's, or damaged.
+    """
+    place = find_scores(folder)
+    if place is None:
+        raise UserError(f"{folder}: expected {MANIFEST} in it or in its {SCORES}/; score it first by evaluation.score")
+    file = place / MANIFEST
+    values = read_json(file, "scores")
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise UserError(f"{file}: expected scores of format {FORMAT}; received another file; score again")
+    try:
+        per_patient, metrics, patients = values["kind"] == OF_PATIENTS, values["metrics"], int(values["patients"])
+        summary, keys = {}, {}
+        for row in values["summary"]:
+            key = (str(row["kind"]), str(row["structure"]), str(row["score"]))
+            value = float(row["mean" if per_patient else "value"])
+            summary[key] = Interval(value, row.get("low"), row.get("high"))
+            keys[key] = str(row.get("key", ""))
+        changed = [
+            name
+            for name, facts in metrics.items()
+            if name in METRICS and any(METRICS[name].facts()[rule] != facts[rule] for rule in RULES)
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{file}: expected scores of structures; received a damaged file ({error!r}); score again") from None
+    if changed:
+        raise UserError(f"{file}: expected {', '.join(changed)} as this version defines it; received another rule; score again")
+    schema = LabelSchema.from_dict(values.get("schema"), file)
+    return StoredScores(place, per_patient, schema, read_split(values, file), patients, summary, keys)
+
+
+def read_split(values: dict[str, Any], file: Path) -> str:
+    """Split of a manifest of scores, "patient" or "slice"; else of the predictions beside the scores; else "patient".
+
+    Raises:
+        UserError: another word.
+    """
+    predictions = file.parent.parent / PREDICTIONS
+    if "split" not in values and file.parent.name == SCORES and predictions.is_file():
+        found = read_json(predictions, "predictions")
+        values, file = (found, predictions) if isinstance(found, dict) else (values, file)
+    split = values.get("split", "patient")
+    if split not in SPLITS:
+        raise UserError(f"{file}: expected split to be one of {', '.join(SPLITS)}; received {split!r}")
+    return str(split)
+
+
+def read_patient_scores(stored: StoredScores) -> PatientScores:
+    """Scores of the patients of a folder.
+
+    Raises:
+        UserError: scores of a run on records, which has none; or a table that is damaged or of something else.
+    """
+    file = stored.folder / PER_PATIENT
+    if not stored.per_patient:
+        raise UserError(
+            f"{stored.folder / MANIFEST}: expected scores per patient; received those of slices of records; "
+            "use evaluation.score --predictions"
+        )
+    rows = read_rows(file)
+    metrics = [METRICS[name] for name in (rows[0] if rows else ()) if name in METRICS]
+    if not metrics or not {"patient", "cases", "kind", "structure", "cases_absent_in_truth"} <= set(rows[0]):
+        raise UserError(
+            f"{file}: expected scores per patient, as evaluation.score writes them; received another table; score again"
+        )
+    patients = sorted({row["patient"] for row in rows})
+    structures = scored_structures(stored.schema)
+    found = {(row["patient"], row["kind"], row["structure"]): row for row in rows}
+    if set(found) != {(patient, each.kind, each.name) for patient in patients for each in structures}:
+        raise UserError(
+            f"{file}: expected a row for each patient and structure of schema {stored.schema.name}; received other rows; "
+            "score again"
+        )
+    values: dict[Key, np.ndarray] = {}
+    absent = {}
+    for structure in structures:
+        mine = [found[patient, structure.kind, structure.name] for patient in patients]
+        for metric in metrics:
+            if any(row[metric.name] for row in mine):
+                values[structure, metric.name] = np.array([_number(row, metric, file) for row in mine])
+        if structure != CLASS_MEAN:
+            absent[structure] = np.array([int(row["cases_absent_in_truth"] or 0) for row in mine])
+    cases = [int(found[patient, structures[0].kind, structures[0].name]["cases"] or 1) for patient in patients]
+    return PatientScores(structures, patients, cases, values, absent)
+
+
+def _number(row: dict[str, str], metric: Metric, file: Path) -> float:
+    """A metric's value in a row of per_patient.csv, refused where it is no number or beyond the metric's limits."""
+    low, high = metric.limits
+    try:
+        value = float(row[metric.name])
+    except ValueError:
+        value = math.nan
+    if not (low <= value <= high and math.isfinite(value)):
+        wanted = f"{low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
+        raise UserError(
+            f"{file}: patient {row['patient']}, {row['structure']}: expected {metric.name} of {wanted}; "
+            f"received {row[metric.name]!r}"
+        )
+    return value
+
+
+def _write(folder: Path, summary: list[list[Any]], table: str, manifest: dict[str, Any]) -> list[Path]:
+    write_text(folder / SUMMARY, csv_text(summary))
+    write_text(folder / TABLE, table + "\n")
+    write_json(folder / MANIFEST, manifest)
+    return [folder / SUMMARY, folder / TABLE, folder / MANIFEST]

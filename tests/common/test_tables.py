@@ -1,0 +1,57 @@
+import csv
+import io
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.tables import WIDTH, aligned, counted, csv_text, markdown, wrapped
+
+cells = st.text("ab |-é", max_size=6)
+tables = st.integers(1, 4).flatmap(
+    lambda width: st.lists(st.lists(cells, min_size=width, max_size=width), min_size=1, max_size=5)
+)
+
+
+def test_csv_has_six_decimals_and_empty_cells_for_what_is_unknown():
+    assert csv_text([["a", "b", "c", "d"], [1 / 3, None, math.nan, 7]]) == "a,b,c,d\n0.333333,,,7\n"
+    assert csv_text([[1 / 3]], decimals=None) == f"{1 / 3}\n"
+
+
+@given(st.lists(st.lists(st.text(max_size=5), min_size=2, max_size=2), min_size=1))
+def test_csv_reads_back_any_text(rows):
+    text = csv_text(rows)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == rows
+
+
+@given(tables)
+def test_columns_of_a_text_table_begin_at_one_place(rows):
+    lines = aligned(rows)
+    assert len(lines) == len(rows)
+    start = 0
+    for c in range(len(rows[0])):
+        width = max(len(row[c]) for row in rows)
+        for line, row in zip(lines, rows, strict=True):
+            assert line[start : start + width].rstrip() == row[c].rstrip()
+        start += width + 2
+
+
+@given(tables)
+def test_markdown_has_as_many_cells_in_each_line(rows):
+    lines = markdown(rows).splitlines()
+    assert len(lines) == len(rows) + 1
+    assert {line.replace("\\|", "").count("|") for line in lines} == {len(rows[0]) + 1}
+
+
+def test_markdown_aligns_columns_to_the_right():
+    assert markdown([["run", "n"], ["a", "10"]], right=[1]) == "| run |   n |\n| --- | --: |\n| a   |  10 |"
+
+
+def test_notes_are_folded():
+    lines = wrapped(["word " * 60, "short"])
+    assert max(map(len, lines)) <= WIDTH
+    assert lines[-1] == "short"
+
+
+def test_a_number_and_its_noun():
+    assert [counted(n, "patient") for n in (0, 1, 2)] == ["0 patients", "1 patient", "2 patients"]

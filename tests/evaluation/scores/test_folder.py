@@ -1,0 +1,122 @@
+"""A scores folder: what is written is read back, of predictions and of a run on records."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.files import read_json
+from common.metrics.catalogue import METRICS
+from data_prep.labels import LabelSchema
+from data_prep.structures import CLASS_MEAN, scored_structures
+from evaluation.scores.folder import (
+    find_scores,
+    read_patient_scores,
+    read_scores,
+    write_patient_scores,
+    write_record_scores,
+)
+from evaluation.scores.patients import PatientScores, summarise_scores
+from evaluation.scores.records import RecordScores
+from evaluation.tables.patients import format_table
+from evaluation.tables.records import format_records_table, record_facts, record_rows
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+
+
+def made_scores(seed, patients=8, first=0, better=0.0, schema=SCHEMA, spacing=True):
+    """Random scores of patients p00, p01, ...; the ratios raised, and with them the distances, by `better`."""
+    structures, names = scored_structures(schema), [f"p{number:02d}" for number in range(first, first + patients)]
+    rng = np.random.default_rng(seed)
+    values = {}
+    for structure in structures:
+        for name, metric in METRICS.items():
+            drawn = rng.random(patients) * (1 - better) + better
+            if (spacing or not metric.needs_spacing) and (metric.averaged or structure != CLASS_MEAN):
+                values[structure, name] = drawn if metric.limits == (0, 1) else 20 * drawn
+    absent = {structure: np.zeros(patients, np.int64) for structure in structures if structure != CLASS_MEAN}
+    return PatientScores(structures, names, [1] * patients, values, absent)
+
+
+def write_made(folder, seed, patients=8, first=0, better=0.0, schema=SCHEMA, spacing=True):
+    """A predictions folder with random scores, as evaluation.score writes them."""
+    scores = made_scores(seed, patients, first, better, schema, spacing)
+    summaries = summarise_scores(scores, 0)
+    write_patient_scores(folder / "scores", scores, schema, summaries, format_table(scores, summaries), {}, {})
+    return folder
+
+
+def write_records(folder, seed=0, schema=None, hd95=8.0):
+    """Scores of a run on records; returns them."""
+    schema = schema or LabelSchema.load("brats2023")
+    confusion = np.random.default_rng(seed).integers(1, 100, (len(schema.classes),) * 2)
+    scores = RecordScores(
+        run=Path("run"),
+        records=Path("records"),
+        subset="test",
+        own_records=True,
+        schema=schema,
+        loss=0.1,
+        confusion=confusion,
+        volumes={(structure, "hd95"): hd95 for structure in scored_structures(schema)},
+        patients=7,
+        slices=70,
+        crop="middle",
+    )
+    write_record_scores(folder, record_rows(scores), schema, format_records_table(scores), {}, record_facts(scores))
+    return scores
+
+
+@pytest.mark.parametrize("spacing", [True, False])
+def test_scores_of_patients_are_read_back(tmp_path, spacing):
+    made = made_scores(0, spacing=spacing)
+    stored = read_scores(write_made(tmp_path, 0, spacing=spacing))
+    found = read_patient_scores(stored)
+    assert (found.structures, found.patients, found.cases) == (made.structures, made.patients, made.cases)
+    assert set(found.values) == set(made.values)
+    for key, column in made.values.items():
+        np.testing.assert_allclose(found.values[key], column, atol=1e-6)
+        row = stored.summary[key[0].kind, key[0].name, key[1]]
+        assert row.value == pytest.approx(column.mean())
+        assert row.low <= row.value <= row.high
+    assert {structure: list(each) for structure, each in found.absent.items()} == {
+        structure: [0] * 8 for structure in made.structures if structure != CLASS_MEAN
+    }
+    assert (stored.per_patient, stored.patients, stored.split, stored.schema) == (True, 8, "patient", SCHEMA)
+
+
+def test_a_table_of_patients_has_a_column_for_each_metric(tmp_path):
+    folder = write_made(tmp_path, 0) / "scores"
+    heading, first, *_ = csv.reader((folder / "per_patient.csv").open())
+    assert heading == ["patient", "cases", "kind", "structure", *METRICS, "cases_absent_in_truth"]
+    assert first[:4] == ["p00", "1", "region", "WT"]
+    assert sorted(path.name for path in folder.iterdir()) == ["per_patient.csv", "scores.json", "summary.csv", "table.txt"]
+
+
+def test_scores_on_records_are_read_back(tmp_path):
+    made = write_records(tmp_path)
+    stored = read_scores(tmp_path)
+    assert stored.summary["", "", "loss"].value == 0.1
+    for (structure, metric), value in made.values().items():
+        assert stored.summary[structure.kind, structure.name, metric].value == pytest.approx(value)
+    assert stored.keys["mean", "class_mean", "dice"] == "dice"
+    assert stored.keys["mean", "class_mean_with_background", "iou"] == "iou_with_background"
+    assert (stored.per_patient, stored.patients) == (False, 7)
+    with pytest.raises(UserError, match="expected scores per patient; received those of slices of records"):
+        read_patient_scores(stored)
+
+
+def test_a_folder_or_its_scores_are_found(tmp_path):
+    write_made(tmp_path / "p", 0)
+    assert find_scores(tmp_path / "p") == find_scores(tmp_path / "p" / "scores") == tmp_path / "p" / "scores"
+    assert find_scores(tmp_path) is None
+
+
+def test_a_metric_that_this_version_does_not_know_is_read_over(tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS, "other", METRICS["dice"])
+    write_made(tmp_path, 0)
+    monkeypatch.undo()
+    assert "other" in read_json(tmp_path / "scores" / "scores.json", "scores")["metrics"]
+    assert {metric for _, metric in read_patient_scores(read_scores(tmp_path)).values} == set(METRICS)
