@@ -53,8 +53,8 @@ class CompareConfig:
     """Classes and regions to compare, such as WT TC, or class_mean; default: all that the sets have in common."""
     metrics: list[str] | None = None
     """Metrics to compare; default: dice hd95, or accuracy f1 auc for classifiers."""
-    seed: int = 0
-    """Seed of the bootstrap."""
+    patient_names: bool = True
+    """Name the worst patients in the box plots."""
     out: Path | None = None
     """Folder to write into; default: the comparison is only printed."""
 
@@ -76,7 +76,7 @@ def main(config: CompareConfig) -> None:
         comparison = _compare_classifiers(config, found)
     print(format_text(comparison))
     if config.out is not None:
-        print("\n" + "\n".join(f"wrote {file}" for file in _write(config.out, comparison, entries)))
+        print("\n" + "\n".join(f"wrote {file}" for file in _write(config.out, comparison, entries, config.patient_names)))
 
 
 def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
@@ -116,7 +116,7 @@ def _compare_segmentations(config: CompareConfig, entries: list[Scored]) -> Comp
     rows = [key for key in keys if key[1] in structures and key[2] in metrics]
     rows.sort(key=lambda key: (metrics.index(key[2]), structures.index(key[1])))
     if config.structures is not None:
-        return compare_scores(entries, rows, config.seed)
+        return compare_scores(entries, rows)
     same = repeated(entries[0].members)
     hidden = {key[:2]: same[key[:2]] for key in rows if key[:2] in same}
     if hidden:
@@ -125,7 +125,7 @@ def _compare_segmentations(config: CompareConfig, entries: list[Scored]) -> Comp
             + "; ".join(f"{title(other)} = {title(first)}" for other, first in hidden.items())
             + "."
         )
-    comparison = compare_scores(entries, rows, config.seed, hidden)
+    comparison = compare_scores(entries, rows, hidden)
     return replace(comparison, notes=[*notes, *comparison.notes])
 
 
@@ -180,7 +180,7 @@ def _compare_classifiers(config: CompareConfig, entries: list[ScoredClassifier])
     return compare_classifiers(entries, [key for key in keys if key[2] in metrics])
 
 
-def _write(out: Path, comparison: Comparison, entries: list[Scored]) -> list[Path]:
+def _write(out: Path, comparison: Comparison, entries: list[Scored], names: bool) -> list[Path]:
     """Write Markdown, CSV, text, and a box plot for each metric where there are patients' own scores."""
     texts = {
         "compare.md": format_markdown(comparison),
@@ -194,7 +194,7 @@ def _write(out: Path, comparison: Comparison, entries: list[Scored]) -> list[Pat
     for name in dict.fromkeys(key[2] for key in comparison.rows) if entries else ():
         key = next(key for key in comparison.rows if key[2] == name)
         scores = {entry.name + (f"\n({entry.split} split)" if mixed else ""): entry.values[key] for entry in entries}
-        files += draw_boxes(out / f"boxes_{name}", scores, METRICS[name], title(key))
+        files += draw_boxes(out / f"boxes_{name}", scores, METRICS[name], title(key), names=names)
     return files
 
 

@@ -40,8 +40,6 @@ class ScoreConfig(SourceConfig):
     """Which of the records' cases are scored."""
     batch_size: int = 16
     """Slices that the model sees at once; it changes speed and memory, not the scores."""
-    seed: int = 0
-    """Seed of the bootstrap."""
     out: Path | None = None
     """Folder to write into; default: P/scores, or RUN/scores_SUBSET."""
 
@@ -66,7 +64,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
     source = open_source(root, config)
     scores, schema = score_predictions(predictions, source, progress=True)
-    summaries = summarise_scores(scores, config.seed)
+    summaries = summarise_scores(scores)
     facts = {
         "runs": predictions.runs,
         "split": predictions.split,

@@ -13,7 +13,7 @@ from common import cli
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
 from common.metrics.catalogue import METRICS, Metric
-from common.metrics.statistics import INTERVAL, summarise_columns
+from common.metrics.statistics import INTERVAL_NOTE, paired_columns, summarise_columns
 from common.tables import aligned, counted, csv_text, wrapped
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
@@ -31,7 +31,7 @@ MOST_THRESHOLDS = 255  # which of them a probability reaches is kept in a byte
 OPTIMISTIC = (
     "The setting was chosen on these very patients, so its score is optimistic; score it on patients that neither trained nor "
     "chose it. Scores are means over patients of whole cases, on the records' grid: what the crop cut off is "
-    f"not counted. In brackets: {INTERVAL}."
+    f"not counted. In brackets: {INTERVAL_NOTE}."
 )
 
 
@@ -76,8 +76,6 @@ class TuneConfig:
     """Axes that are mirrored in turn, as they will be in evaluation.predict."""
     batch_size: int | None = None
     """Slices or windows at once, which changes speed and memory alone; default: 8 slices, or one window."""
-    seed: int = 0
-    """Seed of the bootstrap."""
 
     def check(self) -> None:
         """Refuse numbers out of range.
@@ -98,7 +96,6 @@ class TuneConfig:
         expect_number("margin", self.margin, 0)
         expect_number("batch_size", self.batch_size, 1)
         Showing(flips=tuple(self.flips))
-        expect_number("seed", self.seed, 0)
 
 
 @dataclass(frozen=True)
@@ -256,11 +253,14 @@ def _rows(trials: Sequence[Trial], chosen: int, schema: LabelSchema, grid: Grid)
 def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     """Text of the result: scores without and with the chosen setting and their difference, by mean and interval."""
     metric, before, after = METRICS[config.metric], trials[0].scores, trials[chosen].scores
-    summaries = summarise_columns(np.stack([before, after, after - before], axis=1), config.seed)
+    range_ = metric.interval_range([*before, *after])
+    summaries = summarise_columns(np.stack([before, after], axis=1), ranges=[range_] * 2)
+    (change,) = paired_columns(after[:, None], before[:, None], ranges=[range_])
     rows = [
-        [name, metric.text(row.mean, row.low, row.high, signed=name == "difference")]
-        for name, row in zip(("no post-processing", "chosen setting", "difference"), summaries, strict=True)
+        [name, metric.text(row.mean, row.low, row.high)]
+        for name, row in zip(("no post-processing", "chosen setting"), summaries, strict=True)
     ]
+    rows.append(["difference", metric.text(change.mean, change.low, change.high, signed=True)])
     none = f"none of {len(trials) - 1} settings was better by more than {config.margin:g}"
     result = f"chosen: {describe(trials[chosen].setting)}" if chosen else none
     heading = f"{metric.arrow_label} of {config.structure}, {counted(len(before), 'validation patient')}"

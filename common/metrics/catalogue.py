@@ -99,6 +99,13 @@ class Metric(Scale):
     averaged: bool = True
     shown: Literal["interval", "mean", "files"] = "files"
 
+    def interval_range(self, values: Iterable[float]) -> tuple[float, float] | None:
+        """(worst, best) value for the interval of a mean; None without a worst value, or where a value lies beyond it."""
+        if self.worst is None or self.both_absent is None:
+            return None
+        low, high = sorted((self.worst, self.both_absent))
+        return (self.worst, self.both_absent) if all(low <= value <= high for value in values) else None
+
     def __call__(self, pair: StructurePair) -> float | None:
         """Value for a structure in a case, the absent rule applied; None where it cannot be known (no spacing, no masks)."""
         if (self.needs_spacing and pair.spacing_mm is None) or (self.from_masks and not pair.has_masks):

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from common.boxes import foreground_box
 from common.metrics.overlap import UNANNOTATED, Overlap, confusion_matrix, overlap
 
 Spacing = tuple[float, float, float]
@@ -70,7 +71,7 @@ class LabelPair:
     def foreground_maps(self) -> tuple[np.ndarray, np.ndarray]:
         """Truth and prediction in the bounding box of all that is foreground in either."""
         truth, prediction = self.maps
-        box = bounding_box(truth.astype(bool) | prediction.astype(bool))
+        box = foreground_box(truth.astype(bool) | prediction.astype(bool))
         return truth[box], prediction[box]
 
 
@@ -102,7 +103,7 @@ class StructurePair:
         table = np.zeros(256, bool)
         table[list(self.members)] = True
         truth, prediction = table[maps[0]], table[maps[1]]
-        box = bounding_box(truth | prediction)
+        box = foreground_box(truth | prediction)
         return truth[box], prediction[box]
 
     @property
@@ -121,12 +122,3 @@ class StructurePair:
         if self.case.voxel_ml is None and self.case.spacing_mm is not None:
             return math.prod(self.case.spacing_mm) / 1000
         return self.case.voxel_ml
-
-
-def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Bounding box of the True voxels of a mask (X, Y, Z), the smallest one; empty slices where there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, 0))
-    return tuple(box)

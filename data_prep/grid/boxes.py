@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from common.boxes import foreground_box
+
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
     """Smallest box around the True voxels of a mask and a margin; the whole array where there are none."""
@@ -12,15 +14,6 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
         slice(max(part.start - margin, 0), min(part.stop + margin, length))
         for part, length in zip(box, mask.shape, strict=True)
     )
-
-
-def foreground_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Smallest box that holds all True voxels of a mask; an empty one where there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        line = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, 0))
-    return tuple(box)
 
 
 def centred_start(length: int, size: int, middle: int | None = None) -> int:

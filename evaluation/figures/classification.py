@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.metrics import classification
-from common.metrics.statistics import PERCENT
+from common.metrics.statistics import LEVEL
 from evaluation.figures import display, style
 from evaluation.scores.classification import CategoryPredictions, Level, Units, units
 
@@ -207,5 +207,5 @@ def _counted(scored: Units, level: Level) -> str:
 
 
 def _with_interval(score: dict[str, float | None]) -> str:
-    interval = "" if score["low"] is None else f" [{PERCENT} interval {score['low']:.3f} to {score['high']:.3f}]"
+    interval = "" if score["low"] is None else f" [{100 * LEVEL:g} % interval {score['low']:.3f} to {score['high']:.3f}]"
     return f"{score['value']:.3f}{interval}"

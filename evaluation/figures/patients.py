@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.metrics.catalogue import Scale
+from common.tables import counted
 from evaluation.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CAPTION = "box: quartiles, line: median, diamond: mean, points: patients, the worst of them named"
+CAPTION = "diamond: mean, points: patients"
+BOXED = "box: quartiles, line: median (of {fewest} patients or more)"
+FEWEST = 6  # patients of a set that has a box; the quartiles of fewer say less than their points
 WORST = 3  # patients that are named beside a box
 BOX = 0.25  # half a box's width; this and the next three in inches
 JITTER = 0.16  # how far from the middle points may lie
@@ -27,9 +30,16 @@ MANY = 4.2  # inches for more patients
 
 
 def draw_boxes(
-    path: Path, scores: Mapping[str, Mapping[str, float]], scale: Scale, structure: str, seed: int = 0
+    path: Path,
+    scores: Mapping[str, Mapping[str, float]],
+    scale: Scale,
+    structure: str,
+    seed: int = 0,
+    names: bool = True,
 ) -> list[Path]:
-    """Draw a box per set of scores: quartiles and median, whiskers to 1.5 times the box, every patient, and the mean.
+    """Box plot of sets of scores: quartiles and median, whiskers to 1.5 times the box, every patient, and the mean.
+
+    Sets of fewer than `FEWEST` patients have points and the mean alone.
 
     Args:
         path: the files to write, without suffix.
@@ -37,6 +47,7 @@ def draw_boxes(
         scale: of the scores: limits of the axis, and which patients are the worst.
         structure: display name of the structure that is scored, for the axis.
         seed: of the points' places from left to right, which mean nothing.
+        names: name the worst patients.
 
     Returns:
         The files written, PDF and PNG.
@@ -46,7 +57,11 @@ def draw_boxes(
     """
     _refuse_empty(scores)
     low, high = axis_limits([value for each in scores.values() for value in each.values()], scale)
-    letters = _letters(scores, scale)
+    worst = {name: worst_patients(each, scale) if names else [] for name, each in scores.items()}
+    longest = max((len(patient) for each in worst.values() for patient in each), default=0)
+    room = int((style.WIDTH / len(scores) - 2 * BOX - 0.25) / LETTER)
+    letters = min(longest, max(SHORTEST, min(room, LONGEST)))
+    shown = short_names([patient for each in scores.values() for patient in each], letters)
     pitch = max(NARROWEST, 2 * BOX + 0.25 + LETTER * letters)  # data units from left to right are inches, or nearly so
     width = 0.6 + pitch * len(scores)
     with style.style():
@@ -57,26 +72,31 @@ def draw_boxes(
             ylim=(low - 0.03 * (high - low), high + 0.03 * (high - low)),
             ylabel=f"{scale.arrow_label}, {structure}",
         )
-        for index, each in enumerate(scores.values()):
+        for index, (name, each) in enumerate(scores.items()):
             colour = style.RUN_COLOURS[index % len(style.RUN_COLOURS)]
             sides = _draw_box(axes, pitch * index, each, colour, np.random.default_rng((seed, index)))
-            _name_worst(axes, pitch * index, each, sides, letters, scale)
-        names = [f"{_folded(name, int(pitch * 14))}\nn = {len(each)}" for name, each in scores.items()]
-        axes.set_xticks(pitch * np.arange(len(scores)), names)
+            places = {shown[patient]: (sides[patient], each[patient]) for patient in worst[name]}
+            _name_points(axes, pitch * index, places)
+        lines = {name: [textwrap.fill(line, int(pitch * 14)) for line in name.splitlines()] for name in scores}
+        ticks = ["\n".join([*lines[name], f"n = {len(each)}"]) for name, each in scores.items()]
+        axes.set_xticks(pitch * np.arange(len(scores)), ticks)
         axes.grid(visible=False, axis="x")
         axes.tick_params(axis="x", length=0)
-        axes.set_title(textwrap.fill(CAPTION, int(width * 15)), fontsize=6.5, color="#555555", loc="left")
+        boxed = [BOXED.format(fewest=FEWEST)] if max(map(len, scores.values())) >= FEWEST else []
+        caption = ", ".join([*boxed, CAPTION, *(["the worst of them named"] if names else [])])
+        axes.set_title(textwrap.fill(caption, int(width * 15)), fontsize=6.5, color="#555555", loc="left")
         return style.save(figure, path)
 
 
-def draw_per_patient(path: Path, scores: Mapping[str, float], scale: Scale, structure: str) -> list[Path]:
-    """Draw the patients of one set from the best down to the worst, with lines for the mean and the median.
+def draw_per_patient(path: Path, scores: Mapping[str, float], scale: Scale, structure: str, names: bool = True) -> list[Path]:
+    """Dot plot of the patients of one set from the best down to the worst, with lines for the mean and the median.
 
     Args:
         path: the files to write, without suffix.
         scores: patient -> score. Of more than 60 patients only the worst are named.
         scale: of the scores: limits of the axis, and which patients are the worst.
         structure: display name of the structure that is scored, for the axis.
+        names: name patients.
 
     Returns:
         The files written, PDF and PNG.
@@ -88,20 +108,46 @@ def draw_per_patient(path: Path, scores: Mapping[str, float], scale: Scale, stru
     ordered = scale.worst_first(scores)[::-1]
     values = np.array([scores[patient] for patient in ordered])
     (low, high), many = axis_limits(values, scale), len(ordered) > MOST_NAMED
-    count = f"n = {len(ordered)} patient{'s' if len(ordered) > 1 else ''}"
+    shown = short_names(ordered, LONGEST)
     with style.style():
         figure = style.new_figure(height=MANY if many else 0.85 + LINE * len(ordered), width=4.6)
         axes = figure.subplots()
         margin = 0.02 * (high - low)
-        axes.set(xlim=(low - margin, high + margin), xlabel=f"{scale.arrow_label}, {structure}; {count}")
+        axes.set(
+            xlim=(low - margin, high + margin),
+            xlabel=f"{scale.arrow_label}, {structure}; n = {counted(len(ordered), 'patient')}",
+        )
         axes.set_ylim((1.02 if many else 1) * len(ordered) - 0.4, -0.6 - 0.02 * many * len(ordered))
         axes.plot(values, np.arange(len(ordered)), "o", color=style.RUN_COLOURS[0], markersize=2 if many else 3.8, zorder=3)
-        _draw_middle(axes, values, scale)
-        (_name_last if many else _name_lines)(axes, ordered, values, scale)
+        for name, value, line in (("mean", values.mean(), "solid"), ("median", np.median(values), (0, (4, 2)))):
+            axes.axvline(value, color="black", linewidth=1, linestyle=line, label=f"{name} {scale.text(value)}")
+        if many:
+            _name_last(axes, [shown[patient] for patient in ordered] if names else [], values, scale)
+        else:
+            axes.hlines(np.arange(len(ordered)), axes.get_xlim()[0], values, color="#DDDDDD", linewidth=0.8, zorder=1)
+            axes.set_yticks(range(len(ordered)), [shown[each] if names else "" for each in ordered], fontsize=6)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper right", ncols=2)
         return style.save(figure, path)
+
+
+def short_names(patients: Iterable[str], letters: int) -> dict[str, str]:
+    """Short names of patients that stay different: id -> at most `letters` letters, an ellipsis where some are left out.
+
+    Where an id is too long, first what all ids begin with is left out, then the end of each, or else its middle.
+    """
+    ids = list(dict.fromkeys(patients))
+    if all(len(patient) <= letters for patient in ids):
+        return {patient: patient for patient in ids}
+    pairs = list(zip(min(ids), max(ids), strict=False)) if len(ids) > 1 else []
+    common = next((place for place, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    cut = max(ids[0].rfind(separator, 0, common) for separator in "_-. ") + 1
+    tails = ["…" + patient[cut:] if cut else patient for patient in ids]
+    ends = [tail if len(tail) <= letters else tail[: letters - 1] + "…" for tail in tails]
+    if len(set(ends)) == len(ids):
+        return dict(zip(ids, ends, strict=True))
+    return {patient: shortened(patient, letters) for patient in ids}
 
 
 def shortened(patient: str, letters: int) -> str:
@@ -120,19 +166,11 @@ def worst_patients(scores: Mapping[str, float], scale: Scale) -> list[str]:
 
 
 def axis_limits(values: Iterable[float], scale: Scale) -> tuple[float, float]:
-    """Limits of an axis of scores that leave some room beyond the worst value.
-
-    Of a bounded scale, from the tenth of its range below the least value to its upper limit; of a scale without upper limit,
-    from its lower limit to just above the largest value.
-    """
+    """Limits of an axis: the whole range of a bounded scale, so that figures compare; else to above the largest value."""
     lowest, highest = min(listed := list(values)), max(listed)
     low, high = scale.limits
-    if not math.isfinite(low):
-        low = lowest
-    if not math.isfinite(high):
-        return low, max(1.05 * highest, low + 1)
-    tenths = np.floor(10 * (lowest - low) / (high - low) - 0.3)
-    return float(max(low, low + (high - low) * tenths / 10)), high
+    low = low if math.isfinite(low) else lowest
+    return low, high if math.isfinite(high) else max(1.05 * highest, low + 1)
 
 
 def spread(heights: np.ndarray, gap: float, top: float) -> np.ndarray:
@@ -148,7 +186,8 @@ def _draw_box(
 ) -> dict[str, float]:
     """Draw a set's box, its points and its mean; returns patient -> place of its point from left to right."""
     patients, values = list(scores), np.array(list(scores.values()))
-    axes.boxplot([values], positions=[place], **_box_style(colour))
+    if len(values) >= FEWEST:
+        axes.boxplot([values], positions=[place], **_box_style(colour))
     # Patients by name, so that one stands in the same place whatever the order of the table.
     sides = dict(zip(sorted(patients), place + rng.uniform(-JITTER, JITTER, len(values)), strict=True))
     size = 10 if len(values) <= 100 else 4
@@ -173,44 +212,13 @@ def _box_style(colour: str) -> dict[str, Any]:
     }
 
 
-def _name_worst(
-    axes: "Axes", place: float, scores: Mapping[str, float], sides: Mapping[str, float], letters: int, scale: Scale
-) -> None:
-    """Write the worst patients' ids beside their box, a thin line from each to its point."""
+def _name_points(axes: "Axes", place: float, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names of points beside their box, a thin line from each to its point."""
     low, high = axes.get_ylim()
-    worst = sorted(worst_patients(scores, scale), key=lambda patient: (scores[patient], patient))
-    heights = spread(np.array([scores[patient] for patient in worst]), gap=0.036 * (high - low), top=high)
-    for patient, height in zip(worst, heights, strict=True):
-        axes.annotate(
-            shortened(patient, letters),
-            (sides[patient], scores[patient]),
-            (place + BOX + 0.08, height),
-            **_name_style(relpos=(0, 0.5)),
-        )
-
-
-def _letters(scores: Mapping[str, Mapping[str, float]], scale: Scale) -> int:
-    """How many letters of an id are shown beside a box: all of the longest that is named, or what the page has room for."""
-    named = [len(patient) for each in scores.values() for patient in worst_patients(each, scale)]
-    room = int((style.WIDTH / len(scores) - 2 * BOX - 0.25) / LETTER)
-    return min(max(named, default=0), max(SHORTEST, min(room, LONGEST)))
-
-
-def _folded(name: str, letters: int) -> str:
-    return "\n".join(textwrap.fill(line, letters) for line in name.splitlines())
-
-
-def _draw_middle(axes: "Axes", values: np.ndarray, scale: Scale) -> None:
-    """Draw lines at the mean and the median, with their values in the legend."""
-    lines = {"mean": (values.mean(), "solid"), "median": (np.median(values), (0, (4, 2)))}
-    for name, (value, line) in lines.items():
-        axes.axvline(value, color="black", linewidth=1, linestyle=line, label=f"{name} {scale.text(value)}")
-
-
-def _name_lines(axes: "Axes", ordered: list[str], values: np.ndarray, scale: Scale) -> None:
-    """Draw a line for each patient, with the id at the left."""
-    axes.hlines(np.arange(len(ordered)), axes.get_xlim()[0], values, color="#DDDDDD", linewidth=0.8, zorder=1)
-    axes.set_yticks(range(len(ordered)), [shortened(patient, LONGEST) for patient in ordered], fontsize=6)
+    rising = sorted(points, key=lambda name: points[name][1])
+    heights = spread(np.array([points[name][1] for name in rising]), gap=0.036 * (high - low), top=high)
+    for name, height in zip(rising, heights, strict=True):
+        axes.annotate(name, points[name], (place + BOX + 0.08, height), **_name_style(relpos=(0, 0.5)))
 
 
 def _name_last(axes: "Axes", ordered: list[str], values: np.ndarray, scale: Scale) -> None:
@@ -219,10 +227,10 @@ def _name_last(axes: "Axes", ordered: list[str], values: np.ndarray, scale: Scal
     axes.set_ylabel("patients, the best at the top")
     low, high = axes.get_xlim()
     left = scale.sign >= 0  # the worst are the smallest, near the left side where nothing else is drawn
-    for rank in range(WORST):
+    for rank, name in enumerate(ordered[::-1][:WORST]):
         place = len(ordered) - 1 - rank
         axes.annotate(
-            shortened(ordered[place], LONGEST),
+            name,
             (values[place], place),
             (
                 low + 0.02 * (high - low) if left else high - 0.02 * (high - low),

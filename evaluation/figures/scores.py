@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,11 +163,8 @@ def _note(models: Sequence[ModelScores]) -> str:
         patients = {model.name: model.patients for model in models if model.pooled == pooled}
         if patients:
             mixed = f"{', '.join(patients)}: " if len(patients) < len(models) else ""
-            parts.append(f"{mixed}{meaning}; {_counted(patients)}")
+            number = counted(next(iter(patients.values())), "patient")
+            if len(set(patients.values())) > 1:
+                number = "patients: " + ", ".join(f"{name} {count}" for name, count in patients.items())
+            parts.append(f"{mixed}{meaning}; {number}")
     return ". ".join(parts)
-
-
-def _counted(patients: Mapping[str, int]) -> str:
-    if len(set(patients.values())) == 1:
-        return counted(next(iter(patients.values())), "patient")
-    return "patients: " + ", ".join(f"{name} {count}" for name, count in patients.items())

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.boxes import foreground_box
 from common.errors import UserError, expect_number
-from data_prep.grid.boxes import foreground_box
 from training.data.batches import CATEGORY, SEGMENTATION
 from training.run import Run
 

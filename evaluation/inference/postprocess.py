@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from common import cli
+from common.boxes import foreground_box
 from common.errors import UserError
 from common.files import read_yaml, write_yaml
-from data_prep.grid.boxes import foreground_box
 from data_prep.labels import LabelSchema
 from data_prep.structures import Structure, structures_by_name
 

@@ -19,10 +19,10 @@ from itertools import product
 
 import numpy as np
 
+from common.boxes import foreground_box
 from common.metrics.catalogue import Metric
-from common.metrics.label_pair import LabelPair, Spacing, bounding_box
+from common.metrics.label_pair import LabelPair, Spacing
 from common.metrics.overlap import UNANNOTATED, confusion_matrix
-from data_prep.grid.boxes import foreground_box
 from data_prep.labels import LabelSchema
 from data_prep.structures import NestedRegion, Structure, region_tree
 from evaluation.inference.postprocess import (
@@ -153,7 +153,7 @@ def pack_case(
     possible = foreground >= min([SURELY_FOREGROUND, *levels])
     if inside is not None:
         possible &= inside
-    box = bounding_box(possible | ((truth > 0) & (truth < UNANNOTATED)))
+    box = foreground_box(possible | ((truth > 0) & (truth < UNANNOTATED)))
     part = probabilities[box]
     best = part[..., 1:].argmax(axis=-1).astype(np.uint8) + np.uint8(1)
     best[~possible[box]] = 0

@@ -15,7 +15,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.metrics.catalogue import METRICS, Metric, absent_rule
-from common.metrics.statistics import INTERVAL, Summary
+from common.metrics.statistics import INTERVAL_NOTE, Summary
 from common.tables import csv_text
 from data_prep.labels import LabelSchema
 from data_prep.sources.csv_rows import read_rows
@@ -97,29 +97,6 @@ def write_patient_scores(
     Returns:
         The files written.
     """
-    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *METRICS, "cases_absent_in_truth"]]
-    for p, patient in enumerate(scores.patients):
-        for structure in scores.structures:
-            found = [scores.values.get((structure, name)) for name in METRICS]
-            absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
-            values = [None if column is None else float(column[p]) for column in found]
-            rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent])
-    heading = [
-        "kind",
-        "structure",
-        "score",
-        "patients",
-        "mean",
-        "sd",
-        "median",
-        "low_95",
-        "high_95",
-        "patients_absent_in_truth",
-    ]
-    summary: list[list[Any]] = [heading]
-    for (structure, name), s in summaries.items():
-        absent = None if structure == CLASS_MEAN else int((scores.absent[structure] > 0).sum())
-        summary.append([structure.kind, structure.name, name, s.patients, s.mean, s.sd, s.median, s.low, s.high, absent])
     manifest = {
         "format": FORMAT,
         "kind": OF_PATIENTS,
@@ -127,7 +104,7 @@ def write_patient_scores(
         "metrics": {name: metric.facts() for name, metric in METRICS.items()},
         "averaging": AVERAGING,
         "absent_rule": absent_rule(METRICS.values()),
-        "interval": INTERVAL,
+        "interval": INTERVAL_NOTE,
         "schema": schema.to_dict(),
         **facts,
         "options": options,
@@ -136,8 +113,30 @@ def write_patient_scores(
             for (structure, name), each in summaries.items()
         ],
     }
-    write_text(folder / PER_PATIENT, csv_text(rows))
-    return [folder / PER_PATIENT, *_write(folder, summary, table, manifest)]
+    write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores)))
+    return [folder / PER_PATIENT, *_write(folder, _summary_rows(scores, summaries), table, manifest)]
+
+
+def _patient_rows(scores: PatientScores) -> list[list[Any]]:
+    """Rows of per_patient.csv: a column for each metric of the catalogue, empty where it is unknown."""
+    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *METRICS, "cases_absent_in_truth"]]
+    for p, patient in enumerate(scores.patients):
+        for structure in scores.structures:
+            columns = [scores.values.get((structure, name)) for name in METRICS]
+            values = [None if column is None else float(column[p]) for column in columns]
+            absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
+            rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent])
+    return rows
+
+
+def _summary_rows(scores: PatientScores, summaries: dict[Key, Summary]) -> list[list[Any]]:
+    """Rows of summary.csv: a row for each structure and metric."""
+    statistics = ["patients", "mean", "sd", "median", "low_95", "high_95"]
+    rows: list[list[Any]] = [["kind", "structure", "score", *statistics, "patients_absent_in_truth"]]
+    for (structure, name), s in summaries.items():
+        absent = None if structure == CLASS_MEAN else int((scores.absent[structure] > 0).sum())
+        rows.append([structure.kind, structure.name, name, s.patients, s.mean, s.sd, s.median, s.low, s.high, absent])
+    return rows
 
 
 def write_record_scores(

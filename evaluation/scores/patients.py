@@ -20,7 +20,7 @@ from data_prep.scans import nifti
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
 from data_prep.sources import nifti_rules as rules
-from data_prep.structures import CLASS_MEAN, Structure, averaged, scored_structures
+from data_prep.structures import CLASS_MEAN, Structure, averaged, distinct, scored_structures
 
 MANIFEST = "predictions.json"
 FORMAT = 1
@@ -107,8 +107,8 @@ def score_predictions(predictions: PredictionSet, source: Source, progress: bool
     """Score every case of a set against a source.
 
     Args:
-        predictions: what to score.
-        source: where the annotations stand; only these are read.
+        predictions: to score.
+        source: of the annotations; only these are read.
         progress: show a bar on standard error.
 
     Returns:
@@ -153,15 +153,13 @@ def score_case(pair: LabelPair, schema: LabelSchema) -> CaseScores:
     """Every metric of the catalogue for every structure of a case; the class mean is that of the foreground classes."""
     values: dict[Key, float] = {}
     absent = set()
-    for structure in scored_structures(schema):
-        if structure == CLASS_MEAN:
-            continue
-        found = pair.structure(structure.members)
-        absent |= {structure} if found.overlap.truth == 0 else set()
-        for name, metric in METRICS.items():
-            value = metric(found)
-            if value is not None:
-                values[structure, name] = value
+    for first, others in distinct(scored_structures(schema)).items():
+        found = pair.structure(first.members)
+        known = {name: value for name, metric in METRICS.items() if first.members and (value := metric(found)) is not None}
+        for structure in (first, *others):
+            if structure != CLASS_MEAN:
+                values |= {(structure, name): value for name, value in known.items()}
+                absent |= {structure} if found.overlap.truth == 0 else set()
     classes = averaged(CLASS_MEAN, schema)
     for name, metric in METRICS.items():
         if metric.averaged and (classes[0], name) in values:
@@ -178,7 +176,8 @@ def mean_over_cases(scored: dict[str, list[CaseScores]], schema: LabelSchema) ->
     """
     patients, structures = sorted(scored), scored_structures(schema)
     every = [case for patient in patients for case in scored[patient]]
-    keys = [key for key in every[0].values if all(key in case.values for case in every)]
+    shared = {key for key in every[0].values if all(key in case.values for case in every)}
+    keys = [(structure, name) for structure in structures for name in METRICS if (structure, name) in shared]
     table = np.array([np.mean([[case.values[key] for key in keys] for case in scored[name]], axis=0) for name in patients])
     absent = {
         structure: np.array([sum(structure in case.absent for case in scored[name]) for name in patients])
@@ -226,7 +225,7 @@ def _refuse_strangers(folder: Path, cases: list[str]) -> None:
 
 
 def _common_schema(predictions: PredictionSet, source: Source) -> LabelSchema:
-    """The schema whose classes and regions are scored: the source's, which knows the ids of the truth."""
+    """Schema whose classes and regions are scored: the source's, which has the ids of the truth."""
     schema = source.schema or predictions.schema
     if schema is None:
         raise UserError(f"{source.root}: the layout implies no label schema; name one by --labels")
@@ -239,7 +238,7 @@ def _common_schema(predictions: PredictionSet, source: Source) -> LabelSchema:
 
 
 def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], source: Source) -> Iterable[str]:
-    """What can be told from names and headers alone, a line per case."""
+    """Problems of names and headers, a line per case; no voxel is read."""
     for case in predictions.cases:
         path = prediction_path(predictions.folder, case)
         files = known.get(case)
@@ -250,16 +249,12 @@ def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], sour
         elif not path.is_file():
             yield f"{path}: missing prediction: case {case} was to be scored"
         else:
-            yield from _header_problem(path, files, source)
-
-
-def _header_problem(path: Path, files: CaseFiles, source: Source) -> Iterable[str]:
-    try:
-        problem = source.grid_problem(path, files)
-    except UserError as error:
-        problem = str(error)
-    if problem:
-        yield problem
+            try:
+                problem = source.grid_problem(path, files)
+            except UserError as error:
+                problem = str(error)
+            if problem:
+                yield problem
 
 
 def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
@@ -269,10 +264,11 @@ def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
         raise Problems(lines, f"{predictions.folder}: {len(lines)} problems in {total} cases to score; nothing was written")
 
 
-def summarise_scores(scores: PatientScores, seed: int) -> dict[Key, Summary]:
-    """Summary over patients of every score, with intervals; `seed` is that of the bootstrap."""
+def summarise_scores(scores: PatientScores) -> dict[Key, Summary]:
+    """Summary over patients of every score, with intervals."""
     table = np.stack(list(scores.values.values()), axis=1)
-    return dict(zip(scores.values, summarise_columns(table, seed), strict=True))
+    ranges = [METRICS[name].interval_range(column) for (_, name), column in scores.values.items()]
+    return dict(zip(scores.values, summarise_columns(table, ranges=ranges), strict=True))
 
 
 def _read_pair(files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema) -> LabelPair:

@@ -5,14 +5,22 @@ one rule are compared, and no column is called the best of others that were spli
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
 
 from common.errors import UserError
 from common.metrics.catalogue import METRICS, Scale, absent_rule
-from common.metrics.statistics import FEWEST_PAIRS, INTERVAL, PairedDifference, holm, paired_columns, summarise_columns
+from common.metrics.statistics import (
+    FEWEST_PAIRS,
+    INTERVAL,
+    INTERVAL_NOTE,
+    PairedDifference,
+    holm,
+    paired_columns,
+    summarise_columns,
+)
 from common.tables import counted
 from data_prep.structures import Structure
 from evaluation.scores.folder import AVERAGING, SPLITS
@@ -148,15 +156,12 @@ def scale_of(key: Key) -> Scale:
     return known.get(key[2], Scale(name=key[2], heading=key[2]))
 
 
-def compare_scores(
-    entries: Sequence[Scored], keys: Sequence[Key], seed: int = 0, hidden: Collection[tuple[str, str]] = ()
-) -> Comparison:
+def compare_scores(entries: Sequence[Scored], keys: Sequence[Key], hidden: Collection[tuple[str, str]] = ()) -> Comparison:
     """Compare scores of segmentations; every entry against the first on the patients that both have.
 
     Args:
         entries: at least two, with different names.
         keys: the rows; every entry has all of them.
-        seed: of the intervals.
         hidden: (kind, structure) of rows that are not printed.
 
     Raises:
@@ -165,23 +170,30 @@ def compare_scores(
     columns = [Column(entry.name, entry.split, (counted(len(entry.patients), "patient"),)) for entry in entries]
     means = []
     for entry in entries:
-        summaries = summarise_columns(_table(entry, keys, entry.patients), seed)
+        table = _table(entry, keys, entry.patients)
+        summaries = summarise_columns(table, ranges=_ranges(keys, table))
         means.append([Cell(each.mean, each.low, each.high, each.patients) for each in summaries])
     rows = {key: [cells[k] for cells in means] for k, key in enumerate(keys)}
-    others = [_differences(entry, entries[0], keys, seed) for entry in entries[1:]]
+    others = [_differences(entry, entries[0], keys) for entry in entries[1:]]
+    differences = {}
+    for k, key in enumerate(keys):
+        row = [found[k] for found in others]
+        corrected = holm([each.p for each in row])
+        differences[key] = [replace(each, p=p) for each, p in zip(row, corrected, strict=True)]
     metrics = [METRICS[name] for name in dict.fromkeys(key[2] for key in keys) if name in METRICS]
     several = sum(entry.split == entries[0].split for entry in entries[1:]) > 1
     return Comparison(
-        opening=f"Mean over patients [{INTERVAL}, seed {seed}]",
+        opening=f"Mean over patients [{INTERVAL}]",
         columns=columns,
         rows=rows,
-        differences={key: _corrected([found[k] for found in others]) for k, key in enumerate(keys)},
+        differences=differences,
         gaps=optimism_gaps(columns, {key: cells for key, cells in rows.items() if key[:2] not in hidden}),
         notes=[
             *_left_out(entries),
             *_split_notes(columns),
             AVERAGING,
             absent_rule(metrics),
+            f"{INTERVAL_NOTE}.",
             CHANGE_RULE,
             TEST_RULE,
             *(["p is corrected by Holm's rule over the columns of a row, not over rows."] if several else []),
@@ -300,7 +312,12 @@ def _table(entry: Scored, keys: Sequence[Key], patients: Sequence[str]) -> np.nd
     )
 
 
-def _differences(entry: Scored, reference: Scored, keys: Sequence[Key], seed: int) -> list[Difference]:
+def _ranges(keys: Sequence[Key], table: np.ndarray) -> list[tuple[float, float] | None]:
+    """Range of the interval of each column of a table (patients, keys)."""
+    return [METRICS[key[2]].interval_range(column) for key, column in zip(keys, table.T, strict=True)]
+
+
+def _differences(entry: Scored, reference: Scored, keys: Sequence[Key]) -> list[Difference]:
     """A difference per key; no test between two splits, whose networks did not learn from the same kind of data."""
     both = sorted(set(entry.patients) & set(reference.patients))
     other_split = entry.split != reference.split
@@ -308,15 +325,10 @@ def _differences(entry: Scored, reference: Scored, keys: Sequence[Key], seed: in
         raise UserError(f"{entry.name} and {reference.name}: expected patients that both have; received none in common")
     if not both:
         return [Difference(None, None, "no patient in common")] * len(keys)
-    found = paired_columns(_table(entry, keys, both), _table(reference, keys, both), seed)
+    one, other = _table(entry, keys, both), _table(reference, keys, both)
+    found = paired_columns(one, other, ranges=_ranges(keys, np.concatenate([one, other])))
     note = "other split" if other_split else ""
     return [Difference(pair, None if other_split else pair.p, note or ("too few" if pair.p is None else "")) for pair in found]
-
-
-def _corrected(differences: Sequence[Difference]) -> list[Difference]:
-    """The differences of a row with p corrected for how many were tested."""
-    values = holm([found.p for found in differences])
-    return [Difference(found.paired, p, found.note) for found, p in zip(differences, values, strict=True)]
 
 
 def _split_notes(columns: Sequence[Column]) -> list[str]:

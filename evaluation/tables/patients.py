@@ -1,7 +1,7 @@
 """Printed table of scores per patient: a row per structure, the metrics of the catalogue that are shown in print."""
 
 from common.metrics.catalogue import METRICS, absent_rule
-from common.metrics.statistics import INTERVAL, Summary
+from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE, Summary
 from common.tables import aligned, counted, wrapped
 from data_prep.structures import CLASS_MEAN, distinct, repeated_note
 from evaluation.scores.patients import Key, PatientScores
@@ -33,7 +33,7 @@ def format_table(scores: PatientScores, summaries: dict[Key, Summary]) -> str:
         rows.append([structure.title, *cells])
     patients = len(scores.patients)
     has_interval = any(each.low is not None for each in summaries.values())
-    interval = f"[{INTERVAL}]" if has_interval else f"({'one patient' if patients == 1 else 'few patients'}, so no interval)"
+    interval = f"[{INTERVAL}]" if has_interval else f"(fewer than {FEWEST} patients, so no interval)"
     heading = (
         f"Whole volumes on the patients' own grid: {counted(patients, 'patient')}, {counted(sum(scores.cases), 'case')}; "
         f"mean over patients {interval}"
@@ -44,6 +44,7 @@ def format_table(scores: PatientScores, summaries: dict[Key, Summary]) -> str:
         *repeated_note(groups),
         "class mean: mean of the foreground classes' scores of a patient, then averaged over patients; regions are not in it.",
         absent_rule(shown),
+        *([f"{INTERVAL_NOTE}."] if has_interval else []),
         f"Absent in truth: {where or 'nothing in any patient'}.",
     ]
     return "\n".join([*wrapped([heading]), "", *aligned(rows), "", *wrapped(notes)])

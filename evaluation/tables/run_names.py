@@ -1,18 +1,18 @@
-"""What several models are called beside each other, in legends, headings and tables, and which of them belong together."""
+"""Display names of runs and scores in legends, headings and tables, and families of names."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError
 
-SCORES = "scores"  # folders of scores, P/scores and RUN/scores_SUBSET, are called by what they belong to
+SCORES = "scores"  # folders of scores, P/scores and RUN/scores_SUBSET, have the name of the folder that they are in
 
 
 def names_of(option: str, folders: Sequence[Path], given: Sequence[str] | None) -> list[str]:
-    """The names given, or the shortest ends of the paths that tell the folders apart.
+    """Display names of folders: those given, or the shortest ends of the paths that differ.
 
     Args:
-        option: that names the folders, without dashes, for errors.
+        option: name of the option that lists the folders, without dashes, for errors.
         folders: at least one.
         given: a name for each, in the same order; None: by their paths.
 
@@ -21,22 +21,22 @@ def names_of(option: str, folders: Sequence[Path], given: Sequence[str] | None) 
     """
     if given is not None:
         if len(given) != len(folders) or len(set(given)) < len(given):
-            told = f"--names: expected {len(folders)} different names; received {', '.join(given)}"
-            raise UserError(f"{told}; give one for each of --{option}")
+            problem = f"--names: expected {len(folders)} different names; received {', '.join(given)}"
+            raise UserError(f"{problem}; give one for each of --{option}")
         return list(given)
     parts = [folder.resolve().parts for folder in folders]
     plain = [each[:-1] if each[-1] == SCORES else each for each in parts]
     owners = [each[:-1] if each[-1].startswith(f"{SCORES}_") else each for each in plain]
-    telling = owners if len(set(owners)) == len(owners) else plain  # two subsets of one run are told apart
-    for depth in range(1, max(map(len, telling)) + 1):
-        names = ["/".join(each[-depth:]) for each in telling]
+    distinct = owners if len(set(owners)) == len(owners) else plain  # two subsets of one run differ
+    for depth in range(1, max(map(len, distinct)) + 1):
+        names = ["/".join(each[-depth:]) for each in distinct]
         if len(set(names)) == len(names):
             return names
     raise UserError(f"--{option}: expected different folders; received one of them twice")
 
 
 def families(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Which models are variants of one: a name that begins with another one's and goes on with a new word is its variant.
+    """Families of names: a name that begins with another one and goes on with a new word is its variant.
 
     So "Model 1 with augmentation" belongs to "Model 1", `model1_augmented` to `model1`, but `run10` not to `run1`.
 
@@ -44,12 +44,10 @@ def families(names: Sequence[str]) -> list[tuple[int, int]]:
         (family, variant) of each name, families numbered in the order of the names, variants 0 for the name that the others
         begin with, then in the order of the names.
     """
-    bases = [min((base for base in names if _begins(name, base)), key=len) for name in names]
+    bases = []
+    for name in names:
+        longer = [base for base in names if name.startswith(base) and name != base and not name[len(base)].isalnum()]
+        bases.append(min([name, *longer], key=len))
     order = list(dict.fromkeys(bases))
     members = {base: [base] + [n for n, b in zip(names, bases, strict=True) if b == base and n != base] for base in order}
     return [(order.index(base), members[base].index(name)) for name, base in zip(names, bases, strict=True)]
-
-
-def _begins(name: str, base: str) -> bool:
-    """Whether a name is another one, or that and further words."""
-    return name == base or (name.startswith(base) and not name[len(base)].isalnum())

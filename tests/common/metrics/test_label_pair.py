@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from common.metrics.label_pair import LabelPair, bounding_box
+from common.metrics.label_pair import LabelPair
 from common.metrics.overlap import confusion_matrix
 
 SHAPE = (3, 4, 5)
@@ -57,11 +57,3 @@ def test_the_volume_of_a_voxel_follows_from_the_spacing_unless_it_is_given():
     assert LabelPair(confusion).structure([1]).voxel_ml is None
     assert LabelPair(confusion, spacing_mm=(1.0, 2.0, 3.0)).structure([1]).voxel_ml == 0.006
     assert LabelPair(confusion, spacing_mm=(1.0, 2.0, 3.0), voxel_ml=0.005).structure([1]).voxel_ml == 0.005
-
-
-@given(arrays(bool, SHAPE))
-def test_a_bounding_box_is_the_smallest_that_holds_all(mask):
-    box = bounding_box(mask)
-    assert np.count_nonzero(mask[box]) == np.count_nonzero(mask)
-    places = np.argwhere(mask)
-    assert mask[box].shape == (tuple(np.ptp(places, axis=0) + 1) if len(places) else (0, 0, 0))

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 
 from common.metrics.catalogue import METRICS, Scale
 from evaluation.figures import style
-from evaluation.figures.patients import axis_limits, draw_boxes, draw_per_patient, shortened, spread, worst_patients
+from evaluation.figures.patients import (
+    FEWEST,
+    axis_limits,
+    draw_boxes,
+    draw_per_patient,
+    short_names,
+    shortened,
+    spread,
+    worst_patients,
+)
 
 DICE, HD95 = METRICS["dice"], METRICS["hd95"]
 
@@ -146,12 +155,45 @@ def test_of_many_distances_names_are_on_the_side_of_small_ones(tmp_path, drawn):
 @pytest.mark.parametrize(
     ("values", "scale", "limits"),
     [
-        ([0.5, 0.9], DICE, (0.4, 1)),
-        ([0.02, 0.9], DICE, (0, 1)),
+        ([0.5, 0.9], DICE, (0, 1)),
         ([3, 40], HD95, (0, 42)),
         ([0, 0], HD95, (0, 1)),
-        ([0.5], Scale(name="x", heading="x", limits=(-1, 1)), (0.4, 1)),
+        ([0.5], Scale(name="x", heading="x", limits=(-1, 1)), (-1, 1)),
+        ([-3, 2], Scale(name="x", heading="x", limits=(-np.inf, np.inf)), (-3, 2.1)),
     ],
 )
 def test_axes_follow_the_range_of_the_metric(values, scale, limits):
     assert axis_limits(values, scale) == pytest.approx(limits)
+
+
+def test_few_patients_have_points_and_a_mean_but_no_box(tmp_path, drawn):
+    draw_boxes(tmp_path / "f", {"few": made(FEWEST - 1), "many": made(FEWEST)}, DICE, "WT")
+    (axes,) = drawn[0].axes
+    assert len(axes.patches) == 1
+    assert [len(each) for each in points(axes)] == [FEWEST - 1, FEWEST]
+    assert sum(line.get_marker() == "D" for line in axes.lines) == 2
+    draw_boxes(tmp_path / "f", {"few": made(FEWEST - 1)}, DICE, "WT")
+    assert "box" not in drawn[1].axes[0].get_title(loc="left")
+
+
+def test_names_can_be_left_out(tmp_path, drawn):
+    draw_boxes(tmp_path / "f", {"one": made(9)}, DICE, "WT", names=False)
+    draw_per_patient(tmp_path / "g", made(9), DICE, "WT", names=False)
+    draw_per_patient(tmp_path / "h", made(200), DICE, "WT", names=False)
+    for figure in drawn:
+        assert not figure.axes[0].texts
+    assert {label.get_text() for label in drawn[1].axes[0].get_yticklabels()} == {""}
+
+
+def test_a_long_id_keeps_the_part_that_differs():
+    ids = ["TCGA_CS_4941_19960909", "TCGA_CS_4942_19970222", "TCGA_DU_5849_19950405"]
+    assert list(short_names(ids, 9).values()) == ["…CS_4941…", "…CS_4942…", "…DU_5849…"]
+    assert list(short_names(["BraTS20_Training_007", "BraTS20_Training_010"], 9).values()) == ["…007", "…010"]
+    assert short_names(["a", "b"], 9) == {"a": "a", "b": "b"}
+    alike = [f"{'x' * 40}{end}" for end in "ab"]
+    assert list(short_names(alike, 10).values()) == [shortened(each, 10) for each in alike]
+
+
+@given(st.lists(st.text("ab_1", min_size=1, max_size=12), min_size=1, max_size=5, unique=True), st.integers(6, 12))
+def test_short_names_are_never_longer_than_asked(ids, letters):
+    assert max(map(len, short_names(ids, letters).values())) <= letters

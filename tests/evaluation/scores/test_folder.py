@@ -43,7 +43,7 @@ def made_scores(seed, patients=8, first=0, better=0.0, schema=SCHEMA, spacing=Tr
 def write_made(folder, seed, patients=8, first=0, better=0.0, schema=SCHEMA, spacing=True):
     """A predictions folder with random scores, as evaluation.score writes them."""
     scores = made_scores(seed, patients, first, better, schema, spacing)
-    summaries = summarise_scores(scores, 0)
+    summaries = summarise_scores(scores)
     write_patient_scores(folder / "scores", scores, schema, summaries, format_table(scores, summaries), {}, {})
     return folder
 
