@@ -71,16 +71,17 @@ def main(config: IntervalsConfig) -> None:
     start = time.process_time()
     for scores in SCORES:
         print_table(f"{scores.title}; true mean {scores.mean:.4g}", [f"n = {n}" for n in PATIENTS], mean_rows(scores, config))
-    narrowest(config)
+    columns = ["t, none missed", "t, 8 % missed", "atom, none", "atom, 8 %"]
+    print_table(f"Very few patients: Student t and mean with an atom; none below {FEWEST}", columns, few_rows(config))
     for share, spread in ((0.5, 1.0), (0.3, 1.0), (0.3, 2.0)):
         for n in CLASSIFIED:
             positives = round(n * share)
             title = f"AUC, {positives} positive and {n - positives} negative patients"
-            title += "" if spread == 1 else f", spread of the positives {spread:g} times that of the negatives"
+            title += "" if spread == 1 else f", spread of positives {spread:g} times that of negatives"
             print_table(title, [f"AUC {auc}" for auc in AUCS], auc_rows(positives, n - positives, spread, config))
     for correlation in (0.3, 0.6, 0.9):
         for n in CLASSIFIED:
-            title = f"AUC over 2 to 15 slices of each of {n} patients, half of them positive, correlation within {correlation}"
+            title = f"AUC over 2 to 15 slices of each of {n} patients, half positive, correlation {correlation}"
             print_table(title, [f"AUC {auc}" for auc in AUCS], slice_rows(n, correlation, config))
     for n in CLASSIFIED:
         columns = [f"accuracy {value}" for value in ACCURACIES]
@@ -90,7 +91,7 @@ def main(config: IntervalsConfig) -> None:
 
 def print_table(title: str, columns: list[str], rows: Cells) -> None:
     """Print one table in Markdown."""
-    width = max(map(len, rows))
+    width = max(map(len, ["interval", *rows]))
     print(f"\n**{title}**\n\n| {'interval':{width}} | " + " | ".join(f"{name:>13}" for name in columns) + " |")
     print(f"|{'-' * (width + 2)}|" + "|".join(["-" * 15] * len(columns)) + "|")
     for name, cells in rows.items():
@@ -154,20 +155,18 @@ def mean_rows(scores: Scores, config: IntervalsConfig) -> Cells:
     return rows
 
 
-def narrowest(config: IntervalsConfig) -> None:
-    """Print coverage and width for fewer patients, from which `FEWEST` was chosen."""
+def few_rows(config: IntervalsConfig) -> Cells:
+    """Coverage and width for very few patients, from which `FEWEST` was chosen."""
     from benchmarks.interval_methods import atom, student
 
     rows = Cells()
-    numbers = range(2, 8)
-    for n in numbers:
-        for scores in SCORES[:2]:
-            drawn = scores.draw(np.random.default_rng([config.seed, n]), config.sets, n)
-            for name, method in {"Student t": student, "mean with an atom": atom}.items():
+    for n in range(2, 8):
+        for method in (student, atom):
+            for scores in SCORES[:2]:
+                drawn = scores.draw(np.random.default_rng([config.seed, n]), config.sets, n)
                 low, high = method(drawn)
-                title = f"{name}, {scores.title.removeprefix('Dice like ')}"
-                rows.setdefault(title, []).append(cell(np.clip(low, 0, 1), np.clip(high, 0, 1), scores.mean))
-    print_table(f"Very few patients (no interval is printed below {FEWEST})", [f"n = {n}" for n in numbers], rows)
+                rows.setdefault(f"n = {n}", []).append(cell(np.clip(low, 0, 1), np.clip(high, 0, 1), scores.mean))
+    return rows
 
 
 def auc_rows(m: int, n: int, spread: float, config: IntervalsConfig) -> Cells:
@@ -234,20 +233,20 @@ def accuracy_rows(patients: int, config: IntervalsConfig) -> Cells:
             "Wilson": _arrays(accuracy_interval(truth, each) for each in given),
         }
         for name, (low, high) in found.items():
-            rows.setdefault(f"accuracy: {name}", []).append(cell(low, high, true))
+            rows.setdefault(f"accuracy, {name}", []).append(cell(low, high, true))
         # Both classes are as easy and as frequent, so the true F1 is the accuracy.
-        rows.setdefault("F1: Wilson", []).append(cell(*_arrays(f1_interval(truth, each) for each in given), true))
+        rows.setdefault("F1, Wilson", []).append(cell(*_arrays(f1_interval(truth, each) for each in given), true))
         limit = ndtri(true)
         common = rng.standard_normal((config.slow_sets, patients))[:, cluster] * 0.6**0.5
         right = common + rng.standard_normal(common.shape) * 0.4**0.5 < limit
         given = [_probabilities(truth[cluster], row) for row in right]
         by_slice = _arrays(accuracy_interval(truth[cluster], each) for each in given)
-        rows.setdefault("accuracy over slices: Wilson over slices", []).append(cell(*by_slice, true))
+        rows.setdefault("slice accuracy, naive Wilson", []).append(cell(*by_slice, true))
         by_patient = _arrays(accuracy_interval(truth[cluster], each, cluster) for each in given)
-        rows.setdefault("accuracy over slices: Wilson over patients", []).append(cell(*by_patient, true))
+        rows.setdefault("slice accuracy, Wilson", []).append(cell(*by_patient, true))
         over = 2 * true * share / (2 * true * share + 1 - true)  # slices of both classes are not equally many
         bounds = _arrays(f1_interval(truth[cluster], each, cluster) for each in given)
-        rows.setdefault("F1 over slices: Wilson over patients", []).append(cell(*bounds, over))
+        rows.setdefault("slice F1, Wilson", []).append(cell(*bounds, over))
     return rows
 
 
