@@ -4,14 +4,15 @@ Choice of the interval (`docs/intervals.md`, `python -m benchmarks.intervals`): 
 
 * Student's t for a metric without a range, and for paired differences: 93 to 97 % coverage from 5 patients on, where a
   percentile bootstrap has 85 to 92 % up to 20 patients.
-* No interval that looks at spread alone is right where some patients are missed altogether (score 0, or HD95 at its penalty):
-  6 of 10 sets of 6 patients hold none of 8 % missed patients, and Student's t then has 76 % coverage, the bootstrap 64 %.
-  So a metric with a range gets the interval of a mean with an atom: Jeffreys' interval of the share of patients above the
-  worst value (Brown et al., 2001), Student's t on the logit scale for the mean of these patients, and the interval of the
-  product of both by the method of variance estimates recovery (MOVER; Zou and Donner, 2008). Its coverage is 95 to 98 %, with
-  missed patients and without (92 % in one case of 20). Bounds that never fall short (Anderson, 1969; betting, Waudby-Smith and
-  Ramdas, 2024) are one and a half to three times as wide. Where nobody was missed it is wider than Student's t, for a few
-  patients cannot exclude that some are: by 0.15 at 6 patients, 0.02 at 50.
+* No interval that uses the spread alone is right where some patients are missed altogether (score 0, or HD95 at its
+  penalty): 6 of 10 sets of 6 patients hold none of 8 % missed patients, and Student's t then has 76 % coverage, the
+  bootstrap 64 %. So a metric with a range gets the interval of a mean with an atom: Jeffreys' interval of the share of
+  patients above the worst value (Brown et al., 2001), Student's t on the logit scale for the mean of these patients, and the
+  interval of the product of both by the method of variance estimates recovery (MOVER; Zou and Donner, 2008). Its coverage is
+  95 to 98 %, with missed patients and without (92 % in one case of 24; up to 99.9 % where some patients are nearly missed).
+  Bounds that never fall short (Anderson, 1969; betting, Waudby-Smith and Ramdas, 2024) are one and a half to three times as
+  wide. Where nobody was missed it is wider than Student's t, for a few patients cannot exclude that some are: by 0.15 at 6
+  patients, 0.02 at 50.
 * Below `FEWEST` patients there is no interval: it would be wider than half of the metric's range.
 """
 

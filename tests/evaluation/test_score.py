@@ -90,6 +90,7 @@ def test_a_perfect_prediction_scores_1_everywhere(tmp_path, cases, source, capsy
     assert {(row["mean"], row["median"]) for row in distances} == {("0.000000",) * 2}
     assert len(distances) == 7
     assert all((row["mean"], row["median"], row["patients"]) == ("1.000000", "1.000000", "3") for row in ratios)
+    assert all(row["low_95"] == row["high_95"] == "" for row in ratios)  # none for fewer than five patients
     printed = capsys.readouterr().out
     assert "WT (region)" in printed
     assert "class mean" in printed

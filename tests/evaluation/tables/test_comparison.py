@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.metrics.catalogue import METRICS
-from common.metrics.statistics import INTERVAL, INTERVAL_NOTE
+from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE
 from evaluation.tables.comparison import (
     Cell,
     Column,
@@ -25,7 +25,8 @@ from evaluation.tables.comparison_table import csv_rows, format_markdown, format
 
 DICE, IOU = ("region", "WT", "dice"), ("region", "WT", "iou")
 HD95, VOLUME = ("region", "WT", "hd95"), ("region", "WT", "true_ml")
-scores = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1)
+pairs_of_scores = st.tuples(st.floats(0, 1), st.floats(0, 1))
+scores = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), pairs_of_scores, min_size=1, max_size=12)
 
 
 def both_of(pairs):
@@ -65,6 +66,7 @@ def test_swapping_changes_the_sign(pairs):
     there, back = paired(one, other), paired(other, one)
     assert there.mean == pytest.approx(-back.mean)
     assert (there.n, there.p) == (back.n, pytest.approx(back.p))
+    assert (there.low is None) == (back.low is None) == (there.n < FEWEST)
     if there.low is not None:
         assert (there.low, there.high) == (pytest.approx(-back.high, abs=1e-12), pytest.approx(-back.low, abs=1e-12))
 
@@ -75,6 +77,7 @@ def test_adding_a_constant_shifts_mean_and_interval(pairs, constant):
     one, other = both_of(pairs)
     before, after = paired(one, other, VOLUME), paired({p: v + constant for p, v in one.items()}, other, VOLUME)
     assert after.mean == pytest.approx(before.mean + constant, abs=1e-9)
+    assert (before.low is None) == (after.low is None) == (before.n < FEWEST)
     if before.low is not None:
         assert after.low == pytest.approx(before.low + constant, abs=1e-9)
         assert after.high == pytest.approx(before.high + constant, abs=1e-9)
