@@ -167,7 +167,7 @@ def test_categories_of_all_folds_are_scored_together(called, fresh, command, opt
         category_run, "score_run", lambda run, records, subset, size: asked.append((run.name, subset)) or run.name
     )
     monkeypatch.setattr(category_run, "together", lambda parts: parts)
-    monkeypatch.setattr(category_run, "report", lambda folder, scored, seed: asked.append((folder.name, tuple(scored))))
+    monkeypatch.setattr(category_run, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
     assert command(NAME, *options, "--command", "classify", "--out", tmp_path / "out").status == 0
     assert asked == [
         *(("train", 0), ("train", 1), ("fold0", "validation"), ("fold1", "validation")),
