@@ -89,3 +89,14 @@ def test_an_installed_command_runs_from_any_folder(installed, tmp_path):
     options = ("--prepare.size", "[16,32,32]", "--split.fractions", "[1,0,0]", "--workers", "1")
     call("make_records", "--config", "synthetic/data", "--source", "scans", "--out", "records", *options)
     assert (tmp_path / "records" / "dataset.json").is_file()
+
+
+def test_outputs_are_ignored_by_git_and_packages_of_their_names_are_not():
+    def is_ignored(path):
+        return subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT, check=False).returncode == 0
+
+    assert all(
+        is_ignored(f"{name}/new.json") for name in ("records", "runs", "predictions", "figures", "studies", "cv", "demo")
+    )
+    assert not any(is_ignored(name) for name in ("data_prep/records/new.py", "evaluation/figures/new.py", "tests/runs/new.py"))
+    assert tracked("--cached", "--ignored", "--exclude-standard") == []
