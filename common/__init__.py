@@ -1,1 +1,1 @@
-"""Parts that every package uses: the command line, files written whole or not at all, and scores from counts."""
+"""Shared by all packages: command line, atomic files, processes, parallel map, metrics."""

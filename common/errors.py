@@ -1,4 +1,4 @@
-"""Errors that a user can mend, told in one line."""
+"""Errors that a user can correct, one line each."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,18 +6,18 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: one line that says what is wrong, where, and what to do.
+    """Mistake of the user, in one line: expected, received, which file, what to do.
 
     Commands print it as `error: ...` and exit with status 2; a traceback is reserved for bugs.
     """
 
 
 class Problems(UserError):
-    """Several mistakes found before work started, one line each.
+    """Several mistakes of the user, found before work starts, one line each.
 
     Args:
         lines: the problems, each naming its file and the rule that it breaks.
-        summary: what stands below the list, for example how many cases are affected.
+        summary: last line, for example the number of cases affected.
     """
 
     def __init__(self, lines: Iterable[str], summary: str) -> None:
@@ -26,16 +26,16 @@ class Problems(UserError):
         super().__init__("\n".join([*self.lines, summary]))
 
     def __reduce__(self) -> tuple[type, tuple[list[str], str]]:
-        """Pickled form: the constructor's arguments, so that it comes whole out of a worker process."""
+        """Pickling, for exceptions of worker processes."""
         return Problems, (self.lines, self.summary)
 
 
 class MissingPackage(UserError):
-    """An optional package is needed for what was asked.
+    """Optional package that is not installed.
 
     Args:
         package: the name on PyPI.
-        needed_for: what cannot be done without it.
+        needed_for: the option or command that needs it.
     """
 
     def __init__(self, package: str, needed_for: str) -> None:
@@ -43,7 +43,7 @@ class MissingPackage(UserError):
         self._given = (package, needed_for)
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """Pickled form: the constructor's arguments, so that it comes whole out of a worker process."""
+        """Pickling, for exceptions of worker processes."""
         return MissingPackage, self._given
 
 

@@ -1,4 +1,4 @@
-"""Processes that end with the process that started them: workers of a pool, and commands of ours that others call."""
+"""Child processes that end with their parent: workers of a pool, and commands that others run."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -21,11 +21,11 @@ GRACE_SECONDS = 60.0  # for the step that a training is in
 
 @contextmanager
 def worker_pool(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes; on any error, Ctrl-C included, what has not begun is dropped.
+    """Pool of processes; on any error, Ctrl-C included, calls that have not begun are dropped.
 
     Args:
         workers: processes.
-        start: called first in each of them, with `arguments`.
+        start: initialiser of each process, called with `arguments`.
         arguments: must be picklable.
 
     Raises:
@@ -43,13 +43,13 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
 def run_command(
     command: str, arguments: Sequence[str], output: IO[str] | None = None, enough: Callable[[], bool] = lambda: False
 ) -> int:
-    """Run one of our commands in a process of its own, and end it, gently, with this one or once it is enough.
+    """Run a command of the toolkit in a process of its own; it is interrupted when this process ends or `enough` is true.
 
     Args:
         command: its module, such as training.train.
         arguments: its command line.
-        output: file that takes what it prints; None: it prints where this process does.
-        enough: is asked every now and then.
+        output: file for its standard output and error; None: those of this process.
+        enough: called every half second; True stops the command.
 
     Returns:
         Its exit status.
@@ -57,27 +57,19 @@ def run_command(
     paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     words = [sys.executable, "-m", command, *arguments]
-    # In a group of its own Ctrl-C does not reach it; it is told once, by us.
+    # In a group of its own Ctrl-C does not reach it; `_stop` interrupts it once.
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
     try:
-        while _runs(process) and not enough():
-            pass
+        while process.poll() is None and not enough():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
     finally:
         _stop(process)
     return process.returncode
 
 
-def _runs(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether a process still runs after a moment."""
-    try:
-        process.wait(POLL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
-
-
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Interrupt a process, if it still runs; one that does not listen is killed, which costs a training an epoch at most."""
+    """Interrupt a process if it still runs, and kill it if that does not end it; a training loses one epoch at most."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(GRACE_SECONDS)
@@ -89,6 +81,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    """Initialise a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
@@ -96,7 +89,7 @@ def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> Non
 
 
 def _end_with_parent() -> None:
-    """A pool whose owner was killed would wait for work for ever."""
+    """End this process when its parent dies; a worker whose parent was killed would wait for work for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

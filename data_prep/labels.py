@@ -1,4 +1,4 @@
-"""LabelSchema: a data set's ids, the classes of a network, and the regions that are scored.
+"""Label schema: ids of a data set, classes of a network, and regions that are scored.
 
 In memory and in records an annotation is bit-packed one-hot: voxel of class c holds the value 1 << c in one byte, background
 (class 0) included; 0 means not annotated. Eight classes at most.
@@ -20,12 +20,12 @@ SCHEMAS = Path(__file__).resolve().parent.parent / "configs" / "labels"
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """What a data set's label ids mean.
+    """Label schema: the meaning of a data set's label ids.
 
     Attributes:
-        name: names the schema.
-        classes: class name -> its ids in the files; the first is the one that is written back. Background comes first.
-        regions: region name -> the classes whose union it is, such as WT, TC, ET.
+        name: of the schema.
+        classes: class name -> its ids in the files, the first is used for writing; background is the first class.
+        regions: region name (such as WT, TC, ET) -> its classes.
         ignore: ids of voxels that are not annotated.
     """
 
@@ -36,7 +36,7 @@ class LabelSchema:
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """Open a schema by the name of a file in `configs/labels`, or by the path of a YAML file of one's own."""
+        """Load a schema: the name of a file in `configs/labels`, or the path of a YAML file."""
         path = Path(name) if name.endswith((".yaml", ".yml")) else SCHEMAS / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in SCHEMAS.glob("*.yaml")))
@@ -45,7 +45,7 @@ class LabelSchema:
 
     @classmethod
     def from_dict(cls, values: Any, where: Path) -> Self:
-        """Build a schema from a YAML or JSON file's content; `where` names the file in errors."""
+        """Schema from the content of a YAML or JSON file; `where` names the file in errors."""
         try:
             schema = cls(
                 name=str(values["name"]),
@@ -62,7 +62,7 @@ class LabelSchema:
         return schema
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of the schema's YAML file."""
+        """Content of the schema's YAML file."""
         return {
             "name": self.name,
             "classes": {name: list(ids) for name, ids in self.classes.items()},
@@ -77,24 +77,24 @@ class LabelSchema:
 
     @cached_property
     def known(self) -> dict[int, int]:
-        """Id in the files -> bits: 1 << class, or 0 where it is not annotated."""
+        """Id in the files -> bits: 1 << class, or 0 for ids that are not annotated."""
         bits = {identifier: 1 << c for c, ids in enumerate(self.classes.values()) for identifier in ids}
         return bits | dict.fromkeys(self.ignore, 0)
 
     def region_indices(self) -> dict[str, list[int]]:
-        """Region name -> the indices of its classes."""
+        """Region name -> indices of its classes."""
         order = {name: c for c, name in enumerate(self.classes)}
         return {region: [order[name] for name in members] for region, members in self.regions.items()}
 
     def unknown_ids(self, label: np.ndarray) -> list[int]:
-        """The ids of an integer array that the schema does not know, sorted."""
+        """Ids of an integer array that are not in the schema, sorted."""
         return self._unknown(label, label[label != 0])
 
     def encode(self, label: np.ndarray) -> np.ndarray:
-        """Ids of the data set -> bit-packed one-hot, uint8, same shape.
+        """Bit-packed one-hot encoding of ids of the data set: uint8, same shape.
 
         Raises:
-            ValueError: an id is not known.
+            ValueError: an id is not in the schema.
         """
         # Most voxels are 0, so only the others are looked up.
         inside = label != 0
@@ -111,15 +111,16 @@ class LabelSchema:
         return encoded
 
     def _unknown(self, label: np.ndarray, nonzero: np.ndarray) -> list[int]:
-        """Ids of an array that are not known, sorted, from its non-zero ones and whether there are others."""
+        """Ids of an array that are not in the schema, sorted; `nonzero` are its non-zero elements."""
         present = [int(value) for value in np.unique(nonzero)] + ([0] if nonzero.size < label.size else [])
         return sorted(value for value in present if value not in self.known)
 
     def to_ids(self, classes: np.ndarray, dtype: np.dtype | type = np.uint8) -> np.ndarray:
-        """Class indices -> ids of the data set (each class's first id), in `dtype`, same shape."""
+        """Ids of the data set (each class's first id) for class indices: `dtype`, same shape."""
         return np.array([ids[0] for ids in self.classes.values()], dtype)[classes]
 
     def _check(self, where: Path) -> None:
+        """Refuse a schema with too few or many classes, double ids or unknown classes in regions."""
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UserError(f"{where}: expected 2 to {MAX_CLASSES} classes; received {len(self.classes)}")
         ids = [identifier for group in self.classes.values() for identifier in group] + list(self.ignore)
@@ -129,13 +130,13 @@ class LabelSchema:
         if not all(self.classes.values()):
             raise UserError(f"{where}: every class needs at least one id")
         for region, members in self.regions.items():
-            strangers = [name for name in members if name not in self.classes]
-            if strangers:
-                raise UserError(f"{where}: region {region} names {strangers}, not among the classes {self.class_names}")
+            unknown = [name for name in members if name not in self.classes]
+            if unknown:
+                raise UserError(f"{where}: region {region} names {unknown}, not among the classes {self.class_names}")
 
 
 def bits_to_classes(bits: np.ndarray) -> np.ndarray:
-    """Bit-packed one-hot -> class indices, uint8; 255 where a voxel is not annotated."""
+    """Class indices of a bit-packed one-hot label: uint8, 255 where a voxel is not annotated."""
     table = np.full(256, 255, np.uint8)
     for index in range(MAX_CLASSES):
         table[1 << index] = index
@@ -143,7 +144,11 @@ def bits_to_classes(bits: np.ndarray) -> np.ndarray:
 
 
 def _integers(values: Any) -> tuple[int, ...]:
-    """One id or a list of ids; refuses anything that is not a whole number."""
+    """Ids as a tuple, from one id or a list.
+
+    Raises:
+        ValueError: an element is not a whole number.
+    """
     listed = values if isinstance(values, list | tuple) else [values]
     if any(isinstance(value, bool) or int(value) != value for value in listed):
         raise ValueError(f"{values} is not a list of whole numbers")

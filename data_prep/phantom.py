@@ -1,11 +1,12 @@
-"""Made patients: glioma-like volumes drawn from random numbers, for demonstrations, tests and benchmarks.
+"""Synthetic patients: glioma-like volumes from random numbers, for demonstrations, tests and benchmarks.
 
 A patient is drawn in three steps: a map of tissues (folded cortex, white matter, ventricles, vessels, harmless bright spots),
-a tumour grown into it (oedema around an enhancing rim around a necrotic core), and four channels that see every tissue in
-their own contrast, with partial volume, texture, a bias field and Rician noise. The intensities of tumour and healthy tissue
-overlap in every single channel, so that no threshold finds the tumour. It is a cartoon: scores on it say nothing about scans.
+a tumour grown into it (oedema around an enhancing rim around a necrotic core), and four channels with a contrast
+per tissue, partial volume, texture, a bias field and Rician noise. The intensities of tumour and healthy tissue
+overlap in every single channel, so that no threshold finds the tumour. Scores on these volumes do not
+predict scores on scans.
 
-Arrays are indexed (i, j, k) and lie as in BraTS: i runs to the left, j to the back, k upwards, 1 mm apart.
+Arrays are indexed (i, j, k), oriented as in BraTS: i runs to the left, j to the back, k upwards, 1 mm apart.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Tissue(IntEnum):
-    """What a voxel is made of; the index into `CONTRAST`."""
+    """Tissue of a voxel; the index into `CONTRAST`."""
 
     CSF = 0
     GREY = 1
@@ -59,7 +60,7 @@ TEXTURE = np.array([0.04, 0.05, 0.04, 0.08, 0.10, 0.11, 0.10, 0.12], np.float32)
 
 @dataclass
 class PhantomConfig:
-    """How made patients look."""
+    """Synthetic patients: size and appearance."""
 
     size: tuple[int, int, int] = (96, 96, 64)
     """Voxels of every image (i, j, k), 1 mm each."""
@@ -68,12 +69,12 @@ class PhantomConfig:
     noise: float = 0.025
     """Standard deviation of the Rician noise, as a share of a channel's level."""
     bias: float = 0.3
-    """How far the bias field of a channel strays from 1."""
+    """Deviation of a channel's bias field from 1."""
     variation: float = 0.04
-    """How far patients' tissue contrasts stray from the mean ones (standard deviation)."""
+    """Standard deviation of patients' tissue contrasts, relative to the mean contrast."""
 
     def check(self) -> None:
-        """Refuse a config that makes no patients.
+        """Refuse values outside their range.
 
         Raises:
             UserError: a size below `SHORTEST_AXIS` voxels, a share outside 0..1, an amplitude outside 0..1.
@@ -88,7 +89,7 @@ class PhantomConfig:
 
 @dataclass(frozen=True)
 class Patient:
-    """A made patient.
+    """Synthetic patient.
 
     Attributes:
         channels: channel name -> int16 (i, j, k); 0 outside the brain, at least 1 inside.
@@ -104,20 +105,20 @@ class Patient:
 
 
 def grade_of(config: PhantomConfig, index: int) -> str:
-    """The grade of patient `index`: every so many patients one LGG, however many are made."""
+    """Grade of patient `index`: LGG at regular intervals, independent of the number of patients."""
     return "LGG" if floor((index + 1) * config.lgg_share) > floor(index * config.lgg_share) else "HGG"
 
 
 def make_patient(config: PhantomConfig, seed: int, index: int) -> Patient:
-    """Make one patient, a pure function of its arguments.
+    """Generate one patient: a pure function of its arguments.
 
     Args:
-        config: size and looks.
-        seed: names the set of patients; not negative.
+        config: size and appearance.
+        seed: of the set of patients; not negative.
         index: the patient's place in the set; not negative.
 
     Raises:
-        UserError: the config makes no patients (see `PhantomConfig.check`).
+        UserError: see `PhantomConfig.check`.
     """
     config.check()
     rng = np.random.default_rng([seed, index])
@@ -134,7 +135,7 @@ def make_patient(config: PhantomConfig, seed: int, index: int) -> Patient:
 
 
 def smooth_noise(rng: np.random.Generator, size: tuple[int, int, int], sigma: float) -> np.ndarray:
-    """White noise smoothed by a Gaussian of `sigma` voxels: float32 of shape `size`, mean 0, standard deviation 1.
+    """Gaussian-smoothed white noise: float32 of shape `size`, mean 0, standard deviation 1, smoothed by `sigma` voxels.
 
     Drawn on a grid as coarse as `sigma` allows and interpolated, which costs the same for any `sigma`.
     """
@@ -152,7 +153,7 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int, int], sigma: fl
 
 
 def _stretch(array: np.ndarray, axis: int, length: int, step: float) -> np.ndarray:
-    """Sample an axis linearly at 0, 1/step, 2/step, ... to `length` samples."""
+    """Linear interpolation along an axis at 0, 1/step, 2/step, ...: `length` samples."""
     places = np.arange(length, dtype=np.float32) / np.float32(step)
     low = np.minimum(places.astype(np.intp), array.shape[axis] - 2)
     weight = (places - low).reshape([-1 if a == axis else 1 for a in range(array.ndim)]).astype(np.float32)
@@ -161,7 +162,7 @@ def _stretch(array: np.ndarray, axis: int, length: int, step: float) -> np.ndarr
 
 
 def _unit(size: tuple[int, int, int]) -> float:
-    """The mean radius of the brain in voxels: what lengths scale with."""
+    """Mean radius of the brain in voxels; lengths scale with it."""
     return float(0.4 * prod(size) ** (1 / 3))
 
 
@@ -175,7 +176,7 @@ def _coordinates(size: tuple[int, int, int]) -> Coordinates:
 
 
 def _anatomy(rng: np.random.Generator, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The healthy head: the brain's mask, and a map of `Tissue` (uint8) that is valid inside it."""
+    """Healthy anatomy: brain mask, and a map of `Tissue` (uint8) that is valid inside it."""
     unit = _unit(size)
     x, y, z = _coordinates(size)
     x = x * rng.uniform(1.0, 1.1)
@@ -195,7 +196,7 @@ def _anatomy(rng: np.random.Generator, size: tuple[int, int, int]) -> tuple[np.n
 def _cortex(
     rng: np.random.Generator, size: tuple[int, int, int], radius: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """White matter under a folded ribbon of grey matter with fluid in its furrows; the map, and the field that folds it."""
+    """Cortex: white matter under folded grey matter with fluid in the sulci; the tissue map, and the field that folds it."""
     unit = _unit(size)
     noise = smooth_noise(rng, size, 0.085 * unit)
     folds = np.abs(noise + 0.6 * noise[::-1]) / 1.17  # nearly mirrored, as hemispheres are
@@ -208,7 +209,7 @@ def _cortex(
 
 
 def _ventricles(rng: np.random.Generator, size: tuple[int, int, int], place: Coordinates) -> np.ndarray:
-    """A field that is below 1 inside the ventricles and grows with the distance from them."""
+    """Ventricles as a field: below 1 inside, growing with the distance from them."""
     x, y, z = place
     width = rng.uniform(0.07, 0.13)
     middle = 0.06 + 0.45 * np.maximum(y, 0) ** 1.5 + 0.25 * np.maximum(-y, 0) ** 1.5 + 0.5 * width
@@ -220,7 +221,7 @@ def _ventricles(rng: np.random.Generator, size: tuple[int, int, int], place: Coo
 
 
 def _deep_grey(tissues: np.ndarray, place: Coordinates) -> None:
-    """Thalamus and basal ganglia."""
+    """Thalamus and putamen."""
     x, y, z = place
     thalamus = ((np.abs(x) - 0.17) / 0.13) ** 2 + ((y - 0.12) / 0.2) ** 2 + ((z + 0.02) / 0.16) ** 2
     putamen = ((np.abs(x) - 0.42) / 0.08) ** 2 + ((y + 0.05) / 0.28) ** 2 + ((z + 0.02) / 0.2) ** 2
@@ -230,7 +231,7 @@ def _deep_grey(tissues: np.ndarray, place: Coordinates) -> None:
 def _spots(
     rng: np.random.Generator, size: tuple[int, int, int], tissues: np.ndarray, ventricles: np.ndarray, y: np.ndarray
 ) -> None:
-    """Harmless FLAIR-bright tissue: caps at the ventricles' horns, and patches in the white matter."""
+    """Healthy FLAIR-bright tissue: caps at the ventricles' horns, and patches in the white matter."""
     patches = smooth_noise(rng, size, 0.09 * _unit(size))
     caps = (ventricles < rng.uniform(1.8, 3.2) + 0.5 * patches) & (np.abs(y) > 0.25)
     spread = patches > rng.uniform(1.1, 1.6)
@@ -238,7 +239,7 @@ def _spots(
 
 
 def _ventricle_fluid(rng: np.random.Generator, size: tuple[int, int, int], tissues: np.ndarray, ventricles: np.ndarray) -> None:
-    """Fluid in the ventricles, with a plexus that takes up contrast agent as vessels do."""
+    """Fluid in the ventricles, with a choroid plexus that enhances as vessels do."""
     inside = ventricles < 1
     tissues[inside] = Tissue.CSF
     plexus = smooth_noise(rng, size, 0.05 * _unit(size)) > 1.0
@@ -248,7 +249,7 @@ def _ventricle_fluid(rng: np.random.Generator, size: tuple[int, int, int], tissu
 def _vessels(
     rng: np.random.Generator, size: tuple[int, int, int], tissues: np.ndarray, place: tuple[np.ndarray, ...], folds: np.ndarray
 ) -> None:
-    """Winding vessels where two fields change sign together, the sinus in the middle, and patches at the surface."""
+    """Vessels: winding ones along the joint zeros of two fields, the sagittal sinus, and patches at the surface."""
     radius, x, y, z = place
     unit = _unit(size)
     other = smooth_noise(rng, size, 0.13 * unit)
@@ -267,16 +268,16 @@ def _tumour(rng: np.random.Generator, tissues: np.ndarray, brain: np.ndarray, gr
     deep = ndimage.distance_transform_edt(brain)
     radius = unit * rng.uniform(0.42, 0.62)
     label = np.zeros(size, np.uint8)
-    _grow(rng, label, tissues, _place(rng, deep > 0.55 * radius), radius, grade)
+    _grow(rng, label, tissues, _random_voxel(rng, deep > 0.55 * radius), radius, grade)
     if rng.random() < 0.2:
         small = unit * rng.uniform(0.25, 0.33)
-        _grow(rng, label, tissues, _place(rng, (deep > 0.8 * small) & (label == 0)), small, grade)
+        _grow(rng, label, tissues, _random_voxel(rng, (deep > 0.8 * small) & (label == 0)), small, grade)
     label[~brain] = 0
     return label
 
 
-def _place(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
-    """A voxel (i, j, k) drawn evenly from those allowed."""
+def _random_voxel(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
+    """Random voxel (i, j, k) among those allowed."""
     candidates = np.flatnonzero(allowed)
     return np.array(np.unravel_index(candidates[rng.integers(candidates.size)], allowed.shape))
 
@@ -284,7 +285,7 @@ def _place(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
 def _grow(
     rng: np.random.Generator, label: np.ndarray, tissues: np.ndarray, centre: np.ndarray, radius: float, grade: str
 ) -> None:
-    """Grow one lesion of about `radius` voxels into the label: oedema along white matter, a core, a rim around its inside."""
+    """Lesion of about `radius` voxels, drawn into the label: oedema along white matter, a core, an enhancing rim."""
     size = (label.shape[0], label.shape[1], label.shape[2])
     distance = _distance(rng, size, centre, radius) + 0.17 * smooth_noise(rng, size, 0.35 * radius)
     ragged = distance + 0.07 * smooth_noise(rng, size, 0.12 * radius)
@@ -302,7 +303,7 @@ def _grow(
 
 
 def _distance(rng: np.random.Generator, size: tuple[int, int, int], centre: np.ndarray, radius: float) -> np.ndarray:
-    """Distance from a centre, measured along random axes of random lengths: 1 on an ellipsoid of mean radius `radius`."""
+    """Ellipsoidal distance from a centre, along random axes of random lengths: 1 at a mean distance of `radius`."""
     rotation, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     lengths = np.exp(rng.uniform(-0.25, 0.25, 3))
     lengths *= radius / prod(lengths) ** (1 / 3)
@@ -319,21 +320,16 @@ def _distance(rng: np.random.Generator, size: tuple[int, int, int], centre: np.n
 def _channel(
     rng: np.random.Generator, config: PhantomConfig, name: str, contrast: np.ndarray, tissues: np.ndarray, brain: np.ndarray
 ) -> np.ndarray:
-    """One channel (int16): tissue contrast with texture, seen through partial volume, bias field, gain and noise."""
+    """Image of one channel (int16): tissue contrast with texture, partial volume, bias field, gain and Rician noise."""
     from scipy import ndimage
 
     texture = smooth_noise(rng, config.size, 0.04 * _unit(config.size))
     image = contrast[tissues] + TEXTURE[tissues] * texture
     image = ndimage.gaussian_filter(image, 0.6)
-    image *= _bias_field(rng, config)
+    # Bias field: a smooth factor around 1.
+    image *= np.exp(0.5 * config.bias * smooth_noise(rng, config.size, 1.0 * _unit(config.size)))
     real = image + config.noise * rng.standard_normal(config.size, dtype=np.float32)
     imaginary = config.noise * rng.standard_normal(config.size, dtype=np.float32)
     gain = LEVEL[name] * rng.uniform(0.6, 1.6)
     measured = np.rint(gain * np.hypot(real, imaginary))
     return np.where(brain, np.clip(measured, 1, BIGGEST), 0).astype(np.int16)
-
-
-def _bias_field(rng: np.random.Generator, config: PhantomConfig) -> np.ndarray:
-    """A smooth factor around 1 that strays by about `config.bias` over the brain."""
-    field = smooth_noise(rng, config.size, 1.0 * _unit(config.size))
-    return np.exp(0.5 * config.bias * field)

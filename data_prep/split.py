@@ -1,4 +1,4 @@
-"""Patients into training, validation and test sets, and into folds. Patients are divided, never their scans or slices."""
+"""Patient-wise split into training, validation and test sets, and into folds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ Split = dict[str, list[str]]
 
 @dataclass
 class SplitConfig:
-    """Which patients train, validate and test."""
+    """Split of the patients into training, validation and test sets."""
 
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of the patients for training, validation and test; [1, 0, 0] trains on all."""
     file: Path | None = None
-    """YAML or JSON file with lists `train`, `validation`, `test` of patients or cases, instead of fractions; what it does
-    not name is left out."""
+    """YAML or JSON file with lists `train`, `validation`, `test` of patients or cases, instead of fractions; cases in
+    no list are left out."""
     folds: int = 0
-    """Number of folds into which the patients that are not for test are divided as well; 0: none."""
+    """Number of cross-validation folds of the patients that are not for test; 0: none."""
     stratify: str | None = None
-    """Attribute, such as grade, whose values are spread evenly over the subsets; patients without it form a group."""
+    """Attribute, such as grade, by which the split is stratified; patients without it form a group."""
     seed: int = 0
-    """Seed of the division."""
+    """Seed of the split."""
 
 
 def make_split(cases: Sequence[CaseFiles], config: SplitConfig) -> Split:
-    """Divide cases, by patient, into `train`, `validation` and `test`: subset -> case ids, sorted.
+    """Split cases by patient: `train`, `validation` and `test` -> case ids, sorted.
 
     Raises:
-        UserError: bad fractions or seed, unknown or doubly used names, an attribute that no patient has.
+        UserError: bad fractions or seed, unknown names or names in two lists, an attribute that no patient has.
     """
     if config.file is not None:
         return _from_file(cases, config.file)
@@ -51,7 +51,7 @@ def make_split(cases: Sequence[CaseFiles], config: SplitConfig) -> Split:
 
 
 def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
-    """Divide cases into `folds` folds, by patient: each fold is {`train`: ids, `validation`: ids}.
+    """Cross-validation folds by patient: each is {`train`: ids, `validation`: ids}.
 
     Raises:
         UserError: fewer patients than folds.
@@ -72,7 +72,7 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
 
 
 def stratify_warning(cases: Sequence[CaseFiles], config: SplitConfig) -> str | None:
-    """A line about the patients who lack the attribute that is spread evenly, for the command to print; None where none do."""
+    """Warning about patients without the attribute of stratification; None where all have it."""
     if config.stratify is None:
         return None
     values = _values(cases, config.stratify)
@@ -86,7 +86,7 @@ def stratify_warning(cases: Sequence[CaseFiles], config: SplitConfig) -> str | N
 
 
 def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
-    """The patients in random order, those of one attribute value together; first those without the attribute."""
+    """Patients in random order, grouped by value of the attribute; those without it come first."""
     expect_number("split.seed", config.seed, 0)
     values = _values(cases, config.stratify)
     if config.stratify and values and not any(values.values()):
@@ -98,7 +98,7 @@ def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
 
 
 def _values(cases: Sequence[CaseFiles], attribute: str | None) -> dict[str, str]:
-    """Patient -> value of an attribute, empty where none of the patient's cases has it."""
+    """Value of an attribute by patient; empty where none of the patient's cases has it."""
     values = {case.patient: "" for case in cases}
     for case in cases:
         values[case.patient] = case.attributes.get(attribute or "", "") or values[case.patient]
@@ -106,7 +106,7 @@ def _values(cases: Sequence[CaseFiles], attribute: str | None) -> dict[str, str]
 
 
 def _counts(patients: int, shares: np.ndarray) -> list[int]:
-    """Numbers of patients per subset: rounded, at least one where the share is not zero, training gets the rest."""
+    """Number of patients per subset: rounded, at least one where the share is not zero; training gets the rest."""
     wanted = [max(1, round(float(share) * patients)) if share > 0 else 0 for share in shares[1:]]
     if patients - sum(wanted) < 1:
         raise UserError(
@@ -117,13 +117,14 @@ def _counts(patients: int, shares: np.ndarray) -> list[int]:
 
 
 def _spread(counts: list[int]) -> np.ndarray:
-    """For each of sum(counts) places the subset it belongs to, subsets spread as evenly as their counts allow."""
+    """Subset of each of sum(counts) patients, spread as evenly as the counts allow."""
     positions = [(place + 0.5) / count for count in counts for place in range(count)]
     subsets = np.repeat(np.arange(len(counts)), counts)
     return subsets[np.argsort(positions, kind="stable")]
 
 
 def _from_file(cases: Sequence[CaseFiles], path: Path) -> Split:
+    """Split that a file lists."""
     lists = read_yaml(path, "split file")
     known = isinstance(lists, dict) and not set(lists) - set(SUBSETS)
     if not known or not lists.get("train") or not all(isinstance(names or [], list) for names in lists.values()):
@@ -138,6 +139,7 @@ def _from_file(cases: Sequence[CaseFiles], path: Path) -> Split:
 
 
 def _named(cases: Sequence[CaseFiles], names: list[str], path: Path) -> list[str]:
+    """Ids of the cases that are listed by case or patient, sorted."""
     known = {name for case in cases for name in (case.id, case.patient)}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -1,4 +1,4 @@
-"""Whether a folder of records, finished or not, still fits what is asked for: config, scans, split and schema."""
+"""Consistency of a folder of records, finished or not, with config, scans, split and schema."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +16,21 @@ ADVICE = "choose another --out, or delete the folder to build anew"
 
 
 def refuse_other_config(records: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds something else, or records that were begun with another config.
+    """Refuse a folder with other files, or records that were begun with another config.
 
     Args:
         records: the folder; may be empty.
-        settings: what decides the records' content, as `config.yaml` holds it.
+        settings: all that determines the records' content, as in `config.yaml`.
 
     Raises:
-        UserError: the folder holds something that is not records.
+        UserError: the folder holds other files.
         Problems: a line per setting that differs.
     """
     before = records / "config.yaml"
     if not before.is_file():
-        strangers = [path.name for path in records.iterdir() if not path.name.startswith((".lock", ".tmp"))]
-        if strangers:
-            raise UserError(f"{records}: expected an empty or new folder for the records; it holds {strangers[0]!r}")
+        unknown = [path.name for path in records.iterdir() if not path.name.startswith((".lock", ".tmp"))]
+        if unknown:
+            raise UserError(f"{records}: expected an empty or new folder for the records; it holds {unknown[0]!r}")
         return
     lines = [f"{records}: {line}" for line in _differences(read_yaml(before, "config of the records"), settings)]
     if lines:
@@ -69,6 +69,7 @@ def refuse_other_files(records: Path, split: Split, schema: LabelSchema) -> None
 
 
 def _changed_files(records: Path, case: CaseFiles) -> Iterator[str]:
+    """A line per file of a built case that was added, removed or changed."""
     facts = case_path(records, case.id, 0, ".json")
     if not facts.is_file():
         return

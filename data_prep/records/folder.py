@@ -1,8 +1,8 @@
-"""Records: a folder of prepared cases that explains itself.
+"""Records: a folder of prepared cases, with manifest.
 
-RECORDS/config.yaml            what was asked for
+RECORDS/config.yaml            options of the build
         cases/ID.tfrecord      one case's slices (`shard.py`), and cases/ID.copy1.tfrecord its augmented copies
-        cases/ID.json          the case's facts; written after its shard, it commits the case
+        cases/ID.json          properties of the case; written after its shard, it commits the case
         train.txt ...          ids of each subset, one a line, for the --cases of other commands
         dataset.json           schema, channels, split and folds, the list of cases; written last, it commits the records
 """
@@ -30,13 +30,13 @@ MANIFEST = "dataset.json"
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What a case's JSON file holds.
+    """Properties of a case, from its JSON file.
 
     Attributes:
-        id, patient: names of the case and of whom it shows.
+        id, patient: of the case.
         copy: 0 for the original, else the number of the augmented copy.
-        attributes: facts of the patient, such as grade.
-        geometry: from the native grid to the prepared one, and back.
+        attributes: of the patient, such as grade.
+        geometry: transform between native and prepared grid.
         voxels: (slices, classes) int64, annotated voxels per slice and class.
         brain: (slices,) int64, voxels that are non-zero in any channel.
         tumour_lost: share of the tumour's voxels that the crop cut off.
@@ -57,7 +57,7 @@ class CaseRecord:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Open a case's JSON file."""
+        """Read a case's JSON file."""
         values = read_json(path, "case of the records")
         return cls(
             id=values["id"],
@@ -74,7 +74,7 @@ class CaseRecord:
 
 
 class Records:
-    """Open records, to read only.
+    """Open records, read only.
 
     Args:
         path: the folder.
@@ -106,25 +106,25 @@ class Records:
 
     @cached_property
     def cases(self) -> dict[str, CaseRecord]:
-        """Case id -> its facts, originals alone, in the order of the manifest."""
+        """Properties by case id, originals alone, in the order of the manifest."""
         return {case: self.case(case) for case in self._checksums}
 
     @property
     def fingerprint(self) -> str:
-        """Names the content: equal for equal shards, classes and channels, wherever they stand."""
+        """Checksum of the content: equal for equal shards, classes, channels and preparation, whatever their path."""
         content = repr((self._checksums, self.schema.to_dict(), self.channels, asdict(self.preparation)))
         return f"{google_crc32c.value(content.encode()):08x}"
 
     def case(self, case: str, copy: int = 0) -> CaseRecord:
-        """The facts of a case or of one of its augmented copies."""
+        """Properties of a case or of one of its augmented copies."""
         return CaseRecord.read(case_path(self.path, case, copy, ".json"))
 
     def shard(self, case: str, copy: int = 0) -> Shard:
-        """The slices of a case or of one of its augmented copies; opened shards are kept open."""
+        """Shard of a case or of one of its augmented copies; opened shards are kept open."""
         return self._open(case, copy)
 
     def copies_of(self, case: str) -> int:
-        """Number of augmented copies that a case has; cases for test have none."""
+        """Number of augmented copies of a case; cases for test have none."""
         return len(self._checksums[case]) - 1
 
     def subset(self, name: str, fold: int | None = None) -> list[str]:
@@ -145,10 +145,11 @@ class Records:
         return split[name]
 
     def _open_shard(self, case: str, copy: int) -> Shard:
-        facts = self.cases[case] if copy == 0 else self.case(case, copy)
-        return Shard.open(case_path(self.path, case, copy, ".tfrecord"), facts.layout)
+        """Shard of a case, by the layout in its JSON file."""
+        record = self.cases[case] if copy == 0 else self.case(case, copy)
+        return Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout)
 
 
 def case_path(records: Path, case: str, copy: int, suffix: str) -> Path:
-    """Where a case's shard (`.tfrecord`) or facts (`.json`) stand."""
+    """Path of a case's shard (`.tfrecord`) or properties (`.json`)."""
     return records / "cases" / f"{case}{f'.copy{copy}' if copy else ''}{suffix}"

@@ -1,4 +1,4 @@
-"""The record format: a TFRecord of tf.train.Example that is also a strided array.
+"""Shard: a TFRecord of tf.train.Example that is also a strided array.
 
 One shard holds one case, one Example a slice. All Examples of a shard have the same length, so that any tf.data program reads
 them, and NumPy sees every slice, patch and volume as a view of the memory-mapped file. Neither way needs TensorFlow here: the
@@ -28,14 +28,14 @@ MASK_DELTA = 0xA282EAD8  # of TFRecord's masked checksums
 
 @dataclass(frozen=True)
 class ShardLayout:
-    """Where things stand in a shard's file.
+    """Byte layout of a shard's file.
 
     Attributes:
         slices, height, width, channels: shape of the volume.
         dtype: of the image, float16 or uint8.
         record_length: bytes from one record's start to the next's.
         image_offset, label_offset, slice_offset: bytes from a record's start to its image, label and slice number.
-        checksum: CRC-32C over the records' checksums in order, which names the content.
+        checksum: CRC-32C over the records' checksums in order.
     """
 
     slices: int
@@ -55,7 +55,7 @@ class ShardLayout:
         return self.slices * self.record_length
 
     def image_view(self, buffer: Any) -> np.ndarray:
-        """The images (Z, H, W, C) as a view of the file's bytes."""
+        """Images (Z, H, W, C) as a view of the file's bytes."""
         item = np.dtype(self.dtype).itemsize
         shape = (self.slices, self.height, self.width, self.channels)
         row = self.width * self.channels * item
@@ -63,18 +63,18 @@ class ShardLayout:
         return np.ndarray(shape, np.dtype(self.dtype).newbyteorder("<"), buffer, self.image_offset, strides)
 
     def label_view(self, buffer: Any) -> np.ndarray:
-        """The labels (Z, H, W), bit-packed one-hot, as a view of the file's bytes."""
+        """Labels (Z, H, W), bit-packed one-hot, as a view of the file's bytes."""
         shape = (self.slices, self.height, self.width)
         return np.ndarray(shape, np.uint8, buffer, self.label_offset, (self.record_length, self.width, 1))
 
 
 @dataclass(frozen=True)
 class Shard:
-    """An open shard: views of a memory-mapped file, read page by page as they are touched.
+    """Open shard: views of a memory-mapped file, read page by page when accessed.
 
     Attributes:
         path: the file.
-        layout: where things stand in it.
+        layout: of the file.
     """
 
     path: Path
@@ -82,7 +82,7 @@ class Shard:
 
     @classmethod
     def open(cls, path: Path, layout: dict[str, Any]) -> Self:
-        """Open a shard by the layout that its case's JSON file holds.
+        """Open a shard by the layout in its case's JSON file.
 
         Raises:
             UserError: the file is missing or has another size than its layout says.
@@ -109,14 +109,14 @@ class Shard:
         return self.layout.label_view(self._bytes)
 
     def damaged(self) -> list[int]:
-        """The numbers of the slices whose stored checksum does not fit their content."""
+        """Numbers of the slices whose checksum does not match their content."""
         records = self._bytes.reshape(self.layout.slices, self.layout.record_length)
         stored = np.ascontiguousarray(records[:, -FOOTER:]).view("<u4")[:, 0]
         return [z for z in range(self.layout.slices) if _masked(records[z, HEADER:-FOOTER]) != stored[z]]
 
 
 def write_shard(path: Path, image: np.ndarray, label: np.ndarray | None, case: str, copy: int = 0) -> ShardLayout:
-    """Write one case's volume as a shard, whole or not at all.
+    """Write one case's volume as a shard, atomically.
 
     Args:
         path: the file.
@@ -126,7 +126,7 @@ def write_shard(path: Path, image: np.ndarray, label: np.ndarray | None, case: s
         copy: 0 for the original, else the number of the augmented copy.
 
     Returns:
-        the layout, to be kept beside the shard.
+        Layout, to be stored beside the shard.
     """
     template, layout = _template(image, case, copy)
     records = np.tile(template, (image.shape[0], 1))
@@ -144,12 +144,12 @@ def write_shard(path: Path, image: np.ndarray, label: np.ndarray | None, case: s
 
 
 def shard_layout(shape: tuple[int, int, int, int], dtype: str, case: str) -> ShardLayout:
-    """The layout that a shard of an image of this shape will have, to tell its size beforehand."""
+    """Layout of a shard for an image of this shape, to compute its size beforehand."""
     return _template(np.broadcast_to(np.zeros((), dtype), shape), case, 0)[1]
 
 
 def _template(image: np.ndarray, case: str, copy: int) -> tuple[np.ndarray, ShardLayout]:
-    """One record with an empty image, label and slice number, and where those stand in every record."""
+    """Template record with an empty image, label and slice number, and the layout of every record."""
     slices, height, width, channels = image.shape
     image_bytes, label_bytes = height * width * channels * image.dtype.itemsize, height * width
     features = {
@@ -174,9 +174,9 @@ def _template(image: np.ndarray, case: str, copy: int) -> tuple[np.ndarray, Shar
 
 
 def _evened(features: dict[str, bytes]) -> dict[str, bytes]:
-    """The features with `align` and `pad` filled so that image and label end at even offsets.
+    """Features with `align` and `pad` filled so that image and label end at even offsets.
 
-    Tried one after the other: a byte more can lengthen the number in front that tells the body's length.
+    Tried one after the other: a byte more can lengthen the length field in front of the body.
     """
     tries = (
         features | {"align": _bytes_feature("align", bytes(align)), "pad": _bytes_feature("pad", bytes(pad))}
@@ -186,7 +186,7 @@ def _evened(features: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _ends(features: dict[str, bytes]) -> dict[str, int]:
-    """Feature -> the byte of the record after its last one, where its value ends."""
+    """End offset of each feature's value in the record."""
     body = sum(len(feature) for feature in features.values())
     end = HEADER + len(_varint(1 << 3 | 2)) + len(_varint(body))
     ends = {}
@@ -197,13 +197,13 @@ def _ends(features: dict[str, bytes]) -> dict[str, int]:
 
 
 def _masked(payload: Any) -> int:
-    """TFRecord's masked CRC-32C."""
+    """Masked CRC-32C of TFRecord."""
     crc = google_crc32c.value(bytes(payload))
     return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
 def _varint(number: int) -> bytes:
-    """Protobuf's variable-length integer."""
+    """Variable-length integer of protobuf."""
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
@@ -213,12 +213,12 @@ def _varint(number: int) -> bytes:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
+    """Length-delimited field of protobuf."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
 def _feature(name: str, feature: bytes) -> bytes:
-    """An entry of Features.feature (field 1): key (1) and Feature (2)."""
+    """Entry of Features.feature (field 1): key (1) and Feature (2)."""
     return _field(1, _field(1, name.encode()) + _field(2, feature))
 
 
