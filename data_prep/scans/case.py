@@ -1,4 +1,4 @@
-"""One patient's scan between reading and writing: which files it stands in, and what was read from them."""
+"""Case: the files of one scan, and the arrays read from them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A three-dimensional image in a file, or in a folder of slices.
+    """Reference to a three-dimensional image in a file or in a folder of slices.
 
     Attributes:
         path: the file, or the folder.
-        index: the place along the fourth axis where the file holds several images (along the channels of slices), else None.
+        index: along the fourth axis where the file holds several images (along the channels of slices), else None.
     """
 
     path: Path
@@ -24,15 +24,15 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where one case's images stand; nothing has been read yet.
+    """Files of one case; nothing has been read yet.
 
     Attributes:
-        id: names the case; unique in its source, and fit for a file name.
-        patient: whom it shows; cases of one patient never stand on two sides of a split.
+        id: of the case; unique in its source, and valid as a file name.
+        patient: id of the patient, whose cases are never on two sides of a split.
         channels: channel name -> its image, in the order in which networks see them; None where it is missing.
         label: the annotation, or None where there is none.
-        attributes: free facts of the patient, such as `grade`.
-        slices: every file of the case where its images stand in a folder of slices; else empty.
+        attributes: of the patient, such as `grade`.
+        slices: every file of the case where its images are a folder of slices; else empty.
     """
 
     id: str
@@ -44,12 +44,12 @@ class CaseFiles:
 
     @property
     def paths(self) -> list[Path]:
-        """Every file of the case once, in a fixed order."""
+        """Paths of all files of the case, each once, in a fixed order."""
         return list(self.slices) or self._images
 
     @property
-    def place(self) -> Path | None:
-        """Where the case's first image stands: a file, or a folder of slices; None for a case without any image."""
+    def path(self) -> Path | None:
+        """Path of the case's first image: a file, or a folder of slices; None for a case without any image."""
         return next(iter(self._images), None)
 
     @property
@@ -60,15 +60,15 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Case:
-    """One case as read: arrays on the native grid, as they stand in the files.
+    """Case as read: arrays on the native grid.
 
     Attributes:
-        files: where it came from, and the patient's attributes.
+        files: of the case, with the patient's attributes.
         channels: channel name -> array (i, j, k) in the file's dtype (float32 where the file scales its values);
             None where the channel is missing and that is allowed.
         label: integer array (i, j, k) of the data set's own ids, or None.
         affine: (4, 4) float64, voxel indices -> millimetres in RAS+, or None where the source has no geometry
-            (rows, columns and slices are then kept as they stand).
+            (rows, columns and slices then keep their order).
         shape: (i, j, k) of every array.
     """
 
@@ -80,5 +80,5 @@ class Case:
 
     @property
     def missing(self) -> list[str]:
-        """The names of the channels that the case lacks."""
+        """Names of the channels that the case lacks."""
         return [name for name, array in self.channels.items() if array is None]

@@ -1,7 +1,7 @@
-"""NIfTI in and out: headers cheaply, voxels with the fastest inflate that stays within bounds.
+"""NIfTI reader and writer.
 
-A file is read through one bounded buffer of the size that its header names, so a damaged or hostile file can neither grow
-memory nor pass as whole.
+A file is read through one bounded buffer of the size that its header names, so a damaged or hostile file can neither exhaust
+memory nor pass as complete.
 """
 
 import io
@@ -16,6 +16,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from common.errors import UserError
+from common.files import atomic
 from data_prep.scans.case import ImageRef
 
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
@@ -24,14 +25,13 @@ SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
 DEFLATE_LIMIT = 1032  # no byte of a gzip file inflates to more
-QUIET = logging.Logger(
-    "nifti headers", level=logging.CRITICAL + 1
-)  # nibabel prints what it finds wrong; we tell it in our error
+# nibabel prints problems of a header; they are part of our errors.
+QUIET = logging.Logger("nifti headers", level=logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a NIfTI header says of the image.
+    """NIfTI header.
 
     Attributes:
         path: the file.
@@ -59,15 +59,15 @@ class Header:
 
     @property
     def scaled(self) -> bool:
-        """Whether stored values must be scaled."""
+        """True where stored values must be scaled."""
         return (self.slope, self.inter) != (1.0, 0.0)
 
 
 def read_header(path: Path) -> Header:
-    """Read a file's header alone.
+    """Read a file's header only.
 
     Raises:
-        UserError: missing, empty, not NIfTI, or a header that makes no sense.
+        UserError: missing, empty, not NIfTI, or an invalid header.
     """
     try:
         with _open(path) as file:
@@ -77,27 +77,34 @@ def read_header(path: Path) -> Header:
 
 
 def is_complete(header: Header) -> bool:
-    """Whether the file's length agrees with its header, told without inflating it where that is possible."""
+    """Compare the file's length with its header, without decompressing it where that is possible."""
     length = header.path.stat().st_size
     if not _compressed(header.path):
         return length >= header.size
     with header.path.open("rb") as file:
         file.seek(-4, io.SEEK_END)
         (inflated,) = struct.unpack("<I", file.read(4))
-    return inflated == header.size % 2**32 or _inflates(header.path)
+    if inflated == header.size % 2**32:
+        return True
+    try:  # a file of several gzip members: its trailer holds the length of the last one
+        read_voxels(read_header(header.path))
+    except UserError:
+        return False
+    return True
 
 
 def read_voxels(header: Header) -> np.ndarray:
-    """Read a file's voxels as they are stored (Fortran order), scaled to float32 only where the header asks for it.
+    """Read a file's voxels as stored (Fortran order), scaled to float32 only where the header has a slope.
 
     Raises:
         UserError: truncated or damaged.
     """
-    _refuse_impossible(header)
-    voxels = np.empty(prod(header.shape), header.dtype)
+    voxels = _allocate(header)
     try:
         with _open(header.path) as file:
-            _skip(file, header.offset)
+            count = header.offset
+            while count > 0 and (part := file.read(min(count, BLOCK))):
+                count -= len(part)
             found = _fill(file, voxels)
             while file.read(BLOCK):  # reaching the end is what verifies a gzip file's checksum
                 pass
@@ -108,13 +115,19 @@ def read_voxels(header: Header) -> np.ndarray:
     array = voxels.reshape(header.shape, order="F")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    return _scale(array, header) if header.scaled else array
+    if not header.scaled:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):  # values that overflow become infinite, which readers refuse
+        return (array * np.float32(header.slope) + np.float32(header.inter)).astype(np.float32, copy=False)
 
 
 def read_image(image: ImageRef, cache: dict[Path, np.ndarray] | None = None) -> np.ndarray:
-    """Read a three-dimensional image (i, j, k); a file of several images is read once into `cache`."""
+    """Read a three-dimensional image (i, j, k); a file of several images is read once, into `cache`."""
     if image.index is None:
-        return _three_dimensional(read_voxels(read_header(image.path)))
+        array = read_voxels(read_header(image.path))
+        while array.ndim > 3 and array.shape[-1] == 1:  # trailing axes of length one, which some tools write
+            array = array[..., 0]
+        return array
     cache = {} if cache is None else cache
     if image.path not in cache:
         cache[image.path] = read_voxels(read_header(image.path))
@@ -122,17 +135,15 @@ def read_image(image: ImageRef, cache: dict[Path, np.ndarray] | None = None) -> 
 
 
 def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: Path | None = None) -> None:
-    """Write an array (i, j, k) or (i, j, k, n) as NIfTI-1, whole or not at all.
+    """Write an array (i, j, k) or (i, j, k, n) as NIfTI-1, atomically.
 
     Args:
         path: the file, `.nii` or `.nii.gz`.
         array: any dtype that NIfTI knows.
         affine: (4, 4); None writes unit spacing.
-        like: an image of the same grid, whose codes of qform and sform, and units, are taken over.
+        like: image of the same grid, whose codes of qform and sform are copied.
     """
     import nibabel
-
-    from common.files import atomic
 
     image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
     image.header.set_xyzt_units("mm" if affine is not None else "unknown")
@@ -145,40 +156,38 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
 
 
 def stem(path: Path) -> str:
-    """A file's name without `.nii` or `.nii.gz`, whatever their letter case."""
+    """File name without `.nii` or `.nii.gz` of any letter case."""
     name = path.name
     return next((name[: -len(suffix)] for suffix in reversed(SUFFIXES) if name.lower().endswith(suffix)), name)
 
 
 def _open(path: Path) -> BinaryIO:
+    """Open a file for reading, decompressed."""
     return cast(BinaryIO, igzip.open(path, "rb")) if _compressed(path) else path.open("rb")
 
 
 def _compressed(path: Path) -> bool:
-    """Whether a file is gzip, by its first bytes: names are wrong now and then."""
+    """True for a gzip file, by its first bytes: the name may be wrong."""
     with path.open("rb") as file:
         return file.read(len(GZIP)) == GZIP
 
 
-def _refuse_impossible(header: Header) -> None:
-    """Refuse a header that names more voxels than the file can hold, before memory is asked for."""
+def _allocate(header: Header) -> np.ndarray:
+    """Array for the voxels (1-D); a header with more voxels than the file can hold is refused before memory is allocated."""
     try:
         length = header.path.stat().st_size * (DEFLATE_LIMIT if _compressed(header.path) else 1)
     except OSError as error:
         raise _unreadable(header.path, error) from None
     if length < header.size:
         raise UserError(f"{header.path}: truncated: expected {header.size} bytes, found at most {length}")
-
-
-def _scale(array: np.ndarray, header: Header) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite, which readers refuse
-        return (array * np.float32(header.slope) + np.float32(header.inter)).astype(np.float32, copy=False)
+    return np.empty(prod(header.shape), header.dtype)
 
 
 def _parse(path: Path, start: bytes) -> Header:
+    """Header from the first bytes of a file."""
     if not start:
         raise UserError(f"{path}: empty file; expected a NIfTI image")
-    import nibabel  # here, because commands import this module before they know what to do
+    import nibabel  # not at the top: --help of the commands stays quick
 
     version_2 = struct.unpack("<i", start[:4].ljust(4, b"\0"))[0] in (540, 469893120)
     kind = nibabel.Nifti2Header if version_2 else nibabel.Nifti1Header
@@ -190,7 +199,7 @@ def _parse(path: Path, start: bytes) -> Header:
         affine = np.asarray(raw.get_best_affine(), np.float64)
         offset, dtype = int(raw.get_data_offset()), raw.get_data_dtype()
         known = bool(raw["sform_code"] or raw["qform_code"])
-    except Exception as error:  # nibabel raises many kinds on a malformed header, all meaning the same to the user
+    except Exception as error:  # nibabel raises many types for a malformed header
         raise UserError(f"{path}: not a NIfTI image ({' '.join(str(error).split())})") from None
     if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < kind.sizeof_hdr:
         said = f"shape {shape}, type {dtype}, voxels from byte {offset}"
@@ -198,13 +207,8 @@ def _parse(path: Path, start: bytes) -> Header:
     return Header(path, shape, dtype, affine, known, 1.0 if slope is None else slope, 0.0 if inter is None else inter, offset)
 
 
-def _skip(file: BinaryIO, count: int) -> None:
-    while count > 0 and (part := file.read(min(count, BLOCK))):
-        count -= len(part)
-
-
 def _fill(file: BinaryIO, voxels: np.ndarray) -> int:
-    """Read into the array's memory until it is full or the file ends; the bytes read."""
+    """Read into the array's memory until it is full or the file ends; returns the bytes read."""
     buffer = voxels.view(np.uint8).data
     found = 0
     while found < len(buffer):
@@ -215,24 +219,8 @@ def _fill(file: BinaryIO, voxels: np.ndarray) -> int:
     return found
 
 
-def _inflates(path: Path) -> bool:
-    """Whether a gzip file is whole, by reading it: for files of several members, whose trailer tells the last one's length."""
-    header = read_header(path)
-    try:
-        read_voxels(header)
-    except UserError:
-        return False
-    return True
-
-
-def _three_dimensional(array: np.ndarray) -> np.ndarray:
-    """Drop trailing axes of length one, which some tools write."""
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    return array
-
-
 def _unreadable(path: Path, error: Exception) -> UserError:
+    """Error for a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: file not found")
     if path.is_file() and path.stat().st_size == 0:

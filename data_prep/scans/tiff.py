@@ -1,7 +1,7 @@
-"""TIFF slices in and out: 8-bit pictures of one channel (a mask) or of three, one picture a file.
+"""TIFF reader and writer for slices: 8 bits, one channel (a mask) or three, one picture a file.
 
-Pillow reads them, whatever their compression and byte order; what it would convert in silence, such as 16 bits a channel, is
-refused. Pillow is imported where it is used, for commands import this module before they know what to do.
+Pillow reads them in any compression and byte order; files that it would convert silently, such as 16 bits a channel, are
+refused. Pillow is imported in functions: --help of the commands stays quick.
 """
 
 import warnings
@@ -20,12 +20,12 @@ SUFFIXES = (".tif", ".tiff")
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name
 WORDS = {1: "an 8-bit grey TIFF image of one channel", 3: "an 8-bit TIFF image of three channels"}
 BITS = 258  # tags of TIFF 6.0
-PLACES = ((273, 279), (324, 325))  # first bytes and lengths of the strips, of the tiles
+EXTENTS = ((273, 279), (324, 325))  # tags: offsets and lengths of the strips, of the tiles
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a slice's header says.
+    """Header of a slice.
 
     Attributes:
         path: the file.
@@ -37,7 +37,7 @@ class Header:
 
 
 def read_header(path: Path, channels: int) -> Header:
-    """Read a slice's header alone; a file that is shorter than its header promises is found out as well.
+    """Read a slice's header only; a file that is shorter than its header says is refused.
 
     Args:
         path: the file.
@@ -62,7 +62,7 @@ def read_slice(path: Path, channels: int) -> np.ndarray:
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:
-    """Write a mask (rows, columns) uint8 as uncompressed grey TIFF, whole or not at all.
+    """Write a mask (rows, columns) uint8 as uncompressed grey TIFF, atomically.
 
     Raises:
         ValueError: another type, or not two axes.
@@ -77,37 +77,33 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
 
 @contextmanager
 def _opened(path: Path, channels: int) -> Iterator[Any]:
-    """A Pillow image of the kind that is wanted; whatever fails while it is open becomes a line."""
+    """Open a Pillow image of 8 bits in so many channels; any failure while it is open becomes a UserError."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow finds odd in a header is told in our error, or does not matter
+            warnings.simplefilter("ignore")  # about headers; problems that matter raise errors
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=["TIFF"]) as image:
-                _refuse_other_kinds(path, image, channels)
-                _refuse_truncated(path, image)
+                _check(path, image, channels)
                 yield image
     except UserError:
         raise
-    except Exception as error:  # Pillow raises many kinds on a malformed file, all meaning the same to the user
+    except Exception as error:  # Pillow raises many types for a malformed file
         raise _unreadable(path, error) from None
 
 
-def _refuse_other_kinds(path: Path, image: Any, channels: int) -> None:
+def _check(path: Path, image: Any, channels: int) -> None:
+    """Refuse other numbers of bits, channels or pictures, and a file that ends before its pixels do."""
     bits = tuple(image.tag_v2.get(BITS, (1,)))
     if image.mode != MODES[channels] or bits != (8,) * channels:
         received = f"mode {image.mode} of {', '.join(map(str, bits))} bits"
         raise UserError(f"{path}: expected {WORDS[channels]}; received {received}; convert it")
     if image.n_frames > 1:
         raise UserError(f"{path}: expected one picture; received {image.n_frames}; give one file per slice")
-
-
-def _refuse_truncated(path: Path, image: Any) -> None:
-    """Compare the file's length with where its header says the pixels end."""
     ends = [
         start + length
-        for starts, lengths in PLACES
+        for starts, lengths in EXTENTS
         for start, length in zip(image.tag_v2.get(starts, ()), image.tag_v2.get(lengths, ()), strict=False)
     ]
     found = path.stat().st_size
@@ -116,6 +112,7 @@ def _refuse_truncated(path: Path, image: Any) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    """Error for a file that cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, FileNotFoundError):

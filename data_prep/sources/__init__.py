@@ -1,4 +1,4 @@
-"""Somebody's scans: one reader per layout, and `open_source`, which finds the right one."""
+"""Sources of scans: one reader per layout, and `open_source`, which recognises the layout."""
 
 from importlib import import_module
 from pathlib import Path
@@ -18,48 +18,42 @@ LAYOUTS = {
 
 
 def open_source(root: Path, config: SourceConfig | None = None) -> Source:
-    """Open somebody's scans, in the layout that is named or recognised.
+    """Open a source of scans, in the layout that is named or recognised.
 
     Args:
         root: the folder (a CSV file for the layout `table`).
-        config: how to read them.
+        config: options of reading.
 
     Raises:
-        UserError: nothing there, no layout recognised, or the description of the data makes no sense.
-        Problems: cases that cannot be told apart, all of them listed.
+        UserError: not found, no layout recognised, or an invalid description of the data.
+        Problems: duplicate case ids, all of them listed.
     """
     config = config or SourceConfig()
     root = Path(root)
     if not root.exists():
         raise UserError(f"{root}: source not found; expected a folder of scans or a CSV table")
-    if root.is_dir() and _is_empty(root):
+    try:
+        empty = root.is_dir() and not any(root.iterdir())
+    except OSError as error:
+        raise UserError(f"{root}: source cannot be read ({error.strerror})") from None
+    if empty:
         raise UserError(f"{root}: empty folder; expected scans in one of the layouts {', '.join(sorted(LAYOUTS))}")
     if config.layout == "auto":
-        return _recognised(root)(root, config)
+        layouts = [_load(name) for name in LAYOUTS]
+        found = next((layout for layout in layouts if layout.recognises(root)), None)
+        if found is None:
+            kind = "folder" if root.is_dir() else "file"
+            looked_for = "; ".join(f"{layout.layout}: {layout.looks_for}" for layout in layouts)
+            raise UserError(f"{root}: no layout recognised in this {kind}; looked for {looked_for} (--layout names one)")
+        return found(root, config)
     chosen = _load(config.layout)
     if not chosen.recognises(root):
         raise UserError(f"{root}: layout {config.layout} looks for {chosen.looks_for}; found none")
     return chosen(root, config)
 
 
-def _is_empty(folder: Path) -> bool:
-    try:
-        return not any(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"{folder}: source cannot be read ({error.strerror})") from None
-
-
-def _recognised(root: Path) -> type[Source]:
-    layouts = [_load(name) for name in LAYOUTS]
-    found = next((layout for layout in layouts if layout.recognises(root)), None)
-    if found is None:
-        kind = "folder" if root.is_dir() else "file"
-        looked_for = "; ".join(f"{layout.layout}: {layout.looks_for}" for layout in layouts)
-        raise UserError(f"{root}: no layout recognised in this {kind}; looked for {looked_for} (--layout names one)")
-    return found
-
-
 def _load(name: str) -> type[Source]:
+    """Class of a layout."""
     module, attribute = LAYOUTS[name].split(":")
     loaded: type[Source] = getattr(import_module(module), attribute)
     return loaded

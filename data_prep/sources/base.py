@@ -1,4 +1,4 @@
-"""What every layout of scans offers: its cases, the order of their channels, and the meaning of their labels."""
+"""Source: the interface of all layouts of scans, and checks that they share."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -19,32 +19,32 @@ from data_prep.sources import nifti_rules as rules
 
 @dataclass(kw_only=True)
 class SourceConfig:
-    """How somebody's scans are to be read."""
+    """Options of reading a source of scans."""
 
     layout: Literal["auto", "brats", "kaggle_3m", "msd", "table"] = "auto"
-    """How the files lie: brats (folders of BraTS 2012-2024), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation
-    Dataset), msd (dataset.json), table (CSV), or auto: recognised."""
+    """Layout of the files: brats (folders of BraTS 2012-2024), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation
+    Dataset), msd (dataset.json), table (CSV), or auto: recognised by its files."""
     channels: list[str] | None = None
-    """Names of the channels in the order in which networks see them; all of the layout in its standard order if not given."""
+    """Names of the channels in the order of a network's input; default: all of the layout in its standard order."""
     labels: str = "auto"
     """Label schema: a name in configs/labels or the path of a YAML file; auto: the one that the layout implies."""
     missing_channels: Literal["refuse", "zero"] = "refuse"
-    """What to do where a case lacks a channel: refuse the case, or take zeros."""
+    """Missing channels: refuse the case, or take zeros."""
     tolerance_mm: float = 1e-3
-    """Images whose affines place no voxel further apart than this lie on the same grid."""
+    """Largest distance in millimetres between the same voxel of two images of one grid, by their affines."""
 
 
 class Source(ABC):
-    """Somebody's scans, never written to.
+    """Source of scans, read only.
 
     Attributes:
-        root: the folder or file that was given.
-        config: how to read it.
+        root: folder or file of the source.
+        config: options of reading.
         layout: name of the layout.
-        looks_for: what the layout is recognised by, for errors.
-        channels: names of the channels in the order in which networks see them.
-        schema: what the label ids mean; None where the layout says nothing of labels.
-        likely_schemas: names of shipped schemas that are worth a try where a label id is unknown.
+        looks_for: files that the layout is recognised by, for errors.
+        channels: names of the channels in the order of a network's input.
+        schema: of the label ids; None where the source has no labels.
+        likely_schemas: names of shipped schemas to suggest where a label id is unknown.
     """
 
     layout: ClassVar[str]
@@ -60,7 +60,7 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether `root` looks like this layout, told without reading any voxel."""
+        """Recognise the layout of `root`; no voxel is read."""
 
     @abstractmethod
     def cases(self) -> list[CaseFiles]:
@@ -71,38 +71,38 @@ class Source(ABC):
         """Read one case.
 
         Raises:
-            UserError: something is wrong with it; the line names the file and the rule.
+            UserError: a rule is broken; the line names the file and the rule.
         """
 
     @abstractmethod
     def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
-        """What is wrong with a case, a line each; `deep` reads every voxel, and so verifies every checksum."""
+        """Problems of a case, a line each; `deep` reads every voxel, and so verifies every checksum."""
 
     @abstractmethod
     def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read a case's annotation alone.
+        """Read a case's annotation only.
 
         Returns:
             The data set's own ids (i, j, k), an integer array on the native grid; and its affine (4, 4), voxel indices ->
             millimetres, or None where the source has no geometry.
 
         Raises:
-            UserError: something is wrong with it.
+            UserError: a rule is broken.
             ValueError: the case has none.
         """
 
     @abstractmethod
     def shape(self, files: CaseFiles) -> tuple[int, int, int]:
-        """Native (i, j, k) of a case, from headers alone.
+        """Native shape (i, j, k) of a case, from headers only.
 
         Raises:
             UserError: a header cannot be read.
         """
 
     def grid_problem(self, image: Path, files: CaseFiles) -> str | None:
-        """A line where a NIfTI image, such as a prediction, lies on another grid than a case's annotation.
+        """Problem of a NIfTI image, such as a prediction, that has another grid than a case's annotation, else None.
 
-        Headers alone are read, and here shapes alone compared, as befits a source without geometry: its predictions have unit
+        Only headers are read. This default compares shapes alone, for sources without geometry: their predictions have unit
         spacing.
 
         Raises:
@@ -115,7 +115,7 @@ class Source(ABC):
         return problem
 
     def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
-        """Write a prediction as the layout's own annotations, beside the NIfTI file that every source gets.
+        """Write a prediction in the format of the layout's annotations, in addition to NIfTI.
 
         Args:
             files: the case that was segmented.
@@ -123,31 +123,31 @@ class Source(ABC):
             folder: of predictions, not of this source.
 
         Returns:
-            The files written: none, unless a layout does otherwise.
+            Files written; none by default.
         """
         return []
 
     def warnings(self, files: CaseFiles) -> list[str]:
-        """What is odd about a case but legal, a line each."""
+        """Warnings about a case, a line each: unusual but legal."""
         return []
 
 
 def choose_channels(available: list[str], wanted: list[str] | None, root: Path) -> list[str]:
-    """The channels that are asked for, or all of them.
+    """Channels in the order asked for; all of them by default.
 
     Raises:
-        UserError: a name is not available or stands twice.
+        UserError: a name is not available or given twice.
     """
     if wanted is None:
         return list(available)
-    strangers = [name for name in wanted if name not in available]
-    if strangers or not wanted or len(set(wanted)) < len(wanted):
+    unknown = [name for name in wanted if name not in available]
+    if unknown or not wanted or len(set(wanted)) < len(wanted):
         raise UserError(f"{root}: --channels: expected different ones of {', '.join(available)}; received {', '.join(wanted)}")
     return list(wanted)
 
 
 def refuse(problems: list[str], files: CaseFiles) -> None:
-    """Raise what is wrong with a case, if anything is: UserError for one line, Problems for several."""
+    """Raise the problems of a case, if there are any: UserError for one line, Problems for several."""
     if problems:
         raise UserError(problems[0]) if len(problems) == 1 else Problems(problems, f"case {files.id}: cannot be read")
 
@@ -164,19 +164,19 @@ def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
         groups[case.id].append(case)
     if not groups:
         raise UserError(f"{root}: no cases found")
-    twice = [_duplicate(group) for _, group in sorted(groups.items()) if len(group) > 1]
+    twice = []
+    for name, group in sorted(groups.items()):
+        if len(group) > 1:
+            first, *others = (str(case.path or "no files") for case in group)
+            also = ", ".join(others)
+            twice.append(f"{first}: duplicate case id {name}, which also stands in {also}; rename or remove one")
     if twice:
         raise Problems(twice, f"{root}: {len(twice)} case ids stand for more than one case; rename or remove one of each")
     return [groups[name][0] for name in sorted(groups)]
 
 
-def _duplicate(group: list[CaseFiles]) -> str:
-    firsts = [str(case.place or "no files") for case in group]
-    return f"{firsts[0]}: duplicate case id {group[0].id}, which also stands in {', '.join(firsts[1:])}; rename or remove one"
-
-
 def visible_files(root: Path) -> Iterator[Path]:
-    """Every file below `root` whose name and folders are not hidden, links followed, each folder once, sorted by folder."""
+    """Files below `root` that are not hidden, sorted by folder; links are followed, each folder is visited once."""
     seen = set()
     for folder, folders, names in walk(root, followlinks=True):
         status = Path(folder).stat()

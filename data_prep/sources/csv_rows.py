@@ -10,7 +10,7 @@ SEPARATORS = ",;\t"
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table as column name -> value, both stripped; empty lines are skipped.
+    """Rows of a table as column name -> value, both stripped; empty lines are skipped.
 
     Raises:
         UserError: not UTF-8, no or unclear column names, or a row of another length than the header.
@@ -27,7 +27,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    """Line number and stripped cells of every row that is not empty."""
+    """Line number and stripped cells of the rows that are not empty."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     reader = csv.reader(text.splitlines(keepends=True), delimiter=max(SEPARATORS, key=first.count), strict=True)
     try:

@@ -1,4 +1,4 @@
-"""What all layouts of NIfTI files share: reading a case, and telling all that is wrong with it."""
+"""Base class of layouts of NIfTI files: reading and checking a case."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from data_prep.sources.base import Source, refuse
 
 
 class NiftiSource(Source):
-    """A source whose images are NIfTI files.
+    """Source whose images are NIfTI files.
 
     Attributes:
-        stacked: how many images each channel file holds along its fourth axis; None where it holds one.
+        stacked: number of images in each channel file, along its fourth axis; None for one.
     """
 
     stacked: int | None = None
@@ -42,18 +42,18 @@ class NiftiSource(Source):
         return Case(files, channels, label, reference.affine, (i, j, k))
 
     def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray | None]:
-        """The annotation's ids (i, j, k) and its affine, which is a guess where the file does not say where it lies."""
+        """Ids (i, j, k) of the annotation and its affine, which is a guess for a file without sform and qform."""
         if files.label is None:
             raise ValueError(f"case {files.id} has no label")
         return self._label(files.label), nifti.read_header(files.label.path).affine
 
     def shape(self, files: CaseFiles) -> tuple[int, int, int]:
-        """Native (i, j, k), by the header of the case's first file."""
+        """Native shape (i, j, k), from the header of the case's first file."""
         i, j, k = nifti.read_header(files.paths[0]).shape[:3]
         return (i, j, k)
 
     def grid_problem(self, image: Path, files: CaseFiles) -> str | None:
-        """A line where an image has another shape or affine than a case's annotation."""
+        """Problem of an image with another shape or affine than a case's annotation, else None."""
         if files.label is None:
             raise ValueError(f"case {files.id} has no label")
         header, reference = nifti.read_header(image), nifti.read_header(files.label.path)
@@ -61,7 +61,7 @@ class NiftiSource(Source):
         return found or rules.grid_problem(header, reference, self.config.tolerance_mm)
 
     def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
-        """What is wrong with a case, a line each.
+        """Problems of a case, a line each.
 
         Headers, the length of every file, the label and images of floats (which alone can hold NaN) are always looked at;
         `deep` reads the other images too, and so verifies their checksums.
@@ -72,7 +72,7 @@ class NiftiSource(Source):
         return problems
 
     def warnings(self, files: CaseFiles) -> list[str]:
-        """Files that do not say where they lie, a line each."""
+        """Warnings about files without sform and qform, a line each."""
         headers, _ = self._headers(files)
         return [
             f"{path}: has neither sform nor qform: orientation and position are guessed"
@@ -81,7 +81,7 @@ class NiftiSource(Source):
         ]
 
     def _headers(self, files: CaseFiles) -> tuple[dict[Path, Header], list[str]]:
-        """The headers of a case that make sense by themselves, and what is wrong with each and between them."""
+        """Valid headers of a case by path, and problems of each header and between them."""
         problems = self._missing(files)
         headers: dict[Path, Header] = {}
         for path in files.paths:
@@ -96,40 +96,38 @@ class NiftiSource(Source):
                 problems.append(found)
             else:
                 headers[path] = header
-        return headers, problems + self._grid_problems(list(headers.values()))
-
-    def _grid_problems(self, headers: list[Header]) -> list[str]:
-        """Where images lie on another grid than the first one that says where it lies."""
-        if not headers:
-            return []
-        reference = next((header for header in headers if header.has_affine), headers[0])
-        found = (
-            rules.grid_problem(header, reference, self.config.tolerance_mm) for header in headers if header is not reference
-        )
-        return [problem for problem in found if problem]
+        reference = next((header for header in headers.values() if header.has_affine), next(iter(headers.values()), None))
+        for header in headers.values():
+            if reference is not None and header is not reference:
+                found = rules.grid_problem(header, reference, self.config.tolerance_mm)
+                problems += [found] if found else []
+        return headers, problems
 
     def _missing(self, files: CaseFiles) -> list[str]:
+        """Problems of missing channels, a line each."""
         missing = [name for name, image in files.channels.items() if image is None]
-        place = files.paths[0].parent if files.paths else self.root
+        folder = files.paths[0].parent if files.paths else self.root
         if len(missing) == len(files.channels):
-            return [f"{place}: case {files.id} has none of the channels {', '.join(missing)}"]
+            return [f"{folder}: case {files.id} has none of the channels {', '.join(missing)}"]
         if self.config.missing_channels == "zero":
             return []
         return [
-            f"{place}: case {files.id} lacks channel {name} ({self.expected_file(files, name)}); "
+            f"{folder}: case {files.id} lacks channel {name} ({self.expected_file(files, name)}); "
             "add it, leave it out of --channels, or take zeros by --missing_channels zero"
             for name in missing
         ]
 
     def expected_file(self, files: CaseFiles, channel: str) -> str:
-        """What would have been taken as a channel that is missing, for the error."""
+        """Description of the file of a missing channel, for the error."""
         return f"expected a file for {channel}, received none"
 
     def _content_problems(self, files: CaseFiles, header: Header, deep: bool) -> list[str]:
-        """What is wrong with the voxels of one file."""
+        """Problems of the voxels of one file."""
         is_label = files.label is not None and files.label.path == header.path
         if not (deep or is_label or header.dtype.kind == "f" or header.scaled):
-            return [] if nifti.is_complete(header) else [_incomplete(header)]
+            promised = f"its header promises {header.size} bytes, which it does not hold"
+            line = f"{header.path}: truncated or damaged: {promised}; fetch it again"
+            return [] if nifti.is_complete(header) else [line]
         try:
             array = nifti.read_voxels(header)
         except UserError as error:
@@ -143,6 +141,7 @@ class NiftiSource(Source):
         return [found] if found else []
 
     def _label(self, image: ImageRef) -> np.ndarray:
+        """Annotation as integers (i, j, k), checked."""
         array = nifti.read_image(image)
         problem = rules.label_problem(str(image), array, self.schema, self.likely_schemas)
         if problem:
@@ -151,14 +150,9 @@ class NiftiSource(Source):
 
 
 def _channel(image: ImageRef, cache: dict[Path, np.ndarray]) -> np.ndarray:
+    """Image (i, j, k), checked for finite voxels."""
     array = nifti.read_image(image, cache)
     problem = rules.finite_problem(str(image), array)
     if problem:
         raise UserError(problem)
     return array
-
-
-def _incomplete(header: Header) -> str:
-    return (
-        f"{header.path}: truncated or damaged: its header promises {header.size} bytes, which it does not hold; fetch it again"
-    )
