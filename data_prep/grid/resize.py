@@ -1,4 +1,4 @@
-"""Slices at another number of pixels: the input pipeline and prediction resize by the same functions."""
+"""Resizing of slices, in training and prediction alike."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ AT_ONCE = 4  # channels that OpenCV averages over areas
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a picture (H, W, C) to rows and columns `size`: means of areas where it shrinks, linear where it grows.
+    """Resize an image (H, W, C) to rows and columns `size`: means of areas where it shrinks, linear where it grows.
 
     uint8 stays uint8, rounded; everything else becomes float32.
     """
@@ -28,7 +28,7 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize float32 pictures of a few channels both of whose axes shrink, or both grow."""
+    """Resize a float32 image of at most four channels whose axes both shrink, or both grow."""
     import cv2
 
     cv2.setNumThreads(0)  # slices are worked on in parallel already

@@ -76,7 +76,7 @@ class Builder:
         files = case.files
         shard = case_path(self.records, files.id, copy, ".tfrecord")
         layout = write_shard(shard, prepared.image, prepared.label, files.id, copy)
-        facts = {
+        record = {
             "id": files.id,
             "patient": files.patient,
             "copy": copy,
@@ -91,7 +91,7 @@ class Builder:
             "voxels": _voxels(prepared.label, len(self.schema.classes), layout.slices),
             "brain": np.count_nonzero(inside_mask(prepared.image), axis=(1, 2)).tolist(),
         }
-        write_json(case_path(self.records, files.id, copy, ".json"), facts)
+        write_json(case_path(self.records, files.id, copy, ".json"), record)
 
 
 def source_state(files: CaseFiles) -> list[dict[str, Any]]:

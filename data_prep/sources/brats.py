@@ -41,7 +41,7 @@ HYPHEN_SCHEMAS = ("brats2023", "brats2024")
 
 @dataclass
 class _Group:
-    """The files in one folder whose names begin alike: a case."""
+    """Files of one case: those in one folder whose names have the same prefix."""
 
     id: str
     folder: Path
@@ -50,28 +50,31 @@ class _Group:
     kinds: set[str] = field(default_factory=set)
 
     def add(self, kind: str, path: Path) -> None:
+        """Add a file by the ending of its name."""
         self.kinds.add(kind)
         self.files[KINDS[kind]].append(path)
 
     @property
     def is_newer(self) -> bool:
-        """Whether it is named as in 2023 and later."""
+        """True for names of 2023 and later."""
         return bool(self.kinds & NEWER_KINDS) or (self.separator == "-" and not self.kinds & OLDER_KINDS)
 
     @property
     def schema(self) -> str:
+        """Name of the label schema that the file names imply."""
         if self.is_newer:
             return HYPHEN_SCHEMAS[0]
         return UNDERSCORE_SCHEMAS[1] if OLDEST_ID.match(self.id) else UNDERSCORE_SCHEMAS[0]
 
     @property
     def patient(self) -> str:
+        """Patient id: the case id without the number of the scan."""
         match = NEWER_ID.match(self.id) or OLDEST_ID.match(self.id)
         return match["patient"] if match else self.id
 
 
 class BratsSource(NiftiSource):
-    """Folders of the Brain Tumor Segmentation challenge."""
+    """Source in the layout of the Brain Tumor Segmentation challenge (BraTS)."""
 
     layout = "brats"
     looks_for = "files named ID_flair.nii.gz, ID_t1ce.nii.gz ... or ID-t2f.nii.gz, ID-t1c.nii.gz ... at any depth"
@@ -88,11 +91,11 @@ class BratsSource(NiftiSource):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether any file below `root` is named as a channel of BraTS."""
+        """Recognise a folder with any file that is named as a channel of BraTS."""
         return root.is_dir() and any(_kind(path) not in (None, "seg", "segm") for path in visible_files(root))
 
     def expected_file(self, files: CaseFiles, channel: str) -> str:
-        """The endings that a channel's file may have."""
+        """Description of the file of a missing channel: its possible endings."""
         endings = " or ".join(kind for kind, name in KINDS.items() if name == channel)
         return f"expected a name ending in {endings}"
 
@@ -122,7 +125,7 @@ class BratsSource(NiftiSource):
 
 
 def _mapped_grades(path: Path) -> dict[str, str]:
-    """Each id in any column of a name mapping -> the row's grade, where it has one."""
+    """Grade by id, from all id columns of a name mapping."""
     rows = [{name.lower(): value for name, value in row.items()} for row in read_rows(path)]
     return {
         identifier: row["grade"].upper()
@@ -134,16 +137,18 @@ def _mapped_grades(path: Path) -> dict[str, str]:
 
 
 def _kind(path: Path) -> str | None:
+    """Ending of a file's name in lower case, None for other files."""
     match = _match(path)
     return match["kind"].lower() if match else None
 
 
 def _match(path: Path) -> re.Match[str] | None:
+    """Id, separator and ending of a file's name."""
     return NAME.match(nifti.stem(path)) if path.name.lower().endswith(nifti.SUFFIXES) else None
 
 
 def _groups(root: Path) -> list[_Group]:
-    """All files below `root`, grouped into cases."""
+    """Files below `root` grouped into cases."""
     groups: dict[tuple[Path, str], _Group] = {}
     for path in visible_files(root):
         match = _match(path)
@@ -151,11 +156,11 @@ def _groups(root: Path) -> list[_Group]:
             identifier = match["id"] or path.parent.resolve().name
             group = groups.setdefault((path.parent, identifier), _Group(identifier, path.parent, match["separator"]))
             group.add(match["kind"].lower(), path)
-    return _adopt_labels(list(groups.values()))
+    return _with_labels(list(groups.values()))
 
 
-def _adopt_labels(groups: list[_Group]) -> list[_Group]:
-    """Give a label with a name of its own to the case in whose folder it stands alone."""
+def _with_labels(groups: list[_Group]) -> list[_Group]:
+    """Groups with labels of another name assigned: a folder's only label belongs to its only case."""
     folders: defaultdict[Path, list[_Group]] = defaultdict(list)
     for group in groups:
         folders[group.folder].append(group)
@@ -169,6 +174,7 @@ def _adopt_labels(groups: list[_Group]) -> list[_Group]:
 
 
 def _refuse_doubles(groups: list[_Group], root: Path) -> None:
+    """Refuse cases that have a channel in more than one file."""
     lines = [
         f"{paths[0]}: case {group.id} has {name} in more than one file, also in {', '.join(map(str, paths[1:]))}; keep one"
         for group in groups
@@ -180,10 +186,10 @@ def _refuse_doubles(groups: list[_Group], root: Path) -> None:
 
 
 def _implied_schema(groups: list[_Group], root: Path) -> str:
-    """The schema that the names imply.
+    """Label schema that the file names imply.
 
     Raises:
-        UserError: names of years whose label ids differ stand in one source.
+        UserError: the source has names of years whose label ids differ.
     """
     examples = {group.schema: group.id for group in groups}
     if len(examples) > 1:

@@ -1,8 +1,8 @@
-"""The LGG Segmentation Dataset (Buda et al., 2019), on Kaggle as `kaggle_3m`: a folder of TIFF slices per patient.
+"""LGG Segmentation Dataset (Buda et al., 2019), on Kaggle as `kaggle_3m`: a folder of TIFF slices per patient.
 
 `TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_7.tif` is slice 7 of three channels: pre-contrast, FLAIR, post-contrast; beside it
 stands its mask, `..._7_mask.tif`, of 0 and 255. Patient folders may lie at any depth. `data.csv` beside or above them has a row
-per patient, `TCGA_CS_4941`, whose columns become attributes. The slices say nothing of their spacing and orientation.
+per patient, `TCGA_CS_4941`, whose columns become attributes. The slices have neither spacing nor orientation.
 """
 
 import re
@@ -26,46 +26,47 @@ from data_prep.sources.csv_rows import read_rows
 CHANNELS = ["pre", "flair", "post"]
 SCHEMA = "kaggle_3m"
 TABLE, PATIENT = "data.csv", "Patient"
-PATIENT_PARTS = 3  # of a folder's name, which stand in the table: TCGA_CS_4941 of TCGA_CS_4941_19960909
+PATIENT_PARTS = 3  # of a folder's name, as in the table: TCGA_CS_4941 of TCGA_CS_4941_19960909
 NAME = re.compile(r"(?P<name>.+)_(?P<number>[0-9]+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
-TOLD = 5  # names in a line that could grow long
+MOST_NAMES = 5  # in one line of a message
 T = TypeVar("T")
 Rows = dict[str, dict[str, str]]
 
 
 @dataclass
 class _Patient:
-    """What stands in one patient's folder, told by names alone.
+    """Files of one patient's folder, sorted by their names.
 
     Attributes:
-        folder: where.
+        folder: of the patient.
         images, masks: slice number -> file, by rising number.
-        doubles: (file, the one of the same number that is taken).
-        strangers: files that are no slices.
+        doubles: (file, the file of the same number that is used).
+        ignored: files that are no slices.
     """
 
     folder: Path
     images: dict[int, Path] = field(default_factory=dict)
     masks: dict[int, Path] = field(default_factory=dict)
     doubles: list[tuple[Path, Path]] = field(default_factory=list)
-    strangers: list[Path] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
 
     @property
     def id(self) -> str:
+        """Case and patient id: the folder's name."""
         return self.folder.resolve().name
 
     @property
     def row(self) -> str:
-        """What the table calls the patient."""
+        """Patient id in the table."""
         return "_".join(self.id.split("_")[:PATIENT_PARTS])
 
     @property
     def slices(self) -> tuple[Path, ...]:
-        """Every file of a slice, images first."""
+        """Files of the slices, images first."""
         return (*self.images.values(), *self.masks.values(), *(double for double, _ in self.doubles))
 
     def problems(self) -> list[str]:
-        """What the names alone tell to be wrong, a line each."""
+        """Problems of the file names, a line each."""
         lines = [f"{double}: slice number stands twice, also in {taken.name}; keep one" for double, taken in self.doubles]
         bare = [path for number, path in self.images.items() if self.masks and number not in self.masks]
         if bare:
@@ -78,18 +79,26 @@ class _Patient:
         return lines
 
     def warnings(self) -> list[str]:
-        """What is odd about the names but legal, a line each."""
-        lines = [_stranger(path) for path in self.strangers]
+        """Warnings about the file names, a line each."""
+        wanted = "TIFF slices alone in a patient's folder"
+        lines = []
+        for path in self.ignored:
+            is_tiff = path.suffix.lower() in tiff.SUFFIXES
+            name = f"a name like NAME_1{path.suffix} or NAME_1_mask{path.suffix}"
+            lines.append(f"{path}: ignored; expected {name if is_tiff else wanted}")
         names = sorted({_name(path) for path in self.images.values()})
         if len(names) > 1:
-            lines.append(f"{self.folder}: slices have different names ({', '.join(names[:TOLD])}) and are taken as one scan")
-        gaps = _gaps(sorted({*self.images, *self.masks}))
+            lines.append(
+                f"{self.folder}: slices have different names ({', '.join(names[:MOST_NAMES])}) and are taken as one scan"
+            )
+        pairs = [(low + 1, high - 1) for low, high in pairwise(sorted({*self.images, *self.masks})) if high - low > 1]
+        gaps = [str(low) if low == high else f"{low}-{high}" for low, high in pairs]
         return lines + ([f"{self.folder}: slice numbers are missing: {', '.join(gaps)}; the others are joined"] if gaps else [])
 
 
 @dataclass
-class _Seen:
-    """A patient's slices as far as they were read, and all that is wrong with them."""
+class _Slices:
+    """Slices of a patient as far as they were read, and their problems."""
 
     images: dict[Path, tiff.Header | np.ndarray]
     masks: dict[Path, np.ndarray]
@@ -97,7 +106,7 @@ class _Seen:
 
 
 class Kaggle3mSource(Source):
-    """Folders of slices as in the LGG Segmentation Dataset; without spacing, so that `Case.affine` is None."""
+    """Source in the layout of the LGG Segmentation Dataset; without spacing, so that `Case.affine` is None."""
 
     layout = "kaggle_3m"
     looks_for = "folders of slices named NAME_1.tif, with masks NAME_1_mask.tif, at any depth"
@@ -111,7 +120,10 @@ class Kaggle3mSource(Source):
         files = list(visible_files(root))
         patients = _patients(files)
         tables = {path.parent: path for path in files if path.name.lower() == TABLE}
-        self._tables = {patient.id: _nearest(patient.folder, tables) for patient in patients}
+        self._tables = {
+            patient.id: next((tables[above] for above in patient.folder.parents if above in tables), None)
+            for patient in patients
+        }
         rows = {table: _read_table(table) for table in self._tables.values() if table is not None}
         self._cases = sorted_cases((self._case(patient, rows) for patient in patients), root)
         self._patients = {patient.id: patient for patient in patients}
@@ -119,7 +131,7 @@ class Kaggle3mSource(Source):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether any file below `root` is named as a slice that is no mask."""
+        """Recognise a folder with any file that is named as an image slice."""
         matches = (NAME.fullmatch(path.name) for path in visible_files(root)) if root.is_dir() else ()
         return any(match is not None and not match["mask"] for match in matches)
 
@@ -133,7 +145,7 @@ class Kaggle3mSource(Source):
         Raises:
             UserError: it breaks a rule (Problems where it breaks several).
         """
-        seen = self._look(files, deep=True)
+        seen = self._read_slices(files, deep=True)
         refuse(seen.problems, files)
         volume = np.stack([np.asarray(image) for image in seen.images.values()])
         channels: dict[str, np.ndarray | None] = {
@@ -144,28 +156,28 @@ class Kaggle3mSource(Source):
         return Case(files, channels, label, None, (rows, columns, slices))
 
     def read_label(self, files: CaseFiles) -> tuple[np.ndarray, None]:
-        """The masks of a case (rows, columns, slices), uint8, and no affine; of the images only the headers are read."""
+        """Masks of a case (rows, columns, slices), uint8, and no affine; of the images only the headers are read."""
         if files.label is None:
             raise ValueError(f"case {files.id} has no label")
-        seen = self._look(files, deep=False)
+        seen = self._read_slices(files, deep=False)
         refuse(seen.problems, files)
         return _native(np.stack(list(seen.masks.values()))), None
 
     def shape(self, files: CaseFiles) -> tuple[int, int, int]:
-        """(rows, columns, slices), by the header of the first slice."""
+        """Native shape (rows, columns, slices), from the header of the first slice."""
         images = list(self._patients[files.id].images.values())
         if not images:
             raise UserError(self._patients[files.id].problems()[0])
         return (*tiff.read_header(images[0], len(CHANNELS)).shape, len(images))
 
     def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
-        """What is wrong with a case, a line each: every header, file length and mask; `deep` decodes the images too."""
-        return self._look(files, deep).problems
+        """Problems of a case, a line each: every header, file length and mask; `deep` decodes the images too."""
+        return self._read_slices(files, deep).problems
 
     def warnings(self, files: CaseFiles) -> list[str]:
-        """Files that are passed by, missing slice numbers and rows of the table, a line each.
+        """Warnings about ignored files, missing slice numbers and rows of the table, a line each.
 
-        Rows of the table without a folder belong to no case; the first case of the source tells them, so that it is done once.
+        Rows of the table without a folder belong to no case: the warnings of the first case hold them.
         """
         lines = self._patients[files.id].warnings()
         table = self._tables[files.id]
@@ -174,7 +186,7 @@ class Kaggle3mSource(Source):
         return lines + (self._unused if files.id == self._cases[0].id else [])
 
     def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
-        """Write a prediction as the data set writes its masks: `folder/ID/ID_<n>_mask.tif`, 0 and 255, uncompressed.
+        """Write a prediction in the data set's format of masks: `folder/ID/ID_<n>_mask.tif`, 0 and 255, uncompressed.
 
         Args:
             files: the case.
@@ -182,7 +194,7 @@ class Kaggle3mSource(Source):
             folder: of predictions, not of this source.
 
         Returns:
-            The files, one per slice of the case and with its number.
+            Files, one per slice of the case and with its number.
 
         Raises:
             ValueError: the array has another number of slices than the case; nothing was written.
@@ -199,6 +211,7 @@ class Kaggle3mSource(Source):
         return paths
 
     def _case(self, patient: _Patient, rows: dict[Path, Rows]) -> CaseFiles:
+        """Case of a patient's folder."""
         table = self._tables[patient.id]
         return CaseFiles(
             id=patient.id,
@@ -209,18 +222,18 @@ class Kaggle3mSource(Source):
             slices=patient.slices,
         )
 
-    def _look(self, files: CaseFiles, deep: bool) -> _Seen:
-        """Read the masks, and of the images the headers or, if `deep`, all; tell what is wrong by names, files and voxels."""
+    def _read_slices(self, files: CaseFiles, deep: bool) -> _Slices:
+        """Read the masks, and the headers of the images or, if `deep`, the images; find problems of names, files and voxels."""
         patient = self._patients[files.id]
-        look: Callable[[Path, int], tiff.Header | np.ndarray] = tiff.read_slice if deep else tiff.read_header
-        images, bad_images = _each(look, patient.images.values(), len(CHANNELS))
-        masks, bad_masks = _each(tiff.read_slice, patient.masks.values(), 1)
+        read: Callable[[Path, int], tiff.Header | np.ndarray] = tiff.read_slice if deep else tiff.read_header
+        images, bad_images = _read_each(read, patient.images.values(), len(CHANNELS))
+        masks, bad_masks = _read_each(tiff.read_slice, patient.masks.values(), 1)
         shapes = {path: seen.shape[:2] for path, seen in {**images, **masks}.items()}
         problems = [*patient.problems(), *bad_images, *bad_masks, *_shape_problems(shapes), *self._value_problems(masks)]
-        return _Seen(images, masks, problems)
+        return _Slices(images, masks, problems)
 
     def _value_problems(self, masks: dict[Path, np.ndarray]) -> list[str]:
-        """A line for the masks of a case with values that the schema does not know: masks are rarely bad one by one."""
+        """One line for all masks of a case with ids that are not in the schema."""
         bad = [path for path, mask in masks.items() if self.schema.unknown_ids(mask)]
         if not bad:
             return []
@@ -229,7 +242,7 @@ class Kaggle3mSource(Source):
 
 
 def _patients(files: Iterable[Path]) -> list[_Patient]:
-    """The folders that hold slices."""
+    """Patients: the folders that hold slices."""
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
     for path in files:
         folders[path.parent].append(path)
@@ -238,12 +251,12 @@ def _patients(files: Iterable[Path]) -> list[_Patient]:
 
 
 def _patient(folder: Path, paths: list[Path]) -> _Patient:
-    """Sort a folder's files into images, masks and others."""
+    """Patient of a folder: its files sorted into images, masks and others."""
     patient = _Patient(folder)
     for path in paths:
         match = NAME.fullmatch(path.name)
         if match is None:
-            patient.strangers.append(path)
+            patient.ignored.append(path)
             continue
         taken = (patient.masks if match["mask"] else patient.images).setdefault(int(match["number"]), path)
         if taken is not path:
@@ -252,13 +265,8 @@ def _patient(folder: Path, paths: list[Path]) -> _Patient:
     return patient
 
 
-def _nearest(folder: Path, tables: dict[Path, Path]) -> Path | None:
-    """The table that stands nearest above a patient's folder."""
-    return next((tables[above] for above in folder.parents if above in tables), None)
-
-
 def _read_table(table: Path) -> Rows:
-    """Patient -> all columns of the row that are not empty.
+    """Rows of a table by patient, without empty cells.
 
     Raises:
         UserError: no column of patients, or two different rows of one.
@@ -274,27 +282,27 @@ def _read_table(table: Path) -> Rows:
 
 
 def _unused(table: Path, rows: Rows, patients: list[_Patient]) -> list[str]:
-    """A line about the rows whose patients have no folder, if there are any."""
+    """Warning about rows whose patients have no folder, if there are any."""
     names = sorted(rows.keys() - {patient.row for patient in patients})
     if not names:
         return []
-    return [f"{table}: {len(names)} of {len(rows)} rows have no folder and are passed by: {_listed(names)}"]
+    return [f"{table}: {len(names)} of {len(rows)} rows have no folder and are ignored: {_listed(names)}"]
 
 
-def _each(look: Callable[[Path, int], T], paths: Iterable[Path], channels: int) -> tuple[dict[Path, T], list[str]]:
-    """What `look` returns for each file, which must have so many channels, and a line for each where it fails."""
+def _read_each(read: Callable[[Path, int], T], paths: Iterable[Path], channels: int) -> tuple[dict[Path, T], list[str]]:
+    """Results of `read` by file, and a line per file where it fails."""
     found: dict[Path, T] = {}
     problems = []
     for path in paths:
         try:
-            found[path] = look(path, channels)
+            found[path] = read(path, channels)
         except UserError as error:
             problems.append(str(error))
     return found, problems
 
 
 def _shape_problems(shapes: dict[Path, tuple[int, ...]]) -> Iterator[str]:
-    """A line for each slice whose shape differs from that of most."""
+    """Problems of slices whose shape differs from that of most, a line each."""
     if not shapes:
         return
     ((usual, _),) = Counter(shapes.values()).most_common(1)
@@ -305,40 +313,28 @@ def _shape_problems(shapes: dict[Path, tuple[int, ...]]) -> Iterator[str]:
 
 
 def _native(volume: np.ndarray) -> np.ndarray:
-    """(slices, rows, columns) as (rows, columns, slices); nothing is copied."""
+    """Native order of axes: (slices, rows, columns) as (rows, columns, slices); nothing is copied."""
     return np.moveaxis(volume, 0, -1)
 
 
-def _gaps(numbers: list[int]) -> list[str]:
-    """The numbers that lie between given ones and are missing, as `4` or `7-9`."""
-    pairs = [(low + 1, high - 1) for low, high in pairwise(numbers) if high - low > 1]
-    return [str(low) if low == high else f"{low}-{high}" for low, high in pairs]
-
-
-def _stranger(path: Path) -> str:
-    if path.suffix.lower() in tiff.SUFFIXES:
-        return f"{path}: ignored; expected a name like NAME_1{path.suffix} or NAME_1_mask{path.suffix}"
-    return f"{path}: ignored; expected TIFF slices alone in a patient's folder"
-
-
 def _name(path: Path) -> str:
-    """A slice's name without its number."""
+    """Name of a slice without its number."""
     match = NAME.fullmatch(path.name)
     return match["name"] if match else path.stem
 
 
 def _number(path: Path) -> str:
-    """A slice's number as its file's name writes it."""
+    """Number of a slice as written in its file name."""
     match = NAME.fullmatch(path.name)
     return match["number"] if match else path.stem
 
 
 def _more(paths: list[Path]) -> str:
-    """How many other files of a list share a problem, and which numbers the first of them have."""
+    """Addition to a message: the numbers of other slices with the same problem."""
     numbers = [_number(path) for path in paths[1:]]
     return f" (also slices {_listed(numbers)})" if numbers else ""
 
 
 def _listed(names: list[str]) -> str:
-    """The first names of a list, and that there are more."""
-    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} others" if len(names) > TOLD else "")
+    """First names of a list, and the number of the others."""
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} others" if len(names) > MOST_NAMES else "")

@@ -18,7 +18,7 @@ TASK01 = {0: "background", 1: "edema", 2: "non-enhancing tumor", 3: "enhancing t
 
 
 class MsdSource(NiftiSource):
-    """A task of the Medical Segmentation Decathlon, or data in its layout."""
+    """Source in the layout of the Medical Segmentation Decathlon."""
 
     layout = "msd"
     looks_for = f"a file {MANIFEST}"
@@ -37,7 +37,7 @@ class MsdSource(NiftiSource):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether `root` holds the manifest."""
+        """Recognise a folder with the manifest."""
         return (root / MANIFEST).is_file()
 
     def _case(self, image: str, label: str | None) -> CaseFiles:
@@ -53,7 +53,7 @@ class MsdSource(NiftiSource):
 
 
 def _channels(path: Path, manifest: dict[str, Any]) -> list[str]:
-    """The channels' names in the order of the fourth axis."""
+    """Names of the channels in the order of the fourth axis."""
     given = manifest.get("modality", manifest.get("channel_names"))
     try:
         numbered = {int(place): str(name) for place, name in given.items()}  # type: ignore[union-attr]
@@ -66,7 +66,7 @@ def _channels(path: Path, manifest: dict[str, Any]) -> list[str]:
 
 
 def _entries(path: Path, manifest: dict[str, Any]) -> Iterable[tuple[str, str | None]]:
-    """Image and label of each training case; where there are none, the images of the test cases."""
+    """Image and label of the training cases; without any, the images of the test cases."""
     listed = manifest.get("training") or manifest.get("test")
     if not isinstance(listed, list) or not listed:
         raise UserError(f'{path}: training: expected a list of {{"image": ..., "label": ...}}; received {listed!r}')
@@ -79,7 +79,7 @@ def _entries(path: Path, manifest: dict[str, Any]) -> Iterable[tuple[str, str | 
 
 
 def _schema(path: Path, manifest: dict[str, Any]) -> LabelSchema | None:
-    """What the manifest's label ids mean: Task01's schema, or one made of the names that it gives."""
+    """Label schema of the manifest: that of Task01, or one made from its names."""
     given = manifest.get("labels")
     if given is None:
         return None
@@ -95,9 +95,10 @@ def _schema(path: Path, manifest: dict[str, Any]) -> LabelSchema | None:
 
 
 def _label_ids(path: Path, given: Any) -> dict[str, int]:
-    """Name -> id, from `{"0": "background"}` as the Decathlon writes or `{"background": 0}`."""
+    """Id by class name, from `{"0": "background"}` as in the Decathlon or `{"background": 0}`."""
     try:
-        turned = {str(name): int(number) for number, name in given.items()} if _numbers(given) else given
+        numbered = all(str(key).lstrip("-").isdigit() for key in given)
+        turned = {str(name): int(number) for number, name in given.items()} if numbered else given
         ids = {str(name): int(number) for name, number in turned.items()}
     except (AttributeError, TypeError, ValueError):
         ids = {}
@@ -107,7 +108,3 @@ def _label_ids(path: Path, given: Any) -> dict[str, int]:
             "give --labels"
         )
     return ids
-
-
-def _numbers(given: dict[str, Any]) -> bool:
-    return all(str(key).lstrip("-").isdigit() for key in given)

@@ -1,4 +1,4 @@
-"""Any other NIfTI data: a CSV table with a row per case.
+"""Table source: a CSV file with a row per case, for NIfTI files in any layout.
 
 Columns: `patient_id`; `case_id` if it differs; `label` if there is one; each column of paths that end in `.nii` or `.nii.gz`
 is a channel (relative to the table); all others are attributes. An empty cell is a missing channel, label or attribute.
@@ -25,7 +25,7 @@ DEFAULT_SCHEMA = "binary"
 
 
 class TableSource(NiftiSource):
-    """A CSV table of NIfTI files; its labels are 0 and 1 (schema `binary`) unless a schema is given."""
+    """Source described by a CSV table of NIfTI files; labels are 0 and 1 (schema `binary`) unless a schema is given."""
 
     layout = "table"
     looks_for = f"a CSV file, or a folder with {TABLE}"
@@ -34,32 +34,30 @@ class TableSource(NiftiSource):
         super().__init__(root, config)
         self.table = root / TABLE if root.is_dir() else root
         rows = read_rows(self.table)
-        _check_columns(self.table, rows)
+        if not rows:
+            raise UserError(f"{self.table}: expected a row per case below the column names; received none")
+        if PATIENT not in rows[0]:
+            raise UserError(f"{self.table}: expected a column {PATIENT}; received {', '.join(rows[0])}")
         found = _channel_columns(self.table, rows, config.channels)
         self.channels = choose_channels(found, config.channels, self.table)
         self._attributes = [name for name in rows[0] if name not in {PATIENT, CASE, LABEL, *found}]
-        self.schema = self._choose_schema(rows)
+        labelled = any(row.get(LABEL) for row in rows)
+        schema = config.labels if config.labels != "auto" else DEFAULT_SCHEMA if labelled else None
+        self.schema = None if schema is None else LabelSchema.load(schema)
         self.likely_schemas = tuple(sorted(path.stem for path in SCHEMAS.glob("*.yaml")))
-        self._cases = sorted_cases(self._all_cases(rows), self.table)
-
-    @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether `root` is a CSV file or a folder with the table."""
-        return (root.is_file() and root.suffix.lower() in SPREADSHEETS) or (root / TABLE).is_file()
-
-    def _choose_schema(self, rows: list[dict[str, str]]) -> LabelSchema | None:
-        if self.config.labels != "auto":
-            return LabelSchema.load(self.config.labels)
-        return LabelSchema.load(DEFAULT_SCHEMA) if any(row.get(LABEL) for row in rows) else None
-
-    def _all_cases(self, rows: list[dict[str, str]]) -> list[CaseFiles]:
         cases = [self._case(row) for row in rows]
         problems = [problem for case in cases for problem in self._case_problems(case)]
         if problems:
             raise Problems(problems, f"{self.table}: {len(problems)} rows cannot be used")
-        return cases
+        self._cases = sorted_cases(cases, self.table)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Recognise a CSV file or a folder with the table."""
+        return (root.is_file() and root.suffix.lower() in SPREADSHEETS) or (root / TABLE).is_file()
 
     def _case(self, row: dict[str, str]) -> CaseFiles:
+        """Files of a row."""
         images = {name: ImageRef(self.table.parent / row[name]) if row[name] else None for name in self.channels}
         label = row.get(LABEL)
         return CaseFiles(
@@ -71,6 +69,7 @@ class TableSource(NiftiSource):
         )
 
     def _case_problems(self, case: CaseFiles) -> list[str]:
+        """Problems of a row, a line each."""
         if not case.patient:
             return [f"{self.table}: {PATIENT}: expected one in every row; received none for case {case.id or 'without id'}"]
         problems = []
@@ -83,24 +82,17 @@ class TableSource(NiftiSource):
         return problems
 
 
-def _check_columns(table: Path, rows: list[dict[str, str]]) -> None:
-    if not rows:
-        raise UserError(f"{table}: expected a row per case below the column names; received none")
-    if PATIENT not in rows[0]:
-        raise UserError(f"{table}: expected a column {PATIENT}; received {', '.join(rows[0])}")
-
-
 def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] | None) -> list[str]:
-    """The columns that hold paths of images.
+    """Columns of image paths.
 
     Raises:
-        UserError: there is none, or one that seems to hold annotations is not called `label`.
-        Problems: a column holds paths and other things.
+        UserError: there is none, or a column of annotations is not called `label`.
+        Problems: a column holds paths and other values.
     """
     columns = {name: [row[name] for row in rows if row[name]] for name in rows[0] if name not in {PATIENT, CASE}}
     images = {name: sum(map(_is_path, values)) for name, values in columns.items()}
     mixed = [
-        f"{table}: column {name}: expected paths ending in .nii or .nii.gz; received {_strangers(values)}"
+        f"{table}: column {name}: expected paths ending in .nii or .nii.gz; received {_other_values(values)}"
         for name, values in columns.items()
         if (images[name] and images[name] < len(values)) or (name == LABEL and values and not images[name])
     ]
@@ -118,11 +110,12 @@ def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] 
 
 
 def _is_path(value: str) -> bool:
+    """True for the path of a NIfTI file, by its ending."""
     return value.lower().endswith(SUFFIXES)
 
 
-def _strangers(values: list[str]) -> str:
-    """The first values that are no paths of images, and how many there are."""
+def _other_values(values: list[str]) -> str:
+    """First values that are no image paths, and their number."""
     others = Counter(value for value in values if not _is_path(value))
     shown = ", ".join(repr(value) for value in list(others)[:3])
     return f"{shown}{' ...' if len(others) > 3 else ''} in {others.total()} rows"

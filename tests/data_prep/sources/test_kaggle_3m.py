@@ -111,7 +111,7 @@ def test_rows_without_a_folder_are_told_once(root):
     source = open_source(root)
     told = [line for files in source.cases() for line in source.warnings(files)]
     shown = ", ".join(names[:5])
-    assert told == [f"{root / 'data.csv'}: 90 of 92 rows have no folder and are passed by: {shown} and 85 others"]
+    assert told == [f"{root / 'data.csv'}: 90 of 92 rows have no folder and are ignored: {shown} and 85 others"]
 
 
 @pytest.mark.parametrize(
