@@ -1,4 +1,4 @@
-"""Command: what on-line augmentation costs, as a share of a training step.
+"""Command: cost of augmentation while training, as a share of a training step.
 
     python -m benchmarks.augment --records records/glioma --train configs/glioma/train_3d.yaml
 
@@ -38,13 +38,13 @@ GROUPS = {
     "brightness, contrast, gamma": ("brightness", "contrast", "gamma"),
     "noise": ("noise",),
 }
-"""Changes that are timed alone, and the options that ask for them."""
-TILT = 10.0  # degrees, where a config of volumes says nothing of augmentation
+"""Transforms that are timed alone, and their options."""
+TILT = 10.0  # degrees, for configs of volumes without augmentation
 
 
 @dataclass(kw_only=True)
 class AugmentBenchmarkConfig:
-    """What on-line augmentation costs, as a share of a training step: CPU time of reading a batch, and time spent waiting."""
+    """Cost of augmentation while training, as a share of a training step: CPU time of reading a batch, and waiting time."""
 
     records: Path
     """Folder of records."""
@@ -53,13 +53,13 @@ class AugmentBenchmarkConfig:
     )
     """Training configs, each a table. One without augmentation is timed with the defaults of augmentation."""
     slices: int | None = 8
-    """Slices a batch where a config reads whole slices; null: as it says."""
+    """Slices a batch for configs that read slices; null: that of the config."""
     batches: int = 2
     """Batches read per repeat."""
     rounds: int = 7
     """Interleaved repeats."""
     steps: int = 20
-    """Steps of a short training; 0 leaves them out."""
+    """Steps of a short training; 0: no trainings."""
     trainings: int = 3
     """Interleaved short trainings of each kind."""
 
@@ -72,12 +72,12 @@ class AugmentBenchmarkConfig:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is timed for one training config.
+    """Data and network of one training config.
 
     Attributes:
-        config: of the training, its augmentation filled in.
-        data: what it reads.
-        model: compiled, as training compiles it.
+        config: of the training, with augmentation.
+        data: sources and records.
+        model: compiled as in training.
     """
 
     config: TrainConfig
@@ -85,7 +85,7 @@ class Bench:
     model: "keras.Model"
 
     def batches(self, augment: AugmentConfig, threads: int, watch: Any = None) -> Any:
-        """Endless batches, the same places of the records whatever is changed in them."""
+        """Endless batches, from the same places of the records for any augmentation."""
         config = replace(self.config, augment=augment, input=replace(self.config.input, threads=threads))
         change = Segmentation(config).change(self.data)
         return training_batches(self.data.sources, config.input, config.seed, 0, change, watch)
@@ -112,7 +112,7 @@ def main(config: AugmentBenchmarkConfig) -> None:
 
 
 def ways(own: AugmentConfig) -> dict[str, AugmentConfig]:
-    """Row -> what is changed in the batches that are read: nothing, what a config asks for, all of it, each change alone."""
+    """Augmentations to time, by row: none, that of the config, all at probability 1, each transform alone."""
     off: dict[str, Any] = {"fill": 0.0} | {name: [] if name == "flips" else 0.0 for names in GROUPS.values() for name in names}
     still, every = replace(own, **off, probability=0.0), replace(own, probability=1.0)
     found = {PLAIN: still, f"{OWN} (probability {own.probability or 0:g})": own, ALL: every}
@@ -124,7 +124,7 @@ def ways(own: AugmentConfig) -> dict[str, AugmentConfig]:
 
 
 def shares(seconds: Mapping[str, float]) -> str:
-    """A row per contender: milliseconds of CPU time a batch, as a share of the step's, and what is added to plain reading."""
+    """Table with a row per contender: milliseconds of CPU time a batch, share of the step, and difference to plain reading."""
     width = max(map(len, seconds))
     rows = [f"{'':{width}}  ms a batch  of a step  added by augmentation"]
     for name, value in seconds.items():
@@ -134,7 +134,7 @@ def shares(seconds: Mapping[str, float]) -> str:
 
 
 def _training(path: Path, slices: int | None) -> TrainConfig:
-    """A training config, with augmentation where it has none."""
+    """Training config; one without augmentation gets the defaults."""
     config: TrainConfig = cli.from_dict(TrainConfig, read_yaml(path, "training config"), path)
     if config.input.patch is None and slices is not None:
         config = replace(config, input=replace(config.input, batch_size=slices))
@@ -146,7 +146,7 @@ def _training(path: Path, slices: int | None) -> TrainConfig:
 
 
 def _bench(config: TrainConfig, records: Records) -> Bench:
-    """Open what a config trains on, and build and compile its network as training does."""
+    """Open the records of a config, and build and compile its network as in training."""
     import keras
 
     from training.hardware.devices import gpus, resolve
@@ -167,11 +167,11 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
 
 
 def _words(bench: Bench) -> str:
-    """What a table is of."""
+    """Title of a table: batch, network, device."""
     from training.hardware.devices import device
 
     batch, _ = next(iter(bench.batches(bench.config.augment, 0)))
-    what = "slices" if bench.config.input.patch is None else "windows"
+    what = "slices" if bench.config.input.patch is None else "patches"
     size = " x ".join(str(side) for side in batch.shape[1:-1])
     policy = bench.model.dtype_policy.name
     parameters = f"{bench.model.count_params() / 1e6:.2f} M parameters"
@@ -179,7 +179,7 @@ def _words(bench: Bench) -> str:
 
 
 def _contenders(bench: Bench, batches: int) -> dict[str, Callable[[], None]]:
-    """A training step, and ways to read batches in this thread."""
+    """Contenders: a training step, and reading of batches in this thread."""
     contenders: dict[str, Callable[[], None]] = {}
     for name, augment in ways(bench.config.augment).items():
         contenders[name] = partial(_read, iter(bench.batches(augment, 0)), batches)
@@ -197,7 +197,7 @@ def _step(model: "keras.Model", image: Any, targets: Any) -> None:
 
 
 def _waits(bench: Bench, steps: int, rounds: int) -> str:
-    """A row per way of reading: share of a short training that is spent waiting for batches, and its time a step."""
+    """Table with a row per augmentation: share of a short training that is spent waiting for batches, and its time a step."""
     chosen = list(ways(bench.config.augment).items())[:3]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in chosen}
     for _ in range(rounds):
@@ -213,7 +213,7 @@ def _waits(bench: Bench, steps: int, rounds: int) -> str:
 
 
 def _short_training(bench: Bench, augment: AugmentConfig, steps: int) -> tuple[float, float]:
-    """Share of the time that was spent waiting, and seconds a step; the first step, while threads start, is not counted."""
+    """Share of the time spent waiting, and seconds a step; the first step, while threads start, is not counted."""
     import keras
 
     from training.data.stopwatch import StopWatch

@@ -1,4 +1,4 @@
-"""Command: CPU time of building a case's records, against the naive way and against inflating its files alone."""
+"""Command: CPU time of building a case's records, compared with a naive builder and with decompression of its files."""
 
 import gzip
 import tempfile
@@ -24,15 +24,15 @@ from data_prep.sources import open_source
 
 @dataclass(kw_only=True)
 class BuildingConfig:
-    """Compare ways from a case's NIfTI files to 128 records of 128 x 128, by CPU seconds per case.
+    """CPU seconds per case of builders of 128 records of 128 x 128 from NIfTI files.
 
-    naive: nibabel's get_fdata, min-max in float64, crop, one-hot, and lists of floats in tf.train.Example, as tutorials do.
+    naive: nibabel's get_fdata, min-max in float64, crop, one-hot, and lists of floats in tf.train.Example, as in tutorials.
     """
 
     source: Path
     """Folder of scans."""
     cases: int = 6
-    """How many of its cases."""
+    """Number of cases."""
     rounds: int = 5
     """Interleaved repeats."""
 

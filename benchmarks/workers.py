@@ -1,4 +1,4 @@
-"""Contenders in processes of their own: each does a repeat when asked, so that repeats interleave and each tells its memory."""
+"""Interleaved timing of contenders, each in a process of its own, with its memory."""
 
 import os
 import resource
@@ -21,21 +21,21 @@ MEGABYTE = 2**20
 
 
 class Contender(Protocol):
-    """What is timed."""
+    """Contender of a benchmark."""
 
     def repeat(self) -> Any:
-        """Do once what is timed."""
+        """Run the timed work once."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a contender's repeats cost.
+    """Cost of a contender's repeats.
 
     Attributes:
         seconds: median wall time of a repeat.
         cpu_seconds: median CPU time of a repeat, of all threads of its process.
-        peak: most memory that the process ever held, in bytes.
-        growth: `peak` less what it held once the contender was made.
+        peak: peak memory of the process, in bytes.
+        growth: `peak` less the memory after the contender was made.
     """
 
     seconds: float
@@ -45,7 +45,7 @@ class Cost:
 
 
 class Worker:
-    """A contender in a process of its own.
+    """Process of a contender.
 
     Args:
         name: for errors.
@@ -57,11 +57,11 @@ class Worker:
         self._pool = pool
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """What a method of the contender returns."""
+        """Call a method of the contender and return its result."""
         return self.run(_ask, method, arguments)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function returns in the contender's process.
+        """Call a function in the contender's process and return its result.
 
         Raises:
             UserError: the process died.
@@ -74,10 +74,10 @@ class Worker:
 
 @contextmanager
 def workers(contenders: Mapping[str, Callable[[], Contender]]) -> Iterator[dict[str, Worker]]:
-    """Make each contender in a process of its own, and end the processes.
+    """Workers of all contenders; the processes end with the block.
 
     Args:
-        contenders: name -> what makes it; must be picklable.
+        contenders: name -> factory, picklable.
     """
     with ExitStack() as stack:
         found = {name: Worker(name, stack.enter_context(worker_pool(1))) for name in contenders}
@@ -87,7 +87,7 @@ def workers(contenders: Mapping[str, Callable[[], Contender]]) -> Iterator[dict[
 
 
 def measure(found: Mapping[str, Worker], rounds: int) -> dict[str, Cost]:
-    """Each contender once per round, one after the other; a round before them warms up and counts for memory alone."""
+    """Costs of contenders that run in turns, once per round; a first round is for warm-up and counts for memory only."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for number in range(rounds + 1):
         for name, worker in found.items():
@@ -102,21 +102,21 @@ def measure(found: Mapping[str, Worker], rounds: int) -> dict[str, Cost]:
 
 
 def cost_table(costs: Mapping[str, Cost]) -> str:
-    """A row per contender: wall and CPU time and growth of memory, each with its ratio to the first row's, and peak memory."""
+    """Table with a row per contender: wall time, CPU time and memory growth with ratios to the first row, and peak memory."""
     first = next(iter(costs.values()))
     width = max(map(len, costs))
     rows = [f"{'':{width}}   wall s  ratio    CPU s  ratio  growth MB  ratio  peak MB"]
     for name, cost in costs.items():
-        told = f"{cost.seconds:8.3f} {cost.seconds / first.seconds:6.3f} "
-        told += f"{cost.cpu_seconds:8.3f} {cost.cpu_seconds / first.cpu_seconds:6.3f} "
-        told += f"{cost.growth / MEGABYTE:10.0f} {cost.growth / max(first.growth, 1):6.3f} {cost.peak / MEGABYTE:8.0f}"
-        rows.append(f"{name:{width}} {told}")
+        cells = f"{cost.seconds:8.3f} {cost.seconds / first.seconds:6.3f} "
+        cells += f"{cost.cpu_seconds:8.3f} {cost.cpu_seconds / first.cpu_seconds:6.3f} "
+        cells += f"{cost.growth / MEGABYTE:10.0f} {cost.growth / max(first.growth, 1):6.3f} {cost.peak / MEGABYTE:8.0f}"
+        rows.append(f"{name:{width}} {cells}")
     return "\n".join(rows)
 
 
 @dataclass
 class _State:
-    """What a contender's process holds: the contender, and the memory that was in use once it was made."""
+    """State of a contender's process: the contender, and the memory in use after it was made."""
 
     contender: Any = None
     before: int = 0
@@ -141,7 +141,7 @@ def _repeat() -> tuple[float, float]:
 
 
 def _memory() -> tuple[int, int]:
-    """Peak, and how far it lies above what was held before the first repeat."""
+    """Peak memory, and its growth since before the first repeat."""
     peak = _memory_of("VmHWM")
     return peak, peak - _STATE.before
 
@@ -149,7 +149,7 @@ def _memory() -> tuple[int, int]:
 def _memory_of(entry: str) -> int:
     """Memory of this process in bytes: `VmRSS` now, `VmHWM` at its highest.
 
-    The resource module's number is for systems without /proc alone: Linux starts a process with its parent's.
+    The resource module is used without /proc only: on Linux its number starts with that of the parent process.
     """
     if STATUS.is_file():
         lines = STATUS.read_text(encoding="utf-8").splitlines()
@@ -158,5 +158,5 @@ def _memory_of(entry: str) -> int:
 
 
 def hide_gpus() -> None:
-    """Have processes that are started from here on compute on the processor."""
+    """Hide GPUs from processes that are started from now on."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -111,6 +111,7 @@ def _set_function(function: Callable[[Any], Any]) -> None:
 
 
 def _call(case: Any) -> Any:
+    """Apply the function of this worker process."""
     return _function(case)
 
 

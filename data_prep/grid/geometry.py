@@ -87,7 +87,7 @@ class Geometry:
 
     def reorient(self, native: np.ndarray) -> np.ndarray:
         """Re-orient a native array (i, j, k) to the uncropped prepared grid (z, y, x): a view, nothing is copied."""
-        return native.transpose(self.axes)[self._flip]
+        return native.transpose(self.axes)[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
 
     def cut(self, uncropped: np.ndarray, fill: int = 0) -> np.ndarray:
         """Crop an uncropped prepared array (z, y, x, ...): a view where the crop lies inside, else a padded copy."""
@@ -105,11 +105,6 @@ class Geometry:
         inside, target = _overlap(self.start, self.size, self.uncropped_size)
         self.reorient(native)[inside] = cropped[target]
         return native
-
-    @property
-    def _flip(self) -> tuple[slice, slice, slice]:
-        z, y, x = (slice(None, None, -1 if flip else 1) for flip in self.flips)
-        return (z, y, x)
 
 
 def cut_patch(volume: np.ndarray, start: Triple, size: Triple, fill: int = 0) -> np.ndarray:
@@ -147,5 +142,6 @@ def _overlap(start: Triple, size: Triple, shape: tuple[int, ...]) -> tuple[tuple
 
 
 def _triple(values: list[int]) -> Triple:
+    """Three integers of a list from JSON."""
     first, second, third = values
     return (int(first), int(second), int(third))

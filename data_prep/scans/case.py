@@ -54,6 +54,7 @@ class CaseFiles:
 
     @property
     def _images(self) -> list[Path]:
+        """Paths of the images, each once."""
         images = [*self.channels.values(), self.label]
         return list(dict.fromkeys(image.path for image in images if image is not None))
 

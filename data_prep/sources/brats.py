@@ -100,6 +100,7 @@ class BratsSource(NiftiSource):
         return f"expected a name ending in {endings}"
 
     def _case(self, group: _Group) -> CaseFiles:
+        """Case of a group of files."""
         images = {name: ImageRef(paths[0]) for name, paths in group.files.items()}
         grade = self._grades.get(group.id) or self._grade_of_folder(group.folder)
         return CaseFiles(
@@ -111,6 +112,7 @@ class BratsSource(NiftiSource):
         )
 
     def _grade_of_folder(self, folder: Path) -> str | None:
+        """Grade by the nearest folder HGG or LGG: above the files, the root itself, or its parent."""
         above = [*self.root.resolve().parts[-2:], *folder.relative_to(self.root).parts]
         return next((name.upper() for name in reversed(above) if name.upper() in GRADES), None)
 

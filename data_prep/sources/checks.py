@@ -25,4 +25,5 @@ def check_cases(
 
 
 def _check(source: Source, deep: bool, files: CaseFiles) -> list[str]:
+    """Problems of one case."""
     return source.check(files, deep)

@@ -41,6 +41,7 @@ class MsdSource(NiftiSource):
         return (root / MANIFEST).is_file()
 
     def _case(self, image: str, label: str | None) -> CaseFiles:
+        """Case of an entry."""
         path = self.root / image
         identifier = nifti.stem(path)
         images = {name: ImageRef(path, place if self.stacked else None) for place, name in enumerate(self._all)}

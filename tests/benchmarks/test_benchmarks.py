@@ -87,7 +87,7 @@ def test_augmentation_is_timed_in_two_and_three_dimensions(records, tmp_path, ca
     cli.run(augment.main, AugmentBenchmarkConfig, options)
     first, second = capsys.readouterr().out.split(f"{windows}: ")
     assert first.startswith(f"{slices}: 3 slices of 16 x 16 a step; unet, ")
-    assert second.startswith("2 windows of 8 x 8 x 8 a step; unet, ")
+    assert second.startswith("2 patches of 8 x 8 x 8 a step; unet, ")
     for table, flips in ((first, True), (second, False)):
         rows = table.splitlines()
         assert [row for row in rows if row.startswith((STEP, PLAIN, OWN, ALL))]
