@@ -22,10 +22,10 @@ from common.files import read_yaml
 from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from training.config import TrainConfig
-from training.data.batches import SEGMENTATION, training_batches
-from training.engine import Data, compile_for
-from training.phases import phases
-from training.train import Segmentation
+from training.data.batches import SEGMENTATION
+from training.data.mixture import Data, open_data
+from training.engine import compile_for
+from training.phases import resolved_phases
 
 if TYPE_CHECKING:
     import keras
@@ -87,8 +87,7 @@ class Bench:
     def batches(self, augment: AugmentConfig, threads: int, watch: Any = None) -> Any:
         """Endless batches, from the same places of the records for any augmentation."""
         config = replace(self.config, augment=augment, input=replace(self.config.input, threads=threads))
-        change = Segmentation(config).change(self.data)
-        return training_batches(self.data.sources, config.input, config.seed, 0, change, watch)
+        return open_data(config, [self.data.records], self.data.folders[0].targets.heads).training_batches(config, 0, watch)
 
 
 def main(config: AugmentBenchmarkConfig) -> None:
@@ -155,14 +154,14 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    task = Segmentation(config)
-    train, validation, sources, _ = task.examples(records)
-    data = Data(records, train, validation, sources, None, max(sum(map(len, sources)) // config.input.batch_size, 1))
+    config = replace(config, records=records.path)
+    heads = config.make_heads([records])
+    data = open_data(config, [records], heads)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(resolve(config.precision))
     channels = len(records.channels) * (2 * config.input.neighbours + 1)
     model = config.model.build(channels, {SEGMENTATION: len(records.schema.classes)})
-    compile_for(model, task, data, phases(config)[0])
+    compile_for(model, resolved_phases(config)[0], config, data, heads)
     return Bench(config, data, model)
 
 

@@ -158,6 +158,10 @@ def _plain(message: str) -> str:
             r"expected \1; received ",
         ),
         (r"Expected an? (.*?)\. Got value: ", r"expected \1; received "),
+        (
+            r"(?:Not a valid subclass of \w+\. Got value|Expected a dot import path string): (.*?)(?: Subclass types.*)?$",
+            r"expected a list of mappings, each with one setting at least; received \1",
+        ),
         (r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1"),
         (r"typing\.Literal\[([^\]]*)\]", r"one of \1"),
         (r"NoneType", "null"),

@@ -1,4 +1,4 @@
-"""Command: what fine-tuning made better: loss, Dice, accuracy and AUC of runs before and after it, and three slices of each."""
+"""Command: table of runs before and after their last phase: loss, Dice, accuracy, AUC; and a figure of three slices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside, write_text
 from common.metrics import classification, overlap
 from common.tables import csv_text, wrapped
-from training.run import COMMANDS, Run
+from evaluation.experiments.runs import read_history
+from training.data.batches import CLASSIFICATION
+from training.run import Run
 
 if TYPE_CHECKING:
     from evaluation.scores.classification_run import ScoredRun
@@ -20,16 +22,16 @@ if TYPE_CHECKING:
 
 COLUMNS = ("Before", "After")
 SEGMENTATION_NOTES = [
-    "Segmentation loss: that of the run's first phase in both columns, so that they compare; mean over the annotated voxels.",
+    "Segmentation loss: that of the run's config in both columns, so that they compare; mean over the annotated voxels.",
     "Tumour Dice: all classes but background as one, from one confusion matrix over all slices of the subset; nothing is "
     "averaged. Tumour Dice per patient: of each patient's slices together, averaged over patients.",
     overlap.ABSENT_RULE,
 ]
-CATEGORY_ROWS = (
+CLASSIFICATION_ROWS = (
     *("Classification loss", "Classification accuracy", "AUC (ROC)"),
     *("Classification accuracy per patient", "AUC (ROC) per patient"),
 )
-CATEGORY_NOTES = [
+CLASSIFICATION_NOTES = [
     "Classification loss: cross-entropy, mean over slices, classes not weighed. Accuracy and AUC are over slices; those per "
     "patient are of the mean over the patient's slices of each class's probability.",
 ]
@@ -37,29 +39,29 @@ CATEGORY_NOTES = [
 
 @dataclass(kw_only=True)
 class FineTuningConfig:
-    """Compare runs before and after fine-tuning.
+    """Compare runs before and after their last phase.
 
-    Scores the weights that fine-tuning began with and those to predict with on the same slices. Prints the table and writes
+    Scores the weights that the last phase began with and those to predict with on the same slices. Prints the table and writes
     it as table.md and table.csv; of a segmentation also draws three slices with the predictions of both (before_after).
     """
 
     run: Path | None = None
-    """Run of training.train that was fine-tuned."""
+    """Run of training.train with several phases."""
     classifier: Path | None = None
-    """Run of training.classify that was fine-tuned."""
+    """Run of training.classify with several phases."""
     records: Path
     """Records with the channels that the runs were trained on."""
     subset: Literal["train", "validation", "test"] = "validation"
     """Which of the records' cases are scored."""
     batch_size: int = 16
-    """Slices that a network sees at once; it changes speed and memory, not the scores."""
+    """Slices in a batch; it changes speed and memory, not the scores."""
     out: Path | None = None
     """Folder to write into; default: fine_tuning_SUBSET in the first of the runs."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one run gives to the table.
+    """Part of the table, of one run.
 
     Attributes:
         head: lines that say what was scored.
@@ -88,8 +90,8 @@ class Choice:
 def main(config: FineTuningConfig) -> None:
     """Score, print the table, and say where the files are."""
     expect_number("batch_size", config.batch_size, 1)
-    _check_run(config.run, "--run", "segmentation")
-    _check_run(config.classifier, "--classifier", "category")
+    _check_run(config.run, "--run", "training.train")
+    _check_run(config.classifier, "--classifier", "training.classify")
     first = config.run or config.classifier
     if first is None:
         raise UserError("nothing to compare: give --run SEGMENTATION or --classifier CLASSIFIER, or both")
@@ -102,7 +104,7 @@ def main(config: FineTuningConfig) -> None:
         parts.append(part)
         files += drawn
     if config.classifier is not None:
-        parts.append(_category(config, config.classifier))
+        parts.append(_classification(config, config.classifier))
     print(format_text(parts))
     print("\n" + "\n".join(f"wrote {file}" for file in [*_write(out, parts), *files]))
 
@@ -133,18 +135,16 @@ def _write(out: Path, parts: Sequence[Part]) -> list[Path]:
     return [table, values]
 
 
-def _check_run(path: Path | None, option: str, kind: str) -> None:
-    """Refuse a run of another kind, or one that was not fine-tuned."""
+def _check_run(path: Path | None, option: str, command: str) -> None:
+    """Refuse a run of another command, or one of a single phase."""
     if path is None:
         return
     run = Run(path)
-    if run.kind != kind:
+    if run.command != command:
         other = "--run" if option == "--classifier" else "--classifier"
-        raise UserError(
-            f"{option} {path}: expected a run of {COMMANDS[kind]}; received one of {run.command}; give it as {other}"
-        )
+        raise UserError(f"{option} {path}: expected a run of {command}; received one of {run.command}; give it as {other}")
     if run.before is None:
-        raise UserError(f"{path}: was not fine-tuned, so there is no before and after; train with --fine_tune.epochs 1 or more")
+        raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 
 
 def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part, list[Path]]:
@@ -167,7 +167,7 @@ def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part
     return Part([f"Segmentation {_named(subset.run)}: {counted}", *_weights(subset.run)], rows, SEGMENTATION_NOTES), files
 
 
-def _category(config: FineTuningConfig, path: Path) -> Part:
+def _classification(config: FineTuningConfig, path: Path) -> Part:
     """The rows of a classifier."""
     from evaluation.scores.classification_run import score_run
 
@@ -177,14 +177,14 @@ def _category(config: FineTuningConfig, path: Path) -> Part:
     )
     given = after.predictions
     counted = f"{_counted(len(set(given.patients)), len(given.truth))} of {config.subset} of {config.records.resolve().name}"
-    rows = list(zip(CATEGORY_ROWS, _values(before), _values(after), strict=True))
-    classes = ", ".join(run.facts["categories"])
+    rows = list(zip(CLASSIFICATION_ROWS, _values(before), _values(after), strict=True))
+    classes = ", ".join(run.heads[CLASSIFICATION].class_names)
     head = [
-        f"Classification {_named(run)} of {run.facts['attribute']} ({classes}): {counted}; weights before training: "
-        f"{run.facts['pretrained']}",
+        f"Classification {_named(run)} of {run.config.target.attribute} ({classes}): {counted}; weights before training: "
+        f"{run.stored['pretrained']}",
         *_weights(run),
     ]
-    return Part(head, rows, CATEGORY_NOTES)
+    return Part(head, rows, CLASSIFICATION_NOTES)
 
 
 def _values(scored: "ScoredRun") -> list[float]:
@@ -205,7 +205,7 @@ def choose_slices(subset: "Subset", counts: "Counts") -> dict[str, Choice]:
     """
     known = [patient for patient, confusion in counts.patients.items() if confusion[1:].any()]
     ranked = sorted(known or counts.patients, key=lambda patient: -_dice(counts.patients[patient]))
-    # What stands later holds where one patient is several of them.
+    # Later entries win where one patient is several of them.
     ranks = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
     return {ranked[place]: Choice(ranks[place], _busiest(subset, ranked[place])) for place in sorted(ranks)}
 
@@ -245,10 +245,11 @@ def _draw(
 def _weights(run: Run) -> list[str]:
     """Which epoch's weights the columns are of, where that must be known to read them."""
     lines = []
-    chosen, first = run.facts.get("best_epoch"), run.config.epochs
+    chosen, rows = run.stored.get("best_epoch"), read_history(run.path)
+    first = sum(row["phase"] < rows[-1]["phase"] for row in rows)
     if chosen and chosen <= first:
         lines.append(
-            f"After is epoch {chosen}, of the first phase: by validation {run.config.monitor} no epoch of fine-tuning was "
+            f"After is epoch {chosen}, before the last phase: by validation {run.config.monitor} no epoch of fine-tuning was "
             "better, so both columns are of the same weights."
         )
     elif chosen:

@@ -135,12 +135,13 @@ def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
     from evaluation.figures import training as figures_training
     from training.run import Run
 
-    records, drawn = Records(path), []
+    stored, drawn = Records(path), []
     for folder in folders:
         run, end = Run(folder), f"_{folder.resolve().name}" if len(folders) > 1 else ""
-        if records.channels != run.channels:
+        if not set(run.channels) <= set(stored.channels):
             print(f"{folder}: trained on channels {run.channels}, not those of {path}; figures of both are left out")
             continue
+        records = Records(path, run.channels)
         if figures_training.augments(run):
             drawn += figures_training.draw_run_augmentation(out / f"augmentation{end}", run, records)
         if run.kind == "category":

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -53,11 +53,19 @@ class CustomConfig:
         if not there:  # the package itself is imported later, because it loads a framework
             raise UserError(f"--model.name {self.name}: expected package.module:callable of an installed package")
 
-    def window(self, patch: Triple | None) -> Triple | None:
-        """Slices, rows and columns of the windows that prediction shows: those of `input_size`, else as in training."""
+    def prediction_patch(self, patch: Triple | None) -> Triple | None:
+        """Slices, rows and columns of the patches of prediction: those of `input_size`, else those of training."""
         if self.rank == 3:
             return (self.input_size[0], self.input_size[1], self.input_size[2]) if self.input_size else patch
         return (1, self.input_size[0], self.input_size[1]) if self.input_size else None
+
+    def origin(self) -> str:
+        """Source of the initial weights, for tables."""
+        return "as the callable makes them"
+
+    def fixed_layers(self, network: "keras.Model") -> list[Any]:
+        """Layers that never train, beyond those that the callable has frozen: none."""
+        return []
 
     def callable(self) -> Callable[..., Any]:
         """What `name` names.
@@ -77,18 +85,30 @@ class CustomConfig:
         made: Callable[..., Any] = found
         return made
 
-    def build(self, channels: int, heads: dict[str, int]) -> "keras.Model":
+    def build(
+        self,
+        channels: int,
+        heads: dict[str, int],
+        pooled: Sequence[str] = (),
+        intensity: str = "minmax",
+        load_pretrained: bool = True,
+    ) -> "keras.Model":
         """Make the network: images -> {head: logits}.
 
         Args:
             channels: of the input.
-            heads: name -> number of outputs; one head.
+            heads: name -> number of outputs; one head, of voxels.
+            pooled: heads that are not of voxels; none.
+            intensity, load_pretrained: not used; intensities are taken as they are, weights as the callable makes them.
 
         Raises:
-            UserError: the callable refuses its arguments, or gives something else than one picture of logits per class.
+            UserError: the callable refuses its arguments, or gives something else than one picture of logits per class; several
+                heads, or a pooled one.
         """
         import keras
 
+        if len(heads) > 1 or pooled:
+            raise UserError(f"--model.name {self.name}: expected one segmentation head; received {', '.join(heads)}")
         head, classes = next(iter(heads.items()))
         shape: tuple[int | None, ...] = (*(self.input_size or (None,) * self.rank), channels)
         make = self.callable()

@@ -1,14 +1,16 @@
-"""ResNet50 (He et al., 2016) that tells an image's category: a backbone, trained on ImageNet or not, and a small head.
+"""ResNet50 (He et al., 2016) classifier of images: a backbone, trained on ImageNet or not, and a small head.
 
 images -> preprocessing -> backbone -> for each head: dense, batch normalisation, ReLU, dropout, dense -> logits. The paper on
-lower-grade glioma trains the head on frozen features first and then fine-tunes; `freeze_backbone` switches between the two.
+lower-grade glioma trains the head on frozen features first (`freeze: [backbone]` in a phase) and then fine-tunes.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
+from data_prep.grid.geometry import Triple
 from models import pretrained
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ IMAGENET_MEANS_BGR = (103.939, 116.779, 123.68)  # subtracted in the training of
 
 @dataclass
 class ResNet50Config:
-    """A ResNet50 for categories of images."""
+    """A ResNet50 for classes of images."""
 
     name: str = "resnet50"
     """Which network: resnet50."""
@@ -47,7 +49,7 @@ class ResNet50Config:
         expect_number("model.dense", self.dense, 1)
         expect_number("model.dropout", self.dropout, 0, 0.99)
         expect_number("model.momentum", self.momentum, 0, 1)
-        if self.weights is not None and self.weights != pretrained.IMAGENET and not _is_file_name(self.weights):
+        if self.weights not in (None, pretrained.IMAGENET) and not self.weights.endswith(pretrained.SUFFIXES):
             raise UserError(
                 "--model.weights: expected imagenet, null, or a file ending in .h5, .weights.h5 or .keras; "
                 f"received {self.weights}"
@@ -58,13 +60,46 @@ class ResNet50Config:
         """What the sides of the input must be a multiple of: any size will do, convolutions pad and features are averaged."""
         return 1
 
-    def build(self, channels: int, heads: dict[str, int], intensity: Intensity, load_pretrained: bool = True) -> "keras.Model":
+    def prediction_patch(self, patch: Triple | None) -> Triple | None:
+        """Slices, rows and columns of the patches of prediction: None, whole slices."""
+        return None
+
+    def origin(self) -> str:
+        """Source of the backbone's weights, for tables.
+
+        Raises:
+            UserError: `weights` names a file that is not there.
+        """
+        if self.weights is None:
+            return "random initialisation"
+        if self.weights == pretrained.IMAGENET:
+            return "ImageNet (keras.applications)"
+        path = pretrained.weights_file(self.weights)
+        return f"file {path.name} (crc32c {pretrained.checksum(path)})"
+
+    def fixed_layers(self, network: "keras.Model") -> list[Any]:
+        """Layers that never train: batch normalisations of a pretrained backbone, statistics and scales.
+
+        They run as in inference, because the small batches of a fine-tuning would overwrite statistics of a million images.
+        With random weights everything trains: frozen statistics (mean 0, variance 1) would be none at all.
+        """
+        return [] if self.weights is None else _batch_norms(network.get_layer(BACKBONE))
+
+    def build(
+        self,
+        channels: int,
+        heads: dict[str, int],
+        pooled: Sequence[str] = (),
+        intensity: Intensity = "minmax",
+        load_pretrained: bool = True,
+    ) -> "keras.Model":
         """Make the network: images (N, H, W, channels) of any size -> {head: logits (N, outputs) float32}.
 
         Args:
             channels: of the input; three are taken as red, green and blue, for other numbers the stem is inflated
                 (`pretrained.inflate`).
             heads: name -> number of outputs, such as {"grade": 1}.
+            pooled: heads with one vector of logits for each image; here they all are.
             intensity: how the records' intensities are scaled (`PrepareConfig.intensity`).
             load_pretrained: load what `weights` names; False where a run's own weights are loaded next, so that prediction does
                 without the file.
@@ -107,45 +142,6 @@ class ResNet50Config:
         return layers.Dense(outputs, dtype="float32", name=head)(hidden)
 
 
-def origin(config: ResNet50Config) -> str:
-    """Where the backbone's weights come from, in words that every table prints.
-
-    Raises:
-        UserError: `weights` names a file that is not there.
-    """
-    if config.weights is None:
-        return "random initialisation"
-    if config.weights == pretrained.IMAGENET:
-        return "ImageNet (keras.applications)"
-    path = pretrained.weights_file(config.weights)
-    return f"file {path.name} (crc32c {pretrained.checksum(path)})"
-
-
-def trains_all(config: ResNet50Config) -> bool:
-    """Whether everything trains from the first step, batch normalisation included: so for random initialisation.
-
-    There a frozen backbone would be random features, and frozen batch normalisation (mean 0, variance 1) none at all, so no
-    caller may `freeze_backbone`.
-    """
-    return config.weights is None
-
-
-def freeze_backbone(model: "keras.Model", frozen: bool) -> None:
-    """Freeze a pretrained backbone, or let its convolutions train; compile the model anew afterwards, with a new optimizer.
-
-    Batch normalisations of the backbone stay frozen in both phases, statistics and scales: they run as in inference, because
-    the small batches of a fine-tuning would overwrite what they have learnt of a million images.
-
-    Args:
-        model: from `ResNet50Config.build`, with pretrained weights; see `trains_all`.
-        frozen: True trains the head alone; False the convolutions of the backbone as well.
-    """
-    backbone = model.get_layer(BACKBONE)
-    backbone.trainable = not frozen
-    for layer in _batch_norms(backbone):
-        layer.trainable = False
-
-
 def _preprocessing(channels: int, intensity: Intensity) -> "keras.Model":
     """(N, H, W, channels) as records hold them -> clipped, 0..255, less ImageNet's means, three channels as BGR; float32.
 
@@ -170,7 +166,3 @@ def _batch_norms(backbone: "keras.Model") -> list[Any]:
     import keras
 
     return [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _is_file_name(weights: str) -> bool:
-    return weights.endswith(pretrained.SUFFIXES)

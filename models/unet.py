@@ -5,6 +5,7 @@ features of the same level; a 1-wide convolution per head gives its logits. Resi
 supervision are options of the one network.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,21 +74,38 @@ class UNetConfig:
         if self.widths is not None and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
             raise UserError(f"--model.widths: expected {self.depth + 1} numbers of filters (depth + 1); received {self.widths}")
 
-    def window(self, patch: Triple | None) -> Triple | None:
-        """Slices, rows and columns of the windows that prediction shows; None for whole slices."""
+    def prediction_patch(self, patch: Triple | None) -> Triple | None:
+        """Slices, rows and columns of the patches of prediction, given those of training; None for whole slices."""
         return patch if self.rank == 3 else None
+
+    def origin(self) -> str:
+        """Source of the initial weights, for tables."""
+        return "random initialisation"
+
+    def fixed_layers(self, network: "keras.Model") -> list[Any]:
+        """Layers that never train: none."""
+        return []
 
     @property
     def stride(self) -> int:
         """What the sides of the input must be a multiple of."""
         return 2**self.depth
 
-    def build(self, channels: int, heads: dict[str, int]) -> "keras.Model":
+    def build(
+        self,
+        channels: int,
+        heads: dict[str, int],
+        pooled: Sequence[str] = (),
+        intensity: str = "minmax",
+        load_pretrained: bool = True,
+    ) -> "keras.Model":
         """Make the network: images of any size that is a multiple of `stride` -> {head: logits}.
 
         Args:
             channels: of the input.
             heads: name -> number of outputs, such as {"segmentation": 4}.
+            pooled: heads with one vector of logits for each image, from the mean over the bottom's features (Lin et al., 2014).
+            intensity, load_pretrained: not used; intensities are taken as they are, and there are no pretrained weights.
 
         Returns:
             the network; under deep supervision a head's logits are followed by those of the levels below, along the last axis,
@@ -101,7 +119,7 @@ class UNetConfig:
             features = self._block(features, level, f"encoder{level + 1}")
             skips.append(features)
             features = self._layer("MaxPooling", 2, name=f"pool{level + 1}")(features)
-        features = self._block(features, self.depth, "bottom")
+        features = bottom = self._block(features, self.depth, "bottom")
         for level in reversed(range(self.depth)):
             filters = self._filters(level)
             up = self._layer("Conv{}DTranspose", filters, 2, strides=2, name=f"up{level + 1}", **self._kernels())(features)
@@ -110,7 +128,10 @@ class UNetConfig:
             features = self._block(features, level, f"decoder{level + 1}")
             levels.append(features)
         levels = levels[::-1]
-        outputs = {name: self._logits(levels, name, count) for name, count in heads.items()}
+        outputs = {name: self._logits(levels, name, count) for name, count in heads.items() if name not in pooled}
+        for name in pooled:
+            mean = self._layer("GlobalAveragePooling", name=f"{name}_pooling")(bottom)
+            outputs[name] = keras.layers.Dense(heads[name], dtype="float32", name=name)(mean)
         return keras.Model(inputs, outputs, name=self.name)
 
     def _filters(self, level: int) -> int:

@@ -133,11 +133,14 @@ def volumes(records, tmp_path_factory):
     return out
 
 
+PHASES = '[{"epochs": 1, "freeze": ["backbone"]}, {"epochs": 1, "optimizer": {"learning_rate": 1e-5}}]'
+
+
 @pytest.fixture(scope="session")
 def classified(records, tmp_path_factory):
     """Run of a tiny classifier of the grade of tumour slices of `records`, a step and two phases long; to be read only."""
     out = tmp_path_factory.mktemp("classified") / "run"
-    short = ("--steps_per_epoch", 1, "--epochs", 1, "--fine_tune.epochs", 1, "--input.batch_size", 4)
+    short = ("--steps_per_epoch", 1, "--phases", PHASES, "--input.batch_size", 4)
     tiny = ("--model.name", TINY, "--precision", "float32", "--slices", "tumour", "--target.attribute", "grade")
     done = run_command("training.classify", "--records", records, "--out", out, *short, *tiny)
     assert done.status == 0, done.err

@@ -1,75 +1,91 @@
-"""What the training commands are told."""
+"""Settings of the training commands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from common import cli
 from common.errors import UserError, expect_number
 from data_prep.augmentation.draw import AugmentConfig
+from data_prep.records.folder import Records
 from models import CLASSIFIERS, MODELS
 from models.resnet50 import ResNet50Config
 from models.unet import UNetConfig
 from training import LOSSES
-from training.data.batches import InputConfig
+from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
 from training.hardware.devices import Precision
+from training.heads.base import Head
+from training.heads.classification import ClassificationHead, TargetConfig
+from training.heads.segmentation import SegmentationHead
 from training.objectives.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
+from training.phases import Phase, PhaseConfig, check_phases, resolved_phases
 
 LARGEST_SEED = 2**32 - 2  # the second of two mixed orders takes the next one
 
 
 @dataclass
-class FineTuneConfig:
-    """A second phase of training, with an optimizer of its own that begins anew."""
+class RecordsConfig:
+    """One of several records folders of a training."""
 
-    epochs: int = 0
-    """Epochs of fine-tuning, after those of the first phase; 0: none."""
-    learning_rate: float = 1e-5
-    """At its first step."""
-    loss: dict[str, float] = field(default_factory=dict)
-    """Numbers of the loss that are others in this phase, such as {dice: 2.0}."""
+    path: Path
+    """Folder of records, made by data_prep.make_records."""
+    share: float = 1.0
+    """Share of the batches, relative to those of the other folders."""
+    heads: list[str] | None = None
+    """Heads that the folder annotates; null: all."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """What every training is told, whatever it trains."""
+    """Settings of every training, whatever its heads."""
 
-    records: Path | None = None
-    """Folder of records, made by data_prep.make_records."""
+    records: list[Path | RecordsConfig] | Path | None = None
+    """Folder of records, made by data_prep.make_records. Several folders are mixed: paths, or in a config a list of
+    {path: R1, share: 0.7, heads: [segmentation]}; `share` of the batches, and the heads that the folder annotates."""
     out: Path | None = None
     """Folder for the run; new or empty."""
     resume: Path | None = None
     """A run to go on with; every setting is taken from it, so only --extend and --max_minutes may stand beside it."""
     extend: int = 0
     """With --resume: epochs to add to those that the run was to have, in its last phase."""
+    init_from: Path | None = None
+    """Another run, whose weights the training begins with: those whose name and shape are those of the new network's."""
     fold: int | None = None
     """Fold of the records to train and validate on, counted from 0; null: their train and validation lists."""
     split: Literal["patient", "slice"] = "patient"
     """patient: as the records are divided. slice: the slices of training and validation patients are mixed and divided anew, as
     some papers did; its scores are too good, because neighbouring slices of a patient stand on both sides."""
     input: InputConfig = field(default_factory=InputConfig)
-    """What the network sees of the records."""
+    """Input of the network, from the records."""
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(probability=None))
-    """On-line augmentation of what is trained on, drawn anew each time it is read; it needs a `probability`, and
+    """On-line augmentation of training examples, drawn anew each time one is read; it needs a `probability`, and
     `--augment.probability 0` switches off what a config asks for."""
     epochs: int = 4
-    """Epochs to train."""
+    """Epochs to train; with `phases` those of each phase that gives no length itself."""
+    steps: int | None = None
+    """Steps to train, instead of epochs; it needs --validate_every, and is a multiple of that."""
     steps_per_epoch: int | None = None
-    """Steps that make an epoch; null: as many as there are batches in the training slices."""
+    """Steps that make an epoch; null: as many as there are batches in the training examples."""
+    validate_every: int | None = None
+    """Steps between validations where lengths are given in steps; an epoch is then this many steps."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """How the learning rate falls."""
-    fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
-    """A second phase."""
+    """How the learning rate falls, within each phase."""
+    phases: list[PhaseConfig] = field(default_factory=list)
+    """Phases one after the other, each with a new optimizer, such as [{epochs: 40}, {epochs: 10, optimizer: {learning_rate:
+    1.0e-5}, loss: {dice: 2.0}}]; further keys: name, steps, schedule, freeze, patience, restart_from. Empty: one phase."""
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    """Weight of each head's loss, where there are several heads; left out: 1."""
     monitor: str = "loss"
     """Validation score by which the best model is kept."""
     validate: bool = True
     """Score the validation cases after every epoch and keep the best model; false keeps the last one, which saves the time and
     leaves the validation cases unseen: what their predictions score was not chosen on them."""
     patience: int | None = None
-    """Stop after this many epochs without a better score; null: never."""
+    """End the phase after this many epochs of it without a better score; null: never."""
     max_minutes: float | None = None
     """Stop at the end of the last epoch that fits into this time, counted over all resumes; null: no limit."""
     precision: Precision = "auto"
@@ -78,17 +94,45 @@ class TrainingConfig:
     """Seed of weights, dropout, order and augmentation."""
     deterministic: Literal["auto", "on", "off"] = "auto"
     """Whether equal seeds give equal bits; auto: on CPUs yes, on GPUs no, where it costs time."""
+    model: Any = None
+    """The network."""
+
+    @property
+    def sources(self) -> list[RecordsConfig]:
+        """The records folders, in order."""
+        if self.records is None:
+            return []
+        entries = self.records if isinstance(self.records, list) else [self.records]
+        return [entry if isinstance(entry, RecordsConfig) else RecordsConfig(entry) for entry in entries]
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of all phases."""
-        return self.epochs + self.fine_tune.epochs
+        """Epochs of all phases, if none ends early."""
+        return sum(phase.epochs for phase in resolved_phases(self))
 
-    def extended(self, epochs: int) -> Self:
-        """The same with more epochs in the last phase."""
-        if self.fine_tune.epochs:
-            return replace(self, fine_tune=replace(self.fine_tune, epochs=self.fine_tune.epochs + epochs))
-        return replace(self, epochs=self.epochs + epochs)
+    @property
+    def epoch_steps(self) -> int | None:
+        """Steps that make an epoch; None: one pass over the training examples."""
+        return self.validate_every or self.steps_per_epoch
+
+    def make_heads(self, records: Sequence[Records]) -> dict[str, Head]:
+        """The heads of the network, by name.
+
+        Args:
+            records: the folders of the training.
+
+        Raises:
+            UserError: the records do not serve a head.
+        """
+        raise NotImplementedError
+
+    def resolved(self, heads: dict[str, Head]) -> Self:
+        """The config with what it leaves to the records filled in, so that the run stays what it is with other records."""
+        return self
+
+    def frozen_layers(self, phase: Phase) -> Sequence[str]:
+        """Beginnings of the names of the layers that a phase does not train."""
+        return phase.freeze
 
     def check(self) -> None:
         """Refuse settings that cannot be trained with, before anything is read.
@@ -97,28 +141,26 @@ class TrainingConfig:
             UserError: says which, and what was expected.
         """
         self.input.check()
-        self._refuse_idle_augmentation()
+        self._check_augmentation()
         expect_number("optimizer.learning_rate", self.optimizer.learning_rate, 0)
         expect_number("schedule.decay", self.schedule.decay, 0, 1)
         expect_number("epochs", self.epochs, 1)
-        expect_number("fine_tune.epochs", self.fine_tune.epochs, 0)
-        expect_number("fine_tune.learning_rate", self.fine_tune.learning_rate, 0)
         expect_number("extend", self.extend, 0)
-        expect_number("steps_per_epoch", self.steps_per_epoch, 1)
-        expect_number("patience", self.patience, 1)
+        for name in ("steps", "steps_per_epoch", "validate_every", "patience"):
+            expect_number(name, getattr(self, name), 1)
         expect_number("max_minutes", self.max_minutes, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
-        if self.patience is not None and not self.validate:
-            raise UserError("--patience: waits for a better validation score, and --validate false gives none; leave one out")
-        if self.schedule.name == "timed" and self.max_minutes is None:
-            raise UserError("--schedule.name timed: falls as --max_minutes run out; set that too, such as to 20")
-        if self.schedule.name == "timed" and self.fine_tune.epochs:
-            raise UserError("--fine_tune.epochs: --schedule.name timed takes all of --max_minutes; leave one of them out")
+        for entry in self.sources:
+            if not entry.share > 0:
+                raise UserError(f"--records: {entry.path}: expected a share above 0; received {entry.share}")
+        if self.validate_every is not None and self.steps_per_epoch is not None:
+            raise UserError("--validate_every: is the length of an epoch, as --steps_per_epoch is; leave one of them out")
+        check_phases(self)
 
-    def _refuse_idle_augmentation(self) -> None:
+    def _check_augmentation(self) -> None:
         """Refuse changes that are asked for without a probability, which would be forgotten otherwise."""
-        idle = replace(AugmentConfig(), probability=None, fill=self.augment.fill, fill_from=self.augment.fill_from)
-        changed = [item.name for item in fields(idle) if getattr(self.augment, item.name) != getattr(idle, item.name)]
+        unused = replace(AugmentConfig(), probability=None, fill=self.augment.fill, fill_from=self.augment.fill_from)
+        changed = [item.name for item in fields(unused) if getattr(self.augment, item.name) != getattr(unused, item.name)]
         if changed and self.augment.probability is None:
             raise UserError(f"--augment.{changed[0]}: does nothing without --augment.probability; set that too, such as to 0.5")
 
@@ -144,46 +186,51 @@ class TrainConfig(TrainingConfig):
         self.model.check()
         self._check_patch()
         known = [item.name for item in fields(self.loss) if isinstance(getattr(self.loss, item.name), float)]
-        strangers = [name for name in self.fine_tune.loss if name not in known]
-        if strangers:
-            raise UserError(
-                f"--fine_tune.loss: loss {self.loss.name} has the numbers {', '.join(known)}; received {strangers[0]}"
-            )
-        if self.fine_tune.loss and not self.fine_tune.epochs:
-            raise UserError("--fine_tune.loss: does nothing without fine-tuning; set --fine_tune.epochs too")
-        if self.fine_tune.loss and self.monitor == "loss":
-            raise UserError("--monitor: loss compares nothing where fine_tune.loss changes it; take mean_dice or mean_iou")
+        for phase in self.phases:
+            unknown = [name for name in phase.loss if name not in known]
+            if unknown:
+                raise UserError(
+                    f"--phases: loss: loss {self.loss.name} has the numbers {', '.join(known)}; received {unknown[0]}"
+                )
+            if phase.loss and self.monitor == "loss":
+                raise UserError("--monitor: loss compares nothing where a phase changes it; take mean_dice or mean_iou")
+
+    def make_heads(self, records: Sequence[Records]) -> dict[str, Head]:
+        """One head of voxels, with an output per class.
+
+        Raises:
+            UserError: folders with other classes than the first one's.
+        """
+        first = records[0]
+        for other in records[1:]:
+            if other.schema.class_names != first.schema.class_names:
+                raise UserError(
+                    f"{other.path}: expected the classes of {first.path} ({', '.join(first.schema.class_names)}); "
+                    f"received {', '.join(other.schema.class_names)}"
+                )
+        return {SEGMENTATION: SegmentationHead(SEGMENTATION, first.schema, self.loss)}
 
     def _check_patch(self) -> None:
-        """Refuse windows that do not fit the network, and changes of volumes where slices are read."""
+        """Refuse patches that do not fit the network, and changes of volumes where slices are read."""
         patch, rank, stride = self.input.patch, self.model.rank, self.model.stride
         if rank == 3 and (patch is None or patch[0] == 1):
             raise UserError(
-                f"--input.patch: a network of rank 3 sees windows of several slices, such as [64, 64, 64]; received {patch}"
+                f"--input.patch: a network of rank 3 takes patches of several slices, such as [64, 64, 64]; received {patch}"
             )
         if rank == 2 and patch is not None and patch[0] != 1:
-            raise UserError(f"--input.patch: a network of rank 2 sees one slice, such as [1, 128, 128]; received {list(patch)}")
-        window = self.model.window(patch)
-        if patch is not None and window is not None and patch != window:
-            raise UserError(f"--input.patch: the network takes {list(window)} alone; received {list(patch)}")
+            raise UserError(
+                f"--input.patch: a network of rank 2 takes one slice, such as [1, 128, 128]; received {list(patch)}"
+            )
+        fixed = self.model.prediction_patch(patch)
+        if patch is not None and fixed is not None and patch != fixed:
+            raise UserError(f"--input.patch: the network takes {list(fixed)} alone; received {list(patch)}")
         sides = () if patch is None else patch[-rank:]
         if any(side % stride for side in sides):
             raise UserError(f"--input.patch: expected sides that are multiples of {stride}; received {list(sides)}")
         if patch is None and self.augment.rank == 3:
-            raise UserError("--augment.rank: 3 changes volumes, and the network sees single slices; set 2, or --input.patch")
+            raise UserError("--augment.rank: 3 changes volumes, and the network takes single slices; set 2, or --input.patch")
         if patch is not None and self.split == "slice":
-            raise UserError("--split slice: divides slices, and --input.patch draws windows; take --split patient")
-
-
-@dataclass
-class TargetConfig:
-    """What is told of each slice."""
-
-    attribute: str = "grade"
-    """Attribute of the patients, as the source names it."""
-    classes: dict[str, list[str]] = field(default_factory=dict)
-    """Name of each class and the attribute's values that mean it, such as {grade II: ["1"], grade III: ["2"]}; the last class
-    is the positive one. Empty: the values found, sorted."""
+            raise UserError("--split slice: divides slices, and --input.patch draws patches; take --split patient")
 
 
 @dataclass(kw_only=True)
@@ -191,7 +238,7 @@ class ClassifyConfig(TrainingConfig):
     """Train a classifier of slices, such as of a tumour's grade, on records. A stopped training goes on with --resume RUN."""
 
     target: TargetConfig = field(default_factory=TargetConfig)
-    """What is told."""
+    """Class of each patient."""
     slices: Literal["tumour", "all"] = "tumour"
     """Slices to train on and to score: those whose annotation shows tumour, or all."""
     balance: bool = True
@@ -210,6 +257,25 @@ class ClassifyConfig(TrainingConfig):
         super().check()
         self.model.check()
         if self.input.patch is not None or self.augment.rank == 3:
-            raise UserError("--input.patch, --augment.rank 3: classifiers see whole slices; leave them out")
-        if self.fine_tune.loss:
-            raise UserError("--fine_tune.loss: classifiers have one loss without numbers; leave it out")
+            raise UserError("--input.patch, --augment.rank 3: classifiers take whole slices; leave them out")
+        if any(phase.loss for phase in self.phases):
+            raise UserError("--phases: loss: classifiers have one loss without numbers; leave it out")
+
+    def make_heads(self, records: Sequence[Records]) -> dict[str, Head]:
+        """One head, with a logit for two classes and one for each of more.
+
+        Raises:
+            UserError: fewer than two classes, or a value in two of them.
+        """
+        tumour_only = self.slices == "tumour"
+        return {CLASSIFICATION: ClassificationHead.of(CLASSIFICATION, self.target, records, tumour_only, self.balance)}
+
+    def resolved(self, heads: dict[str, Head]) -> Self:
+        """The classes by name."""
+        head = heads[CLASSIFICATION]
+        classes = head.classes if isinstance(head, ClassificationHead) else {}
+        return replace(self, target=replace(self.target, classes=classes))
+
+    def frozen_layers(self, phase: Phase) -> Sequence[str]:
+        """Frozen layers; none with random initial weights, because a frozen backbone would then be random features."""
+        return () if self.model.weights is None and self.init_from is None else phase.freeze

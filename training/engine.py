@@ -1,130 +1,66 @@
-"""The course of every training: check, start or resume, phases of epochs, and what is said of it.
+"""Course of every training: check, start or resume, and train one phase after the other.
 
-What differs between segmentation and classification is a `Task`; the commands `training.train` and `training.classify` hand
-theirs to `train`.
+The config makes the heads (`TrainingConfig.make_heads`), the records' folders make the examples (`training.data.mixture`); what
+is left is the same for all of them and stands here, top to bottom.
 """
 
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, remove_unfinished, write_yaml
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
-from training.data.batches import Examples, RandomMap, training_batches, whole_batches
-from training.data.slices import OnlineAugmentation
+from training.data.mixture import Data, open_data, open_records
+from training.freezing import LayerFreezing
 from training.hardware.backend import load_backend
 from training.hardware.devices import device, gpus, resolve
+from training.hardware.distribution import Distribution
+from training.heads.base import Head
+from training.initialisation import initialise
 from training.optimizers import build_optimizer
-from training.phases import Phase, phase_of_state, phases
+from training.phases import Phase, extended, resolved_phases
 from training.run import Run, create_run, refuse_used, write_environment
 from training.state.checkpoint import Progress, load_progress, load_state
 
 if TYPE_CHECKING:
-    import grain
     import keras
 
 
-@dataclass(frozen=True)
-class Data:
-    """What a training reads.
-
-    Attributes:
-        records: where it stands.
-        train, validation: case ids.
-        sources: what is trained on: slices, or whose windows are drawn.
-        whole: what is validated on, every voxel once, or None where there is nothing.
-        steps_per_epoch: batches that make an epoch.
-    """
-
-    records: Records
-    train: list[str]
-    validation: list[str]
-    sources: Sequence[Examples]
-    whole: Examples | None
-    steps_per_epoch: int
-
-
-class Task(ABC):
-    """What is trained: how it reads records, and the network, losses and metrics for it.
-
-    Args:
-        config: of the training.
-    """
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    @abstractmethod
-    def examples(self, records: Records) -> tuple[list[str], list[str], Sequence[Examples], Examples | None]:
-        """Training and validation cases, what to train on, and what to validate on.
-
-        Raises:
-            UserError: the records do not serve this training.
-        """
-
-    @abstractmethod
-    def facts(self, records: Records) -> dict[str, Any]:
-        """What run.json says of the task: `kind`, `heads` and whatever prediction needs besides the config."""
-
-    @abstractmethod
-    def compile_arguments(self, data: Data, phase: Phase) -> dict[str, Any]:
-        """`loss` and `metrics` of a phase, as `keras.Model.compile` takes them."""
-
-    def change(self, data: Data) -> RandomMap | None:
-        """What makes an example of each training element as it is read; None where it is one already and stays as it is."""
-        config = self.config
-        if config.augment.is_off:
-            return None
-        unit_range = data.records.preparation.intensity == "minmax"
-        return OnlineAugmentation(config.augment, config.input.neighbours, unit_range)
-
-    def resolved(self, records: Records) -> Any:
-        """The config with what it leaves to the records filled in, so that the run stays what it is with other records."""
-        return self.config
-
-    def enter(self, model: "keras.Model", phase: Phase) -> None:  # noqa: B027 - most tasks have nothing to do
-        """Make the network ready for a phase, before it is compiled for it."""
-
-
-def train(config: TrainingConfig, make_task: Callable[[Any], Task]) -> None:
-    """Train or resume, and say where the run is."""
+def train(config: TrainingConfig) -> None:
+    """Train or resume, and print where the run is."""
     config.check()
-    folder = _folder(config)
-    # A mistake is told before a framework is loaded, and before a folder is made.
-    records = None if config.records is None else Records(config.records)
-    if config.resume is not None:
-        _same_kind(Run(config.resume), config)
+    folder = run_folder(config)
+    old = None if config.resume is None else run_to_resume(config)
+    # A mistake is an error before a framework is loaded, and before a folder is made.
+    settings: TrainingConfig = config if old is None else old.config
+    records = open_records(settings)
+    if old is not None:
+        check_unchanged(old, records)
     with lock(folder):
-        run = _started(config, records, folder, make_task) if records else _resumed(config)
+        heads = settings.make_heads(records)
+        check_monitor(settings, heads)
+        data = open_data(settings, records, heads)
+        if old is None:
+            refuse_used(folder)
         load_backend()
+        run = old or start_run(folder, settings, data, heads)
         try:
-            _train(run, make_task(run.config))
+            train_run(run, data, heads)
         except UserError:
-            if config.resume is None and not (folder / "state").exists():
-                _remove_run(folder)  # a network that cannot be built leaves nothing to go on with
+            if old is None and not (folder / "state").exists():
+                empty_folder(folder)  # a network that cannot be built leaves nothing to go on with
             raise
 
 
-def _remove_run(folder: Path) -> None:
-    """Empty a folder whose run has not come to its first epoch, so that the next start finds it as the first one did."""
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != ".lock":
-            entry.unlink()
-
-
-def _folder(config: TrainingConfig) -> Path:
+def run_folder(config: TrainingConfig) -> Path:
     """The run's folder; refuses options that contradict each other."""
     if config.resume is None:
-        if config.records is None or config.out is None:
+        if not config.sources or config.out is None:
             raise UserError("give --records and --out for a new training, or --resume RUN to go on with one")
         if config.extend:
             raise UserError("--extend goes with --resume")
@@ -137,120 +73,189 @@ def _folder(config: TrainingConfig) -> Path:
     return config.resume
 
 
-def _same_kind(run: Run, config: TrainingConfig) -> None:
-    """Refuse a run that another command trains."""
+def run_to_resume(config: TrainingConfig) -> Run:
+    """An existing run, its config extended if that was asked for; files stay as they are until it trains."""
+    run = Run(config.resume or Path())
     if not isinstance(config, run.config_type):
         raise UserError(f"{run.path}: is a run of {run.command}; go on with it by that command")
-
-
-def _started(config: TrainingConfig, records: Records, folder: Path, make_task: Callable[[Any], Task]) -> Run:
-    """A new run of a resolved config."""
-    task = make_task(config)
-    data = _data(task, records)  # refuses what cannot be trained on
-    refuse_used(folder)
-    load_backend()
-    task.compile_arguments(data, phases(config)[0])  # refuses a wrong number of class weights
-    resolved = replace(
-        task.resolved(records), precision=resolve(config.precision), records=records.path.resolve(), out=folder.resolve()
-    )
-    return create_run(folder, resolved, records, task.facts(records))
-
-
-def _resumed(config: TrainingConfig) -> Run:
-    """An existing run, extended if that was asked for."""
-    run = Run(config.resume or Path())
-    before = run.config
-    # Kept in memory until everything has been found in order: a refused resume extends nothing.
-    run.config = replace(
-        before.extended(config.extend),
-        max_minutes=before.max_minutes if config.max_minutes is None else config.max_minutes,
-    )
+    if not run.config.sources:
+        raise UserError(f"{run.path}/config.yaml: no records")
+    longer = extended(run.config, config.extend)
+    run.config = longer if config.max_minutes is None else replace(longer, max_minutes=config.max_minutes)
     return run
 
 
-def _train(run: Run, task: Task) -> None:
-    config = run.config
-    if config.records is None:
-        raise UserError(f"{run.path}/config.yaml: no records")
-    data = _data(task, Records(config.records))
-    if data.records.fingerprint != run.facts["records"]["fingerprint"]:
-        raise UserError(f"{config.records}: the records have changed since {run.path} was started; start another run")
+def check_unchanged(run: Run, records: list[Records]) -> None:
+    """Refuse to resume on records with other content than the run was started on."""
+    for before, now in zip(run.stored["records"], records, strict=True):
+        if before["fingerprint"] != now.fingerprint:
+            raise UserError(f"{now.path}: the records have changed since {run.path} was started; start another run")
+
+
+def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
+    """Refuse to monitor a score that no head has."""
+    several = len(heads) > 1
+    known = [f"{name}_{score}" if several else score for name, head in heads.items() for score in head.scores]
+    if config.monitor not in [*known, "loss"]:
+        raise UserError(f"--monitor: expected one of {', '.join(known)}; received {config.monitor}")
+    unknown = [name for name in config.loss_weights if name not in heads]
+    if unknown:
+        raise UserError(f"--loss_weights: expected heads of {', '.join(heads)}; received {unknown[0]}")
+
+
+def start_run(folder: Path, config: TrainingConfig, data: Data, heads: dict[str, Head]) -> Run:
+    """A new run folder with the resolved config."""
+    entries = [replace(entry, path=entry.path.resolve()) for entry in config.sources]
+    several = len(entries) > 1 or entries[0].heads is not None
+    resolved = replace(
+        config.resolved(heads),
+        precision=resolve(config.precision),
+        records=[*entries] if several else entries[0].path,
+        out=folder.resolve(),
+    )
+    return create_run(folder, resolved, data, heads)
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove a run that has not come to its first epoch, so that the next start finds its folder as the first one did."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != ".lock":
+            entry.unlink()
+
+
+@dataclass
+class Training:
+    """A training that has been opened.
+
+    Attributes:
+        run: its folder.
+        config: every setting.
+        data: examples of the records' folders.
+        heads: of the network, by name.
+        phases: in order.
+        progress: updated at the end of each epoch.
+        distribution: the devices.
+        model: compiled for the phase of `progress`, its state that of the last finished epoch.
+        freezing: of the model's layers.
+    """
+
+    run: Run
+    config: TrainingConfig
+    data: Data
+    heads: dict[str, Head]
+    phases: list[Phase]
+    progress: Progress
+    distribution: Distribution
+    model: "keras.Model"
+    freezing: LayerFreezing
+
+
+def train_run(run: Run, data: Data, heads: dict[str, Head]) -> None:
+    """Train what is left of a run, one phase after the other."""
     remove_unfinished(run.path)
-    _prepare_backend(run)
-    with _strategy():
-        model, progress = _restored(run, task, data)
+    prepare_backend(run)
+    training = open_training(run, data, heads)
+    config, progress, phases = training.config, training.progress, training.phases
     write_yaml(run.path / "config.yaml", cli.as_dict(config))
-    _tell(run, data, model, progress)
-    ended = _fit_phases(run, task, data, model, progress)
-    status = "finished" if progress.epoch >= config.total_epochs else "stopped"
+    print_start(training)
+    ended = "epochs"
+    if progress.is_over(phases):
+        print(f"{run.path}: all {progress.epoch} epochs are done; add more with --extend N")
+    else:
+        run.set_status("running", ended=None)
+        for phase in phases[progress.phase - 1 :]:
+            if phase.number > progress.phase:
+                begin_phase(training, phase)
+            if not progress.leaves(phase, phases):
+                ended = fit(training, phase) or "epochs"
+            if ended != "epochs":
+                break
+    status = "finished" if progress.is_over(phases) else "stopped"
     run.set_status(
         status, ended=ended, epoch=progress.epoch, best_epoch=progress.best_epoch, steps_per_epoch=data.steps_per_epoch
     )
-    best = (
-        ""
-        if progress.best is None
-        else f", best validation {config.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
-    )
+    best = ""
+    if progress.best is not None:
+        best = f", best validation {config.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
     print(f"run: {run.path} ({status} after {progress.epoch} epochs, {progress.minutes:.1f} min{best})")
 
 
-def _restored(run: Run, task: Task, data: Data) -> "tuple[keras.Model, Progress]":
-    """The network, seeded, or as it was after the last epoch that was finished."""
+def open_training(run: Run, data: Data, heads: dict[str, Head]) -> Training:
+    """Build the network, seeded, or as it was after the last epoch that was finished."""
     import keras
 
-    keras.utils.set_random_seed(run.config.seed)
-    model = run.build_network(start=True)
-    epoch = load_progress(run.path / "state").epoch
-    compile_for(model, task, data, phase_of_state(run.config, epoch))
-    return model, load_state(run.path / "state", model)
+    config, phases, distribution = run.config, resolved_phases(run.config), Distribution()
+    progress = load_progress(run.path / "state")
+    with distribution.scope():
+        source = Run(config.init_from) if config.init_from is not None and not progress.epoch else None
+        loaded = None if source is None else source.load_network()
+        keras.utils.set_random_seed(config.seed)
+        model = run.build_network(start=True)
+        if source is not None and loaded is not None:
+            run.set_status("running", init_from=initialise(model, loaded, source))
+        freezing = LayerFreezing(model, config.model.fixed_layers(model))
+        training = Training(run, config, data, heads, phases, progress, distribution, model, freezing)
+        prepare_phase(training, phases[progress.phase - 1])
+        training.progress = load_state(run.path / "state", model)
+    return training
 
 
-def compile_for(model: "keras.Model", task: Task, data: Data, phase: Phase) -> None:
-    """Compile a network for a phase: with the phase's loss and an optimizer that begins anew."""
-    config = task.config
-    task.enter(model, phase)
-    optimizer = build_optimizer(phase.optimizer, config.schedule, data.steps_per_epoch, phase.epochs)
-    model.compile(optimizer=optimizer, **task.compile_arguments(data, phase))
+def prepare_phase(training: Training, phase: Phase) -> None:
+    """Freeze the layers of a phase, and compile the network for it."""
+    training.freezing.apply(training.config.frozen_layers(phase), f"--phases: phase {phase.number}: freeze")
+    compile_for(training.model, phase, training.config, training.data, training.heads)
+
+
+def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data: Data, heads: Mapping[str, Head]) -> None:
+    """Compile a network with the losses and metrics of a phase, and an optimizer that begins anew."""
+    examples = {
+        name: [(folder.records, part) for folder in data.folders if name in folder.targets.annotates for part in folder.sources]
+        for name in heads
+    }
+    several = len(heads) > 1
+    model.compile(
+        optimizer=build_optimizer(phase.optimizer, phase.schedule, data.steps_per_epoch, phase.epochs),
+        loss={name: head.loss(phase.loss, examples[name]) for name, head in heads.items()},
+        loss_weights={name: config.loss_weights.get(name, 1.0) for name in heads} if several else None,
+        metrics={name: head.metrics(f"{name}_" if several else "") for name, head in heads.items()},
+    )
     # Keras makes these variables in the first step otherwise, and TensorFlow then traces that step a second time.
-    optimizer.build(model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
 
 
-def _fit_phases(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress) -> str:
-    """Train what is left of each phase; what ended it: all epochs, patience, max_minutes, or a loss that is no number."""
-    config = run.config
-    if progress.epoch >= config.total_epochs:
-        print(f"{run.path}: all {config.total_epochs} epochs are done; add more with --extend N")
-        return "epochs"
-    run.set_status("running", ended=None)
-    for phase in phases(config):
-        if progress.epoch >= phase.last:
-            continue
-        if progress.epoch == phase.first > 0:
-            with _strategy():
-                model.load_weights(run.keep_before())
-                compile_for(model, task, data, phase)
-            print(f"fine-tuning for {phase.epochs} epochs, learning rate {phase.optimizer.learning_rate:g}")
-        ended = _fit(run, task, data, model, progress, phase)
-        if ended is not None:
-            return ended
-    return "epochs"
+def begin_phase(training: Training, phase: Phase) -> None:
+    """Take up the weights that a phase begins with, and compile the network for it."""
+    from training.state.weights import load_weights
+
+    with training.distribution.scope():
+        before = training.run.keep_before(phase.number, phase.restart_from)
+        if phase.restart_from == "best":
+            load_weights(training.model, before)
+        prepare_phase(training, phase)
+    training.progress.begin_phase(phase.number)
+    name = f" ({phase.name})" if phase.name else ""
+    frozen = f", frozen: {', '.join(phase.freeze)}" if phase.freeze else ""
+    print(f"phase {phase.number}{name}: {phase.epochs} epochs, learning rate {phase.optimizer.learning_rate:g}{frozen}")
 
 
-def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progress, phase: Phase) -> str | None:
+def fit(training: Training, phase: Phase) -> str | None:
     """Train what is left of a phase; what ended the training early, if anything did."""
-    from training.state.callbacks import EpochKeeper, tensorboard
-
-    config, steps = run.config, data.steps_per_epoch
     from training.data.stopwatch import StopWatch
+    from training.state.callbacks import EpochKeeper
+    from training.state.loggers import tensorboard
 
-    watch = StopWatch()
-    batches = training_batches(data.sources, config.input, config.seed, progress.epoch * steps, task.change(data), watch)
-    validation, validation_steps = _validation(config, data)
-    keeper = EpochKeeper(run.path, config, progress, phase, steps * config.input.batch_size, watch)
+    run, config, data, progress = training.run, training.config, training.data, training.progress
+    steps, watch = data.steps_per_epoch, StopWatch()
+    batches = data.training_batches(config, progress.epoch * steps, watch)
+    validation, validation_steps = data.validation_batches(config, even=training.distribution.devices > 1)
+    examples = steps * config.input.batch_size
+    keeper = EpochKeeper(run.path, config, training.heads, progress, training.phases, phase, examples, watch)
     try:
-        model.fit(
+        training.model.fit(
             batches,
-            epochs=phase.last,
+            epochs=progress.epoch - progress.phase_epoch + phase.epochs,
             initial_epoch=progress.epoch,
             steps_per_epoch=steps,
             validation_data=validation,
@@ -266,34 +271,15 @@ def _fit(run: Run, task: Task, data: Data, model: "keras.Model", progress: Progr
     return keeper.ended
 
 
-def _validation(config: TrainingConfig, data: Data) -> "tuple[grain.IterDataset | None, int | None]":
-    if data.whole is None or not config.validate:
-        return None, None
-    return whole_batches(data.whole, config.input, even=len(gpus()) > 1)
-
-
-def _data(task: Task, records: Records) -> Data:
-    """The cases and examples to train on."""
-    config = task.config
-    train, validation, sources, whole = task.examples(records)
-    for case in {*train, *validation}:  # a shard that is missing or cut short is told now, not when a step comes to it
-        for copy in range(records.copies_of(case) + 1 if case in train else 1):
-            records.shard(case, copy)
-    examples = sum(len(source) for source in sources)
-    steps = config.steps_per_epoch or max(examples // config.input.batch_size, 1)
-    return Data(records, train, validation, sources, whole, steps)
-
-
-def _prepare_backend(run: Run) -> None:
-    """Set determinism, and warn where a resumed run finds another machine than it began on."""
+def prepare_backend(run: Run) -> None:
+    """Set determinism, and warn where a resumed run is on another machine than it began on."""
     import keras
 
     deterministic = run.config.deterministic == "on" or (run.config.deterministic == "auto" and not gpus())
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and deterministic:
         import tensorflow as tf
 
-        if deterministic:
-            tf.config.experimental.enable_op_determinism()
+        tf.config.experimental.enable_op_determinism()
     file = run.path / "environment.json"
     before = read_json(file, "environment of the run") if file.is_file() else None
     now = write_environment(file, device(), deterministic)
@@ -302,32 +288,25 @@ def _prepare_backend(run: Run) -> None:
         print(f"warning: {changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}: equal bits are not promised")
 
 
-def _strategy() -> AbstractContextManager[Any]:
-    """All GPUs where TensorFlow sees several; other backends and single devices need nothing."""
-    import keras
-
-    if keras.backend.backend() == "tensorflow" and len(gpus()) > 1:
-        import tensorflow as tf
-
-        scope: AbstractContextManager[Any] = tf.distribute.MirroredStrategy().scope()
-        return scope
-    return nullcontext()
-
-
-def _tell(run: Run, data: Data, model: "keras.Model", progress: Progress) -> None:
-    """Say what is trained, on what, and from where."""
-    examples = sum(len(source) for source in data.sources)
-    what = "slices with their copies" if run.config.input.patch is None else "windows make one pass"
-    print(f"device: {device()}; {run.config.precision}")
+def print_start(training: Training) -> None:
+    """Print what is trained, on what, and from where."""
+    config, data = training.config, training.data
+    what = "slices with their copies" if config.input.patch is None else "patches make one pass"
+    train, validation = (sum(len(getattr(folder, side)) for folder in data.folders) for side in ("train", "validation"))
     channels = ", ".join(data.records.channels)
-    print(f"network: {run.config.model.name}, {model.count_params() / 1e6:.2f} M parameters, channels {channels}")
+    print(f"device: {device()}; {config.precision}")
+    print(f"network: {config.model.name}, {training.model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
-        f"data: {len(data.train)} training cases ({examples} {what}, {data.steps_per_epoch} steps an epoch), "
-        f"{len(data.validation)} validation cases"
+        f"data: {train} training cases ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
+        f"{validation} validation cases"
     )
-    if run.config.split == "slice":
+    if len(data.folders) > 1:
+        total = sum(folder.share for folder in data.folders)
+        parts = [f"{each.share / total:.0%} from {each.records.path} ({len(each.train)} cases)" for each in data.folders]
+        print(f"batches: {', '.join(parts)}")
+    if config.split == "slice":
         print("slice split: slices of one patient train and validate; the scores are too good")
-    if data.whole is None or not run.config.validate:
-        print(f"no validation{' cases' if data.whole is None else ''}: the last model is kept, and patience does nothing")
-    if progress.epoch:
-        print(f"resuming after epoch {progress.epoch}")
+    if not data.has_validation or not config.validate:
+        print(f"no validation{'' if data.has_validation else ' cases'}: the last model is kept, and patience does nothing")
+    if training.progress.epoch:
+        print(f"resuming after epoch {training.progress.epoch}")

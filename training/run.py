@@ -3,9 +3,9 @@
 RUN/config.yaml        every setting, resolved          history.csv        a row of scores per epoch
     preparation.yaml   how scans were prepared          best.weights.h5    of the best epoch on validation
     schema.yaml        classes, ids and regions         last.weights.h5    of the last epoch
-    run.json           channels, records, status        state/             exact states of the last two epochs
+    run.json           heads, channels, records, status state/             exact states of the last two epochs
     environment.json   versions, device, threads        logs/              TensorBoard
-                                                        before.weights.h5  what fine-tuning began with
+                                                        before_phase2.weights.h5  what phase 2 began with
 """
 
 import shutil
@@ -19,18 +19,19 @@ from common.errors import UserError
 from common.files import atomic, read_json, read_yaml, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.records.folder import Records
 from models.unet import without_levels
 from models.volume import View
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
+from training.data.mixture import Data
+from training.heads import head_from_metadata
+from training.heads.base import Head
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 2
-CONFIGS: dict[str, type[TrainingConfig]] = {"segmentation": TrainConfig, "category": ClassifyConfig}
-COMMANDS = {"segmentation": "training.train", "category": "training.classify"}
-BEFORE = "before.weights.h5"
+FORMAT = 3
+COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
+"""Command that trains a run, as run.json stores it -> class of its config."""
 
 
 class Run:
@@ -47,25 +48,45 @@ class Run:
         self.path = path
         if not (path / "run.json").is_file():
             raise UserError(f"{path}: expected a run (a folder with run.json, made by training.train)")
-        self.facts: dict[str, Any] = read_json(path / "run.json", "run")
-        if self.facts.get("format") != FORMAT:
-            raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.facts.get('format')}")
+        self.stored: dict[str, Any] = read_json(path / "run.json", "run")
+        if self.stored.get("format") != FORMAT:
+            raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.stored.get('format')}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The content of run.json, and for readers of a single head and folder `records`, `attribute`, `categories`."""
+        single = next(iter(self.heads.values()))
+        facts = self.stored | {"records": self.stored["records"][0], "categories": single.class_names}
+        return facts | {"attribute": getattr(single, "attribute", None)}
+
+    @cached_property
+    def heads(self) -> dict[str, Head]:
+        """The network's heads, by name."""
+        where = f"{self.path}/run.json"
+        return {name: head_from_metadata(name, values, where) for name, values in self.stored["heads"].items()}
 
     @property
     def kind(self) -> str:
-        """What the run tells: "segmentation", or "category" of slices."""
-        kind: str = self.facts["kind"]
-        return kind
+        """Kind of the run's only head: "segmentation", or "category" of slices."""
+        kind = next(iter(self.heads.values())).kind
+        return "category" if kind == "classification" else kind
 
     @property
     def command(self) -> str:
         """The command that trains such runs."""
-        return COMMANDS[self.kind]
+        command: str = self.stored["command"]
+        return command
 
     @property
     def config_type(self) -> type[TrainingConfig]:
-        """Class of the run's config."""
-        return CONFIGS[self.kind]
+        """Class of the run's config.
+
+        Raises:
+            UserError: run.json names no command that trains.
+        """
+        if self.command not in COMMANDS:
+            raise UserError(f"{self.path}/run.json: expected a command of {', '.join(COMMANDS)}; received {self.command}")
+        return COMMANDS[self.command]
 
     @cached_property
     def config(self) -> Any:
@@ -88,8 +109,8 @@ class Run:
 
     @property
     def channels(self) -> list[str]:
-        """Names of the channels that the network sees, in order."""
-        channels: list[str] = self.facts["channels"]
+        """Names of the network's input channels, in order."""
+        channels: list[str] = self.stored["channels"]
         return channels
 
     @property
@@ -100,8 +121,8 @@ class Run:
             UserError: no epoch was finished.
         """
         best, last = self.path / "best.weights.h5", self.path / "last.weights.h5"
-        if self.facts.get("best_epoch") and last.is_file() and not best.is_file():
-            raise UserError(f"{best}: not found, though the run has a best epoch ({self.facts['best_epoch']})")
+        if self.stored.get("best_epoch") and last.is_file() and not best.is_file():
+            raise UserError(f"{best}: not found, though the run has a best epoch ({self.stored['best_epoch']})")
         chosen = best if best.is_file() else last
         if not chosen.is_file():
             raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
@@ -117,10 +138,11 @@ class Run:
 
         config = self.config
         keras.config.set_dtype_policy(config.precision)
-        seen = len(self.channels) * (2 * config.input.neighbours + 1)
-        if self.kind == "category":
-            return config.model.build(seen, self.facts["heads"], self.preparation.intensity, load_pretrained=start)
-        return config.model.build(seen, self.facts["heads"])
+        channels = len(self.channels) * (2 * config.input.neighbours + 1)
+        outputs = {name: head.outputs for name, head in self.heads.items()}
+        pooled = [name for name, head in self.heads.items() if not head.per_voxel]
+        network: keras.Model = config.model.build(channels, outputs, pooled, self.preparation.intensity, load_pretrained=start)
+        return network
 
     def load_network(self, weights: Path | None = None) -> "keras.Model":
         """The network with the weights to predict with, or with other weights of the run.
@@ -138,27 +160,34 @@ class Run:
 
     @property
     def before(self) -> Path | None:
-        """The weights that fine-tuning began with, chosen as `weights` are; None where there was none."""
-        path = self.path / BEFORE
-        return path if path.is_file() else None
+        """The weights that the last phase began with; None in a run of one phase."""
+        kept = sorted(self.path.glob("before_phase*.weights.h5"), key=lambda path: (len(path.name), path.name))
+        return kept[-1] if kept else None
 
-    def keep_before(self) -> Path:
-        """Keep the weights that the first phase chose, with which fine-tuning begins, beside those that it makes of them."""
-        with atomic(self.path / BEFORE) as temporary:
-            shutil.copyfile(self.weights, temporary)
-        return self.path / BEFORE
+    def keep_before(self, phase: int, restart_from: str) -> Path:
+        """Keep the weights that a phase begins with, beside those that come of it; kept ones stay as they are.
+
+        Args:
+            phase: its number.
+            restart_from: "best" for the weights to predict with so far, or "last".
+        """
+        kept = self.path / f"before_phase{phase}.weights.h5"
+        if not kept.is_file():  # else a resume would take the phase's own best weights for those that it began with
+            with atomic(kept) as temporary:
+                shutil.copyfile(self.weights if restart_from == "best" else self.path / "last.weights.h5", temporary)
+        return kept
 
     def view(self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = (), overlap: float = 0.5) -> View:
         """How volumes are shown to the network, as they were in training."""
         shown, model = self.config.input, self.config.model
         # Slices that are resized have the size that the network takes.
-        window = model.window(shown.patch) if self.kind == "segmentation" and shown.resize is None else None
+        window = model.prediction_patch(shown.patch) if shown.resize is None else None
         return View(model.stride, window, overlap, shown.neighbours, least_size, shown.resize, flips)
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the training stands: running, stopped or finished, and other facts."""
-        self.facts = self.facts | {"status": status} | facts
-        write_json(self.path / "run.json", self.facts)
+        self.stored = self.stored | {"status": status} | facts
+        write_json(self.path / "run.json", self.stored)
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
@@ -183,20 +212,39 @@ def refuse_used(path: Path) -> None:
         raise UserError(f"{path}: exists and is not empty; {hint} another --out")
 
 
-def create_run(path: Path, config: TrainingConfig, records: Records, task: dict[str, Any]) -> Run:
-    """Start a run folder; `task` holds `kind`, `heads` and what else the kind of run needs."""
+def create_run(path: Path, config: TrainingConfig, data: Data, heads: dict[str, Head]) -> Run:
+    """Start a run folder.
+
+    Args:
+        path: the folder.
+        config: every setting, resolved.
+        data: of the training; channels, preparation and schema are those of its first folder.
+        heads: of the network.
+    """
     write_yaml(path / "config.yaml", cli.as_dict(config))
-    write_yaml(path / "preparation.yaml", cli.as_dict(records.preparation))
-    write_yaml(path / "schema.yaml", records.schema.to_dict())
+    write_yaml(path / "preparation.yaml", cli.as_dict(data.records.preparation))
+    write_yaml(path / "schema.yaml", data.records.schema.to_dict())
     facts = {
         "format": FORMAT,
         "status": "running",
-        "channels": records.channels,
-        "records": {"path": str(records.path.resolve()), "fingerprint": records.fingerprint, "source": records.source},
+        "command": next(command for command, kind in COMMANDS.items() if isinstance(config, kind)),
+        "heads": {name: head.metadata() for name, head in heads.items()},
+        "channels": data.records.channels,
+        "records": [
+            {
+                "path": str(folder.records.path.resolve()),
+                "fingerprint": folder.records.fingerprint,
+                "source": folder.records.source,
+                "share": folder.share,
+                "heads": sorted(folder.targets.annotates),
+            }
+            for folder in data.folders
+        ],
         "fold": config.fold,
         "split": config.split,
+        "pretrained": config.model.origin(),
     }
-    write_json(path / "run.json", facts | task)
+    write_json(path / "run.json", facts)
     return Run(path)
 
 
@@ -209,13 +257,13 @@ def write_environment(path: Path, device: str, deterministic: bool) -> dict[str,
 
     from training.hardware.devices import cores
 
-    def found(package: str) -> str | None:
+    def installed(package: str) -> str | None:
         try:
             return version(package)
         except PackageNotFoundError:
             return None
 
-    packages = {name: found(name) for name in ("keras", "tensorflow", "jax", "numpy", "grain")}
+    packages = {name: installed(name) for name in ("keras", "tensorflow", "jax", "numpy", "grain")}
     environment = {
         "backend": keras.backend.backend(),
         "packages": {name: number for name, number in packages.items() if number},

@@ -7,6 +7,7 @@ RECORDS/config.yaml            options of the build
         dataset.json           schema, channels, split and folds, the list of cases; written last, it commits the records
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -78,12 +79,13 @@ class Records:
 
     Args:
         path: the folder.
+        channels: those that images show, in this order; None: all, as they are stored. `channels` names them.
 
     Raises:
-        UserError: no records there, an unfinished build, or another format.
+        UserError: no records there, an unfinished build, another format, or a channel that they lack.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channels: Sequence[str] | None = None) -> None:
         self.path = path
         manifest = path / MANIFEST
         if not manifest.is_file():
@@ -95,7 +97,14 @@ class Records:
         if values.get("format") != FORMAT:
             raise UserError(f"{manifest}: expected records of format {FORMAT}, found {values.get('format')}; build them again")
         self.schema = LabelSchema.from_dict(values["schema"], manifest)
-        self.channels: list[str] = values["channels"]
+        self.stored_channels: list[str] = values["channels"]
+        self.channels = self.stored_channels if channels is None else list(channels)
+        unknown = [name for name in self.channels if name not in self.stored_channels]
+        if unknown or len(set(self.channels)) < len(self.channels) or not self.channels:
+            raise UserError(
+                f"{path}: expected different channels of {', '.join(self.stored_channels)}; "
+                f"received {', '.join(self.channels) or 'none'}"
+            )
         self.split: Split = values["split"]
         self.folds: list[Split] = values["folds"]
         self.copies: int = values["copies"]
@@ -112,7 +121,7 @@ class Records:
     @property
     def fingerprint(self) -> str:
         """Checksum of the content: equal for equal shards, classes, channels and preparation, whatever their path."""
-        content = repr((self._checksums, self.schema.to_dict(), self.channels, asdict(self.preparation)))
+        content = repr((self._checksums, self.schema.to_dict(), self.stored_channels, asdict(self.preparation)))
         return f"{google_crc32c.value(content.encode()):08x}"
 
     def case(self, case: str, copy: int = 0) -> CaseRecord:
@@ -120,7 +129,7 @@ class Records:
         return CaseRecord.read(case_path(self.path, case, copy, ".json"))
 
     def shard(self, case: str, copy: int = 0) -> Shard:
-        """Shard of a case or of one of its augmented copies; opened shards are kept open."""
+        """Shard of a case or of one of its augmented copies, with the chosen channels; opened shards are kept open."""
         return self._open(case, copy)
 
     def copies_of(self, case: str) -> int:
@@ -147,7 +156,9 @@ class Records:
     def _open_shard(self, case: str, copy: int) -> Shard:
         """Shard of a case, by the layout in its JSON file."""
         record = self.cases[case] if copy == 0 else self.case(case, copy)
-        return Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout)
+        channels = tuple(self.stored_channels.index(name) for name in self.channels)
+        as_stored = self.channels == self.stored_channels and record.layout["dtype"] == "float16"
+        return Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout, None if as_stored else channels)
 
 
 def case_path(records: Path, case: str, copy: int, suffix: str) -> Path:

@@ -21,6 +21,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic
+from data_prep.records.image_view import ImageView
 
 HEADER, FOOTER = 12, 4  # bytes around a record's payload
 MASK_DELTA = 0xA282EAD8  # of TFRecord's masked checksums
@@ -75,19 +76,21 @@ class Shard:
     Attributes:
         path: the file.
         layout: of the file.
+        channels: indices of the channels in `image`, which is scaled for networks (`ImageView`); None: the stored array.
     """
 
     path: Path
     layout: ShardLayout
+    channels: tuple[int, ...] | None = None
 
     @classmethod
-    def open(cls, path: Path, layout: dict[str, Any]) -> Self:
+    def open(cls, path: Path, layout: dict[str, Any], channels: tuple[int, ...] | None = None) -> Self:
         """Open a shard by the layout in its case's JSON file.
 
         Raises:
             UserError: the file is missing or has another size than its layout says.
         """
-        shard = cls(path, ShardLayout(**layout))
+        shard = cls(path, ShardLayout(**layout), channels)
         found = path.stat().st_size if path.is_file() else None
         if found != shard.layout.file_size:
             state = "is missing" if found is None else f"has {found} bytes, expected {shard.layout.file_size}"
@@ -99,9 +102,10 @@ class Shard:
         return np.memmap(self.path, np.uint8, mode="r")
 
     @cached_property
-    def image(self) -> np.ndarray:
-        """(Z, H, W, C) float16 or uint8, read-only."""
-        return self.layout.image_view(self._bytes)
+    def image(self) -> Any:
+        """(Z, H, W, C) float16 or uint8, read-only; with `channels` a view of those, in float16."""
+        stored = self.layout.image_view(self._bytes)
+        return stored if self.channels is None else ImageView(stored, self.channels)
 
     @cached_property
     def label(self) -> np.ndarray:

@@ -14,8 +14,10 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import CaseRecord, Records
 from evaluation.figures import display, style
 from training.data.batches import CATEGORY, SEGMENTATION, InputConfig
+from training.data.mixture import open_folder
 from training.data.patches import PatchSampler
 from training.data.slices import OnlineAugmentation, Slices, divided
+from training.data.targets import FolderTargets
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -133,12 +135,13 @@ def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
         The files written, PDF and PNG; none where there are no validation slices.
     """
     from evaluation.figures.classification import PAIRS, draw_gradcam
-    from training.classify import Classification, categories
 
-    source = Classification(run.config).examples(records)[3]
-    if source is None:
+    targets = FolderTargets(records, run.heads, frozenset(run.heads))
+    source = open_folder(run.config, targets).validation_examples
+    if not isinstance(source, Slices):
         return []
-    chosen = _of_every_class(records, source, categories(records, run.config.target), LOOKED_AT)
+    classes = {case: int(targets.read(case, lambda: True, lambda: np.empty(0))[CATEGORY][0]) for case in records.cases}
+    chosen = _of_every_class(records, source, classes, LOOKED_AT)
     images, truth = _examples(source, chosen)
     probabilities, heat = _explained(run, images)
     name, channel = shown_channel(run.channels, run.config.input.neighbours)
@@ -292,11 +295,11 @@ def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list
         facts, element = records.cases[case], np.array([row, 1])
         start, _ = sampler.drawn(element, np.random.default_rng([config.seed, row]))
         title = f"{facts.patient}\nslice {start[0] + slices // 2 + 1}, original"
-        original, made = _shown(run, title, sampler.window(element, start, still), facts), []
+        original, made = _shown(run, title, sampler.patch(element, start, still), facts), []
         for column in range(AUGMENTED):
             drawn = sampler.drawn(element, np.random.default_rng([config.seed, row, column]))[1]
             words = _folded(describe(drawn, run.channels, channel, slices), TITLE_WIDTH)
-            made.append(_shown(run, words, sampler.window(element, start, drawn), facts))
+            made.append(_shown(run, words, sampler.patch(element, start, drawn), facts))
         rows.append((original, made))
     return rows
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.boxes import foreground_box
 from common.errors import UserError, expect_number
+from data_prep.records.image_view import network_input
 from training.data.batches import CATEGORY, SEGMENTATION
 from training.run import Run
 
@@ -89,6 +90,7 @@ class Networks:
         from models.volume import predict_volume
 
         view = self.showing.view(self.runs[place])
+        image = network_input(image)
         for part, logits in predict_volume(self.networks[place], image, view, self.showing.at_once(view)):
             yield part, logits[head]
 

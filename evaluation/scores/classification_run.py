@@ -12,9 +12,10 @@ from common.errors import UserError
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import category_probabilities
 from evaluation.scores.classification import CategoryPredictions, format_table, summary, write_category_scores
-from training.classify import Classification, categories
-from training.data.batches import CATEGORY, whole_batches
+from training.data.batches import CATEGORY, validation_batches
+from training.data.mixture import open_folder
 from training.data.slices import Slices, check_sizes, whole_slices
+from training.data.targets import FolderTargets
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -52,11 +53,10 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     """
     from training.hardware.backend import load_backend
 
-    run, records = Run(run_path), Records(records_path)
+    run = Run(run_path)
+    records = Records(records_path, run.channels)
     if run.kind != "category":
         raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
-    if records.channels != run.channels:
-        raise UserError(f"{records_path}: {run_path} was trained on the channels {run.channels}; found {records.channels}")
     source = _slices(run, records, subset)
     load_backend()
     probabilities, truth = _probabilities(run.load_network(weights), source, batch_size, run)
@@ -105,23 +105,22 @@ def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
 
 
 def _slices(run: Run, records: Records, subset: str) -> Slices:
-    config = run.config
+    config, targets = run.config, FolderTargets(records, run.heads, frozenset(run.heads))
     if config.split == "slice" and subset == "validation":
-        whole = Classification(config).examples(records)[3]
-        if whole is None:
+        whole = open_folder(config, targets).validation_examples
+        if not isinstance(whole, Slices):
             raise UserError(f"{run.path}: has no validation slices")
         return whole
-    known = categories(records, config.target)
-    cases = [case for case in records.subset(subset, config.fold) if case in known]
+    cases = targets.cases(records.subset(subset, config.fold))
     if not cases:
         raise UserError(f"{records.path}: subset {subset} has no case with a known {config.target.attribute}")
     check_sizes(records, cases, config.input, config.model.stride)
-    return whole_slices(records, cases, config.input, known, config.slices == "tumour")
+    return whole_slices(records, cases, config.input, targets)
 
 
 def _probabilities(network: "keras.Model", source: Slices, batch_size: int, run: Run) -> tuple[np.ndarray, np.ndarray]:
     """(n, categories) probabilities and (n,) true class indices, in the order of the slices."""
-    batches, count = whole_batches(source, replace(run.config.input, batch_size=batch_size))
+    batches, count = validation_batches(source, replace(run.config.input, batch_size=batch_size))
     found, truth = [], []
     for images, targets in islice(batches, count):
         logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[CATEGORY])

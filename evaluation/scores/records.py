@@ -29,10 +29,11 @@ from data_prep.structures import (
 from evaluation.inference.ensemble import WINDOWS
 from evaluation.scores.patients import CaseScores, Key, PatientScores, mean_over_cases, score_case
 from models.volume import predict_volume
-from training.data.batches import SEGMENTATION, InputConfig, whole_batches
+from training.data.batches import SEGMENTATION, InputConfig, validation_batches
+from training.data.mixture import open_folder
 from training.data.slices import Slices, check_sizes, whole_slices
+from training.data.targets import FolderTargets
 from training.run import Run
-from training.train import Segmentation
 
 if TYPE_CHECKING:
     import keras
@@ -196,15 +197,13 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
     Raises:
         UserError: a run of another kind, other channels or classes, an empty subset.
     """
-    run, records = Run(run_path), Records(records_path)
+    run = Run(run_path)
+    records = Records(records_path, run.channels)
     if run.kind != "segmentation":
         raise UserError(f"{run_path}: expected a run of training.train; received one of {run.command}")
-    for name, found, expected in (
-        ("channels", records.channels, run.channels),
-        ("classes", records.schema.class_names, run.schema.class_names),
-    ):
-        if found != expected:
-            raise UserError(f"{records_path}: {run_path} was trained on the {name} {expected}; found {found}")
+    found, expected = records.schema.class_names, run.schema.class_names
+    if found != expected:
+        raise UserError(f"{records_path}: {run_path} was trained on the classes {expected}; found {found}")
     own = run.facts["records"]["fingerprint"] == records.fingerprint
     if not own:
         print(f"warning: {records_path} are not the records of {run_path}: their {subset} patients may have trained it")
@@ -272,7 +271,7 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
 
     rows = [(int(item), int(number)) for item, number in subset.source.rows]
     if subset.run.view().window is None:
-        (batches, steps), first = whole_batches(subset.source, subset.input), 0
+        (batches, steps), first = validation_batches(subset.source, subset.input), 0
         for images, labels in islice(batches, steps):
             bits = labels[SEGMENTATION]
             items = [item for item, _ in rows[first : first + len(bits)]]
@@ -315,7 +314,7 @@ def _slices(run: Run, records: Records, subset: str) -> Slices:
     """The slices of a subset; of a run that divided slices, the validation slices are its own."""
     config = run.config
     if config.split == "slice" and subset == "validation":
-        whole = Segmentation(config).examples(records)[3]
+        whole = open_folder(config, FolderTargets(records, run.heads, frozenset(run.heads))).validation_examples
         if not isinstance(whole, Slices):
             raise UserError(f"{run.path}: has no validation slices; choose another --subset")
         return whole

@@ -43,8 +43,8 @@ def test_a_training_of_volumes_that_is_killed_and_resumed_equals_an_uninterrupte
     assert "resuming after epoch" in done.out
     told = train(tmp_path / "whole", *VOLUMES, "--epochs", EPOCHS).out
     assert_equal_runs(tmp_path / "whole", killed)
-    assert "windows make one pass" in told
-    assert "windows/s" in told
+    assert "patches make one pass" in told
+    assert "patches/s" in told
     assert "waiting for data" in told
 
 
@@ -100,7 +100,7 @@ def test_a_timed_rate_follows_the_minutes_of_all_resumes(train, command, tmp_pat
     monkeypatch.setattr("training.state.callbacks.time", clock)
     timed = ("--schedule.name", "timed", "--max_minutes", 2.0, "--steps_per_epoch", 2, "--epochs", 2)
     told = train(tmp_path / "run", *CUSTOM, "--input.patch", "[1,16,16]", *timed).out
-    assert "windows/s" in told
+    assert "patches/s" in told
     assert Run(tmp_path / "run").view().window is None  # whole slices are predicted, and validated
     done = command("training.train", "--resume", tmp_path / "run", "--extend", 30)
     assert done.status == 0, done.err

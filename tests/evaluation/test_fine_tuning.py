@@ -17,14 +17,21 @@ from evaluation.scores.classification import CategoryPredictions
 from evaluation.scores.records import Counts, Subset, score_records
 from training.data.batches import InputConfig
 from training.data.slices import whole_slices
+from training.heads.classification import ClassificationHead, TargetConfig
 from training.run import FORMAT, Run
+from training.state.history import write_history
 
 
 @pytest.fixture(scope="module")
 def tuned(command, records, tmp_path_factory):
     """A tiny segmentation, an epoch long, and one of fine-tuning that differs much."""
     out = tmp_path_factory.mktemp("tuned") / "run"
-    phases = ("--epochs", 1, "--optimizer.learning_rate", 0.01, "--fine_tune.epochs", 1, "--fine_tune.learning_rate", 0.05)
+    phases = (
+        "--optimizer.learning_rate",
+        0.01,
+        "--phases",
+        '[{"epochs": 1}, {"epochs": 1, "optimizer": {"learning_rate": 0.05}}]',
+    )
     tiny = ("--model.filters", 2, "--model.depth", 1, "--precision", "float32", "--input.batch_size", 16, "--monitor", "loss")
     done = command("training.train", "--records", records, "--out", out, *phases, *tiny, "--input.resize", "[8,8]")
     assert done.status == 0, done.err
@@ -60,14 +67,14 @@ def test_the_table_is_written_and_says_what_is_averaged(compared):
     markdown = (out / "table.md").read_text()
     assert "|  | Before | After |" in markdown
     assert "from one confusion matrix over all slices" in markdown
-    assert "that of the run's first phase in both columns" in markdown
+    assert "that of the run's config in both columns" in markdown
 
 
 def test_a_run_that_was_not_fine_tuned_is_refused(command, trained, records):
     done = command("evaluation.fine_tuning", "--run", trained, "--records", records)
     assert done.status == 2
     assert done.err.splitlines() == [
-        f"error: {trained}: was not fine-tuned, so there is no before and after; train with --fine_tune.epochs 1 or more"
+        f"error: {trained}: was trained in one phase, so there is no before and after; train with two --phases"
     ]
 
 
@@ -105,11 +112,12 @@ def scored(auc_truth, loss):
 
 
 def fake_classifier(folder, monkeypatch, best_epoch):
-    facts = {"pretrained": "random initialisation", "attribute": "grade", "categories": ["LGG", "HGG"]}
-    config = SimpleNamespace(epochs=2, monitor="auc", split="slice")
-    run = SimpleNamespace(
-        kind="category", before="before", facts=facts | {"best_epoch": best_epoch}, path=folder, config=config
-    )
+    config = SimpleNamespace(monitor="auc", split="slice", target=TargetConfig("grade"))
+    head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    stored = {"pretrained": "random initialisation", "best_epoch": best_epoch}
+    kept = {"heads": {head.name: head}, "stored": stored, "path": folder, "config": config}
+    run = SimpleNamespace(command="training.classify", before="before", **kept)
+    write_history(folder / "history.csv", [{"epoch": epoch, "phase": phase} for epoch, phase in ((1, 1), (2, 1), (3, 2))])
     monkeypatch.setattr(fine_tuning, "Run", lambda path: run)
     found = {"before": scored([0, 0, 1, 1], 0.75), None: scored([0, 0, 0, 0], 0.5)}
     fake = create_autospec(category_run.score_run, side_effect=lambda *arguments: found[arguments[-1]])

@@ -58,7 +58,7 @@ def test_one_size_alone_is_what_the_model_is_built_for():
     ],
 )
 def test_prediction_shows_windows_of_the_size_that_the_model_takes(options, patch, expected):
-    assert custom(**options).window(patch) == expected
+    assert custom(**options).prediction_patch(patch) == expected
 
 
 @pytest.mark.parametrize("name", ["nowhere.at_all:tiny", ":tiny", "tests.models.custom_networks"])

@@ -12,10 +12,8 @@ from models.resnet50 import (
     IMAGENET_MEANS_BGR,
     ResNet50Config,
     _preprocessing,
-    freeze_backbone,
-    origin,
-    trains_all,
 )
+from training.freezing import LayerFreezing
 
 HEADS = {"grade": 1}
 MADE = {
@@ -268,12 +266,12 @@ def test_arrays_in_another_file_are_refused(network, tmp_path):
 
 
 def test_the_origin_is_told_in_words(published):
-    assert origin(ResNet50Config()) == "random initialisation"
-    assert origin(ResNet50Config(weights="imagenet")) == "ImageNet (keras.applications)"
+    assert ResNet50Config().origin() == "random initialisation"
+    assert ResNet50Config(weights="imagenet").origin() == "ImageNet (keras.applications)"
     path = published[1] / MADE["plain"]
-    assert origin(ResNet50Config(weights=str(path))) == f"file plain.h5 (crc32c {pretrained.checksum(path)})"
+    assert ResNet50Config(weights=str(path)).origin() == f"file plain.h5 (crc32c {pretrained.checksum(path)})"
     with pytest.raises(UserError, match="not found"):
-        origin(ResNet50Config(weights="nowhere.h5"))
+        ResNet50Config(weights="nowhere.h5").origin()
 
 
 def test_the_checksum_is_crc32c(tmp_path):
@@ -281,9 +279,9 @@ def test_the_checksum_is_crc32c(tmp_path):
     assert pretrained.checksum(tmp_path / "file") == "e3069283"
 
 
-def test_only_random_weights_train_altogether():
-    assert trains_all(ResNet50Config())
-    assert not trains_all(ResNet50Config(weights="imagenet"))
+def test_only_random_weights_train_altogether(network):
+    assert ResNet50Config().fixed_layers(network) == []
+    assert len(ResNet50Config(weights="imagenet").fixed_layers(network)) == 53
 
 
 @pytest.mark.parametrize(
@@ -300,7 +298,8 @@ def trained_step(model, frozen=None):
     import keras
 
     if frozen is not None:
-        freeze_backbone(model, frozen)
+        freezing = LayerFreezing(model, ResNet50Config(weights="imagenet").fixed_layers(model))
+        freezing.apply(["backbone"] if frozen else [], "freeze")
     model.compile(keras.optimizers.SGD(0.01), {"grade": keras.losses.BinaryCrossentropy(from_logits=True)}, run_eagerly=True)
     before, kept = arrays(model), model.get_weights()
     model.train_on_batch(images(batch=4), {"grade": np.array([[0.0], [1], [1], [0]])})

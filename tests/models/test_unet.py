@@ -181,6 +181,6 @@ def test_there_are_as_many_levels_to_supervise_as_the_decoder_has_below_the_firs
         UNetConfig(depth=2, deep_supervision=levels).check()
 
 
-def test_a_3d_network_is_shown_windows_and_a_2d_network_whole_slices():
-    assert UNetConfig(rank=3).window((4, 8, 8)) == (4, 8, 8)
-    assert UNetConfig().window((1, 8, 8)) is None
+def test_a_3d_network_predicts_patches_and_a_2d_network_whole_slices():
+    assert UNetConfig(rank=3).prediction_patch((4, 8, 8)) == (4, 8, 8)
+    assert UNetConfig().prediction_patch((1, 8, 8)) is None

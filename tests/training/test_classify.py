@@ -11,10 +11,10 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
-from training.classify import Classification, categories, target_values
-from training.config import ClassifyConfig, TargetConfig
-from training.data.batches import CATEGORY, InputConfig
-from training.engine import Data
+from training.config import ClassifyConfig
+from training.data.batches import CLASSIFICATION, InputConfig
+from training.data.mixture import open_data
+from training.heads.classification import ClassificationHead, TargetConfig, target_values
 from training.run import Run
 
 GRADES = {"case_0": "HGG", "case_1": "HGG", "case_2": "HGG", "case_3": "LGG", "case_4": "LGG"}
@@ -32,7 +32,7 @@ def classify(command, records, tmp_path):
 
 
 def made(values):
-    """What of records tells categories: a case for each value of the attribute `code`."""
+    """Records of a case for each value of the attribute `code`."""
     cases = {f"p{place}": SimpleNamespace(attributes={"code": value} if value else {}) for place, value in enumerate(values)}
     return SimpleNamespace(path=Path("records"), cases=cases)
 
@@ -41,9 +41,22 @@ def config(**changes):
     return ClassifyConfig(**changes)
 
 
-def data(task, opened):
-    train, validation, sources, whole = task.examples(opened)
-    return Data(opened, train, validation, sources, whole, 1)
+def indices(records, target):
+    """Class index of each case, by a head of the target."""
+    return ClassificationHead.of(CLASSIFICATION, target, [records], tumour_only=True, balance=True).indices(records)
+
+
+def head_and_folder(opened, **changes):
+    """The head, and the examples that a config trains and validates on."""
+    settings = config(records=opened.path, **changes)
+    heads = settings.make_heads([opened])
+    return heads[CLASSIFICATION], open_data(settings, [opened], heads).folders[0]
+
+
+def examples(opened, **changes):
+    """Training and validation cases and examples."""
+    _, folder = head_and_folder(opened, **changes)
+    return folder.train, folder.validation, folder.sources, folder.validation_examples
 
 
 def numbers(source):
@@ -55,19 +68,19 @@ def with_tumour(opened, cases):
 
 
 def test_without_classes_the_values_found_are_the_classes():
-    assert target_values(made(["2", "1", "2", ""]), TargetConfig("code")) == {"1": ["1"], "2": ["2"]}
+    assert target_values([made(["2", "1", "2", ""])], TargetConfig("code")) == {"1": ["1"], "2": ["2"]}
 
 
 def test_classes_may_join_values_and_keep_their_order():
     target = TargetConfig("code", {"low": ["1", "2"], "high": ["3"]})
     records = made(["3", "1", "2", ""])
-    assert target_values(records, target) == {"low": ["1", "2"], "high": ["3"]}
-    assert categories(records, target) == {"p0": 1, "p1": 0, "p2": 0}
-    assert categories(records, TargetConfig("code", {"high": ["3"], "low": ["2", "1"]})) == {"p0": 0, "p1": 1, "p2": 1}
+    assert target_values([records], target) == {"low": ["1", "2"], "high": ["3"]}
+    assert indices(records, target) == {"p0": 1, "p1": 0, "p2": 0}
+    assert indices(records, TargetConfig("code", {"high": ["3"], "low": ["2", "1"]})) == {"p0": 0, "p1": 1, "p2": 1}
 
 
 def test_of_two_classes_the_last_is_the_positive_one(opened):
-    assert categories(opened, TargetConfig("grade")) == {case: int(grade == "LGG") for case, grade in GRADES.items()}
+    assert indices(opened, TargetConfig("grade")) == {case: int(grade == "LGG") for case, grade in GRADES.items()}
 
 
 @pytest.mark.parametrize(
@@ -83,13 +96,13 @@ def test_of_two_classes_the_last_is_the_positive_one(opened):
 )
 def test_classes_that_make_no_sense_are_refused(values, target, said):
     with pytest.raises(UserError) as error:
-        categories(made(values), target)
+        indices(made(values), target)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_tumour_slices_alone_train_and_validate(opened):
-    train, validation, sources, whole = Classification(config()).examples(opened)
+    train, validation, sources, whole = examples(opened)
     assert (train, validation) == (opened.split["train"], opened.split["validation"])
     assert numbers(sources[0]) == with_tumour(opened, train)
     assert len(sources) == 1
@@ -98,13 +111,13 @@ def test_tumour_slices_alone_train_and_validate(opened):
 
 
 def test_all_slices_may_train_and_validate(opened):
-    train, validation, sources, whole = Classification(config(slices="all")).examples(opened)
+    train, validation, sources, whole = examples(opened, slices="all")
     assert (len(sources[0]), len(whole)) == (len(train) * 2 * 8, len(validation) * 8)
 
 
 @pytest.mark.parametrize("slices", ["tumour", "all"])
 def test_a_slice_split_deals_slices_of_the_same_patients(opened, slices):
-    found = [Classification(config(slices=slices, split="slice", fold=fold)).examples(opened) for fold in (0, 1)]
+    found = [examples(opened, slices=slices, split="slice", fold=fold) for fold in (0, 1)]
     for train, validation, sources, whole in found:
         assert train == validation
         assert set(train).isdisjoint(opened.split["test"])
@@ -114,55 +127,57 @@ def test_a_slice_split_deals_slices_of_the_same_patients(opened, slices):
     assert numbers(found[0][3]) | numbers(found[1][3]) == whole_of
 
 
-def test_an_example_tells_its_patients_category(opened):
-    _, _, (source,), whole = Classification(config()).examples(opened)
+def test_an_example_has_its_patients_class(opened):
+    _, _, (source,), whole = examples(opened)
     for slices in (source, whole):
         for place in range(0, len(slices), 3):
             case = slices.items[slices.rows[place][0]][0]
             image, targets = slices[place]
             assert image.shape == (16, 16, 4)
-            assert list(targets) == [CATEGORY]
-            assert (targets[CATEGORY].tolist(), targets[CATEGORY].dtype) == ([float(GRADES[case] == "LGG")], np.float32)
+            assert list(targets) == [CLASSIFICATION]
+            assert (targets[CLASSIFICATION].tolist(), targets[CLASSIFICATION].dtype) == (
+                [float(GRADES[case] == "LGG")],
+                np.float32,
+            )
 
 
-def test_cases_of_unknown_category_are_left_out(opened):
+def test_cases_of_unknown_class_are_left_out(opened):
     cases = dict(opened.cases)
     unknown = opened.split["train"][0]
     cases[unknown] = replace(cases[unknown], attributes={})
     part = Records(opened.path)
     part.__dict__["cases"] = cases
-    train, _, sources, _ = Classification(config()).examples(part)
+    train, _, sources, _ = examples(part)
     assert train == [case for case in opened.split["train"] if case != unknown]
     assert unknown not in {case for case, _ in numbers(sources[0])}
 
 
 def test_classes_weigh_by_the_inverse_of_their_share(opened):
-    task = Classification(config())
-    found = data(task, opened)
+    head, found = head_and_folder(opened)
     grades = [GRADES[found.sources[0].items[item][0]] for item, _ in found.sources[0].rows]
     counts = np.array([grades.count("HGG"), grades.count("LGG")])
     assert (counts > 0).all()
     assert counts[0] != counts[1]
-    weighed = np.array(task._class_weights(found, 2))
+    weighed = np.array(head.class_weights([(opened, source) for source in found.sources]))
     np.testing.assert_allclose(weighed * counts, counts.sum() / 2)  # each class counts alike, and the mean weight is 1
     assert (weighed * counts).sum() / counts.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("balance", "expected"), [(True, [1.5, 0.75]), (False, [1.0, 1.0])])
 def test_the_loss_is_weighed_only_where_that_is_asked_for(opened, balance, expected, monkeypatch):
-    monkeypatch.setattr(Classification, "_class_weights", lambda self, data, classes: [1.5, 0.75])
-    task = Classification(config(balance=balance))
-    arguments = task.compile_arguments(data(task, opened), None)
+    monkeypatch.setattr(ClassificationHead, "class_weights", lambda self, examples: [1.5, 0.75])
+    head, _ = head_and_folder(opened, balance=balance)
     target, logits = np.array([[0], [1]], np.float32), np.zeros((2, 1), np.float32)
-    assert float(arguments["loss"][CATEGORY](target, logits)) == pytest.approx(np.log(2) * np.mean(expected), rel=1e-6)
+    assert float(head.loss({}, [])(target, logits)) == pytest.approx(np.log(2) * np.mean(expected), rel=1e-6)
 
 
 def test_the_run_explains_itself(classified, records):
     run = Run(classified)
-    assert (run.kind, run.command) == ("category", "training.classify")
-    assert (run.facts["attribute"], run.facts["categories"]) == ("grade", ["HGG", "LGG"])
-    assert (run.facts["heads"], run.facts["pretrained"], run.facts["split"]) == (
-        {CATEGORY: 1},
+    head = run.heads[CLASSIFICATION]
+    assert (head.kind, run.command) == ("classification", "training.classify")
+    assert (head.attribute, head.class_names, head.outputs) == ("grade", ["HGG", "LGG"], 1)
+    assert (list(run.heads), run.facts["pretrained"], run.facts["split"]) == (
+        [CLASSIFICATION],
         "random initialisation",
         "patient",
     )
@@ -186,7 +201,7 @@ def test_the_best_epoch_is_the_one_of_least_loss(classified):
 
 
 def test_a_backbone_of_random_numbers_trains_in_both_phases(classified):
-    before, after = weights(classified / "before.weights.h5"), weights(classified / "last.weights.h5")
+    before, after = weights(classified / "before_phase2.weights.h5"), weights(classified / "last.weights.h5")
     changed = [name for name in before if not np.array_equal(before[name], after[name])]
     assert len(changed) > len(before) / 2
 
@@ -199,7 +214,7 @@ def test_training_cases_of_one_class_alone_are_refused(opened):
         for case, facts in opened.cases.items()
     }
     with pytest.raises(UserError, match="expected training cases of at least two classes of grade; received HGG"):
-        Classification(config()).examples(part)
+        examples(part)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +227,7 @@ def test_training_cases_of_one_class_alone_are_refused(opened):
         (["--model.dense", 0], "--model.dense"),
         (["--model.weights", "resnet"], "--model.weights: expected imagenet, null, or a file"),
         (["--model.weights", "missing.weights.h5"], "missing.weights.h5"),
-        (["--fine_tune.loss", '{"dice": 2.0}'], "--fine_tune.loss: classifiers have one loss"),
+        (["--phases", '[{"loss": {"dice": 2.0}}]'], "--phases: loss: classifiers have one loss"),
         (["--monitor", "mean_dice"], "monitor"),
         (["--extend", 1], "--extend goes with --resume"),
     ],
@@ -227,7 +242,7 @@ def test_what_cannot_be_classified_is_refused(classify, options, said, tmp_path)
 def test_an_attribute_that_no_case_has_is_told_in_one_line(opened):
     target = TargetConfig("colour", {"red": ["1"], "blue": ["2"]})
     with pytest.raises(UserError, match="colour"):
-        Classification(config(target=target)).examples(opened)
+        examples(opened, target=target)
 
 
 def test_a_classifier_is_not_resumed_by_the_other_command(command, classified):
@@ -253,5 +268,5 @@ def test_a_slice_split_is_written_into_the_run(trained, command, records, tmp_pa
 
 def test_what_is_shown_of_a_slice_is_what_the_config_says(opened):
     small = InputConfig(resize=(8, 8), neighbours=1)
-    _, _, (source,), _ = Classification(config(input=small)).examples(opened)
+    _, _, (source,), _ = examples(opened, input=small)
     assert source[0][0].shape == (8, 8, 12)

@@ -1,6 +1,7 @@
 """Settings that cannot be trained with are refused, in one line, before anything is read."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +9,10 @@ from common.errors import UserError
 from data_prep.augmentation.draw import AugmentConfig
 from models.custom import CustomConfig
 from models.unet import UNetConfig
-from training.config import ClassifyConfig, FineTuneConfig, TrainConfig
+from training.config import ClassifyConfig, RecordsConfig, TrainConfig
 from training.data.batches import InputConfig
 from training.optimizers import ScheduleConfig
+from training.phases import PhaseConfig
 
 TINY = "tests.models.custom_networks:tiny"
 VOLUME = UNetConfig(rank=3, depth=2)
@@ -26,9 +28,9 @@ def refused(config, words):
 @pytest.mark.parametrize(
     ("model", "patch", "words"),
     [
-        (VOLUME, None, r"--input\.patch: a network of rank 3 sees windows of several slices.*received None"),
+        (VOLUME, None, r"--input\.patch: a network of rank 3 takes patches of several slices.*received None"),
         (VOLUME, (1, 8, 8), r"--input\.patch: a network of rank 3 .*received \(1, 8, 8\)"),
-        (UNetConfig(), (8, 8, 8), r"--input\.patch: a network of rank 2 sees one slice.*received \[8, 8, 8\]"),
+        (UNetConfig(), (8, 8, 8), r"--input\.patch: a network of rank 2 takes one slice.*received \[8, 8, 8\]"),
         (VOLUME, (8, 8, 10), r"--input\.patch: expected sides that are multiples of 4; received \[8, 8, 10\]"),
         (VOLUME, (6, 8, 8), r"--input\.patch: expected sides that are multiples of 4; received \[6, 8, 8\]"),
         (UNetConfig(depth=3), (1, 8, 12), r"--input\.patch: expected sides that are multiples of 8; received \[8, 12\]"),
@@ -72,8 +74,8 @@ def test_windows_are_not_divided_by_slice():
 
 
 def test_classifiers_see_whole_slices():
-    refused(ClassifyConfig(input=InputConfig(patch=(1, 32, 32))), "classifiers see whole slices")
-    refused(ClassifyConfig(augment=AugmentConfig(rank=3, probability=0.5)), "classifiers see whole slices")
+    refused(ClassifyConfig(input=InputConfig(patch=(1, 32, 32))), "classifiers take whole slices")
+    refused(ClassifyConfig(augment=AugmentConfig(rank=3, probability=0.5)), "classifiers take whole slices")
 
 
 def test_a_timed_schedule_needs_a_time():
@@ -84,9 +86,26 @@ def test_a_timed_schedule_needs_a_time():
 
 def test_a_timed_schedule_leaves_no_time_for_fine_tuning():
     timed = TrainConfig(schedule=ScheduleConfig(name="timed"), max_minutes=20, monitor="mean_dice")
-    refused(replace(timed, fine_tune=FineTuneConfig(epochs=1)), r"--fine_tune\.epochs: --schedule\.name timed takes all")
+    two = [PhaseConfig(), PhaseConfig(epochs=1)]
+    refused(replace(timed, phases=two), r"--phases: --schedule\.name timed takes all")
+    refused(
+        replace(timed, max_minutes=None, schedule=ScheduleConfig(), phases=[PhaseConfig(schedule={"name": "timed"})]),
+        "set that too",
+    )
 
 
 def test_patience_waits_for_a_validation():
     refused(TrainConfig(patience=3, validate=False), "--patience: waits for a better validation score")
     TrainConfig(patience=3).check()
+
+
+def test_several_folders_need_shares_above_zero():
+    refused(TrainConfig(records=[RecordsConfig(Path("a")), RecordsConfig(Path("b"), share=0.0)]), "b: expected a share above 0")
+    TrainConfig(records=[Path("a"), RecordsConfig(Path("b"), share=0.2)]).check()
+
+
+def test_folders_are_given_as_paths_or_with_their_shares():
+    given = TrainConfig(records=[Path("a"), RecordsConfig(Path("b"), 0.2, ["segmentation"])])
+    assert given.sources == [RecordsConfig(Path("a"), 1.0, None), RecordsConfig(Path("b"), 0.2, ["segmentation"])]
+    assert TrainConfig(records=Path("a")).sources == [RecordsConfig(Path("a"))]
+    assert TrainConfig().sources == []

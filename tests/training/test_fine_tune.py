@@ -1,19 +1,24 @@
 """Training in two phases: what the second one begins with, and that stopped anywhere and resumed equals uninterrupted."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
 from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, history, weights
+from training.phases import resolved_phases
 from training.run import Run
 
 RATE, TUNED_RATE = 0.01, 0.002
 EPOCHS, TUNED = 2, 1
-OPTIONS = (
-    *("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "constant", "--loss.name", "bce_dice"),
-    *("--fine_tune.epochs", TUNED, "--fine_tune.learning_rate", TUNED_RATE, "--fine_tune.loss", '{"dice": 3.0}'),
-)
+OPTIONS = ("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "constant", "--loss.name", "bce_dice")
+
+
+def phases(epochs=TUNED, rate=TUNED_RATE, loss=None):
+    """Options of two phases, the first as long as --epochs says."""
+    second = {"epochs": epochs, "optimizer": {"learning_rate": rate}, "loss": {"dice": 3.0} if loss is None else loss}
+    return ("--phases", json.dumps([{"name": "training"}, second | {"name": "fine-tuning"}]))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +26,7 @@ def tune(command, records):
     """`tune(out, *options)`: train the toy network in two phases; later options win."""
 
     def run(out, *options):
-        done = command("training.train", "--records", records, "--out", out, *TOY, *OPTIONS, *options)
+        done = command("training.train", "--records", records, "--out", out, *TOY, *OPTIONS, *phases(), *options)
         assert done.status == 0, done.err
         return done
 
@@ -72,19 +77,19 @@ def test_the_history_tells_the_phases_and_their_rates(tuned):
 
 def test_the_command_says_when_fine_tuning_begins(tuned):
     lines = (tuned / "printed.txt").read_text().splitlines()
-    place = lines.index("fine-tuning for 1 epochs, learning rate 0.002")
+    place = lines.index("phase 2 (fine-tuning): 1 epochs, learning rate 0.002")
     assert lines[place - 1].startswith("epoch 2/3")
     assert lines[place + 1].startswith("epoch 3/3")
 
 
 def test_a_falling_rate_falls_within_each_phase(tune, tmp_path):
-    tune(tmp_path / "run", "--schedule.name", "exponential", "--schedule.decay", 0.5, "--fine_tune.epochs", 2, "--epochs", 1)
+    tune(tmp_path / "run", "--schedule.name", "exponential", "--schedule.decay", 0.5, *phases(2), "--epochs", 1)
     found = [float(row["learning_rate"]) for row in history(tmp_path / "run")]
     np.testing.assert_allclose(found, [RATE, TUNED_RATE, TUNED_RATE / 2], rtol=1e-6)
 
 
 def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_have_left(tuned, tune, tmp_path):
-    tune(tmp_path / "run", "--fine_tune.epochs", 0, "--fine_tune.loss", "{}")
+    tune(tmp_path / "run", "--phases", "[]")
     first = Run(tmp_path / "run")
     assert first.before is None
     assert_equal_arrays(weights(Run(tuned).before), weights(first.weights))
@@ -96,17 +101,8 @@ def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_hav
 
 def test_the_second_phase_has_its_own_loss(tune, tmp_path):
     """With a rate of 0 the weights stay, so the loss alone tells the phases apart."""
-    still = (
-        "--optimizer.learning_rate",
-        0,
-        "--model.normalisation",
-        "none",
-        "--model.dropout",
-        0,
-        "--fine_tune.learning_rate",
-        0,
-    )
-    tune(tmp_path / "run", "--epochs", 1, *still, "--fine_tune.loss", '{"bce": 0, "dice": 0}')
+    still = ("--optimizer.learning_rate", 0, "--model.normalisation", "none", "--model.dropout", 0)
+    tune(tmp_path / "run", "--epochs", 1, *still, *phases(rate=0, loss={"bce": 0, "dice": 0}))
     rows = history(tmp_path / "run")
     assert float(rows[0]["val_loss"]) > 0.1
     assert [float(rows[1][name]) for name in ("loss", "val_loss")] == [0, 0]
@@ -124,7 +120,7 @@ def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, tune,
 
 def test_killed_between_the_phases_and_resumed_equals_uninterrupted(tuned, command, tmp_path):
     out = back_to(tuned, EPOCHS, tmp_path / "run")
-    (out / "before.weights.h5").rename(out / "best.weights.h5")  # as it was before fine-tuning
+    (out / "before_phase2.weights.h5").rename(out / "best.weights.h5")  # as it was before fine-tuning
     assert "resuming after epoch 2" in resume(command, out).out
     assert_equal_runs(tuned, out)
     assert_equal_arrays(weights(Run(tuned).before), weights(Run(out).before))
@@ -138,9 +134,9 @@ def test_killed_in_the_second_phase_and_resumed_equals_uninterrupted(longer, com
 
 
 def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
-    assert (Run(longer).config.epochs, Run(longer).config.fine_tune.epochs) == (EPOCHS, TUNED + 1)
+    assert [phase.epochs for phase in resolved_phases(Run(longer).config)] == [EPOCHS, TUNED + 1]
     assert [row["phase"] for row in history(longer)] == ["1", "1", "2", "2"]
-    tune(tmp_path / "run", "--fine_tune.epochs", TUNED + 1)
+    tune(tmp_path / "run", *phases(TUNED + 1))
     assert_equal_runs(tmp_path / "run", longer)
 
 
@@ -152,7 +148,7 @@ def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
 def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
     # The first phase is best at its first epoch; with a rate of 0 the last weights are those that fine-tuning began with.
     worse = ("--optimizer.learning_rate", 3.0, "--model.normalisation", "none", "--model.dropout", 0, "--epochs", 3)
-    tune(tmp_path / "run", *worse, "--fine_tune.learning_rate", 0)
+    tune(tmp_path / "run", *worse, *phases(rate=0))
     run = Run(tmp_path / "run")
     if run.facts["best_epoch"] >= 3:
         pytest.fail("choose another rate")

@@ -1,7 +1,6 @@
 """Examples -> batches, in an order that is a function of (seed, epoch, step) alone.
 
-An example is what a source gives for an index: a slice (`training.data.slices`), or the patient of a window that is then drawn
-(`training.data.patches`).
+An element of a source is a slice (`training.data.slices`), or the case of a patch that is then drawn (`training.data.patches`).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +16,20 @@ if TYPE_CHECKING:
 
     from training.data.stopwatch import StopWatch
 
-SEGMENTATION, CATEGORY = "segmentation", "category"
+SEGMENTATION, CLASSIFICATION = "segmentation", "classification"
+"""Names of the heads of training.train and training.classify."""
+CATEGORY = CLASSIFICATION
+LABEL = SEGMENTATION
+"""Key of the bit-packed label among the targets of an example while it is read and augmented."""
 AHEAD = 4  # batches that are read ahead
 Example = tuple[np.ndarray, dict[str, np.ndarray]]
 """An image, and its targets by head."""
 RandomMap = Callable[[Any, np.random.Generator], Example]
-"""What becomes of an element of a source, by numbers drawn from (seed, place in the order)."""
+"""Random map: (element of a source, generator keyed by the seed and the position in the order) -> example."""
 
 
 class Examples(Protocol):
-    """Random access to what is learnt from: what Grain calls a source."""
+    """Source of examples by index, as Grain expects it."""
 
     def __len__(self) -> int: ...
 
@@ -35,22 +38,24 @@ class Examples(Protocol):
 
 @dataclass
 class InputConfig:
-    """What a network sees of the records."""
+    """Input of a network, from records."""
 
     batch_size: int = 16
-    """Slices, or windows, a step."""
+    """Slices, or patches, a step."""
+    channels: list[str] | None = None
+    """Channels of the records, in this order, such as [flair, t1ce]; null: all of the records."""
     patch: tuple[int, int, int] | None = None
-    """Slices, rows and columns of the windows that are drawn from the volumes, such as [64, 64, 64] for a 3D network or
-    [1, 128, 128] for a 2D one; null: a 2D network sees whole slices."""
+    """Slices, rows and columns of patches that are drawn from the volumes, such as [64, 64, 64] for a 3D network or
+    [1, 128, 128] for a 2D one; null: a 2D network is given whole slices."""
     size: tuple[int, int] | None = None
     """Rows and columns, cut or zero-padded around the middle; null: as in the records, which must then agree."""
     resize: tuple[int, int] | None = None
     """Rows and columns to which slices are then resized; the network's logits are resized back, so that validation and
     prediction score the records' own pixels. null: not resized."""
     neighbours: int = 0
-    """Neighbouring slices on each side, seen as further channels (2.5D)."""
+    """Neighbouring slices on each side, as further channels (2.5D)."""
     tumour_share: float | None = None
-    """Share of slices with tumour in training, 0 to 1; null: as they come. Of windows the share that is drawn around tumour,
+    """Share of slices with tumour in training, 0 to 1; null: as they come. Of patches the share that is drawn around tumour,
     each class of it alike; the others lie anywhere."""
     copies: bool = True
     """Train on the records' augmented copies as well."""
@@ -74,28 +79,21 @@ class InputConfig:
         expect_number("input.threads", self.threads, 0)
         for name in ("size", "resize", "drop_empty"):
             if self.patch is not None and getattr(self, name):
-                raise UserError(f"--input.{name}: shapes whole slices, and --input.patch draws windows; leave one of them out")
+                raise UserError(f"--input.{name}: shapes whole slices, and --input.patch draws patches; leave one of them out")
         if self.patch is not None and self.patch[0] > 1 and self.neighbours:
             raise UserError("--input.neighbours: belongs to 2D networks; a patch of several slices has them already")
 
 
-def training_batches(
-    sources: Sequence[Examples],
-    config: InputConfig,
-    seed: int,
-    start: int,
-    change: RandomMap | None = None,
-    watch: "StopWatch | None" = None,
-) -> "grain.IterDataset":
-    """Endless shuffled batches from step `start` on: step s is the same whatever was read before it.
+def training_examples(
+    sources: Sequence[Examples], config: InputConfig, seed: int, augmentation: RandomMap | None = None
+) -> "grain.MapDataset":
+    """Endless shuffled examples of one records folder; example n is a function of (seed, n).
 
     Args:
-        sources: as `training.data.slices.training_slices` or `training.data.patches.training_places` give them.
-        config: batch_size, tumour_share and threads are used.
-        change: makes an example of each element by numbers drawn from (seed, its place in the order).
-        seed: of the order.
-        start: the first step to give, counted from the start of training; those before it are not read.
-        watch: is told how long batches were waited for.
+        sources: as `training.data.slices.training_slices` or `training.data.patches.training_patches` give them.
+        config: tumour_share is used.
+        seed: of order and augmentation.
+        augmentation: makes an example of each element.
     """
     import grain
 
@@ -103,8 +101,20 @@ def training_batches(
     examples = shuffled[0]
     if config.tumour_share is not None and len(shuffled) > 1:
         examples = grain.MapDataset.mix(shuffled, weights=[config.tumour_share, 1 - config.tumour_share])
-    if change is not None:
-        examples = examples.seed(seed).random_map(change)
+    return examples if augmentation is None else examples.seed(seed).random_map(augmentation)
+
+
+def batched(
+    examples: "grain.MapDataset", config: InputConfig, start: int, watch: "StopWatch | None" = None
+) -> "grain.IterDataset":
+    """Endless batches from step `start` on; those before it are not read.
+
+    Args:
+        examples: endless.
+        config: batch_size and threads are used.
+        start: the first step, counted from the start of training.
+        watch: measures the time that is spent waiting for batches.
+    """
     batches = _iterate(examples.batch(config.batch_size, drop_remainder=True)[start:], config.threads)
     if watch is None:
         return batches
@@ -113,39 +123,56 @@ def training_batches(
     return Timed(batches, watch)
 
 
-def whole_batches(source: Examples, config: InputConfig, even: bool = False) -> "tuple[grain.IterDataset, int]":
+def training_batches(
+    sources: Sequence[Examples],
+    config: InputConfig,
+    seed: int,
+    start: int,
+    augmentation: RandomMap | None = None,
+    watch: "StopWatch | None" = None,
+) -> "grain.IterDataset":
+    """Endless shuffled batches of one records folder; arguments as of `training_examples` and `batched`."""
+    return batched(training_examples(sources, config, seed, augmentation), config, start, watch)
+
+
+def validation_batches(
+    source: Examples, config: InputConfig, unannotated: Callable[[Example], Example] | None = None
+) -> "tuple[grain.IterDataset, int]":
     """Every example in order, over and over, so that each `batches` of them are one pass.
 
     Args:
-        source: as `training.data.slices.whole_slices` gives it, or `training.data.patches.Tiles`.
+        source: as `training.data.slices.validation_slices` gives it, or `training.data.patches.Tiles`.
         config: batch_size and threads are used.
-        even: fill the last batch up with examples that are not annotated, which weigh nothing (for several devices).
+        unannotated: makes an example that weighs nothing of another one; the last batch is filled up with such examples, as
+            several devices need it. None: the last batch may be smaller.
 
     Returns:
         the batches without end, and how many make one pass.
     """
     import grain
 
-    examples: Any = grain.MapDataset.source(_Filled(source, config.batch_size) if even else source)
+    filled = source if unannotated is None else _Filled(source, config.batch_size, unannotated)
+    examples: Any = grain.MapDataset.source(filled)
     batches = examples.batch(config.batch_size)
     return _iterate(batches.repeat(), config.threads), len(batches)
 
 
 class _Filled:
-    """A source with examples that are not annotated appended until its length is a multiple of the batch size."""
+    """A source with examples that weigh nothing appended until its length is a multiple of the batch size."""
 
-    def __init__(self, source: Examples, batch_size: int) -> None:
+    def __init__(self, source: Examples, batch_size: int, unannotated: Callable[[Example], Example]) -> None:
         self._source = source
         self._length = -(-len(source) // batch_size) * batch_size
+        self._unannotated = unannotated
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> Example:
-        image, labels = self._source[min(index, len(self._source) - 1)]
-        if index >= len(self._source):
-            labels = {head: np.zeros_like(label) for head, label in labels.items()}
-        return image, labels
+        if index < len(self._source):
+            example: Example = self._source[index]
+            return example
+        return self._unannotated(self._source[len(self._source) - 1])
 
 
 def _iterate(batches: Any, threads: int) -> "grain.IterDataset":

@@ -1,10 +1,11 @@
-"""Windows of records, drawn while training: 3D patches, or parts of slices, each at a place of its own, and augmented.
+"""Patches of records, drawn at random positions while training: parts of volumes or of slices, and augmented.
 
-A window is read from the memory-mapped shard where it is needed, so a patch touches its own pages alone, and one that is turned
-or bent shows what lies around it. Validation sees every voxel once, in tiles side by side.
+A patch is read from the memory-mapped shard where it is needed, so it touches its own pages alone, and one that is rotated or
+deformed has real voxels at its border. Validation covers every voxel once, in tiles side by side.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import ceil, prod
 
@@ -17,20 +18,21 @@ from data_prep.augmentation.intensity import BrainStatistics, brain_statistics
 from data_prep.grid.geometry import Triple, cut_patch
 from data_prep.records.folder import CaseRecord, Records
 from data_prep.records.shard import Shard
-from training.data.batches import SEGMENTATION, Example, InputConfig
+from training.data.batches import LABEL, Example, InputConfig
+from training.data.targets import FolderTargets
 
 Item = tuple[str, int]  # case and copy
 
 
-class Places:
-    """Whose windows are drawn, and whether around tumour: what Grain calls a source.
+class PatchIndex:
+    """Source of (shard, foreground flag), one element per patch; larger volumes come up more often.
 
-    An element is (place of the shard in `items`, 1 for a window around tumour); larger volumes come up more often.
+    An element is (index of the shard in `items`, 1 for a patch around tumour).
 
     Args:
         items: case and copy of each shard.
-        counts: windows of each that make one pass.
-        tumour: whether windows are drawn around tumour.
+        counts: patches of each that make one pass.
+        tumour: whether patches are drawn around tumour.
     """
 
     def __init__(self, items: Sequence[Item], counts: Sequence[int], tumour: bool) -> None:
@@ -44,24 +46,40 @@ class Places:
     def __getitem__(self, index: int) -> np.ndarray:
         return np.array([self._rows[index], self._tumour])
 
+    def case_counts(self, tumour_only: bool) -> Mapping[str, int]:
+        """Case id -> number of patches, all or those around tumour alone."""
+        counts: Counter[str] = Counter()
+        for row in self._rows if self._tumour or not tumour_only else ():
+            counts[self.items[int(row)][0]] += 1
+        return counts
+
 
 class PatchSampler:
-    """Draws a window's place and its augmentation, and reads it: what Grain calls a random map.
+    """Random map that draws a patch's position and augmentation, and reads the patch.
 
     Args:
         records: open records.
-        items: case and copy of each shard, as in `Places`.
+        items: case and copy of each shard, as in `PatchIndex`.
         config: patch and neighbours are used.
-        augment: what may be changed.
+        augment: possible changes.
+        targets: of the examples; None: the label alone.
     """
 
-    def __init__(self, records: Records, items: Sequence[Item], config: InputConfig, augment: AugmentConfig) -> None:
+    def __init__(
+        self,
+        records: Records,
+        items: Sequence[Item],
+        config: InputConfig,
+        augment: AugmentConfig,
+        targets: FolderTargets | None = None,
+    ) -> None:
         if config.patch is None:
             raise ValueError("expected an input config with a patch")
         self._records = records
         self._items = items
         self._facts = {(case, copy): _facts(records, case, copy) for case, copy in items}
         self._config = config
+        self._targets = targets
         self._patch = depth, height, width = config.patch
         self._size: Triple = (depth + 2 * config.neighbours, height, width)
         self._augment = augment
@@ -69,24 +87,24 @@ class PatchSampler:
         self._statistics: dict[Item, BrainStatistics] = {}
 
     def __call__(self, element: np.ndarray, rng: np.random.Generator) -> Example:
-        """A window: image (D, H, W, C) float32, or (H, W, C) of a patch one slice deep, and its bit-packed label."""
-        return self.window(element, *self.drawn(element, rng))
+        """A patch: image (D, H, W, C) float32, or (H, W, C) of a patch one slice deep, and its targets."""
+        return self.patch(element, *self.drawn(element, rng))
 
     def drawn(self, element: np.ndarray, rng: np.random.Generator) -> tuple[Triple, Augmentation]:
-        """First voxel of a window, its lowest neighbour's where it has neighbours, and its augmentation."""
+        """First voxel of a patch, its lowest neighbour's where it has neighbours, and its augmentation."""
         item = self._items[int(element[0])]
         shard = self._records.shard(*item)
         start = self._start(self._facts[item], shard, bool(element[1]), rng)
         return start, draw(self._augment, rng, shard.image.shape[-1])
 
-    def window(self, element: np.ndarray, start: Triple, augmentation: Augmentation) -> Example:
-        """The window that begins at a voxel, augmented, as `__call__` gives it."""
+    def patch(self, element: np.ndarray, start: Triple, augmentation: Augmentation) -> Example:
+        """The patch that begins at a voxel, augmented, as `__call__` gives it."""
         item = self._items[int(element[0])]
         image, label = self._read(item, start, augmentation)
-        return as_example(image, label, self._config)
+        return as_example(image, label, self._config, item[0], self._targets)
 
     def _start(self, facts: CaseRecord, shard: Shard, tumour: bool, rng: np.random.Generator) -> Triple:
-        """First voxel of a window: anywhere in the volume, or with a drawn voxel of tumour in its middle half."""
+        """First voxel of a patch: anywhere in the volume, or with a drawn voxel of tumour in its middle half."""
         shape, size = np.array(shard.label.shape), np.array(self._patch)
         if tumour:
             voxel = np.array(_tumour_voxel(facts.voxels, shard.label, rng))
@@ -100,7 +118,7 @@ class PatchSampler:
     def _read(self, item: Item, start: Triple, augmentation: Augmentation) -> tuple[np.ndarray, np.ndarray]:
         """Augmented patch: (D, H, W, C) float32 and (D, H, W) uint8."""
         shard = self._records.shard(*item)
-        image, label = apply_to_patch(
+        return apply_to_patch(
             augmentation,
             shard.image,
             shard.label,
@@ -111,7 +129,6 @@ class PatchSampler:
             statistics=lambda: self._brain_statistics(item),
             repeat_edge=self._config.neighbours > 0,
         )
-        return image * np.float32(255) if shard.image.dtype == np.uint8 else image, label
 
     def _brain_statistics(self, item: Item) -> BrainStatistics:
         """Brain statistics of a case's whole volume, measured once."""
@@ -121,43 +138,48 @@ class PatchSampler:
 
 
 class Tiles:
-    """Every voxel of some cases once, in windows side by side; what sticks out beyond a volume is empty and not annotated.
+    """Source of every voxel of some cases once, in patches side by side; beyond a volume they are empty and not annotated.
 
     Args:
         records: open records.
         cases: their ids.
         config: patch and neighbours are used.
+        targets: of the examples; None: the label alone.
     """
 
-    def __init__(self, records: Records, cases: Sequence[str], config: InputConfig) -> None:
+    def __init__(
+        self, records: Records, cases: Sequence[str], config: InputConfig, targets: FolderTargets | None = None
+    ) -> None:
         if config.patch is None:
             raise ValueError("expected an input config with a patch")
         self._records = records
         self._cases = cases
         self._config = config
+        self._targets = targets
         self._size = config.patch
-        self.rows = [(place, start) for place, case in enumerate(cases) for start in self._starts(case)]
+        self.rows = [(index, start) for index, case in enumerate(cases) for start in self._starts(case)]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Example:
-        place, (z, y, x) = self.rows[index]
-        shard, around = self._records.shard(self._cases[place]), self._config.neighbours
+        case, (z, y, x) = self._cases[self.rows[index][0]], self.rows[index][1]
+        shard, around = self._records.shard(case), self._config.neighbours
         start, size = (z - around, y, x), (self._size[0] + 2 * around, *self._size[1:])
         image = _cut(shard.image, start, size, self._config).astype(np.float32)
-        return as_example(image, np.ascontiguousarray(_cut(shard.label, start, size, self._config)), self._config)
+        label = np.ascontiguousarray(_cut(shard.label, start, size, self._config))
+        return as_example(image, label, self._config, case, self._targets)
 
     def _starts(self, case: str) -> list[Triple]:
         shape = _shape(self._records.cases[case])
-        # What sticks out does so evenly on both sides, as in training and prediction of volumes smaller than a window.
+        # What sticks out does so evenly on both sides, as in training and prediction of volumes smaller than a patch.
         firsts = [(length - ceil(length / step) * step) // 2 for length, step in zip(shape, self._size, strict=True)]
         ranges = [range(first, length, step) for first, length, step in zip(firsts, shape, self._size, strict=True)]
         return [(z, y, x) for z, y, x in product(*ranges)]
 
 
-def training_places(records: Records, cases: Sequence[str], config: InputConfig) -> list[Places]:
-    """Whose windows to train on: those of some cases and their augmented copies.
+def training_patches(records: Records, cases: Sequence[str], config: InputConfig) -> list[PatchIndex]:
+    """Training patches of some cases and their augmented copies.
 
     Args:
         records: open records.
@@ -165,36 +187,40 @@ def training_places(records: Records, cases: Sequence[str], config: InputConfig)
         config: patch, tumour_share and copies are used.
 
     Returns:
-        one source; or with a `tumour_share` between 0 and 1 two, the windows around tumour first.
+        one source; or with a `tumour_share` between 0 and 1 two, the patches around tumour first.
 
     Raises:
-        UserError: windows around tumour are asked for, and there is none.
+        UserError: patches around tumour are asked for, and there is none.
     """
     items = [(case, copy) for case in cases for copy in range((records.copies_of(case) if config.copies else 0) + 1)]
     passes = [max(ceil(prod(_shape(records.cases[case])) / prod(config.patch or (1,))), 1) for case, _ in items]
     share = config.tumour_share or 0.0
-    places = []
+    sources = []
     if share > 0:
         tumour = [_facts(records, case, copy).voxels[:, 1:].any() for case, copy in items]
-        counts = [ceil(windows * share) * int(any_) for windows, any_ in zip(passes, tumour, strict=True)]
-        places.append(Places(items, counts, tumour=True))
+        counts = [ceil(patches * share) * int(any_) for patches, any_ in zip(passes, tumour, strict=True)]
+        sources.append(PatchIndex(items, counts, tumour=True))
     if share < 1:
-        places.append(Places(items, [ceil(windows * (1 - share)) for windows in passes], tumour=False))
-    if not all(len(each) for each in places):
+        sources.append(PatchIndex(items, [ceil(patches * (1 - share)) for patches in passes], tumour=False))
+    if not all(len(each) for each in sources):
         raise UserError(f"{records.path}: no training case has tumour; set --input.tumour_share 0")
-    return places
+    return sources
 
 
-def as_example(image: np.ndarray, label: np.ndarray, config: InputConfig) -> Example:
-    """A window as a network sees it: of a patch one slice deep a picture, its neighbours as further channels."""
-    if config.patch is None or config.patch[0] > 1:
-        return image, {SEGMENTATION: label}
-    height, width = image.shape[1:3]
-    return np.moveaxis(image, 0, 2).reshape(height, width, -1), {SEGMENTATION: label[config.neighbours]}
+def as_example(
+    image: np.ndarray, label: np.ndarray, config: InputConfig, case: str = "", targets: FolderTargets | None = None
+) -> Example:
+    """Example of a patch (D, H, W, C): one slice deep it becomes a picture (H, W, C), its neighbours as further channels."""
+    if config.patch is not None and config.patch[0] == 1:
+        height, width = image.shape[1:3]
+        image, label = np.moveaxis(image, 0, 2).reshape(height, width, -1), label[config.neighbours]
+    if targets is None:
+        return image, {LABEL: label}
+    return image, targets.read(case, lambda: bool((label > 1).any()), lambda: label)
 
 
 def _cut(volume: np.ndarray, start: Triple, size: Triple, config: InputConfig) -> np.ndarray:
-    """A window of a volume; neighbours beyond the volume repeat its edge, as in `models.volume.with_neighbours`."""
+    """A patch of a volume; neighbours beyond the volume repeat its edge, as in `models.volume.with_neighbours`."""
     if config.neighbours == 0:
         return cut_patch(volume, start, size)
     numbers = np.clip(np.arange(start[0], start[0] + size[0]), 0, len(volume) - 1)

@@ -1,7 +1,8 @@
-"""Whole slices of records as training sees them: views of memory-mapped shards, divided by patient or by slice."""
+"""Whole slices of records for training and validation: views of memory-mapped shards, divided by patient or by slice."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Records
 from models.volume import with_neighbours
-from training.data.batches import CATEGORY, SEGMENTATION, Example, InputConfig
+from training.data.batches import LABEL, SEGMENTATION, Example, InputConfig
+from training.data.targets import FolderTargets
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
@@ -20,15 +22,15 @@ SLICE_PARTS = 5  # into which slices are dealt where the records have no folds
 
 
 class Slices:
-    """Random access to the slices of some cases: what Grain calls a source.
+    """Source of slices of some cases, by index, as Grain expects it.
 
     Args:
         records: open records.
         items: (case, copy) of each shard.
-        rows: (n, 2) int, place in `items` and slice number of each example.
+        rows: (n, 2) int, index into `items` and slice number of each example.
         config: neighbours, size and resize are used.
         resize_labels: whether labels are resized too, as training wants; what is scored keeps the records' pixels.
-        categories: case -> class index; examples then tell their case's category instead of their voxels' classes.
+        targets: of the examples; None: the label alone, by `SEGMENTATION`.
     """
 
     def __init__(
@@ -38,35 +40,36 @@ class Slices:
         rows: np.ndarray,
         config: InputConfig,
         resize_labels: bool = False,
-        categories: dict[str, int] | None = None,
+        targets: FolderTargets | None = None,
     ) -> None:
         self.items = items
         self.rows = rows
         self._records = records
         self._config = config
         self._resize_labels = resize_labels
-        self._categories = categories
+        self._targets = targets
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Example:
-        """One example: image (H, W, C) in the stored dtype (float32 if resized), and its targets by head.
-
-        `segmentation` is a label (H, W) bit-packed, `category` (1,) float32, the class index.
-        """
+        """One example: image (H, W, C) float16 (float32 if resized), and its targets: a label (H, W) bit-packed, and others."""
         item, number = self.rows[index]
         case, copy = self.items[item]
         shard = self._records.shard(case, copy)
         image = self._fitted(with_neighbours(shard.image, np.array([number]), self._config.neighbours)[0])
         if self._config.resize is not None:
             image = resize_image(image, self._config.resize)
-        if self._categories is not None:
-            return image, {CATEGORY: np.array([self._categories[case]], np.float32)}
-        label = self._fitted(shard.label[number])
-        if self._config.resize is not None and self._resize_labels:
-            label = resize_label(label, self._config.resize)
-        return image, {SEGMENTATION: label}
+
+        def label() -> np.ndarray:
+            fitted = self._fitted(shard.label[number])
+            if self._config.resize is None or not self._resize_labels:
+                return fitted
+            return resize_label(fitted, self._config.resize)
+
+        if self._targets is None:
+            return image, {LABEL: label()}
+        return image, self._targets.read(case, lambda: bool((shard.label[number] > 1).any()), label)
 
     def only(self, keep: Callable[[str, int], np.ndarray]) -> "Slices":
         """Some of the slices.
@@ -77,7 +80,15 @@ class Slices:
         kept = [keep(case, len(self._records.cases[case].voxels)) for case, _ in self.items]
         chosen = np.array([kept[item][number] for item, number in self.rows], bool)
         rows = self.rows[chosen]
-        return Slices(self._records, self.items, rows, self._config, self._resize_labels, self._categories)
+        return Slices(self._records, self.items, rows, self._config, self._resize_labels, self._targets)
+
+    def case_counts(self, tumour_only: bool) -> Mapping[str, int]:
+        """Case id -> number of slices, all or those with tumour alone; copies count as their original."""
+        counts: Counter[str] = Counter()
+        tumour: list[Any] = [self._records.cases[case].voxels[:, 1:].any(axis=1) for case, _ in self.items]
+        for item, number in self.rows:
+            counts[self.items[item][0]] += int(not tumour_only or tumour[item][number])
+        return counts
 
     def _fitted(self, array: np.ndarray) -> np.ndarray:
         return array if self._config.size is None else fit(array, self._config.size)
@@ -102,7 +113,7 @@ def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> 
 
 
 def divided(records: Records, config: "TrainingConfig") -> tuple[list[str], list[str]]:
-    """Training and validation cases: those of the records, or of a fold; with `split: slice` all of them on both sides."""
+    """Training and validation cases of the records, or of a fold; with `split: slice` all of them on both sides."""
     train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
     if config.split == "slice":
         train = validation = sorted({*train, *validation})
@@ -110,32 +121,32 @@ def divided(records: Records, config: "TrainingConfig") -> tuple[list[str], list
 
 
 def by_slice(
-    records: Records, config: "TrainingConfig", sources: list[Slices], whole: Slices | None
+    records: Records, config: "TrainingConfig", sources: list[Slices], validation: Slices | None
 ) -> tuple[list[Slices], Slices | None]:
-    """With `split: slice`, training and validation slices that are divided without regard to patients; else what is given."""
-    if config.split == "patient" or whole is None:
-        return sources, whole
+    """Training and validation slices, with `split: slice` divided anew without regard to patients."""
+    if config.split == "patient" or validation is None:
+        return sources, validation
     parts, part = len(records.folds) or SLICE_PARTS, config.fold or 0
-    return slice_split(sources, parts, part, config.seed)[0], slice_split([whole], parts, part, config.seed)[1][0]
+    return slice_split(sources, parts, part, config.seed)[0], slice_split([validation], parts, part, config.seed)[1][0]
 
 
 def training_slices(
-    records: Records, cases: Sequence[str], config: InputConfig, categories: dict[str, int] | None = None
+    records: Records, cases: Sequence[str], config: InputConfig, targets: FolderTargets | None = None
 ) -> list[Slices]:
-    """The training examples of some cases and their augmented copies.
+    """Training slices of some cases and their augmented copies.
 
     Args:
         records: open records.
         cases: ids of the training cases.
         config: tumour_share, drop_empty and copies choose slices.
-        categories: case -> class index, for a classifier.
+        targets: of the examples, see `Slices`.
 
     Returns:
         one source; or with a `tumour_share` between 0 and 1 two, the slices with tumour first.
     """
     items = [(case, copy) for case in cases for copy in range((records.copies_of(case) if config.copies else 0) + 1)]
     facts = [records.cases[case] if copy == 0 else records.case(case, copy) for case, copy in items]
-    rows = np.concatenate([_rows(place, len(fact.voxels)) for place, fact in enumerate(facts)])
+    rows = np.concatenate([_rows(index, len(fact.voxels)) for index, fact in enumerate(facts)])
     tumour = np.concatenate([fact.voxels[:, 1:].any(axis=1) for fact in facts])
     if config.drop_empty:
         brain = np.concatenate([fact.brain > 0 for fact in facts])
@@ -144,21 +155,15 @@ def training_slices(
     groups = [rows] if share is None else [rows[tumour]] * (share > 0) + [rows[~tumour]] * (share < 1)
     if not all(len(group) for group in groups):
         raise UserError(f"{records.path}: no slices to train on (with tumour {tumour.sum()}, without {(~tumour).sum()})")
-    return [Slices(records, items, group, config, resize_labels=True, categories=categories) for group in groups]
+    return [Slices(records, items, group, config, resize_labels=True, targets=targets) for group in groups]
 
 
-def whole_slices(
-    records: Records,
-    cases: Sequence[str],
-    config: InputConfig,
-    categories: dict[str, int] | None = None,
-    tumour_only: bool = False,
-) -> Slices:
-    """Every slice of some cases, in order (or those with tumour alone): what is validated and scored."""
-    rows = np.concatenate([_rows(place, len(records.cases[case].voxels)) for place, case in enumerate(cases)])
-    if tumour_only:
+def whole_slices(records: Records, cases: Sequence[str], config: InputConfig, targets: FolderTargets | None = None) -> Slices:
+    """Every slice of some cases, in order, for validation and scores; those with tumour alone if no others are annotated."""
+    rows = np.concatenate([_rows(index, len(records.cases[case].voxels)) for index, case in enumerate(cases)])
+    if targets is not None and targets.tumour_only:
         rows = rows[np.concatenate([records.cases[case].voxels[:, 1:].any(axis=1) for case in cases])]
-    return Slices(records, [(case, 0) for case in cases], rows, config, categories=categories)
+    return Slices(records, [(case, 0) for case in cases], rows, config, targets=targets)
 
 
 def fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -178,34 +183,33 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
     """Refuse slices of different sizes, or of one that the network cannot halve often enough.
 
     Returns:
-        rows and columns that the network sees.
+        rows and columns of the network's input.
 
     Raises:
         UserError: says which, and what to set.
     """
+
+    def multiples(size: tuple[int, int]) -> list[int]:
+        return [-(-side // stride) * stride for side in size]
+
     sizes = {(fact.layout["height"], fact.layout["width"]) for fact in (records.cases[case] for case in cases)}
     if config.size is None and len(sizes) > 1:
         raise UserError(
             f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); "
-            f"set --input.size, such as {list(_multiples(max(sizes), stride))}"
+            f"set --input.size, such as {multiples(max(sizes))}"
         )
     height, width = config.resize or config.size or sizes.pop()
     if height % stride or width % stride:
         option = "resize" if config.resize else "size"
         raise UserError(
             f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
-            f"set --input.{option} to multiples of {stride}, such as {list(_multiples((height, width), stride))}"
+            f"set --input.{option} to multiples of {stride}, such as {multiples((height, width))}"
         )
     return height, width
 
 
-def _multiples(size: tuple[int, int], stride: int) -> tuple[int, ...]:
-    """Rows and columns, rounded up to multiples of `stride`."""
-    return tuple(-(-side // stride) * stride for side in size)
-
-
 class OnlineAugmentation:
-    """Augmentation of each example as it is read; what Grain calls a random map.
+    """Random map that augments each example as it is read.
 
     Args:
         config: what may be changed.
@@ -229,5 +233,6 @@ class OnlineAugmentation:
         return image, labels if label is None else labels | {SEGMENTATION: changed}
 
 
-def _rows(place: int, slices: int) -> np.ndarray:
-    return np.stack([np.full(slices, place), np.arange(slices)], axis=1)
+def _rows(index: int, slices: int) -> np.ndarray:
+    """(slices, 2): index of a shard and number of each of its slices."""
+    return np.stack([np.full(slices, index), np.arange(slices)], axis=1)

@@ -25,18 +25,18 @@ class VoxelLoss(keras.losses.Loss):
     """
 
     def __init__(self, function: Callable[[Any, Any], Any], name: str, outputs: int | None = None) -> None:
-        super().__init__(name=name, reduction="sum")  # of one number: the function has averaged
+        super().__init__(name=name)  # the mean of one number: the function has averaged
         self._function = function
         self._outputs = outputs
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The scalar loss of a batch."""
+        """The loss of a batch, (1,); as a scalar Keras would not divide it by the number of devices that share a batch."""
         logits = to_target_size(y_pred, y_true)
         outputs = self._outputs or logits.shape[-1]
         levels = [logits[..., first : first + outputs] for first in range(0, logits.shape[-1], outputs)]
         weights = [0.5**level for level in range(len(levels))]
         losses = [weight * self._function(y_true, level) for weight, level in zip(weights, levels, strict=True)]
-        return sum(losses) / sum(weights)
+        return ops.reshape(sum(losses) / sum(weights), (1,))
 
 
 class ConfusionMatrix(keras.metrics.Metric):
@@ -47,11 +47,13 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     Args:
         classes: names of the classes, in the order of the logits.
+        prefix: stands before the names of the scores.
     """
 
-    def __init__(self, classes: list[str]) -> None:
+    def __init__(self, classes: list[str], prefix: str = "") -> None:
         super().__init__(name="confusion", dtype="int32")
         self.classes = classes
+        self._prefix = prefix
         shape = (len(classes), len(classes))
         self.low = self.add_variable(shape, "zeros", dtype="int32", name="low")
         self.high = self.add_variable(shape, "zeros", dtype="int32", name="high")
@@ -76,7 +78,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         for place, name in enumerate(self.classes):
             scores[column("iou", name)] = iou[place]
             scores[column("dice", name)] = dice[place]
-        return scores
+        return {self._prefix + name: score for name, score in scores.items()}
 
     def _counts(self, bits: Any, logits: Any) -> Any:
         """(classes, classes) int32 counts of a batch; a product of one-hot matrices is exact in float32 up to 2**24."""
@@ -86,29 +88,55 @@ class ConfusionMatrix(keras.metrics.Metric):
         return ops.cast(ops.round(ops.matmul(ops.transpose(truth), found)), "int32")
 
 
-def category_loss(weights: list[float]) -> keras.losses.Loss:
-    """Cross-entropy of a category from logits: binary of one logit for two classes, else categorical; mean over the batch.
+def classification_loss(weights: list[float]) -> keras.losses.Loss:
+    """Cross-entropy from logits: binary of one logit for two classes, else categorical; mean over the annotated examples.
+
+    Targets are class indices (N, 1), -1 where an example is not annotated; a batch without annotation has loss 0, no gradient.
 
     Args:
-        weights: what a slice of each class counts.
+        weights: of the examples of each class.
     """
 
     def weighed(target: Any, logits: Any) -> Any:
-        place = ops.cast(target[:, 0], "int32")
+        known = ops.cast(target[:, 0] >= 0, "float32")
+        target = ops.maximum(target, 0.0)
+        index = ops.cast(target[:, 0], "int32")
         if len(weights) == 2:
             losses = ops.binary_crossentropy(target, logits, from_logits=True)[:, 0]
         else:
-            losses = ops.sparse_categorical_crossentropy(place, logits, from_logits=True)
-        return ops.mean(losses * ops.take(ops.convert_to_tensor(weights, "float32"), place))
+            losses = ops.sparse_categorical_crossentropy(index, logits, from_logits=True)
+        mean = ops.mean(losses * ops.take(ops.convert_to_tensor(weights, "float32"), index) * known)
+        return mean * (ops.cast(ops.shape(known)[0], "float32") / ops.maximum(ops.sum(known), 1.0))
 
     return VoxelLoss(weighed, "cross_entropy")
 
 
-def category_metrics(classes: int) -> list[keras.metrics.Metric]:
-    """Accuracy, and for two classes the AUC, over slices; from logits."""
+def classification_metrics(classes: int) -> list[keras.metrics.Metric]:
+    """Accuracy, and for two classes the AUC, over the annotated examples; from logits."""
     if classes > 2:
-        return [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-    return [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0), keras.metrics.AUC(from_logits=True, name="auc")]
+        return [AnnotatedCategoricalAccuracy("accuracy")]
+    return [AnnotatedAccuracy("accuracy", threshold=0.0), AnnotatedAUC(from_logits=True, name="auc")]
+
+
+class _Annotated:
+    """Mix-in of a metric: class indices below 0 are not annotated and weigh nothing."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Count the annotated examples of a batch."""
+        known = ops.cast(y_true >= 0, "float32")
+        return super().update_state(ops.maximum(y_true, 0.0), y_pred, known)  # type: ignore[misc]
+
+
+class AnnotatedAccuracy(_Annotated, keras.metrics.BinaryAccuracy):
+    """Binary accuracy over the annotated examples."""
+
+
+class AnnotatedCategoricalAccuracy(_Annotated, keras.metrics.SparseCategoricalAccuracy):
+    """Categorical accuracy over the annotated examples."""
+
+
+class AnnotatedAUC(_Annotated, keras.metrics.AUC):
+    """Area under the ROC curve over the annotated examples."""
 
 
 def to_target_size(logits: Any, target: Any) -> Any:

@@ -1,39 +1,38 @@
-"""What happens at the end of an epoch: best and last weights, history, exact state, a line for people, and whether to stop."""
+"""End of an epoch: best and last weights, history, exact state, a line for people, and whether to stop."""
 
-import csv
-import io
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 from tqdm import tqdm
 
-from common.files import atomic, write_text
 from training.config import TrainingConfig
-from training.data.batches import CATEGORY
 from training.data.stopwatch import StopWatch
+from training.heads.base import Head
 from training.optimizers import timed_rate
 from training.phases import Phase
 from training.state.checkpoint import Progress, save_state
-
-HEADLINES = {"mean_iou": "mean IoU with background", "auc": "AUC", "accuracy": "accuracy"}
-"""Column of the history -> what it is called in the line of an epoch; the first one that is there is printed."""
+from training.state.history import history_row, write_history
+from training.state.weights import save_weights
 
 
 class EpochKeeper(keras.callbacks.Callback):
-    """Keeps a run's files and decides when to stop.
+    """Writes a run's files at the end of each epoch and decides when to stop.
 
     The state is written last: a training that is killed before goes on from the epoch before, and writes the same files anew.
 
     Args:
         folder: of the run.
-        config: epochs, monitor, patience and max_minutes are used.
-        progress: how far the training has come; updated.
-        phase: that is trained.
-        examples_per_epoch: slices or windows, for the speed that is printed.
-        watch: tells how long batches were waited for.
+        config: monitor, schedule and max_minutes are used.
+        heads: of the network, by name.
+        progress: updated at the end of each epoch.
+        phases: all phases of the training.
+        phase: the one that is trained.
+        examples_per_epoch: slices or patches, for the speed that is printed.
+        watch: measures the time that is spent waiting for batches.
 
     Attributes:
         ended: what ended the training before its last epoch: patience, max_minutes, or loss (no longer a number).
@@ -43,7 +42,9 @@ class EpochKeeper(keras.callbacks.Callback):
         self,
         folder: Path,
         config: TrainingConfig,
+        heads: Mapping[str, Head],
         progress: Progress,
+        phases: Sequence[Phase],
         phase: Phase,
         examples_per_epoch: int,
         watch: StopWatch,
@@ -51,9 +52,11 @@ class EpochKeeper(keras.callbacks.Callback):
         super().__init__()
         self._folder = folder
         self._config = config
+        self._heads = heads
         self._progress = progress
         self._examples = examples_per_epoch
         self._phase = phase
+        self._later = phases[phase.number :]
         self._watch = watch
         self._started = time.monotonic()
         self._minutes_before = progress.minutes
@@ -67,14 +70,12 @@ class EpochKeeper(keras.callbacks.Callback):
         self._validating = 0.0
         self._waited_before = self._watch.seconds
         self._first_step = 0.0
-        if self._config.schedule.name == "timed" and self._config.max_minutes:
+        if self._phase.schedule.name == "timed" and self._config.max_minutes:
             rate = timed_rate(self._phase.optimizer.learning_rate, self._progress.minutes, self._config.max_minutes)
             self.model.optimizer.learning_rate = rate
         self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         steps = self.params.get("steps")
-        self._bar = tqdm(
-            total=steps, desc=f"epoch {epoch + 1}/{self._config.total_epochs}", unit="step", leave=False, disable=None
-        )
+        self._bar = tqdm(total=steps, desc=f"epoch {epoch + 1}/{self._last_epoch()}", unit="step", leave=False, disable=None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Advance the progress bar, and note when the first step, in which the network is compiled, was done."""
@@ -90,24 +91,12 @@ class EpochKeeper(keras.callbacks.Callback):
         self._validating = time.monotonic() - self._validation_started
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write the run's files and say how the epoch went."""
+        """Write the run's files and print how the epoch went."""
         self._bar.close()
         progress, now = self._progress, time.monotonic()
         progress.epoch = epoch + 1
+        progress.phase_epoch += 1
         progress.minutes = self._minutes_before + (now - self._started) / 60
-        row = self._row({name: float(value) for name, value in (logs or {}).items()})
-        progress.history.append(row)
-        better = self._is_better(row)
-        if better:
-            progress.best, progress.best_epoch = row[f"val_{self._config.monitor}"], progress.epoch
-        self._write(better)
-        seconds = now - self._epoch_started
-        print(self._line(row, seconds, better), flush=True)
-        self.ended = self._reason_to_stop(seconds / 60)
-        self.model.stop_training = self.ended is not None
-
-    def _row(self, logs: dict[str, float]) -> dict[str, float]:
-        progress = self._progress
         # The rate is that of the epoch's first step: at its end the optimizer already holds the next one's.
         front = {
             "epoch": progress.epoch,
@@ -115,83 +104,77 @@ class EpochKeeper(keras.callbacks.Callback):
             "minutes": round(progress.minutes, 3),
             "learning_rate": self._rate,
         }
-        logs = {name.replace(f"{CATEGORY}_", ""): value for name, value in logs.items()}  # Keras names the head in front
-        training = {name: value for name, value in logs.items() if not name.startswith("val_")}
-        validation = {name: value for name, value in logs.items() if name.startswith("val_")}
-        return front | {"loss": training.pop("loss")} | training | validation
+        row = history_row(front, {name: float(value) for name, value in (logs or {}).items()}, list(self._heads))
+        progress.history.append(row)
+        better = self._is_better(row)
+        progress.waited = 0 if better else progress.waited + 1
+        if better:
+            progress.best, progress.best_epoch = row[f"val_{self._config.monitor}"], progress.epoch
+        for name in ["last", "best"] if better else ["last"]:
+            save_weights(self.model, self._folder / f"{name}.weights.h5")
+        write_history(self._folder / "history.csv", progress.history)
+        save_state(self._folder / "state", self.model, progress)
+        seconds = now - self._epoch_started
+        print(self._line(row, seconds, better), flush=True)
+        stop = self._reason_to_stop(seconds / 60)
+        self.model.stop_training = stop is not None
+        self.ended = None if stop == "phase" else stop
 
     def _is_better(self, row: dict[str, float]) -> bool:
         """Whether the monitored score is the best so far; one that is not finite never is."""
-        value = row.get(f"val_{self._config.monitor}", math.nan)
+        monitor, best = self._config.monitor, self._progress.best
+        value = row.get(f"val_{monitor}", math.nan)
         if not math.isfinite(value):
             return False
-        best = self._progress.best
-        return best is None or (value < best if self._config.monitor == "loss" else value > best)
+        return best is None or (value < best if monitor == "loss" or monitor.endswith("_loss") else value > best)
 
-    def _write(self, better: bool) -> None:
-        for name in ["last", "best"] if better else ["last"]:
-            with atomic(self._folder / f"{name}.weights.h5") as temporary:
-                self.model.save_weights(temporary)
-        write_history(self._folder / "history.csv", self._progress.history)
-        save_state(self._folder / "state", self.model, self._progress)
+    def _last_epoch(self) -> int:
+        """Number of the last epoch, if no phase ends early from now on."""
+        progress = self._progress
+        return progress.epoch - progress.phase_epoch + self._phase.epochs + sum(phase.epochs for phase in self._later)
 
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
+        """Line of an epoch: scores, speed, and the time that is left."""
         training = max(seconds - self._validating, 1e-9)
         waited = (self._watch.seconds - self._waited_before) / training
-        scores = _scores(row, "")
+        scores = self._scores(row, "")
         if "val_loss" in row:
-            scores += f"; validation {_scores(row, 'val_')}{' (best)' if better else ''}"
-        left = self._minutes_left(seconds / 60)
-        number = f"epoch {self._progress.epoch}/{self._config.total_epochs}"
-        what = "slices" if self._config.input.patch is None else "windows"
+            scores += f"; validation {self._scores(row, 'val_')}{' (best)' if better else ''}"
+        left = (self._last_epoch() - self._progress.epoch) * seconds / 60
+        if self._config.max_minutes is not None:
+            left = min(left, max(self._config.max_minutes - self._progress.minutes, 0.0))
+        what = "slices" if self._config.input.patch is None else "patches"
         steps = self.params["steps"]
         share, seconds_of = ((steps - 1) / steps, training - self._first_step) if steps > 1 else (1.0, training)
         speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waited:.1%} of the time waiting for data"
-        return f"{number}: {scores}; {speed}; about {left:.1f} min left"
+        return f"epoch {self._progress.epoch}/{self._last_epoch()}: {scores}; {speed}; about {left:.1f} min left"
 
-    def _minutes_left(self, epoch_minutes: float) -> float:
-        left = (self._config.total_epochs - self._progress.epoch) * epoch_minutes
-        if self._config.max_minutes is not None:
-            left = min(left, max(self._config.max_minutes - self._progress.minutes, 0.0))
-        return left
+    def _scores(self, row: dict[str, float], front: str) -> str:
+        """The loss, and the headline score of each head."""
+        parts = [f"loss {row[f'{front}loss']:.4f}"]
+        for name, head in self._heads.items():
+            several = len(self._heads) > 1
+            score = head.headline(row, f"{front}{name}_" if several else front)
+            if score is not None:
+                parts.append(f"{name} {score}" if several else score)
+        return ", ".join(parts)
 
     def _reason_to_stop(self, epoch_minutes: float) -> str | None:
-        """Why the training ends before its last epoch, told to people too; None where it goes on."""
-        progress, config = self._progress, self._config
+        """Why the training, or this phase alone ("phase"), ends before its last epoch; printed; None where it goes on."""
+        progress, config, patience = self._progress, self._config, self._phase.patience
         if not math.isfinite(progress.history[-1]["loss"]):
             print("stopped: the loss is no longer a number; try a lower learning rate or --precision float32")
             return "loss"
-        if progress.epoch >= config.total_epochs:
+        if progress.phase_epoch >= self._phase.epochs and not self._later:
             return None
-        if config.patience is not None and progress.best_epoch and progress.epoch - progress.best_epoch >= config.patience:
-            print(f"stopped: no better validation {config.monitor} for {config.patience} epochs")
+        over = progress.is_out_of_patience(self._phase)
+        if over and not self._later:
+            print(f"stopped: no better validation {config.monitor} for {patience} epochs")
             return "patience"
         if config.max_minutes is not None and progress.minutes + epoch_minutes > config.max_minutes:
             print(f"stopped: another epoch would pass --max_minutes {config.max_minutes:g}")
             return "max_minutes"
+        if over and progress.phase_epoch < self._phase.epochs:
+            print(f"phase {self._phase.number} ended: no better validation {config.monitor} for {patience} epochs")
+            return "phase"
         return None
-
-
-def _scores(row: dict[str, float], prefix: str) -> str:
-    """The loss, and the score that tells people most."""
-    name, words = next((name, words) for name, words in HEADLINES.items() if prefix + name in row)
-    return f"loss {row[f'{prefix}loss']:.4f}, {words} {row[prefix + name]:.3f}"
-
-
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write history.csv: a row per epoch, the same columns in all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{value:.9g}" for name, value in row.items()} for row in rows)
-    write_text(path, text.getvalue())
-
-
-def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """The TensorBoard callback, or none with one warning where TensorFlow, which writes its files, is missing."""
-    try:
-        import tensorflow  # noqa: F401
-    except ImportError:
-        print("warning: TensorBoard logs need TensorFlow, which is not installed; history.csv alone is written")
-        return []
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]

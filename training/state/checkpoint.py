@@ -5,6 +5,7 @@ by position, because their names change from one build of a model to the next; c
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic
+from training.phases import Phase
 
 if TYPE_CHECKING:
     import keras
@@ -26,11 +28,14 @@ class Progress:
     """How far a training has come.
 
     Attributes:
-        epoch: epochs that are finished.
+        epoch: epochs that are finished, of all phases.
         best: best value of the monitored score, or None before there is one.
         best_epoch: the epoch it was reached, counted from 1.
         minutes: training time so far, over all resumes.
         history: one row of scores per finished epoch.
+        phase: number of the phase that is trained, counted from 1.
+        phase_epoch: finished epochs of that phase.
+        waited: epochs of that phase since the monitored score was last better.
     """
 
     epoch: int = 0
@@ -38,6 +43,25 @@ class Progress:
     best_epoch: int | None = None
     minutes: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    phase: int = 1
+    phase_epoch: int = 0
+    waited: int = 0
+
+    def begin_phase(self, number: int) -> None:
+        """Count the epochs of the next phase."""
+        self.phase, self.phase_epoch, self.waited = number, 0, 0
+
+    def is_over(self, phases: Sequence[Phase]) -> bool:
+        """Whether all epochs of the last phase are done."""
+        return self.phase == len(phases) and self.phase_epoch >= phases[-1].epochs
+
+    def is_out_of_patience(self, phase: Phase) -> bool:
+        """Whether the phase has gone on for too many epochs without a better score."""
+        return phase.patience is not None and self.best_epoch is not None and self.waited >= phase.patience
+
+    def leaves(self, phase: Phase, phases: Sequence[Phase]) -> bool:
+        """Whether nothing is left to train of a phase; the last one goes on after its patience, if it is resumed."""
+        return self.phase_epoch >= phase.epochs or (phase.number < len(phases) and self.is_out_of_patience(phase))
 
 
 def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:

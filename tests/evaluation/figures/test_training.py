@@ -19,6 +19,8 @@ from models.unet import UNetConfig
 from training.config import TrainConfig
 from training.data.batches import SEGMENTATION, InputConfig
 from training.data.slices import OnlineAugmentation, whole_slices
+from training.data.targets import FolderTargets
+from training.heads.classification import ClassificationHead
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 CHANNELS = ["t1", "flair", "t2"]
@@ -199,11 +201,17 @@ def test_resized_pixels_keep_the_shape_of_the_head(records, settings, expected):
     assert figures_training.seen_aspect(facts, settings) == pytest.approx(expected * spacing[1] / spacing[2])
 
 
+def grade(opened):
+    """Targets of a classification head of slices with tumour."""
+    head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    return FolderTargets(opened, {head.name: head}, frozenset({head.name}))
+
+
 def test_classes_and_patients_take_turns(records):
     opened = Records(records)
     cases = list(opened.cases)
     known = {case: int(place > 2) for place, case in enumerate(cases)}  # three and two patients
-    source = whole_slices(opened, cases, InputConfig(), known, tumour_only=True)
+    source = whole_slices(opened, cases, InputConfig(), grade(opened))
     chosen = figures_training._of_every_class(opened, source, known, 6)
     found = [source.items[source.rows[index][0]][0] for index in chosen]
     assert [known[case] for case in found] == [0, 0, 0, 1, 1, 1]
@@ -215,7 +223,7 @@ def test_classes_and_patients_take_turns(records):
 def test_one_class_alone_fills_the_figure(records):
     opened = Records(records)
     known = dict.fromkeys(opened.cases, 1)
-    source = whole_slices(opened, list(known), InputConfig(), known, tumour_only=True)
+    source = whole_slices(opened, list(known), InputConfig(), grade(opened))
     assert len(figures_training._of_every_class(opened, source, known, 6)) == 6
 
 

@@ -12,8 +12,10 @@ from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Records
 from tests.training.runs import assert_equal
 from training.config import TrainConfig
-from training.data.batches import CATEGORY, SEGMENTATION, InputConfig, training_batches
+from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches
 from training.data.slices import OnlineAugmentation, by_slice, divided, slice_split, training_slices, whole_slices
+from training.data.targets import FolderTargets
+from training.heads.classification import ClassificationHead
 
 EVERYTHING = AugmentConfig(probability=0.8, elastic_sigma=3.0, crop=0.2, fill=0.3, fill_from=1)
 GEOMETRY = AugmentConfig(probability=0.8, elastic=0, brightness=0, contrast=0, gamma=0, noise=0)
@@ -33,6 +35,12 @@ def stored_as_uint8(source, command, tmp_path_factory):
     options = ("--prepare.size", "[8,16,16]", "--prepare.dtype", "uint8", "--split.fractions", "[1,0,0]", "--workers", 1)
     assert command("data_prep.make_records", "--source", source, "--out", out, *options).status == 0
     return Records(out)
+
+
+def tumour_grade(opened):
+    """Targets of a classification head of slices with tumour."""
+    head = ClassificationHead(CLASSIFICATION, "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    return FolderTargets(opened, {CLASSIFICATION: head}, frozenset({CLASSIFICATION}))
 
 
 def sources(opened, config=None):
@@ -137,13 +145,12 @@ def test_fill_puts_one_channel_in_the_place_of_others(opened):
     assert filled == pytest.approx(0.3, abs=0.1)
 
 
-def test_a_category_passes_augmentation_as_it_is(opened):
-    found = dict.fromkeys(opened.split["train"], 1)
-    (source,) = training_slices(opened, opened.split["train"], InputConfig(), found)
+def test_a_class_passes_augmentation_as_it_is(opened):
+    (source,) = training_slices(opened, ["case_0"], InputConfig(), tumour_grade(opened))
     image, labels = source[3]
     picture, targets = OnlineAugmentation(EVERYTHING, 0, unit_range=True)((image, labels), np.random.default_rng(1))
     assert (picture.shape, picture.dtype) == (image.shape, image.dtype)
-    assert (targets[CATEGORY].tolist(), targets[CATEGORY].dtype) == ([1.0], np.float32)
+    assert (targets[CLASSIFICATION].tolist(), targets[CLASSIFICATION].dtype) == ([1.0], np.float32)
 
 
 def test_bytes_that_are_resized_keep_their_range_in_augmentation(stored_as_uint8):
@@ -175,7 +182,7 @@ def test_parts_of_a_slice_split_are_disjoint_and_cover_all(opened):
 def test_a_slices_part_depends_on_case_and_seed_alone(opened):
     one = whole_slices(opened, ["case_1"], InputConfig())
     several = whole_slices(opened, ["case_3", "case_1", "case_0"], InputConfig())
-    tumour = whole_slices(opened, ["case_1"], InputConfig(), tumour_only=True)
+    tumour = whole_slices(opened, ["case_1"], InputConfig(), tumour_grade(opened))
     found = {}
     for name, source in (("one", one), ("several", several), ("tumour", tumour)):
         _, (part,) = slice_split([source], PARTS, 1, seed=4)

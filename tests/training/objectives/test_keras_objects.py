@@ -159,31 +159,31 @@ def cross_entropy(truth, logits):
 
 @pytest.mark.parametrize("weights", [[1.0, 1.0], [0.5, 3.0], [1.0, 1.0, 1.0], [0.2, 1.0, 4.0]])
 def test_the_loss_of_a_category_is_weighed_cross_entropy(weights):
-    from training.objectives.keras_objects import category_loss
+    from training.objectives.keras_objects import classification_loss
 
     rng = np.random.default_rng(2)
     truth = np.arange(12) % len(weights)
     logits = rng.normal(0, 3, (12, 1 if len(weights) == 2 else len(weights))).astype(np.float32)
     expected = (cross_entropy(truth, logits) * np.array(weights)[truth]).mean()
-    found = category_loss(weights)(truth[:, None].astype(np.float32), logits)
+    found = classification_loss(weights)(truth[:, None].astype(np.float32), logits)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_confidently_wrong_slice_keeps_a_finite_loss():
-    from training.objectives.keras_objects import category_loss
+    from training.objectives.keras_objects import classification_loss
 
     for logits in ([[60.0]], [[60.0, 0.0, 0.0]]):
         weights = [1.0] * max(len(logits[0]), 2)
         target = np.array([[0.0 if len(logits[0]) == 1 else 2.0]], np.float32)
-        assert float(category_loss(weights)(target, np.array(logits, np.float32))) == pytest.approx(60, rel=1e-4)
+        assert float(classification_loss(weights)(target, np.array(logits, np.float32))) == pytest.approx(60, rel=1e-4)
 
 
 def test_accuracy_and_auc_are_told_from_logits():
-    from training.objectives.keras_objects import category_metrics
+    from training.objectives.keras_objects import classification_metrics
 
     truth = np.array([[0], [0], [1], [1], [1]], np.float32)
     logits = np.array([[-2], [0.3], [-0.1], [0.4], [5]], np.float32)  # 1 of 2 and 2 of 3 right; 5 of 6 pairs in order
-    accuracy, auc = category_metrics(2)
+    accuracy, auc = classification_metrics(2)
     for metric in (accuracy, auc):
         metric.update_state(truth, logits)
     assert (accuracy.name, auc.name) == ("accuracy", "auc")
@@ -192,9 +192,9 @@ def test_accuracy_and_auc_are_told_from_logits():
 
 
 def test_of_three_categories_accuracy_counts_the_most_probable():
-    from training.objectives.keras_objects import category_metrics
+    from training.objectives.keras_objects import classification_metrics
 
-    (accuracy,) = category_metrics(3)
+    (accuracy,) = classification_metrics(3)
     accuracy.update_state(np.array([[0], [1], [2], [2]], np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
     assert float(accuracy.result()) == pytest.approx(0.75)
 

@@ -1,0 +1,177 @@
+"""The course of trainings: several heads, phases that end by patience, frozen layers, steps, channels, and initial weights."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from data_prep.records.folder import Records
+from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, history, weights
+from training.config import TrainConfig
+from training.data.batches import InputConfig
+from training.engine import check_monitor, train
+from training.heads.classification import ClassificationHead
+from training.heads.segmentation import SegmentationHead
+from training.optimizers import OptimizerConfig
+from training.run import Run
+
+SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
+
+
+@pytest.fixture
+def toy(command, records):
+    """`toy(out, *options)`: train a toy network, and expect that it works."""
+
+    def run(out, *options):
+        done = command("training.train", "--records", records, "--out", out, *TOY, *SHORT, *options)
+        assert done.status == 0, done.err
+        return done
+
+    return run
+
+
+@dataclass(kw_only=True)
+class TwoHeadsConfig(TrainConfig):
+    """A training with a head of voxels and one of patients' grades."""
+
+    monitor: str = "loss"
+
+    def make_heads(self, records):
+        grade = ClassificationHead("grade", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+        return {"tumour": SegmentationHead("tumour", records[0].schema, self.loss), "grade": grade}
+
+
+def test_two_heads_train_together_on_one_trunk(records, tmp_path, capsys):
+    config = TwoHeadsConfig(records=records, out=tmp_path / "run", epochs=2, steps_per_epoch=3, precision="float32")
+    config = replace(config, input=InputConfig(batch_size=4), optimizer=OptimizerConfig(learning_rate=0.01))
+    config.model.filters, config.model.depth = 2, 1
+    train(replace(config, loss_weights={"grade": 0.5}))
+    run = Run(tmp_path / "run")
+    assert {name: (head.kind, head.outputs) for name, head in run.heads.items()} == {
+        "tumour": ("segmentation", 4),
+        "grade": ("classification", 1),
+    }
+    rows = history(run.path)
+    names = {"tumour_mean_iou", "tumour_mean_dice", "grade_accuracy", "grade_auc", "tumour_loss", "grade_loss", "loss"}
+    assert names | {f"val_{name}" for name in names} <= set(rows[0])
+    assert all(np.isfinite(float(row[f"val_{name}"])) for row in rows for name in names)
+    for row in rows:
+        total = float(row["tumour_loss"]) + 0.5 * float(row["grade_loss"])
+        assert float(row["loss"]) == pytest.approx(total, rel=1e-4)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 1/2"))
+    assert "tumour mean IoU with background" in line
+    assert "grade AUC" in line
+    outputs = run.load_network().predict_on_batch(np.zeros((2, 16, 16, 4), np.float32))
+    assert {name: values.shape for name, values in outputs.items()} == {"tumour": (2, 16, 16, 4), "grade": (2, 1)}
+
+
+def test_a_score_that_no_head_has_is_not_monitored(records):
+    config = TwoHeadsConfig(records=records)
+    heads = config.make_heads([Records(records)])
+    for monitor in ("tumour_mean_iou", "grade_auc", "grade_loss", "loss"):
+        check_monitor(replace(config, monitor=monitor), heads)
+    with pytest.raises(UserError, match=r"--monitor: expected one of tumour_mean_iou, .*; received mean_iou"):
+        check_monitor(replace(config, monitor="mean_iou"), heads)
+    with pytest.raises(UserError, match="--loss_weights: expected heads of tumour, grade; received type"):
+        check_monitor(replace(config, loss_weights={"type": 1.0}), heads)
+
+
+def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_path):
+    phases = [
+        {"epochs": 6, "optimizer": {"learning_rate": 0.0}, "patience": 2},
+        {"epochs": 3, "optimizer": {"learning_rate": 0.0}, "patience": 2},
+    ]
+    still = ("--model.normalisation", "none", "--model.dropout", 0, "--phases", json.dumps(phases))
+    done = toy(tmp_path / "run", *still)
+    # With a rate of 0 only the first epoch is better than none: two more end phase 1, and two without a better one phase 2.
+    assert [row["phase"] for row in history(tmp_path / "run")] == ["1", "1", "1", "2", "2"]
+    assert "phase 1 ended: no better validation mean_iou for 2 epochs" in done.out
+    assert "stopped: no better validation mean_iou for 2 epochs" in done.out
+    assert Run(tmp_path / "run").stored["ended"] == "patience"
+    killed = tmp_path / "killed"
+    toy(killed, *still, "--max_minutes", 0)
+    for _ in range(3):  # an epoch or none at a time, over the end of the first phase
+        assert command("training.train", "--resume", killed).status == 0
+    assert command("training.train", "--resume", killed, "--max_minutes", 60).status == 0
+    assert [row["phase"] for row in history(killed)] == ["1", "1", "1", "2", "2"]
+
+
+def test_frozen_layers_do_not_move_in_their_phase(toy, tmp_path):
+    toy(tmp_path / "run", "--phases", '[{"epochs": 1}, {"epochs": 1, "freeze": ["encoder", "bottom"], "restart_from": "last"}]')
+    run = Run(tmp_path / "run")
+    before, after = weights(run.before), weights(run.path / "last.weights.h5")
+    moved = [not np.array_equal(before[name], after[name]) for name in before]
+    assert any(moved)
+    assert sum(moved) < len(moved) - 8
+    network = run.load_network(run.before)
+    frozen = {each.path: np.array(each) for each in network.weights if each.path.startswith(("encoder", "bottom"))}
+    network.load_weights(run.path / "last.weights.h5")
+    for each in network.weights:
+        if each.path in frozen:
+            np.testing.assert_array_equal(np.array(each), frozen[each.path], err_msg=each.path)
+
+
+def test_a_prefix_that_no_layer_has_is_refused(command, records, tmp_path):
+    options = ("--records", records, "--out", tmp_path / "run", *TOY, *SHORT, "--phases", '[{"freeze": ["backbone"]}]')
+    done = command("training.train", *options)
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert "--phases: phase 1: freeze: expected beginnings of names of layers (encoder1, " in done.errors[0]
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_steps_with_validations_equal_epochs(toy, records, command, tmp_path):
+    toy(tmp_path / "epochs", "--epochs", 2)
+    options = (*TOY, "--schedule.name", "constant", "--steps", 6, "--validate_every", 3)
+    done = command("training.train", "--records", records, "--out", tmp_path / "steps", *options)
+    assert done.status == 0, done.err
+    assert_equal_runs(tmp_path / "epochs", tmp_path / "steps")
+
+
+def test_channels_are_chosen_when_training_and_used_in_scores(toy, command, records, tmp_path):
+    run = tmp_path / "run"
+    assert "channels t1ce, flair" in toy(run, "--epochs", 1, "--input.channels", '["t1ce","flair"]').out
+    assert Run(run).channels == ["t1ce", "flair"]
+    assert Run(run).load_network().input_shape[-1] == 2
+    done = command("evaluation.score", "--run", run, "--records", records, "--subset", "validation")
+    assert done.status == 0, done.err
+    done = command("training.train", "--records", records, "--out", tmp_path / "x", "--input.channels", '["dwi"]')
+    assert done.errors == [f"error: {records}: expected different channels of flair, t1, t1ce, t2; received dwi"]
+
+
+def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
+    toy(tmp_path / "first", "--epochs", 1)
+    still = ("--epochs", 1, "--optimizer.learning_rate", 0, "--model.normalisation", "none", "--seed", 9)
+    toy(tmp_path / "plain", *still)
+    done = toy(tmp_path / "second", *still, "--init_from", tmp_path / "plain")
+    assert_equal_arrays(weights(tmp_path / "plain" / "last.weights.h5"), weights(tmp_path / "second" / "last.weights.h5"))
+    kept = Run(tmp_path / "second").stored["init_from"]
+    assert (kept["path"], kept["loaded"]) == (str(tmp_path / "plain"), kept["total"])
+    assert len(kept["checksum"]) == 8
+    assert "initial weights from" in done.out
+    wider = toy(tmp_path / "third", *still, "--init_from", tmp_path / "plain", "--input.channels", '["flair"]')
+    kept = Run(tmp_path / "third").stored["init_from"]
+    assert kept["loaded"] == kept["total"] - 1  # the first convolution has one channel instead of four
+    assert next(line.split()[1:] for line in wider.out.splitlines() if line.startswith("  encoder1")) == ["3", "1", "0"]
+
+
+def test_weights_without_a_counterpart_are_refused(toy, command, records, tmp_path):
+    toy(tmp_path / "first", "--epochs", 1)
+    custom = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:], *SHORT)
+    out = tmp_path / "second"
+    done = command("training.train", "--records", records, "--out", out, *custom, "--init_from", tmp_path / "first")
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert "expected weights whose names and shapes are those of the network" in done.errors[0]
+    assert not (out / "run.json").exists()
+
+
+def test_a_mixture_of_folders_is_trained_and_resumed(toy, records, command, tmp_path):
+    folders = json.dumps([{"path": str(records), "share": 0.75}, str(records)])
+    constant = ("--schedule.name", "constant", "--records", folders)
+    done = toy(tmp_path / "whole", "--epochs", 2, *constant)
+    assert "batches: 43% from" in done.out
+    assert [entry["share"] for entry in Run(tmp_path / "whole").stored["records"]] == [0.75, 1.0]
+    toy(tmp_path / "run", "--epochs", 1, *constant)
+    assert command("training.train", "--resume", tmp_path / "run", "--extend", 1).status == 0
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")

@@ -1,0 +1,183 @@
+"""Classification head: a class for each example, that of its patient."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.records.folder import Records
+from training.heads.base import CountedExamples, Head
+
+if TYPE_CHECKING:
+    import keras
+
+UNANNOTATED = -1.0  # class index of an example that is not annotated
+
+
+@dataclass
+class TargetConfig:
+    """Class of each patient: an attribute of the records."""
+
+    attribute: str = "grade"
+    """Attribute of the patients, as the source names it."""
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    """Name of each class and the attribute's values that mean it, such as {grade II: ["1"], grade III: ["2"]}; the last class
+    is the positive one. Empty: the values of the records, sorted."""
+
+
+@dataclass(frozen=True)
+class ClassificationHead(Head):
+    """Softmax over classes of patients, or for two classes a sigmoid of one logit, which speaks for the second.
+
+    Attributes:
+        attribute: of the patients.
+        classes: name -> values of the attribute.
+        slices_with_tumour: whether only examples with tumour are annotated.
+        balance: weigh each class by the inverse of its share of the training examples; not stored.
+    """
+
+    attribute: str
+    classes: dict[str, list[str]]
+    slices_with_tumour: bool = True
+    balance: bool = True
+
+    kind = "classification"
+    per_voxel = False
+    scores = ("auc", "accuracy", "loss")
+    headlines = {"auc": "AUC", "accuracy": "accuracy"}  # noqa: RUF012
+
+    @classmethod
+    def of(cls, name: str, target: TargetConfig, records: Sequence[Records], tumour_only: bool, balance: bool) -> Self:
+        """The head of a config; without configured classes these are the values in the records."""
+        return cls(name, target.attribute, target_values(records, target), tumour_only, balance)
+
+    @property
+    def outputs(self) -> int:
+        """One logit for two classes, else one for each."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes; of two the second is the positive one."""
+        return list(self.classes)
+
+    @property
+    def tumour_only(self) -> bool:
+        """Whether only examples with tumour are annotated."""
+        return self.slices_with_tumour
+
+    def metadata(self) -> dict[str, Any]:
+        """Kind, outputs, attribute and classes."""
+        return {
+            "kind": self.kind,
+            "outputs": self.outputs,
+            "attribute": self.attribute,
+            "classes": self.classes,
+            "slices_with_tumour": self.slices_with_tumour,
+        }
+
+    @classmethod
+    def from_metadata(cls, name: str, values: dict[str, Any]) -> Self:
+        """The inverse of `metadata`."""
+        return cls(name, values["attribute"], values["classes"], values["slices_with_tumour"])
+
+    def indices(self, records: Records) -> dict[str, int]:
+        """Case -> class index, of the cases that have a value of the attribute.
+
+        Raises:
+            UserError: a value belongs to no class.
+        """
+        index = self._index_of_value
+        known = {}
+        for case, facts in records.cases.items():
+            value = facts.attributes.get(self.attribute, "")
+            if value and value not in index:
+                raise UserError(
+                    f"{records.path}: case {case}: {self.attribute} is {value!r}, which no class of --target.classes names"
+                )
+            if value:
+                known[case] = index[value]
+        return known
+
+    def annotated(self, records: Records) -> list[str]:
+        """Cases that have a value of the attribute."""
+        return list(self.indices(records))
+
+    def read(self, records: Records, case: str, tumour: bool, annotates: bool) -> np.ndarray | None:
+        """The class index, (1,) float32; -1 where the example is not annotated."""
+        value = records.cases[case].attributes.get(self.attribute, "")
+        known = annotates and value in self._index_of_value and (tumour or not self.slices_with_tumour)
+        return np.array([self._index_of_value[value] if known else UNANNOTATED], np.float32)
+
+    def unannotated(self, target: np.ndarray) -> np.ndarray:
+        """Class index -1."""
+        return np.full_like(target, UNANNOTATED)
+
+    def check_training_cases(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> None:
+        """Refuse training cases of fewer than two classes."""
+        present: set[int] = set()
+        for folder, chosen in zip(records, cases, strict=True):
+            known = self.indices(folder)
+            present |= {known[case] for case in chosen if case in known}
+        if len(present) < 2:
+            received = ", ".join(self.class_names[index] for index in present) or "none"
+            where = ", ".join(str(folder.path) for folder in records)
+            raise UserError(
+                f"{where}: expected training cases of at least two classes of {self.attribute}; received {received}"
+            )
+
+    def loss(self, changes: dict[str, float], examples: Sequence[tuple[Records, CountedExamples]]) -> "keras.losses.Loss":
+        """Cross-entropy, balanced where that is configured."""
+        from training.objectives.keras_objects import classification_loss
+
+        return classification_loss(self.class_weights(examples) if self.balance else [1.0] * len(self.classes))
+
+    def class_weights(self, examples: Sequence[tuple[Records, CountedExamples]]) -> list[float]:
+        """The inverse of each class's share of the annotated training examples, so that their mean over examples is 1."""
+        counts = np.zeros(len(self.classes))
+        for records, source in examples:
+            known = self.indices(records)
+            for case, number in source.case_counts(self.tumour_only).items():
+                if case in known:
+                    counts[known[case]] += number
+        weights: list[float] = (counts.sum() / np.maximum(counts, 1) / len(counts)).tolist()
+        return weights
+
+    def metrics(self, prefix: str) -> "list[keras.metrics.Metric]":
+        """Accuracy, and for two classes the AUC, over the annotated examples."""
+        from training.objectives.keras_objects import classification_metrics
+
+        return classification_metrics(len(self.classes))
+
+    @cached_property
+    def _index_of_value(self) -> dict[str, int]:
+        return {value: index for index, values in enumerate(self.classes.values()) for value in values}
+
+
+def target_values(records: Sequence[Records], target: TargetConfig) -> dict[str, list[str]]:
+    """Name of each class and the attribute's values that mean it: as configured, or the values in the records.
+
+    Raises:
+        UserError: fewer than two classes, or a value in two of them.
+    """
+    if target.classes:
+        values = [value for group in target.classes.values() for value in group]
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if len(target.classes) < 2 or twice:
+            what = f"the value {twice[0]} twice" if twice else f"{len(target.classes)} class"
+            raise UserError(f"--target.classes: expected at least two classes with different values; received {what}")
+        return target.classes
+    cases = [facts for folder in records for facts in folder.cases.values()]
+    values = sorted({facts.attributes.get(target.attribute, "") for facts in cases} - {""})
+    if len(values) < 2:
+        known = sorted({name for facts in cases for name in facts.attributes})
+        raise UserError(
+            f"{', '.join(str(folder.path) for folder in records)}: expected at least two values of --target.attribute "
+            f"{target.attribute}; received {', '.join(values) or 'none'}; "
+            f"the records' attributes are {', '.join(known) or 'none'}"
+        )
+    return {value: [value] for value in values}

@@ -1,0 +1,84 @@
+"""Segmentation head: a class for every voxel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from data_prep.labels import LabelSchema
+from data_prep.records.folder import Records
+from training.data.batches import LABEL
+from training.heads.base import CountedExamples, Head, Targets
+from training.objectives.losses import FocalConfig
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class SegmentationHead(Head):
+    """Softmax over the classes of a label schema, one for every voxel.
+
+    Attributes:
+        schema: classes, ids and regions.
+        loss_config: loss of training; not stored.
+    """
+
+    schema: LabelSchema
+    loss_config: Any = field(default_factory=FocalConfig)
+
+    kind = "segmentation"
+    per_voxel = True
+    scores = ("mean_iou", "mean_dice", "accuracy", "loss")
+    headlines = {"mean_iou": "mean IoU with background"}  # noqa: RUF012
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes, background included."""
+        return len(self.schema.classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, background first."""
+        return self.schema.class_names
+
+    def metadata(self) -> dict[str, Any]:
+        """Kind, outputs and schema."""
+        return {"kind": self.kind, "outputs": self.outputs, "schema": self.schema.to_dict()}
+
+    @classmethod
+    def from_metadata(cls, name: str, values: dict[str, Any]) -> Self:
+        """The inverse of `metadata`."""
+        return cls(name, LabelSchema.from_dict(values["schema"], Path(f"head {name}")))
+
+    def annotated(self, records: Records) -> list[str]:
+        """All cases: a voxel that is not annotated has no bit in the label."""
+        return list(records.cases)
+
+    def read(self, records: Records, case: str, tumour: bool, annotates: bool) -> np.ndarray | None:
+        """None: the target is the label, which is augmented with the picture."""
+        return None
+
+    def augmented(self, targets: Targets, annotates: bool) -> np.ndarray:
+        """The label, bit-packed; zeros where the records do not annotate this head."""
+        return targets[LABEL] if annotates else self.unannotated(targets[LABEL])
+
+    def unannotated(self, target: np.ndarray) -> np.ndarray:
+        """A label without a bit."""
+        return np.zeros_like(target)
+
+    def check_training_cases(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> None:
+        """Nothing to refuse: any case will do."""
+
+    def loss(self, changes: dict[str, float], examples: Sequence[tuple[Records, CountedExamples]]) -> "keras.losses.Loss":
+        """The configured loss with the numbers of the phase."""
+        loss: keras.losses.Loss = replace(self.loss_config, **changes).build(self.outputs)
+        return loss
+
+    def metrics(self, prefix: str) -> "list[keras.metrics.Metric]":
+        """A confusion matrix of voxels, and the scores that follow from it."""
+        from training.objectives.keras_objects import ConfusionMatrix
+
+        return [ConfusionMatrix(self.class_names, prefix)]

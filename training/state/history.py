@@ -1,0 +1,39 @@
+"""History of a training: a row of scores per epoch, as history.csv."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.files import write_text
+
+
+def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[str]) -> dict[str, float]:
+    """A row of the history: `front`, the loss, other training scores, validation scores.
+
+    Args:
+        front: epoch, phase and the like.
+        logs: of Keras at the end of an epoch. Keras puts a head's name before its scores; of a single head it is left out.
+        heads: names of all heads.
+    """
+    logs = dict(logs)
+    if len(heads) == 1:
+        logs = {_without_head(name, heads[0]): value for name, value in logs.items()}
+    training = {name: value for name, value in logs.items() if not name.startswith("val_")}
+    validation = {name: value for name, value in logs.items() if name.startswith("val_")}
+    return front | {"loss": training.pop("loss")} | training | validation
+
+
+def _without_head(name: str, head: str) -> str:
+    """The name of a score without the head's name before it."""
+    front = "val_" if name.startswith("val_") else ""
+    return front + name.removeprefix(front).removeprefix(f"{head}_")
+
+
+def write_history(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write history.csv: a row per epoch, the same columns in all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{value:.9g}" for name, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
