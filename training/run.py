@@ -55,15 +55,17 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """The content of run.json, and for readers of a single head and folder `records`, `attribute`, `categories`."""
-        single = next(iter(self.heads.values()))
-        facts = self.stored | {"records": self.stored["records"][0], "categories": single.class_names}
-        return facts | {"attribute": getattr(single, "attribute", None)}
+        single = next(iter(self.heads.values()), None)
+        facts = self.stored | {"records": next(iter(self.stored.get("records", [])), None)}
+        if single is None:
+            return facts
+        return facts | {"categories": single.class_names, "attribute": getattr(single, "attribute", None)}
 
     @cached_property
     def heads(self) -> dict[str, Head]:
         """The network's heads, by name."""
         where = f"{self.path}/run.json"
-        return {name: head_from_metadata(name, values, where) for name, values in self.stored["heads"].items()}
+        return {name: head_from_metadata(name, values, where) for name, values in self.stored.get("heads", {}).items()}
 
     @property
     def kind(self) -> str:

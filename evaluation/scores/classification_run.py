@@ -54,9 +54,9 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     from training.hardware.backend import load_backend
 
     run = Run(run_path)
-    records = Records(records_path, run.channels)
     if run.kind != "category":
         raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
+    records = Records(records_path, run.channels)
     source = _slices(run, records, subset)
     load_backend()
     probabilities, truth = _probabilities(run.load_network(weights), source, batch_size, run)

@@ -198,9 +198,9 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
         UserError: a run of another kind, other channels or classes, an empty subset.
     """
     run = Run(run_path)
-    records = Records(records_path, run.channels)
     if run.kind != "segmentation":
         raise UserError(f"{run_path}: expected a run of training.train; received one of {run.command}")
+    records = Records(records_path, run.channels)
     found, expected = records.schema.class_names, run.schema.class_names
     if found != expected:
         raise UserError(f"{records_path}: {run_path} was trained on the classes {expected}; found {found}")

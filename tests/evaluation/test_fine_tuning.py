@@ -98,7 +98,9 @@ def test_mistakes_are_told_in_a_line(command, tuned, records, arguments, told):
 
 
 def test_only_segmentations_are_scored_by_voxels(records, tmp_path):
-    write_json(tmp_path / "run.json", {"format": FORMAT, "kind": "category"})
+    head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    facts = {"format": FORMAT, "command": "training.classify", "heads": {head.name: head.metadata()}}
+    write_json(tmp_path / "run.json", facts)
     with pytest.raises(UserError, match=r"expected a run of training\.train; received one of training\.classify"):
         score_records(tmp_path, records, "train", 8)
 

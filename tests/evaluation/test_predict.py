@@ -261,7 +261,8 @@ def test_a_second_call_keeps_the_categories_of_the_first(predict, classified, tm
 
 def test_classifiers_of_other_categories_are_not_averaged(predict, classified, tmp_path):
     other = shutil.copytree(classified, tmp_path / "other")
-    facts = json.loads((other / "run.json").read_text()) | {"categories": ["II", "III"]}
+    facts = json.loads((other / "run.json").read_text())
+    facts["heads"]["classification"]["classes"] = {"II": ["HGG"], "III": ["LGG"]}
     write_json(other / "run.json", facts)
     done = predict("--runs", json.dumps([str(classified), str(other)]))
     assert done.status == 2

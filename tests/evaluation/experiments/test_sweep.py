@@ -18,7 +18,7 @@ from evaluation.experiments.runs import read_history
 from evaluation.experiments.sweep import STATES
 from tests.training.runs import TOY, history
 from training.config import TrainConfig
-from training.run import Run
+from training.run import FORMAT, Run
 
 NAME = "evaluation.study"
 EPOCHS, TRIALS = 3, 8
@@ -79,7 +79,7 @@ class Trainer:
         return 0
 
     def _status(self, folder, ended):
-        (folder / "run.json").write_text(json.dumps({"format": 2, "kind": "segmentation", "ended": ended}))
+        (folder / "run.json").write_text(json.dumps({"format": FORMAT, "command": "training.train", "ended": ended}))
 
 
 @pytest.fixture
