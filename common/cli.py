@@ -25,6 +25,7 @@ import yaml
 from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.files import read_yaml
+from common.processes import command_signals
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -59,7 +60,7 @@ def choice(registry: dict[str, str], default: str) -> Any:
 def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Command line -> `config` -> `main`, and exit with a status.
 
-    Status 0: done. 2: a user's mistake, one line on standard error. 130: stopped by Ctrl-C.
+    Status 0: done. 2: a user's mistake, one line on standard error. 130: stopped by Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         main: the command.
@@ -73,9 +74,10 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
 
 @contextmanager
 def exit_status() -> Iterator[None]:
-    """Exit status of a block: a user's mistake is one line and status 2, Ctrl-C is status 130; a bug keeps its traceback."""
+    """Exit status of a block: 2 and one line for a user's mistake, 130 for an interrupt; a bug keeps its traceback."""
     try:
-        yield
+        with command_signals():
+            yield
     except UserError as error:
         lines = str(error).splitlines()
         print("\n".join(f"error: {line}" for line in lines), file=sys.stderr)
@@ -115,7 +117,10 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     parser.add_class_arguments(chosen, None)
     _list_choices(parser, chosen)
     parsed = parser.instantiate(parser.parse_args(given))
-    return chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
+    instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
+    if hasattr(instance, "config_files"):  # of a command whose files name other files relative to themselves
+        instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
+    return instance
 
 
 def _with_config_paths(config: type, arguments: Sequence[str]) -> list[str]:

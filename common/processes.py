@@ -1,22 +1,29 @@
-"""Child processes that end with their parent: workers of a pool, and commands that others run."""
+"""Child processes that end with their parent: workers of a pool, and commands that others run.
+
+SIGTERM and SIGHUP are treated as Ctrl-C, so a scheduler or a closed terminal stops a training as gently as a person does.
+"""
 
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import IO, Any
+from threading import Thread, current_thread, main_thread
+from types import FrameType
+from typing import IO, Any, NoReturn
 
 from common.errors import UserError
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for the step that a training is in
+PARENT = "GLIOMA_PARENT_PROCESS"  # environment variable: id of the process with which a command ends
+TERMINATION = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextmanager
@@ -43,7 +50,9 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
 def run_command(
     command: str, arguments: Sequence[str], output: IO[str] | None = None, enough: Callable[[], bool] = lambda: False
 ) -> int:
-    """Run a command of the toolkit in a process of its own; it is interrupted when this process ends or `enough` is true.
+    """Run a command of the toolkit in a child process, and interrupt it with this process or once `enough` is true.
+
+    The child ends with this process in every case, a kill included (`command_signals`).
 
     Args:
         command: its module, such as training.train.
@@ -55,7 +64,7 @@ def run_command(
         Its exit status.
     """
     paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), PARENT: str(os.getpid())}
     words = [sys.executable, "-m", command, *arguments]
     # In a group of its own Ctrl-C does not reach it; `_stop` interrupts it once.
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
@@ -68,8 +77,45 @@ def run_command(
     return process.returncode
 
 
+@contextmanager
+def command_signals() -> Iterator[None]:
+    """Signals of a command: SIGTERM and SIGHUP raise KeyboardInterrupt, and so does the end of the process that called it.
+
+    A signal that is ignored, such as SIGHUP below nohup, stays ignored. Outside the main thread nothing changes.
+    """
+    parent = os.environ.pop(PARENT, None)
+    if parent is not None:
+        Thread(target=_interrupt_with_parent, args=(int(parent),), daemon=True).start()
+    if current_thread() is not main_thread():
+        yield
+        return
+    chosen = [number for number in TERMINATION if signal.getsignal(number) == signal.SIG_DFL]
+    for number in chosen:
+        signal.signal(number, _raise_interrupt)
+    if parent is not None:  # a shell starts what it puts into the background with SIGINT ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in chosen:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _interrupt_with_parent(parent: int) -> None:
+    """Interrupt this process once its parent is another one than `parent`; end it if it does not react."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Interrupt a process if it still runs, and kill it if that does not end it; a training loses one epoch at most."""
+    """Interrupt a process, if it still runs; kill it after `GRACE_SECONDS`, which costs a training an epoch at most."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(GRACE_SECONDS)

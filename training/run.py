@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
+BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")  # written by `create_run` before run.json
 
 
 class Run:
@@ -207,9 +208,27 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     return [Run(folder) for folder in folders]
 
 
+def is_unused(path: Path) -> bool:
+    """True for a folder in which a training can start: missing, empty, or left by one that was killed before run.json.
+
+    What such a training leaves is written again; a config.yaml of somebody's own is not one of its files.
+    """
+    if not path.exists():
+        return True
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".tmp")} if path.is_dir() else {""}
+    if not names <= {".lock", *BEFORE_RUN_JSON}:
+        return False
+    config = read_yaml(path / "config.yaml", "config of the run") if "config.yaml" in names else {"out": path.resolve()}
+    return isinstance(config, dict) and Path(str(config.get("out"))).name == path.resolve().name
+
+
 def refuse_used(path: Path) -> None:
-    """Refuse a folder for a new run that holds something already."""
-    if path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
+    """Refuse a folder for a new run that holds something already.
+
+    Raises:
+        UserError: names the folder.
+    """
+    if not is_unused(path):
         hint = f"go on with it by --resume {path}, or choose" if (path / "run.json").is_file() else "choose"
         raise UserError(f"{path}: exists and is not empty; {hint} another --out")
 

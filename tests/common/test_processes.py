@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.processes import worker_pool
+from common.processes import TERMINATION, command_signals, worker_pool
 
 OWNER = """
 import sys, time
@@ -69,3 +70,23 @@ def test_workers_end_when_their_owner_is_killed(tmp_path):
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_termination_is_an_interrupt_inside_a_command_alone():
+    before = {number: signal.getsignal(number) for number in TERMINATION}
+    for number in TERMINATION:
+        with pytest.raises(KeyboardInterrupt), command_signals():
+            signal.raise_signal(number)
+    assert {number: signal.getsignal(number) for number in TERMINATION} == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As below nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
