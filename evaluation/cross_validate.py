@@ -1,30 +1,34 @@
-"""Command: train a run for each fold of records, predict each fold's patients by the run that has not seen them, score all."""
+"""Command: cross-validation over the folds of records; every patient is predicted by the run that was trained without it."""
 
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from common import cli
 from common.errors import UserError
-from common.files import lock, read_json, read_yaml, write_json, write_text, write_yaml
-from common.metrics.catalogue import METRICS
-from common.processes import run_command
+from common.files import lock, read_yaml, write_text, write_yaml
 from data_prep.records.folder import Records
-from evaluation.inference.ensemble import Showing
-from evaluation.scores.folder import read_patient_scores, read_scores
-from evaluation.scores.patients import MANIFEST
+from evaluation.experiments import runner
+from evaluation.experiments.settings import training_help
+from evaluation.heads import heads_of
+from evaluation.heads.base import Folds
+from evaluation.inference.ensemble import InferenceConfig
+from evaluation.inference.postprocess import load_file
+from evaluation.inference.predictions import is_finished, merge_folds
+from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.run import Run
 
-TOGETHER, SCORES = "predictions", "scores"
+PREDICTIONS = "predictions"
 SETTINGS = "cross_validation.yaml"
+TRAININGS: dict[str, type[TrainingConfig]] = {"train": TrainConfig, "classify": ClassifyConfig}
+GIVEN = ("config", "records", "fold", "out", "resume", "extend")  # options that the cross-validation gives by itself
 
 
 @dataclass(kw_only=True)
 class CrossValidateConfig:
     """Cross-validation: every patient is predicted by a run that was trained without this patient.
 
-    A call that was stopped goes on where it was: finished folds are kept, a half-trained one is resumed.
+    A call that was stopped is resumed by the same command: finished folds are kept, a half-trained one is resumed.
     """
 
     records: Path
@@ -34,9 +38,9 @@ class CrossValidateConfig:
     out: Path
     """Folder for the runs (fold0, fold1, ...), the predictions of all patients and their scores."""
     command: Literal["train", "classify"] = "train"
-    """What the config is for: training.train or training.classify."""
+    """Command of the config: training.train or training.classify."""
     source: Path | None = None
-    """The scans that the records were built from; default: where they stood then."""
+    """The scans that the records were built from; default: their place at that time."""
     options: list[str] = field(default_factory=list)
     """Settings of the training that differ from the config, such as epochs=10 input.batch_size=8."""
     flips: list[str] = field(default_factory=list)
@@ -46,34 +50,74 @@ class CrossValidateConfig:
 
 
 def main(config: CrossValidateConfig) -> None:
-    """Train, predict and score every fold, and say where the results are."""
+    """Train, predict and score every fold, and print the place of the results."""
     records = Records(config.records)
-    if not records.folds:
+    count = len(records.folds)
+    if not count:
         raise UserError(f"{config.records}: expected records with folds; build them by make_records --split.folds 4")
-    if not config.train.is_file():
-        raise UserError(f"{config.train}: config of the training not found")
-    Showing(flips=tuple(config.flips))
-    options = _options(config.options)
+    InferenceConfig(flips=tuple(config.flips))
+    if config.postprocess is not None:
+        load_file(config.postprocess).check(records.schema)
+    options = _checked_options(config)
     with lock(config.out):
-        _refuse_changes(config)
-        for fold in range(len(records.folds)):
-            print(f"fold {fold + 1} of {len(records.folds)}", flush=True)
-            _train(config, fold, options)
-        if config.command == "train":
-            _predict_and_score(config, records)
-        else:
-            _score_categories(config, records)
+        trainings = [_training(config, fold, options) for fold in range(count)]
+        _refuse_changes(config, trainings)
+        for fold, training in enumerate(trainings):
+            print(f"fold {fold} ({fold + 1} of {count})", flush=True)
+            problem = runner.training_failure(training, runner.train(training))
+            if problem is not None:
+                raise UserError(f"fold {fold}: {problem}; the same command goes on from here")
+        folds = Folds(
+            runs=[Run(training.folder) for training in trainings],
+            records=records,
+            source=config.source or Path(records.source["path"]),
+            out=config.out,
+            predictions=config.out / PREDICTIONS,
+            call=_call,
+        )
+        heads = heads_of(folds.runs)
+        if any(head.writes_voxels for head in heads):
+            _predict(config, folds)
+        for head in heads:
+            head.score_folds(folds)
 
 
-def _refuse_changes(config: CrossValidateConfig) -> None:
-    """Refuse to go on with other settings than those that the folds were begun with.
+def _checked_options(config: CrossValidateConfig) -> list[str]:
+    """Options as the training command takes them, `--epochs=10`; refused before anything is made where it would refuse them.
 
     Raises:
-        UserError: says which setting changed.
+        UserError: no config, an option that the training does not have, or settings that do not go together.
+    """
+    if not config.train.is_file():
+        raise UserError(f"{config.train}: config of the training not found")
+    wrong = [word for word in config.options if "=" not in word or word.startswith("-")]
+    if wrong:
+        raise UserError(f"--options: expected settings such as epochs=10; received {wrong[0]}")
+    given = [word for word in config.options if word.partition("=")[0] in GIVEN]
+    if given:
+        raise UserError(f"--options: {given[0]}: is given by the cross-validation itself; leave it out")
+    options = [f"--{word}" for word in config.options]
+    with training_help(f"training.{config.command}"):
+        cli.parse(TRAININGS[config.command], ["--config", str(config.train), *options]).check()
+    return options
+
+
+def _training(config: CrossValidateConfig, fold: int, options: list[str]) -> runner.Training:
+    """Training of a fold, its output on the terminal."""
+    arguments = ["--config", config.train, "--records", config.records, "--fold", fold, *options]
+    return runner.Training(config.out / f"fold{fold}", f"training.{config.command}", arguments)
+
+
+def _refuse_changes(config: CrossValidateConfig, trainings: list[runner.Training]) -> None:
+    """Store the settings; refuse to go on with others than those that the folds were begun with.
+
+    Raises:
+        UserError: names the setting that changed.
     """
     file = config.out / SETTINGS
     settings = cli.as_dict(replace(config, records=config.records.resolve())) | {"train": read_yaml(config.train, "config")}
-    if not file.is_file():
+    begun = any((training.folder / "run.json").is_file() for training in trainings)
+    if not begun or not file.is_file():
         write_yaml(file, settings)
         return
     before = read_yaml(file, "settings of the cross-validation")
@@ -82,100 +126,29 @@ def _refuse_changes(config: CrossValidateConfig) -> None:
         raise UserError(f"{config.out}: was begun with another --{changed[0]}; choose another --out")
 
 
-def _options(given: list[str]) -> list[str]:
-    """`epochs=10` as the training command takes it."""
-    wrong = [word for word in given if "=" not in word or word.startswith("-")]
-    if wrong:
-        raise UserError(f"--options: expected settings such as epochs=10; received {wrong[0]}")
-    return [f"--{word}" for word in given]
-
-
-def _train(config: CrossValidateConfig, fold: int, options: list[str]) -> None:
-    """Train a fold's run, or what is left of it."""
-    folder, command = config.out / f"fold{fold}", f"training.{config.command}"
-    if (folder / "run.json").is_file():
-        if Run(folder).facts.get("ended") is None:
-            _call(command, "--resume", folder)
-    else:
-        _start(config, fold, options)
-    if Run(folder).facts["ended"] == "loss":
-        raise UserError(f"{folder}: its loss is no longer a number; start anew with a lower --optimizer.learning_rate")
-
-
-def _start(config: CrossValidateConfig, fold: int, options: list[str]) -> None:
-    folder, command = config.out / f"fold{fold}", f"training.{config.command}"
-    _call(command, "--config", config.train, "--records", config.records, "--fold", fold, "--out", folder, *options)
-
-
-def _predict_and_score(config: CrossValidateConfig, records: Records) -> None:
-    """Each fold's validation patients by its run, on their own grid; then all of them in one table."""
-    source = config.source or Path(records.source["path"])
-    together = config.out / TOGETHER
-    for fold in range(len(records.folds)):
+def _predict(config: CrossValidateConfig, folds: Folds) -> None:
+    """Predict each fold's validation patients by its run, on their own grid, and merge the predictions of all folds."""
+    options: list[object] = ["--flips", *config.flips] if config.flips else []
+    options += ["--postprocess", config.postprocess] if config.postprocess else []
+    folders = []
+    for fold, run in enumerate(folds.runs):
         cases = config.out / f"fold{fold}.txt"
-        write_text(cases, "".join(f"{case}\n" for case in records.subset("validation", fold)))
-        folder = config.out / f"fold{fold}" / TOGETHER
-        if not (folder / MANIFEST).is_file():
-            more = ["--flips", *config.flips] if config.flips else []
-            more += ["--postprocess", str(config.postprocess)] if config.postprocess else []
-            run = config.out / f"fold{fold}"
-            _call("evaluation.predict", "--runs", run, "--source", source, "--cases", cases, "--out", folder, *more)
-        shutil.copytree(folder, together, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, ".lock", SCORES))
-    _commit(config, records, together)
-    _call("evaluation.score", "--predictions", together, "--source", source)
-    _draw(config, records, together)
-
-
-def _draw(config: CrossValidateConfig, records: Records, together: Path) -> None:
-    """A box per fold, every patient, and the pictures of the three worst; of the Dice of the first region (or class)."""
-    from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
-
-    folder = config.out / "figures"
-    scores, metric = read_patient_scores(read_scores(together)), METRICS["dice"]
-    dice = scores.by_patient(scores.structures[0], metric.name)
-    patients = [
-        {records.cases[case].patient for case in records.subset("validation", fold)} for fold in range(len(records.folds))
-    ]
-    boxes = {f"fold {fold}": {name: dice[name] for name in sorted(group)} for fold, group in enumerate(patients)}
-    structure = f"{scores.structures[0].title}, whole volume"
-    draw_boxes(folder / "folds", boxes | {"all folds": dice}, metric, structure)
-    draw_per_patient(folder / "patients", dice, metric, structure)
-    worst = worst_patients(dice, metric)
-    for place, patient in enumerate(worst):
-        for case in (case for case, facts in records.cases.items() if facts.patient == patient):
-            shutil.copyfile(together / "overlays" / f"{case}.png", folder / f"worst_{place + 1}_{case}.png")
-    print(f"figures: {folder} (folds, patients, and the worst three: {', '.join(worst)})")
-
-
-def _commit(config: CrossValidateConfig, records: Records, together: Path) -> None:
-    """The manifest of all folds' predictions: that of the first, with the runs and cases of all."""
-    manifests: list[dict[str, Any]] = [
-        read_json(config.out / f"fold{fold}" / TOGETHER / MANIFEST, "predictions") for fold in range(len(records.folds))
-    ]
-    whole = manifests[0] | {
-        "runs": [run for manifest in manifests for run in manifest["runs"]],
-        "weights": [name for manifest in manifests for name in manifest["weights"]],
-        "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
-        "cross_validation": f"{len(manifests)} folds by patient; each case by the run that was trained without its patient",
-    }
-    write_json(together / MANIFEST, whole)
-
-
-def _score_categories(config: CrossValidateConfig, records: Records) -> None:
-    """Each fold's validation slices by its run, all in one table."""
-    from evaluation.scores.classification_run import report, score_run, together
-
-    parts = [score_run(config.out / f"fold{fold}", config.records, "validation", 16) for fold in range(len(records.folds))]
-    report(config.out / SCORES, together(parts))
+        write_text(cases, "".join(f"{case}\n" for case in folds.records.subset("validation", fold)))
+        folder = run.path / PREDICTIONS
+        folders.append(folder)
+        if not is_finished(folder):
+            places = ("--runs", run.path, "--source", folds.source, "--cases", cases, "--out", folder)
+            _call("evaluation.predict", *places, *options)
+    merge_folds(folders, folds.predictions)
 
 
 def _call(command: str, *arguments: object) -> None:
-    """Run one of our commands; its mistakes are told by itself.
+    """Run one of our commands in a child process; it prints its own errors.
 
     Raises:
         UserError: it failed.
     """
-    status = run_command(command, [str(argument) for argument in arguments])
+    status = runner.call(command, arguments)
     if status:
         raise UserError(f"-m {command}: failed with status {status}; the same command goes on from here")
 

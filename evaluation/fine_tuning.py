@@ -13,6 +13,10 @@ from common.files import make_folder, refuse_inside, write_text
 from common.metrics import classification, overlap
 from common.tables import csv_text, wrapped
 from evaluation.experiments.runs import read_history
+from evaluation.heads import heads_of
+from evaluation.heads.base import EvaluatedHead
+from evaluation.heads.classification import ClassificationHead
+from evaluation.heads.segmentation import SegmentationHead
 from training.data.batches import CLASSIFICATION
 from training.run import Run
 
@@ -90,8 +94,8 @@ class Choice:
 def main(config: FineTuningConfig) -> None:
     """Score, print the table, and say where the files are."""
     expect_number("batch_size", config.batch_size, 1)
-    _check_run(config.run, "--run", "training.train")
-    _check_run(config.classifier, "--classifier", "training.classify")
+    _check_run(config.run, "--run", SegmentationHead)
+    _check_run(config.classifier, "--classifier", ClassificationHead)
     first = config.run or config.classifier
     if first is None:
         raise UserError("nothing to compare: give --run SEGMENTATION or --classifier CLASSIFIER, or both")
@@ -135,14 +139,16 @@ def _write(out: Path, parts: Sequence[Part]) -> list[Path]:
     return [table, values]
 
 
-def _check_run(path: Path | None, option: str, command: str) -> None:
-    """Refuse a run of another command, or one of a single phase."""
+def _check_run(path: Path | None, option: str, expected: type[EvaluatedHead]) -> None:
+    """Refuse a run without the expected head, or one of a single phase."""
     if path is None:
         return
     run = Run(path)
-    if run.command != command:
+    if not any(isinstance(head, expected) for head in heads_of([run])):
         other = "--run" if option == "--classifier" else "--classifier"
-        raise UserError(f"{option} {path}: expected a run of {command}; received one of {run.command}; give it as {other}")
+        raise UserError(
+            f"{option} {path}: expected a run of {expected.command}; received one of {run.command}; give it as {other}"
+        )
     if run.before is None:
         raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 
@@ -181,7 +187,7 @@ def _classification(config: FineTuningConfig, path: Path) -> Part:
     classes = ", ".join(run.heads[CLASSIFICATION].class_names)
     head = [
         f"Classification {_named(run)} of {run.config.target.attribute} ({classes}): {counted}; weights before training: "
-        f"{run.stored['pretrained']}",
+        f"{run.metadata['pretrained']}",
         *_weights(run),
     ]
     return Part(head, rows, CLASSIFICATION_NOTES)
@@ -224,19 +230,19 @@ def _draw(
     path: Path, subset: "Subset", chosen: dict[str, Choice], counts: "tuple[Counts, Counts]", shown: list[np.ndarray]
 ) -> list[Path]:
     """Image, truth and both predictions of each chosen slice."""
-    from evaluation.figures.training import Shown, draw_before_after, pixel_aspect, shown_channel, turned
+    from evaluation.figures.training import Picture, display_channel, display_orientation, draw_before_after, pixel_aspect
 
-    name, channel = shown_channel(subset.records.channels)
+    name, channel = display_channel(subset.records.channels)
     images, truth = subset.pictures([choice.place for choice in chosen.values()], channel)
     rows = []
     for index, (patient, choice) in enumerate(chosen.items()):
         item, number = subset.source.rows[choice.place]
         facts = subset.records.cases[subset.source.items[item][0]]
         dice = [f"{when.lower()}, Dice {_dice(each.patients[patient]):.3f}" for when, each in zip(COLUMNS, counts, strict=True)]
-        picture = turned(images[index], facts)
-        row = [Shown(f"{choice.rank}: {patient}\nslice {number + 1}", picture)]
+        picture = display_orientation(images[index], facts)
+        row = [Picture(f"{choice.rank}: {patient}\nslice {number + 1}", picture)]
         for title, classes in zip(("truth", *dice), (truth, *shown), strict=True):
-            row.append(Shown(title, picture, turned(classes[index], facts)))
+            row.append(Picture(title, picture, display_orientation(classes[index], facts)))
         rows.append(row)
     title = f"{_named(subset.run)} before and after fine-tuning, on {name}; patients by their Dice after it, over all slices"
     return draw_before_after(path, rows, subset.run.schema, title, pixel_aspect(facts))
@@ -245,7 +251,7 @@ def _draw(
 def _weights(run: Run) -> list[str]:
     """Which epoch's weights the columns are of, where that must be known to read them."""
     lines = []
-    chosen, rows = run.stored.get("best_epoch"), read_history(run.path)
+    chosen, rows = run.metadata.get("best_epoch"), read_history(run.path)
     first = sum(row["phase"] < rows[-1]["phase"] for row in rows)
     if chosen and chosen <= first:
         lines.append(

@@ -1,22 +1,29 @@
-"""Command: draw learning curves, class frequencies, and the figures of one scan, from what it is given."""
+"""Command: draw learning curves, scores, class frequencies, and the figures of one scan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from common import cli
 from common.errors import UserError
-from common.files import make_folder, read_json, read_yaml
-from data_prep.sources import SourceConfig
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from data_prep.grid.geometry import Geometry
-    from data_prep.labels import LabelSchema
-    from data_prep.prepare import PrepareConfig
-    from data_prep.scans.case import CaseFiles
-    from data_prep.sources import Source
+from common.files import make_folder
+from data_prep.grid.geometry import Geometry
+from data_prep.labels import LabelSchema, bits_to_classes
+from data_prep.prepare import PrepareConfig, prepare
+from data_prep.records.folder import Records
+from data_prep.scans.case import CaseFiles, ImageRef
+from data_prep.sources import Source, SourceConfig, open_source
+from evaluation.figures import overlay
+from evaluation.figures import runs as figures_runs
+from evaluation.figures import scores as figures_scores
+from evaluation.figures import training as figures_training
+from evaluation.figures import volume as figures_volume
+from evaluation.heads import common_heads, heads_of
+from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
+from evaluation.tables.run_names import names_of
+from training.run import Run, open_runs
 
 
 @dataclass(kw_only=True)
@@ -25,17 +32,18 @@ class PlotsConfig(SourceConfig):
 
     From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of
     classifiers). From `--scores`: every metric, per structure and model. From `--records`: class frequencies. From `--runs`
-    and `--records`: what on-line augmentation makes of training slices, and what classifiers look at in validation slices
-    (Grad-CAM). From `--source`: the mosaic of a case's slices and its whole against its cut volume; with `--predictions` also
-    image, truth and prediction side by side, a column for each of several folders.
+    and `--records`: augmented training slices, and Grad-CAM heat maps of validation slices for classifiers. From `--source`:
+    the mosaic of a case's slices and its uncropped against its cropped volume; with `--predictions` also image, truth and
+    prediction side by side, a column for each of several folders.
     """
 
     runs: list[Path] = field(default_factory=list)
-    """Run folders, of one kind; their learning curves are drawn in one figure."""
+    """Run folders, of one kind, or the folder of a cross-validation for all of its folds; their learning curves are drawn in
+    one figure."""
     scores: list[Path] = field(default_factory=list)
     """Folders of scores, of runs on records or of predictions, as evaluation.score writes them, to be drawn in one figure."""
     names: list[str] | None = None
-    """What several runs, scores or predictions are called, in their order; default: as their folders."""
+    """Display names of several runs, scores or predictions, in their order; default: those of their folders."""
     records: Path | None = None
     """Records, as data_prep.make_records writes them."""
     source: Path | None = None
@@ -52,164 +60,155 @@ class PlotsConfig(SourceConfig):
 
 @dataclass(frozen=True)
 class _Scan:
-    """A case as its figures want it: one channel and class indices of the whole prepared volume (Z, H, W), and both windows."""
+    """One channel of a case on the uncropped prepared grid.
+
+    Attributes:
+        id: of the case.
+        title: of its figures.
+        image: (Z, H, W).
+        classes: (Z, H, W) annotated class indices, or None.
+        predictions: (Z, H, W) class indices of each predictions folder.
+        schema: of the classes.
+        uncropped: geometry of these arrays.
+        cropped: geometry of the prepared case.
+    """
 
     id: str
     title: str
-    image: "np.ndarray"
-    classes: "np.ndarray | None"
-    predictions: "list[np.ndarray]"
-    schema: "LabelSchema"
-    whole: "Geometry"
-    cut: "Geometry"
+    image: np.ndarray
+    classes: np.ndarray | None
+    predictions: list[np.ndarray]
+    schema: LabelSchema
+    uncropped: Geometry
+    cropped: Geometry
 
 
 def main(config: PlotsConfig) -> None:
-    """Draw what can be drawn from what was given; prints which files were written and what was left out."""
+    """Draw all figures that the options allow; prints the files and what was left out."""
     if not (config.runs or config.scores or config.records or config.source):
         raise UserError("nothing to draw: give at least one of --runs, --scores, --records, --source")
     if config.source is None and (config.case or config.channel or config.predictions):
         raise UserError("--case, --channel and --predictions belong to a scan: give --source as well")
-    names = {option: _names(config, option) for option in ("runs", "scores", "predictions")}
+    runs = open_runs(config.runs) if config.runs else []
+    names = _names(config, "runs", [run.path for run in runs])
+    score_names = _names(config, "scores", config.scores)
+    prediction_names = _names(config, "predictions", config.predictions)
+    records = Records(config.records) if config.records else None
     make_folder(config.out)
-    if config.runs:
-        _tell(_draw_runs(config, names["runs"]))
+    if runs:
+        _print(_draw_learning_curves(runs, names, config.out))
     if config.scores:
-        _tell(_draw_scores(config, names["scores"]))
-    if config.records:
-        _tell(_draw_records(config.records, config.out))
-        _tell(_draw_training(config.runs, config.records, config.out))
-    if config.source:
-        _tell(_draw_case(config, config.source, names["predictions"]))
+        _print(_draw_scores(config.scores, score_names, config.out))
+    if records is not None:
+        _print(_draw_class_frequencies(records, config.out))
+        _print(_draw_runs_on_records(runs, records.path, config.out))
+    if config.source is not None:
+        source = open_source(config.source, config)
+        scan = _read_scan(config, source, _preparation(runs, records))
+        _print(_draw_volume(scan, config.out))
+        _print(_draw_predictions(scan, config.out, prediction_names))
 
 
-def _names(config: PlotsConfig, option: str) -> list[str]:
-    """What the folders of an option are called; a single run or prediction is named by nothing but its folder."""
-    from evaluation.tables.run_names import names_of
-
-    folders: list[Path] = getattr(config, option)
+def _names(config: PlotsConfig, option: str, folders: Sequence[Path]) -> list[str]:
+    """Display names of an option's folders; a single run or prediction has the name of its folder."""
     if not folders:
         return []
     return names_of(option, folders, config.names if len(folders) > 1 or option == "scores" else None)
 
 
-def _tell(files: list[Path]) -> None:
+def _print(files: list[Path]) -> None:
     for file in files:
         print(f"wrote {file}")
 
 
-def _draw_runs(config: PlotsConfig, names: list[str]) -> list[Path]:
-    from evaluation.figures import runs as figures_runs
-
-    histories = [figures_runs.read_history(run, name) for run, name in zip(config.runs, names, strict=True)]
+def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[Path]:
+    """Loss and scores over epochs, of the heads that all runs have."""
+    heads = common_heads(runs)
+    histories = [figures_runs.read_history(run.path, name) for run, name in zip(runs, names, strict=True)]
+    figures = {name: curves for head in heads for name, curves in head.learning_curves(histories).items()}
     return [
-        file
-        for name, score in figures_runs.curves_of(histories).items()
-        for file in figures_runs.draw_learning_curves(config.out / name, histories, score)
+        file for name, curves in figures.items() for file in figures_runs.draw_learning_curves(out / name, histories, curves)
     ]
 
 
-def _draw_scores(config: PlotsConfig, names: list[str]) -> list[Path]:
-    from evaluation.figures import scores as figures_scores
-
+def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]:
     drawn = []
-    for metric in figures_scores.scored_metrics(config.scores):
-        models = [figures_scores.read_model(folder, name, metric) for folder, name in zip(config.scores, names, strict=True)]
-        drawn += figures_scores.draw_scores(config.out / f"class_scores_{metric.name}", models, metric)
+    for metric in figures_scores.scored_metrics(folders):
+        models = [figures_scores.read_model(folder, name, metric) for folder, name in zip(folders, names, strict=True)]
+        drawn += figures_scores.draw_scores(out / f"class_scores_{metric.name}", models, metric)
     return drawn
 
 
-def _draw_records(path: Path, out: Path) -> list[Path]:
-    from data_prep.records.folder import Records
-    from evaluation.figures import runs as figures_runs
-
-    records = Records(path)
+def _draw_class_frequencies(records: Records, out: Path) -> list[Path]:
     counts = sum(case.voxels.sum(axis=0) for case in records.cases.values())
     voxels = {name: int(count) for name, count in zip(records.schema.class_names, counts, strict=True)}
     return figures_runs.draw_class_frequencies(out / "class_frequencies", voxels, len(records.cases))
 
 
-def _draw_training(folders: list[Path], path: Path, out: Path) -> list[Path]:
-    """What each run saw of the records, and what a classifier looks at; names the runs where there are several."""
-    from data_prep.records.folder import Records
-    from evaluation.figures import training as figures_training
-    from training.run import Run
-
+def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
+    """On-line augmentation of each run, and the figures of its heads; file names end with the run where there are several."""
     stored, drawn = Records(path), []
-    for folder in folders:
-        run, end = Run(folder), f"_{folder.resolve().name}" if len(folders) > 1 else ""
+    for run in runs:
+        suffix = f"_{run.path.resolve().name}" if len(runs) > 1 else ""
         if not set(run.channels) <= set(stored.channels):
-            print(f"{folder}: trained on channels {run.channels}, not those of {path}; figures of both are left out")
+            print(f"{run.path}: trained on channels {run.channels}, not those of {path}; figures of both are left out")
             continue
         records = Records(path, run.channels)
-        if figures_training.augments(run):
-            drawn += figures_training.draw_run_augmentation(out / f"augmentation{end}", run, records)
-        if run.kind == "category":
-            pictures = figures_training.draw_run_gradcam(out / f"grad_cam{end}", run, records)
-            if not pictures:
-                print(f"{folder}: has no validation slices; Grad-CAM is left out")
-            drawn += pictures
+        if figures_training.has_augmentation(run):
+            drawn += figures_training.draw_run_augmentation(out / f"augmentation{suffix}", run, records)
+        for head in heads_of([run]):
+            drawn += head.draw_run(records, out, suffix)
     return drawn
 
 
-def _draw_case(config: PlotsConfig, root: Path, names: list[str]) -> list[Path]:
-    from data_prep.sources import open_source
-    from evaluation.figures import volume as figures_volume
-
-    source = open_source(root, config)
-    scan = _read_scan(config, source)
-    drawn = figures_volume.draw_mosaic(
-        config.out / f"mosaic_{scan.id}", scan.image, scan.classes, scan.schema, scan.title, scan.whole.spacing_mm
-    )
+def _draw_volume(scan: _Scan, out: Path) -> list[Path]:
+    """Mosaic of all slices, and the uncropped against the cropped volume."""
+    path = out / f"mosaic_{scan.id}"
+    spacing = scan.uncropped.spacing_mm
+    drawn = figures_volume.draw_mosaic(path, scan.image, scan.classes, scan.schema, scan.title, spacing)
     if scan.classes is None:
-        print(f"{scan.id}: has no annotation; its whole against its cut volume is left out")
-    else:
-        path = config.out / f"crop_{scan.id}"
-        drawn += figures_volume.draw_crop(path, scan.image, scan.classes, scan.cut, scan.schema, scan.title)
-    return drawn + _draw_predictions(scan, config.out, names)
+        print(f"{scan.id}: has no annotation; its uncropped against its cropped volume is left out")
+        return drawn
+    path = out / f"crop_{scan.id}"
+    return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, scan.cropped, scan.schema, scan.title)
 
 
 def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
-    """One prediction in three slices, or several in one."""
-    from evaluation.figures.overlay import draw_models, draw_overlay
-
-    how = scan.schema, scan.title, scan.whole.spacing_mm
+    """One prediction in three slices, or several predictions in one slice."""
+    options = scan.schema, scan.title, scan.uncropped.spacing_mm
     if not names:
         return []
     if len(names) == 1:
-        return [draw_overlay(out / f"overlay_{scan.id}.png", scan.image, scan.classes, scan.predictions[0], *how)]
+        path = out / f"overlay_{scan.id}.png"
+        return [overlay.draw_overlay(path, scan.image, scan.classes, scan.predictions[0], *options)]
     predictions = dict(zip(names, scan.predictions, strict=True))
-    return draw_models(out / f"models_{scan.id}", scan.image, scan.classes, predictions, *how)
+    return overlay.draw_models(out / f"models_{scan.id}", scan.image, scan.classes, predictions, *options)
 
 
-def _read_scan(config: PlotsConfig, source: "Source") -> _Scan:
-    """The chosen case's whole volume, and the window that the preparation cuts from it."""
-    from data_prep.labels import bits_to_classes
-    from data_prep.prepare import prepare
-
+def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) -> _Scan:
+    """The chosen channel of the chosen case, with annotation and predictions."""
     files = _chosen_case(source, config.case, config.predictions)
-    channel = _chosen_channel(source, config.channel)
-    schema, preparation = _schema(source, config.predictions), _preparation(config)
+    channel = config.channel or source.channels[0]
+    if channel not in source.channels:
+        raise UserError(f"{source.root}: expected --channel to be one of {', '.join(source.channels)}; received {channel}")
+    schema = _schema(source, config.predictions)
     case = source.read(files)
-    whole = prepare(case, schema, replace(preparation, crop=None))
-    grid = whole.geometry
+    uncropped = prepare(case, schema, replace(preparation, crop=None))
+    grid = uncropped.geometry
     return _Scan(
         id=files.id,
         title=f"{files.id}, {channel}",
-        image=whole.image[..., source.channels.index(channel)],
-        classes=None if whole.label is None else bits_to_classes(whole.label),
+        image=uncropped.image[..., source.channels.index(channel)],
+        classes=None if uncropped.label is None else bits_to_classes(uncropped.label),
         predictions=[_read_prediction(folder, files.id, schema, grid) for folder in config.predictions],
         schema=schema,
-        whole=grid,
-        cut=prepare(case, None, preparation).geometry,
+        uncropped=grid,
+        cropped=prepare(case, None, preparation).geometry,
     )
 
 
-def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geometry") -> "np.ndarray":
-    """A case's prediction as class indices of the whole prepared grid."""
-    from data_prep.scans.case import ImageRef
-    from evaluation.scores.patients import open_predictions, prediction_path, read_classes
-
+def _read_prediction(folder: Path, case: str, schema: LabelSchema, grid: Geometry) -> np.ndarray:
+    """A case's prediction as class indices (Z, H, W) of the uncropped prepared grid."""
     path = prediction_path(folder, case)
     predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema)
     if predicted.shape != grid.shape:
@@ -217,13 +216,11 @@ def _read_prediction(folder: Path, case: str, schema: "LabelSchema", grid: "Geom
     return grid.reorient(predicted)
 
 
-def _chosen_case(source: "Source", wanted: str | None, predictions: list[Path]) -> "CaseFiles":
-    from evaluation.scores.patients import MANIFEST
-
+def _chosen_case(source: Source, wanted: str | None, predictions: list[Path]) -> CaseFiles:
+    """The case that was asked for; else the first annotated one that all predictions have, as far as there is one."""
     cases = source.cases()
     if wanted is None:
-        for manifest in [folder / MANIFEST for folder in predictions if (folder / MANIFEST).is_file()]:
-            predicted = read_json(manifest, "predictions").get("cases", [])
+        for predicted in filter(None, map(predicted_cases, predictions)):
             cases = [files for files in cases if files.id in predicted] or cases
         return next((files for files in cases if files.label is not None), cases[0])
     found = next((files for files in cases if files.id == wanted), None)
@@ -234,33 +231,17 @@ def _chosen_case(source: "Source", wanted: str | None, predictions: list[Path]) 
     return found
 
 
-def _chosen_channel(source: "Source", wanted: str | None) -> str:
-    if wanted is None:
-        return source.channels[0]
-    if wanted not in source.channels:
-        raise UserError(f"{source.root}: expected --channel to be one of {', '.join(source.channels)}; received {wanted}")
-    return wanted
-
-
-def _schema(source: "Source", predictions: list[Path]) -> "LabelSchema":
+def _schema(source: Source, predictions: list[Path]) -> LabelSchema:
     """The source's schema, or that of the first predictions where the layout implies none."""
-    from data_prep.labels import LabelSchema
-    from evaluation.scores.patients import open_predictions
-
     found = source.schema or (open_predictions(predictions[0], []).schema if predictions else None)
     return found or LabelSchema.load("binary")
 
 
-def _preparation(config: PlotsConfig) -> "PrepareConfig":
-    """How the first run, else the records, else the defaults prepare a scan."""
-    from data_prep.prepare import PrepareConfig
-    from data_prep.records.folder import Records
-
-    if config.runs:
-        file = config.runs[0] / "preparation.yaml"
-        preparation: PrepareConfig = cli.from_dict(PrepareConfig, read_yaml(file, "preparation of the run"), file)
-        return preparation
-    return Records(config.records).preparation if config.records else PrepareConfig()
+def _preparation(runs: list[Run], records: Records | None) -> PrepareConfig:
+    """Preparation of the first run, else of the records, else the defaults."""
+    if runs:
+        return runs[0].preparation
+    return records.preparation if records is not None else PrepareConfig()
 
 
 if __name__ == "__main__":

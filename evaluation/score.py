@@ -8,11 +8,10 @@ from common import cli
 from common.errors import UserError
 from common.files import make_folder, read_lines, refuse_inside
 from data_prep.sources import SourceConfig, open_source
-from evaluation.scores.folder import SCORES, write_patient_scores, write_record_scores
-from evaluation.scores.patients import MANIFEST, open_predictions, score_predictions, summarise_scores
-from evaluation.scores.records import score_records
+from evaluation.inference.predictions import MANIFEST, open_predictions
+from evaluation.scores.folder import SCORES, write_patient_scores
+from evaluation.scores.patients import score_predictions, summarise_scores
 from evaluation.tables.patients import format_table
-from evaluation.tables.records import format_records_table, record_facts, record_rows
 
 FORMS = ({"predictions", "source"}, {"run", "records"})
 
@@ -79,25 +78,18 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _report(table, files)
 
 
-def _score_records(config: ScoreConfig, run: Path, records: Path) -> None:
+def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
+    """Score every head of a run on records."""
+    from evaluation.heads import heads_of
+    from evaluation.heads.base import RecordsScoring
     from training.run import Run
 
-    if Run(run).kind == "category":
-        _score_categories(config, run, records)
-        return
     _check_out(config.out, records)
-    scores = score_records(run, records, config.subset, config.batch_size)
-    out, table = config.out or run / f"scores_{config.subset}", format_records_table(scores)
-    files = write_record_scores(out, record_rows(scores), scores.schema, table, cli.as_dict(config), record_facts(scores))
-    _report(table, files)
-
-
-def _score_categories(config: ScoreConfig, run: Path, records: Path) -> None:
-    _check_out(config.out, records)
-    from evaluation.scores.classification_run import report, score_run
-
-    scored = score_run(run, records, config.subset, config.batch_size)
-    report(config.out or run / f"scores_{config.subset}", scored)
+    heads = heads_of([Run(path)])
+    for head in heads:
+        folder = config.out or path / f"scores_{config.subset}"
+        out = folder if len(heads) == 1 else folder / head.name
+        head.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config)))
 
 
 def _check_out(out: Path | None, source: Path) -> None:

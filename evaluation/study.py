@@ -2,20 +2,21 @@
 
 STUDY/runs/NAME   a run each          STUDY/table.csv, table.md     the runs, scored and ranked
       trials/0..  a run each          STUDY/trials.csv, trials.md   the trials of the sweep
-      logs/       what they said      STUDY/sweep.db, sweep.yaml    what the sweep knows, and what it was told
+      logs/       their output        STUDY/sweep.db, sweep.yaml    state of the sweep, and its settings
 """
 
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock
 from data_prep.records.folder import Records
-from evaluation.experiments.runs import Epochs, beside, call, failure, train
-from evaluation.experiments.settings import NamedTraining, changed_setting, entry, resolve
+from evaluation.experiments import runner
+from evaluation.experiments.runs import Epochs, train, training_of
+from evaluation.experiments.settings import NamedTraining, Options, changed_setting, entry, located, resolve
 from evaluation.experiments.space import SweepConfig
 from evaluation.experiments.sweep import Sweep
 from evaluation.experiments.table import (
@@ -35,21 +36,23 @@ from training.run import Run
 class StudyConfig:
     """Train several runs, score them and rank them in one table; or search for the best settings; or both.
 
-    A call that was stopped goes on where it was: finished runs are kept, a half-trained one is resumed, one that failed is
-    tried again, and what is scored is not scored again unless its run changed. Runs may be added and taken out.
+    A call that was stopped is resumed by the same command: finished runs are kept, a half-trained one is resumed, one that
+    failed is tried again, and scores are kept unless their run changed. Runs may be added and taken out.
     """
+
+    config_files: ClassVar[list[Path]] = []
 
     records: Path
     """Records, made by data_prep.make_records."""
     out: Path
     """Folder of the study."""
     runs: list[dict[str, Any]] = field(default_factory=list)
-    """The runs, each with `name`, `train` (a config of training.train, or its content) and, if wanted, `options` that differ
-    from it, such as {input.copies: false, epochs: 3}."""
+    """The runs, each with `name`, `train` (a config of training.train by its path relative to the study's file, or its content)
+    and, if wanted, `options` that differ from it, such as {input.copies: false, epochs: 3}."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of all runs and trials; those of a run win over them."""
     subset: Literal["train", "validation", "test"] | None = None
-    """What the runs are scored on; default: test where the records have test cases, else validation."""
+    """Subset on which the runs are scored; default: test where the records have test cases, else validation."""
     rank_by: str = "dice"
     """Score that ranks the runs: a metric, such as dice, iou or hd95, of the mean over the foreground classes; of a region or
     class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy."""
@@ -61,20 +64,27 @@ class StudyConfig:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run of the study: its folder, and every setting of its training."""
+    """A run of the study: its training, and every setting of it."""
 
-    folder: Path
+    training: runner.Training
     config: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.training.folder
 
 
 def main(config: StudyConfig) -> None:
-    """Train, score and rank the runs, then search; says where the results are, and at the end what failed."""
+    """Train, score and rank the runs, then search; prints the tables and, at the end, what failed."""
     if not config.runs and config.sweep is None:
         raise UserError("nothing to do: give runs, or a sweep, such as by --config configs/glioma/study.yaml")
     records = Records(config.records)
     check_ranking(config.rank_by, records.schema)
     subset = config.subset or ("test" if records.subset("test") else "validation")
-    plans, sweep = _plans(config, records, subset), _sweep(config, records)
+    file = config.config_files[-1] if config.config_files else None
+    plans = _plans(config, records, subset, file)
+    sweep = None if config.sweep is None else _sweep(config, config.sweep, records, file)
     with lock(config.out):
         _refuse_changes(plans, records)
         if sweep is not None:
@@ -88,15 +98,19 @@ def main(config: StudyConfig) -> None:
         raise Problems(problems, "the rest is done; the same command tries again what failed")
 
 
-def _plans(config: StudyConfig, records: Records, subset: str) -> list[_Plan]:
-    """Every run's settings, all mistakes in them told before anything is trained."""
+def _plans(config: StudyConfig, records: Records, subset: str, file: Path | None) -> list[_Plan]:
+    """Settings of every run; all mistakes in them are listed before anything is trained."""
     plans: list[_Plan] = []
     wrong = []
     for number, values in enumerate(config.runs, 1):
         try:
-            run: NamedTraining = entry(NamedTraining, values, "--runs")
+            run: NamedTraining = entry(NamedTraining, located(values, file), "--runs")
             run.check()
-            plans.append(_Plan(config.out / "runs" / run.name, _checked(resolve(run, config.options), records, subset)))
+            training = resolve(run, config.options)
+            training.check()
+            if training.split == "patient" and not records.subset(subset, training.fold):
+                raise UserError(f"{records.path}: has no {subset} cases to score on; choose another --subset")
+            plans.append(_Plan(training_of(config.out / "runs" / run.name, config.records), training))
         except UserError as error:
             wrong.append(f"{values.get('name', f'run {number}')}: {error}")
     names = [plan.folder.name for plan in plans]
@@ -108,19 +122,9 @@ def _plans(config: StudyConfig, records: Records, subset: str) -> list[_Plan]:
     return plans
 
 
-def _checked(training: TrainConfig, records: Records, subset: str) -> TrainConfig:
-    """Settings that go together, on records that have what is to be scored."""
-    training.check()
-    if training.split == "patient" and not records.subset(subset, training.fold):
-        raise UserError(f"{records.path}: has no {subset} cases to score on; choose another --subset")
-    return training
-
-
-def _sweep(config: StudyConfig, records: Records) -> Sweep | None:
-    if config.sweep is None:
-        return None
-    told: SweepConfig = entry(SweepConfig, config.sweep, "--sweep")
-    return Sweep(told, config.options, records, config.out)
+def _sweep(config: StudyConfig, values: Options, records: Records, file: Path | None) -> Sweep:
+    settings: SweepConfig = entry(SweepConfig, located(values, file), "--sweep")
+    return Sweep(settings, config.options, records, config.out)
 
 
 def _refuse_changes(plans: list[_Plan], records: Records) -> None:
@@ -131,7 +135,7 @@ def _refuse_changes(plans: list[_Plan], records: Records) -> None:
             continue
         run = Run(plan.folder)
         setting = changed_setting(run, plan.config)
-        if run.facts["records"]["fingerprint"] != records.fingerprint:
+        if not run.trained_on(records):
             setting = "records"
         if setting is not None:
             changed.append(f"{plan.folder}: was begun with another --{setting}; rename the run, or choose another --out")
@@ -140,7 +144,7 @@ def _refuse_changes(plans: list[_Plan], records: Records) -> None:
 
 
 def _run_all(config: StudyConfig, plans: list[_Plan], subset: str) -> list[str]:
-    """Train and score every run; a line for each that failed."""
+    """Train and score every run; returns a line for each that failed."""
     problems = []
     for number, plan in enumerate(plans, 1):
         print(f"run {number} of {len(plans)}: {plan.folder.name}", flush=True)
@@ -152,28 +156,25 @@ def _run_all(config: StudyConfig, plans: list[_Plan], subset: str) -> list[str]:
 
 
 def _run(config: StudyConfig, plan: _Plan, subset: str) -> str | None:
-    """Train and score a run, as far as that is not done; returns what went wrong, if anything did."""
-    folder, log = plan.folder, beside(plan.folder, ".log")
-    status = train(folder, plan.config, config.records, Epochs(folder, plan.config))
-    if status:
-        return f"its training ended with status {status} ({failure(log)}); see {log}"
-    if Run(folder).facts["ended"] == "loss":
-        return f"its loss is no longer a number; delete {folder} and lower its optimizer.learning_rate"
-    if _is_scored(folder, subset):
-        return None
+    """Train and score a run, as far as that is not done; returns the reason of a failure, if it failed."""
+    folder, log = plan.folder, plan.training.log
+    status = train(plan.training, plan.config, Epochs(folder, plan.config))
+    problem = runner.training_failure(plan.training, status)
+    if problem is not None or _is_scored(folder, subset):
+        return problem
     words = ["--run", folder, "--records", config.records, "--subset", subset]
-    status = call("evaluation.score", words, log)
-    return f"its scoring ended with status {status} ({failure(log)}); see {log}" if status else None
+    status = runner.call("evaluation.score", words, log)
+    return runner.failure("scoring", status, log) if status else None
 
 
 def _is_scored(folder: Path, subset: str) -> bool:
-    """Whether a run has scores that are not older than its weights."""
+    """True where a run has scores that are not older than its weights."""
     file = scores_file(folder, subset)
     return file.is_file() and file.stat().st_mtime_ns >= Run(folder).weights.stat().st_mtime_ns
 
 
 def _report(config: StudyConfig, plans: list[_Plan], records: Records, subset: str) -> None:
-    """Write and print the table of the runs that are scored, and tell how their learning curves are drawn."""
+    """Write and print the table of the runs that are scored, and the command that draws their learning curves."""
     scored = [plan.folder for plan in plans if (plan.folder / "run.json").is_file() and _is_scored(plan.folder, subset)]
     if not scored:
         return

@@ -19,7 +19,7 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
 from data_prep.records.folder import Records
 from data_prep.structures import CLASS_MEAN, Structure, averaged, structures_by_name
-from evaluation.inference.ensemble import Ensemble, Showing
+from evaluation.inference.ensemble import Ensemble, InferenceConfig
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, save
 from evaluation.inference.search import Grid, Objective, PredictedCase, Trial, pack_case, region_stages, search
 from training.data.batches import SEGMENTATION
@@ -95,7 +95,7 @@ class TuneConfig:
                 expect_number(option, least, 0)
         expect_number("margin", self.margin, 0)
         expect_number("batch_size", self.batch_size, 1)
-        Showing(flips=tuple(self.flips))
+        InferenceConfig(flips=tuple(self.flips))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def main(config: TuneConfig) -> None:
     config.check()
     jobs = [_job(run, config.records) for run in open_runs(config.runs)]
     schema = _common_schema(jobs)
-    Showing(flips=tuple(config.flips)).refuse_idle([job.run for job in jobs])
+    InferenceConfig(flips=tuple(config.flips)).refuse_unused([job.run for job in jobs])
     objective = Objective(METRICS[config.metric], scored_parts(config.structure, schema))
     _refuse_unknown_spacing(jobs, objective.metric)
     grid = make_grid(config)
@@ -163,16 +163,15 @@ def _refuse_unknown_spacing(jobs: Sequence[_Job], metric: Metric) -> None:
 def _job(run: Run, records_path: Path | None) -> _Job:
     """Run with its records and validation cases; refuses runs whose validation says nothing about new patients."""
     _ = run.weights  # refuses a run without a finished epoch
-    heads = run.facts.get("heads", {})
-    if SEGMENTATION not in heads:
-        raise UserError(f"{run.path}: expected a run with the head {SEGMENTATION}; received heads {', '.join(heads) or 'none'}")
+    if SEGMENTATION not in run.heads:
+        raise UserError(f"{run.path}: expected a run with the head {SEGMENTATION}; received heads {', '.join(run.heads)}")
     if run.config.split == "slice":
         raise UserError(
             f"{run.path}: trained with --split slice, so on slices of its validation patients too; "
             "tune a run that was trained with --split patient"
         )
-    records = Records(records_path or Path(run.facts["records"]["path"]), run.channels)
-    if records.fingerprint != run.facts["records"]["fingerprint"]:
+    records = Records(records_path or run.records_paths[0], run.channels)
+    if not run.trained_on(records):
         raise UserError(f"{records.path}: not the records that {run.path} was trained on; name those by --records")
     cases = [case for case in records.subset("validation", run.config.fold) if records.cases[case].voxels.any()]
     if not cases:
@@ -196,10 +195,10 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
     from tqdm import tqdm
 
     load_backend()
-    showing = Showing(flips=tuple(config.flips), batch_size=config.batch_size)
+    inference = InferenceConfig(flips=tuple(config.flips), batch_size=config.batch_size)
     with tqdm(desc="predicting", unit="case", total=sum(len(job.cases) for job in jobs), file=sys.stderr) as bar:
         for job in jobs:
-            ensemble = Ensemble([job.run], [job.run.load_network()], showing)
+            ensemble = Ensemble([job.run], [job.run.load_network()], inference)
             for case in job.cases:
                 shard = job.records.shard(case)
                 inside = inside_mask(shard.image) if config.inside_only else None

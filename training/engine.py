@@ -87,7 +87,7 @@ def run_to_resume(config: TrainingConfig) -> Run:
 
 def check_unchanged(run: Run, records: list[Records]) -> None:
     """Refuse to resume on records with other content than the run was started on."""
-    for before, now in zip(run.stored["records"], records, strict=True):
+    for before, now in zip(run.metadata["records"], records, strict=True):
         if before["fingerprint"] != now.fingerprint:
             raise UserError(f"{now.path}: the records have changed since {run.path} was started; start another run")
 

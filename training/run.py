@@ -12,13 +12,14 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from common import cli
 from common.errors import UserError
 from common.files import atomic, read_json, read_yaml, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
+from data_prep.records.folder import Records
 from models.unet import without_levels
 from models.volume import View
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
+AnyHead = TypeVar("AnyHead", bound=Head)
 BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")  # written by `create_run` before run.json
 
 
@@ -49,35 +51,40 @@ class Run:
         self.path = path
         if not (path / "run.json").is_file():
             raise UserError(f"{path}: expected a run (a folder with run.json, made by training.train)")
-        self.stored: dict[str, Any] = read_json(path / "run.json", "run")
-        if self.stored.get("format") != FORMAT:
-            raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.stored.get('format')}")
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The content of run.json, and for readers of a single head and folder `records`, `attribute`, `categories`."""
-        single = next(iter(self.heads.values()), None)
-        facts = self.stored | {"records": next(iter(self.stored.get("records", [])), None)}
-        if single is None:
-            return facts
-        return facts | {"categories": single.class_names, "attribute": getattr(single, "attribute", None)}
+        self.metadata: dict[str, Any] = read_json(path / "run.json", "run")
+        if self.metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.metadata.get('format')}")
 
     @cached_property
     def heads(self) -> dict[str, Head]:
         """The network's heads, by name."""
         where = f"{self.path}/run.json"
-        return {name: head_from_metadata(name, values, where) for name, values in self.stored.get("heads", {}).items()}
+        return {name: head_from_metadata(name, values, where) for name, values in self.metadata.get("heads", {}).items()}
+
+    def head(self, kind: type[AnyHead]) -> AnyHead:
+        """The first head of a kind.
+
+        Raises:
+            UserError: the run has none.
+        """
+        found = next((head for head in self.heads.values() if isinstance(head, kind)), None)
+        if found is None:
+            raise UserError(f"{self.path}: expected a run with a {kind.kind} head; received one of {self.command}")
+        return found
+
+    def trained_on(self, records: Records) -> bool:
+        """True where the content of a records folder is that of one of the folders that the run was started on."""
+        return any(folder["fingerprint"] == records.fingerprint for folder in self.metadata["records"])
 
     @property
-    def kind(self) -> str:
-        """Kind of the run's only head: "segmentation", or "category" of slices."""
-        kind = next(iter(self.heads.values())).kind
-        return "category" if kind == "classification" else kind
+    def records_paths(self) -> list[Path]:
+        """Records folders that the run was started on."""
+        return [Path(folder["path"]) for folder in self.metadata["records"]]
 
     @property
     def command(self) -> str:
         """The command that trains such runs."""
-        command: str = self.stored["command"]
+        command: str = self.metadata["command"]
         return command
 
     @property
@@ -113,7 +120,7 @@ class Run:
     @property
     def channels(self) -> list[str]:
         """Names of the network's input channels, in order."""
-        channels: list[str] = self.stored["channels"]
+        channels: list[str] = self.metadata["channels"]
         return channels
 
     @property
@@ -124,8 +131,8 @@ class Run:
             UserError: no epoch was finished.
         """
         best, last = self.path / "best.weights.h5", self.path / "last.weights.h5"
-        if self.stored.get("best_epoch") and last.is_file() and not best.is_file():
-            raise UserError(f"{best}: not found, though the run has a best epoch ({self.stored['best_epoch']})")
+        if self.metadata.get("best_epoch") and last.is_file() and not best.is_file():
+            raise UserError(f"{best}: not found, though the run has a best epoch ({self.metadata['best_epoch']})")
         chosen = best if best.is_file() else last
         if not chosen.is_file():
             raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
@@ -189,8 +196,8 @@ class Run:
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the training stands: running, stopped or finished, and other facts."""
-        self.stored = self.stored | {"status": status} | facts
-        write_json(self.path / "run.json", self.stored)
+        self.metadata = self.metadata | {"status": status} | facts
+        write_json(self.path / "run.json", self.metadata)
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:

@@ -1,58 +1,53 @@
-"""Commands that a study calls, each in a process of its own; what they say goes into a log, and epochs are told as they end.
+"""Runs of an experiment while they train: their history, and a line for each epoch.
 
 STUDY/runs/NAME   a run              STUDY/logs/runs/NAME.yaml   every setting that it was begun with
-                                     STUDY/logs/runs/NAME.log    what its training and its scoring said
+                                     STUDY/logs/runs/NAME.log    output of its training and its scoring
 """
 
 import csv
-import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from common import cli, processes
-from common.errors import UserError
-from common.files import lock, make_folder, read_text, write_yaml
+from common import cli
+from common.files import read_text, write_yaml
+from evaluation.experiments import runner
 from training.config import TrainConfig
-from training.run import Run
 
 Row = dict[str, float]
-CALL = "$ "  # what the lines of a log begin with that say what was called
-BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")
 
 
 class Epochs:
-    """Looks at a training's history and tells of each epoch that came.
+    """Watcher of a training's history that prints a line for each new epoch.
 
     Args:
         folder: of the run.
         config: of the training.
-        hopeless: is asked of the row of every epoch, in order, whether the training is to be stopped.
+        hopeless: called with the row of every epoch, in order; true stops the training.
 
     Attributes:
-        stopped: whether it was.
+        stopped: whether `hopeless` was true for an epoch.
     """
 
     def __init__(self, folder: Path, config: TrainConfig, hopeless: Callable[[Row], bool] = lambda row: False) -> None:
         self._folder = folder
         self._config = config
         self._hopeless = hopeless
-        self._told = len(read_history(folder))
-        self._seen = 0
+        self._before = len(read_history(folder))
+        self._read = 0
         self.stopped = False
 
     def __call__(self) -> bool:
-        """Look once; returns `stopped`."""
+        """Read the history once; returns `stopped`."""
         rows = read_history(self._folder)
-        while self._seen < len(rows) and not self.stopped:
-            row, self._seen = rows[self._seen], self._seen + 1
-            if self._seen > self._told:
-                print(self._line(rows[: self._seen]), flush=True)
+        while self._read < len(rows) and not self.stopped:
+            row, self._read = rows[self._read], self._read + 1
+            if self._read > self._before:
+                print(self._line(rows[: self._read]), flush=True)
             self.stopped = self._hopeless(row)
         return self.stopped
 
     def _line(self, rows: list[Row]) -> str:
-        """The last of some epochs, and the time that is left."""
+        """Scores of the last of some epochs, and the time that is left."""
         row, config = rows[-1], self._config
         score = row.get(f"val_{config.monitor}")
         validation = "" if score is None else f", validation {config.monitor} {score:.4f}"
@@ -75,76 +70,28 @@ def read_history(run: Path) -> list[Row]:
     ]
 
 
-def train(folder: Path, config: TrainConfig, records: Path, epochs: Epochs) -> int:
-    """Train a run, or what is left of it.
+def training_of(folder: Path, records: Path) -> runner.Training:
+    """Training of a segmentation run of a study or sweep; its settings and its output are kept in `logs`."""
+    arguments = ("--config", beside(folder, ".yaml"), "--records", records)
+    return runner.Training(folder, "training.train", arguments, beside(folder, ".log"))
+
+
+def train(training: runner.Training, config: TrainConfig, epochs: Epochs) -> int:
+    """Train a run of a study or sweep to its end.
 
     Args:
-        folder: of the run.
-        config: what a new one is trained with.
-        records: what it is trained on.
-        epochs: may stop it.
+        training: from `training_of`.
+        config: every setting of a new training.
+        epochs: watcher, which may stop the training.
 
     Returns:
-        The exit status of training.train; 0 where nothing was left to train.
+        Exit status of the training; 0 where nothing was left to train.
     """
-    words: list[object]
-    if (folder / "run.json").is_file():
-        _wait_until_free(folder)
-        if Run(folder).facts.get("ended") or epochs():
-            return 0
-        words = ["--resume", folder]
-    else:
-        for name in BEFORE_RUN_JSON:  # of a training that was killed in its first moment
-            (folder / name).unlink(missing_ok=True)
-        write_yaml(beside(folder, ".yaml"), cli.as_dict(config))
-        words = ["--config", beside(folder, ".yaml"), "--records", records, "--out", folder]
-    status = call("training.train", words, beside(folder, ".log"), epochs)
-    epochs()  # those that came after the last look
-    return status
+    if not (training.folder / "run.json").is_file():
+        write_yaml(beside(training.folder, ".yaml"), cli.as_dict(config))
+    return runner.train(training, epochs)
 
 
 def beside(folder: Path, suffix: str) -> Path:
-    """The file of a run that stands outside its folder: STUDY/logs/runs/NAME and a suffix."""
+    """Path of a run's file outside its folder: STUDY/logs/runs/NAME and a suffix."""
     return folder.parent.parent / "logs" / folder.parent.name / f"{folder.name}{suffix}"
-
-
-def call(command: str, arguments: Sequence[object], log: Path, enough: Callable[[], bool] = lambda: False) -> int:
-    """Run one of our commands in a process of its own, and end it, gently, with this one or once it is enough.
-
-    Args:
-        command: such as training.train.
-        arguments: its command line.
-        log: what it prints is added to this file.
-        enough: is asked every now and then.
-
-    Returns:
-        Its exit status.
-    """
-    words = [str(argument) for argument in arguments]
-    make_folder(log.parent)
-    with log.open("a", encoding="utf-8") as file:
-        print(f"{CALL}python {shlex.join(['-m', command, *words])}", file=file, flush=True)
-        return processes.run_command(command, words, file, enough)
-
-
-def failure(log: Path) -> str:
-    """What the last command of a log said last: its error, or else its last line."""
-    said = f"\n{read_text(log, 'log')}".rpartition(f"\n{CALL}")[2].splitlines()[1:]
-    lines = [line.strip() for line in said if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["it said nothing"])[-1]
-
-
-def _wait_until_free(folder: Path) -> None:
-    """Wait for the training that a call which was killed has left behind; it goes on by itself."""
-    make_folder(folder)  # refuses one that is not ours to write into, for which there is nothing to wait
-    waiting = False
-    while True:
-        try:
-            with lock(folder):
-                return
-        except UserError:
-            if not waiting:
-                print(f"{folder}: a training still writes here; waiting for its end", flush=True)
-            waiting = True
-            time.sleep(processes.POLL_SECONDS)

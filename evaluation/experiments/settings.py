@@ -1,7 +1,9 @@
-"""What a study is told of its trainings: a config, and options that differ from it."""
+"""Settings of an experiment's trainings: a config, and options that differ from it."""
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from training.config import TrainConfig
 from training.run import Run
 
 Options = dict[str, Any]
-OURS = ("config", "records", "out", "resume", "extend")  # what a study gives to its trainings by itself
+GIVEN = ("config", "records", "out", "resume", "extend")  # options that an experiment gives to its trainings by itself
 
 
 @dataclass(kw_only=True)
@@ -43,17 +45,17 @@ class NamedTraining(Training):
             raise UserError(f"--name: expected letters, digits, '_', '.', '+' and '-', such as model1; received {self.name!r}")
 
 
-def entry(kind: type, values: Options, where: str) -> Any:
-    """A part of a study's file as its dataclass `kind`; `where` names it in errors.
+def entry(config: type, values: Options, where: str) -> Any:
+    """Parse a part of a study's file into the dataclass `config`; `where` names it in errors.
 
     Raises:
         UserError: an unknown key, a missing one, a value of the wrong type.
     """
-    known = [item.name for item in fields(kind)]
-    strangers = [name for name in values if name not in known]
-    if strangers:
-        raise UserError(f"{where}: expected {', '.join(known)}; received {strangers[0]}")
-    return cli.from_dict(kind, values, Path(where))
+    known = [item.name for item in fields(config)]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise UserError(f"{where}: expected {', '.join(known)}; received {unknown[0]}")
+    return cli.from_dict(config, values, Path(where))
 
 
 def resolve(training: Training, common: Options, chosen: Options | None = None) -> TrainConfig:
@@ -73,15 +75,42 @@ def resolve(training: Training, common: Options, chosen: Options | None = None) 
     values: Options = {}
     for given in (_content(training.train), common, training.options, chosen or {}):
         values = merged(values, given)
-    ours = [name for name in OURS if values.get(name)]
-    if ours:
-        raise UserError(f"{ours[0]} is given by the study itself; leave it out of the training's options")
+    reserved = [name for name in GIVEN if values.get(name)]
+    if reserved:
+        raise UserError(f"{reserved[0]} is given by the study itself; leave it out of the training's options")
     where = training.train if isinstance(training.train, Path) else Path("train")
-    try:
+    with training_help("training.train"):
         config: TrainConfig = cli.from_dict(TrainConfig, values, where)
-    except UserError as error:
-        raise UserError(re.sub(r"\(see .* --help\)", "(see python -m training.train --help)", str(error))) from None
     return config
+
+
+@contextmanager
+def training_help(command: str) -> Iterator[None]:
+    """Errors of options inside the block refer to the help of a training command, such as training.train."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub(r"\(see .* --help\)", f"(see python -m {command} --help)", str(error))) from None
+
+
+def located(values: Options, file: Path | None) -> Options:
+    """A part of a study's file with the path of its `train` taken relative to the file; absolute paths stay as they are.
+
+    Args:
+        values: of a run or of the sweep.
+        file: that holds them; None where they were given on the command line: relative to the working directory.
+
+    Raises:
+        UserError: no such file.
+    """
+    train = values.get("train")
+    if not isinstance(train, str | Path):
+        return values
+    path = Path(train) if file is None else file.parent / train
+    if not path.is_file():
+        hint = "" if file is None else f"; paths in {file} are relative to its folder"
+        raise UserError(f"{path}: config of the training not found{hint}")
+    return values | {"train": str(path)}
 
 
 def _content(train: Options | Path) -> Options:
@@ -94,7 +123,7 @@ def _content(train: Options | Path) -> Options:
 
 
 def merged(values: Options, options: Options) -> Options:
-    """`values` with options put in; their names may be dotted (`input.copies: false`) or nested (`input: {copies: false}`)."""
+    """Values with options merged in; their names may be dotted (`input.copies: false`) or nested (`input: {copies: false}`)."""
     result = dict(values)
     for name, value in options.items():
         first, _, rest = name.partition(".")
@@ -115,7 +144,7 @@ def dotted(values: Options, prefix: str = "") -> Options:
 def changed_setting(run: Run, wanted: TrainConfig) -> str | None:
     """Dotted name of a setting that a run was begun with and that is another one now; None where it is the same training."""
     before, now = dotted(cli.as_dict(run.config)), dotted(cli.as_dict(wanted))
-    # A run holds where it stands, and the number format that `auto` has chosen.
+    # A run's config holds its own folder, and the number format that `auto` has chosen.
     free = {"records", "out", "precision"} if wanted.precision == "auto" else {"records", "out"}
     return next((name for name in now | before if name not in free and before.get(name) != now.get(name)), None)
 

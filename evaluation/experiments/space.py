@@ -1,4 +1,4 @@
-"""What a sweep is told, and how a trial's hyper-parameters are drawn."""
+"""Search space of a sweep: its settings, and the draw of a trial's hyper-parameters."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ class SweepConfig(Training):
     trials: int = 30
     """Trials in all, pruned ones included; may grow from one call to the next."""
     metric: str = "val_mean_iou"
-    """What a trial is judged by: a validation column of history.csv, of which its best epoch counts."""
+    """Score of a trial: a validation column of history.csv, of which its best epoch counts."""
     direction: Literal["maximize", "minimize"] = "maximize"
     """Whether larger or smaller values of the metric are better."""
     seed: int = 0
@@ -35,10 +35,10 @@ class SweepConfig(Training):
     added; between whole numbers a range holds whole numbers alone."""
 
     def check(self, records: Records) -> None:
-        """Refuse what cannot be searched.
+        """Refuse settings that cannot be searched.
 
         Raises:
-            UserError: says what, and what was expected.
+            UserError: names the setting and what was expected.
         """
         expect_number("sweep.trials", self.trials, 1)
         expect_number("sweep.seed", self.seed, 0)
@@ -68,7 +68,7 @@ class Range:
 
 
 Axis = list[Any] | Range
-"""What an option is drawn from."""
+"""Values of an option: choices or a range."""
 
 
 def axes(space: Options) -> dict[str, Axis]:
@@ -96,12 +96,12 @@ def _axis(where: str, given: Any) -> Axis:
 
 
 def draw(trial: "optuna.Trial", name: str, axis: Axis) -> Any:
-    """A trial's value of an option: what it was given before, or a new draw.
+    """A trial's value of an option: that of an earlier call, or a new draw.
 
     Args:
         trial: of Optuna.
         name: of the option.
-        axis: what it is drawn from.
+        axis: values to draw from.
     """
     if isinstance(axis, list):
         choices = {text(choice): choice for choice in axis}  # Optuna takes no lists as choices

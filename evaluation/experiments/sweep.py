@@ -1,8 +1,8 @@
 """A sweep: trials of hyper-parameters, each an ordinary run, chosen by Optuna's TPE and stopped early by its median pruner.
 
-What Optuna knows stands in STUDY/sweep.db. A trial that a call left behind is still running there, and its run folder holds its
-exact state, so the next call goes on with both. A draw is keyed by (seed, number of the trial): a sweep that was stopped equals
-one that was not.
+Optuna's state is in STUDY/sweep.db. A trial that a call left behind is still running there, and its run folder holds its exact
+state, so the next call resumes both. A draw is keyed by (seed, number of the trial): a sweep that was stopped equals one that
+was not.
 """
 
 import math
@@ -16,7 +16,8 @@ from common import cli
 from common.errors import MissingPackage, UserError
 from common.files import read_yaml, write_yaml
 from data_prep.records.folder import Records
-from evaluation.experiments.runs import Epochs, Row, beside, failure, read_history, train
+from evaluation.experiments.runner import last_error
+from evaluation.experiments.runs import Epochs, Row, beside, read_history, train, training_of
 from evaluation.experiments.settings import Options, merged, option_words, resolve
 from evaluation.experiments.space import SweepConfig, axes, draw
 from evaluation.experiments.table import Column, write_table
@@ -31,16 +32,16 @@ STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "unfinished", "
 
 
 class Sweep:
-    """A sweep in a study's folder.
+    """Hyper-parameter search in a study's folder.
 
     Args:
         config: of the sweep.
         common: options of all trainings of the study.
-        records: what is trained on.
+        records: to train on.
         out: the study's folder.
 
     Raises:
-        UserError: what is asked for cannot be searched.
+        UserError: a space or options that cannot be searched.
     """
 
     def __init__(self, config: SweepConfig, common: Options, records: Records, out: Path) -> None:
@@ -54,10 +55,10 @@ class Sweep:
         self._base = resolve(config, common)
         if self._base.split == "patient" and not records.subset("validation", self._base.fold):
             raise UserError(f"{records.path}: has no validation cases, by which a sweep judges its trials")
-        self._refuse_strange_options()
+        self._refuse_unknown_options()
         self._optuna = _load_optuna()
 
-    def _refuse_strange_options(self) -> None:
+    def _refuse_unknown_options(self) -> None:
         """Refuse an option that no training has, or a value of the wrong type, before anything is trained."""
         for name, axis in self._axes.items():
             for value in axis if isinstance(axis, list) else (axis.low, axis.high):
@@ -81,15 +82,15 @@ class Sweep:
             raise UserError(f"{self._out}: its sweep was begun with another {changed[0]}; choose another --out")
 
     def _settings(self) -> dict[str, Any]:
-        """What may not change; more trials may be asked for, and `train` holds every option."""
+        """Settings that may not change; more trials may be asked for, and `train` holds every option."""
         settings = cli.as_dict(self._config) | {"train": cli.as_dict(self._base), "records": self._records.fingerprint}
         return {name: value for name, value in settings.items() if name not in ("trials", "options")}
 
     def run(self) -> list[str]:
-        """Train all trials that are left, write the table and say which was best.
+        """Train all trials that are left, write the table and print the best.
 
         Returns:
-            A line for each trial that crashed, which the next call goes on with.
+            A line for each trial that crashed, which the next call resumes.
         """
         write_yaml(self._out / SETTINGS, self._settings())
         self._study = self._open()
@@ -102,7 +103,7 @@ class Sweep:
         return problems + self._report()
 
     def _open(self) -> "optuna.Study":
-        """What Optuna knows of the trials so far."""
+        """Optuna's study, with the trials so far."""
         config = self._config
         study: optuna.Study = self._optuna.create_study(
             study_name="sweep",
@@ -121,7 +122,7 @@ class Sweep:
         trials = self._trials()
         for frozen in trials:
             if frozen.state.name == "RUNNING" and frozen.number not in self._crashed:
-                return self._optuna.trial.Trial(self._study, frozen._trial_id)  # all that Optuna offers for going on with one
+                return self._optuna.trial.Trial(self._study, frozen._trial_id)  # the only way of Optuna to resume one
         if len(trials) >= self._config.trials:
             return None
         seed = np.random.SeedSequence([self._config.seed, len(trials)]).generate_state(1)[0]
@@ -129,7 +130,7 @@ class Sweep:
         return self._study.ask()
 
     def _train(self, trial: "optuna.Trial") -> str | None:
-        """Train a trial, or what is left of it; returns what made it crash, if anything did."""
+        """Train a trial, or the rest of it; returns the reason of a crash, if it crashed."""
         values = {name: draw(trial, name, axis) for name, axis in self._axes.items()}
         folder = self._folder(trial.number)
         shown = ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
@@ -141,27 +142,27 @@ class Sweep:
             self._refuse(trial, str(error))
             return None
         epochs = Epochs(folder, config, lambda row: self._hopeless(trial, config, row))
-        status = train(folder, config, self._records.path, epochs)
+        status = train(training_of(folder, self._records.path), config, epochs)
         return self._end(trial, status, epochs.stopped)
 
     def _hopeless(self, trial: "optuna.Trial", config: TrainConfig, row: Row) -> bool:
-        """Report an epoch, once, and ask whether to go on; a training whose last epoch it was is not pruned."""
+        """Report an epoch, once; true where the pruner ends the trial. A training is not pruned after its last epoch."""
         epoch = int(row["epoch"])
         if epoch not in self._trials()[trial.number].intermediate_values:
             trial.report(row.get(self._config.metric, math.nan), epoch)
         return self._config.prune and epoch < config.total_epochs and trial.should_prune()
 
     def _end(self, trial: "optuna.Trial", status: int, stopped: bool) -> str | None:
-        """Tell Optuna and people how a trial ended; returns what made it crash, if anything did."""
+        """Record and print the end of a trial; returns the reason of a crash, if it crashed."""
         log, score = beside(self._folder(trial.number), ".log"), self._score(trial.number)
         if stopped:
             self._study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
-            print(f"  pruned; training.train --resume {self._folder(trial.number)} would go on with it", flush=True)
+            print(f"  pruned; training.train --resume {self._folder(trial.number)} would resume it", flush=True)
         elif status not in (0, cli.USER_ERROR):
             self._crashed.add(trial.number)
-            return f"its training ended with status {status} ({failure(log)}); see {log}"
+            return f"its training ended with status {status} ({last_error(log)}); see {log}"
         elif status or score is None:
-            self._refuse(trial, failure(log) if status else f"no epoch has a {self._config.metric} that is a number")
+            self._refuse(trial, last_error(log) if status else f"no epoch has a {self._config.metric} that is a number")
         else:
             self._study.tell(trial, score)
         return None
@@ -185,7 +186,7 @@ class Sweep:
         return rows[-1]["minutes"] if rows else None
 
     def _time_left(self) -> str:
-        """As many minutes a trial as those that have ended took; nothing is known before one has."""
+        """Estimate of the minutes left, from the mean of the trials that have ended; empty before one has."""
         ended = [trial.number for trial in self._trials() if trial.state.is_finished()]
         minutes = [taken for taken in map(self._minutes, ended) if taken is not None]
         if not minutes:
@@ -193,7 +194,7 @@ class Sweep:
         return f", about {(self._config.trials - len(ended)) * sum(minutes) / len(minutes):.1f} min left"
 
     def _report(self) -> list[str]:
-        """Write and print the table, and the best trial as a command; returns what is missing for that."""
+        """Write and print the table, and the best trial as a command; returns a problem where no trial was finished."""
         text = write_table(self._out / "trials", self._columns(), f"# {self._out.resolve().name}: trials", [self._note()])
         print(f"\n{text}\ntables: {self._out / 'trials.csv'}, {self._out / 'trials.md'}")
         if not any(trial.state.name == "COMPLETE" for trial in self._trials()):
@@ -204,7 +205,7 @@ class Sweep:
         return []
 
     def _note(self) -> str:
-        """What the table shows."""
+        """Note below the table."""
         return (
             f"Score: {self._config.metric} of the best epoch, {self._config.direction}d. Trials and epochs were chosen on the "
             "validation cases, so it flatters; score the best run, once, on test cases."
@@ -248,7 +249,7 @@ def _shown(value: Any) -> str:
 
 
 def _load_optuna() -> Any:
-    """The module, told to be quiet.
+    """Optuna, with warnings alone in its log.
 
     Raises:
         MissingPackage: it is not installed.

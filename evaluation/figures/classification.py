@@ -1,6 +1,5 @@
-"""Figures of predicted categories: ROC curve, confusion matrix, calibration, and heat maps of what a network looks at."""
+"""Figures of classifications: ROC curve, confusion matrix and calibration."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +8,14 @@ import numpy as np
 from common.errors import UserError
 from common.metrics import classification
 from common.metrics.statistics import LEVEL
-from evaluation.figures import display, style
+from evaluation.figures import style
 from evaluation.scores.classification import CategoryPredictions, Level, Units, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Row = tuple[str, np.ndarray, np.ndarray]
 LINES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 CHANCE = "#888888"
-HEAT = "inferno"  # lighter is hotter, in a black-and-white print as well
-HEAT_OPACITY = 0.75
-PAIRS = 3  # of image and heat map, beside each other
 
 
 def draw_roc(path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
@@ -123,45 +118,6 @@ def draw_calibration(
         return style.save(figure, path)
 
 
-def draw_gradcam(path: Path, rows: Sequence[Row], title: str = "", aspect: float = 1.0) -> list[Path]:
-    """Draw images with, beside each, what a network looks at in it.
-
-    Args:
-        path: the files to write, without suffix.
-        rows: (title, image (H, W) of any real dtype, heat (H, W) of 0..1), turned as they shall be seen (`display.axial`).
-        title: of the figure.
-        aspect: height of a pixel over its width, in millimetres.
-
-    Returns:
-        The files written, PDF and PNG.
-
-    Raises:
-        ValueError: there are no rows.
-    """
-    if not rows:
-        raise ValueError("expected at least one image")
-    pairs = min(PAIRS, len(rows))
-    lines = -(-len(rows) // pairs)
-    shape = aspect * rows[0][1].shape[0] / rows[0][1].shape[1]
-    with style.style():
-        width = max(style.WIDTH * pairs / PAIRS, 3.2)
-        height = lines * (shape * width / (2 * pairs) + 0.25) + 0.45 + 0.18 * bool(title)
-        figure = style.new_figure(height=height, width=width)
-        grid = figure.subplots(lines, pairs, squeeze=False).ravel()
-        for axes, row in zip(grid, rows, strict=False):
-            picture = _draw_pair(axes, row, aspect)
-        for axes in grid:
-            axes.set_box_aspect(shape / 2)
-            axes.set_axis_off()
-        bar = figure.colorbar(picture, ax=list(grid), location="bottom", shrink=2.9 / width, aspect=35, ticks=[0, 1])
-        bar.ax.set_xticklabels(["none", "most"])
-        bar.set_label("speaks for the category (Grad-CAM)", labelpad=-7, fontsize=7)
-        bar.outline.set_linewidth(0.4)
-        if title:
-            figure.suptitle(title)
-        return style.save(figure, path)
-
-
 def _draw_curve(axes: "Axes", scored: Units, c: int, place: int, classes: list[str]) -> None:
     positive, score = scored.truth == c, scored.probabilities[:, c]
     curve = classification.roc_curve(positive, score)
@@ -187,18 +143,6 @@ def _draw_counts(axes: "Axes", found: classification.Calibration, level: Level) 
     axes.set(ylabel=f"{level}s", ylim=(0, 1.25 * max(int(found.counts.max()), 1)))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
     axes.grid(visible=False, axis="x")
-
-
-def _draw_pair(axes: "Axes", row: Row, aspect: float) -> Any:
-    """An image and its heat map on axes of one title."""
-    name, image, heat = row
-    axes.set_title(name, fontsize=6.5)
-    grey = display.grey(image)
-    left, right = (axes.inset_axes((start, 0, 0.495, 1)) for start in (0, 0.505))
-    display.show(left, grey, aspect)
-    display.show(right, grey, aspect)
-    # The hotter, the less of the image shows through: what does not matter stays as it is.
-    return right.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=HEAT_OPACITY * heat, aspect=aspect, interpolation="bilinear")
 
 
 def _counted(scored: Units, level: Level) -> str:

@@ -23,21 +23,30 @@ MOST_MARKERS = 12  # on a line
 MOST_TOGETHER = 3  # runs whose training and validation share a panel; lines of more run into each other
 MANY: Any = {"linewidth": 1.1, "markersize": 3.2, "markeredgewidth": 0.8}
 SCORES = {"iou": "IoU", "dice": "Dice"}
-CATEGORY_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
+SLICE_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
 UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | SCORES
-CURVES = {  # of each kind of run: file -> score
-    "segmentation": {"learning_curves_iou": "iou", "learning_curves_dice": "dice"},
-    "category": {"learning_curves": "category"},
-}
 FINE_TUNING: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
 
 
 @dataclass(frozen=True)
-class History:
-    """What a run folder tells of its training.
+class Curves:
+    """Panels of a figure of learning curves.
 
     Attributes:
-        name: the run's, as it stands in legends.
+        title: of the figure, behind "loss and".
+        panels: column of `history.csv` -> heading of its panel.
+    """
+
+    title: str
+    panels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class History:
+    """Training history of a run.
+
+    Attributes:
+        name: of the run in legends.
         classes: their names, background first.
         columns: column of `history.csv` -> one number per epoch; NaN where the file has none.
     """
@@ -47,13 +56,8 @@ class History:
     columns: dict[str, np.ndarray]
 
     @property
-    def kind(self) -> str:
-        """What the run tells, from its scores: "segmentation", or "category" of slices."""
-        return "segmentation" if "mean_iou" in self.columns else "category"
-
-    @property
     def fine_tuning(self) -> float | None:
-        """Where on the axis of epochs fine-tuning begins, between two epochs; None where it does not."""
+        """Begin of fine-tuning on the axis of epochs, between two epochs; None where there is none."""
         later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
         return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
 
@@ -63,7 +67,7 @@ def read_history(run: Path, name: str | None = None) -> History:
 
     Args:
         run: its folder.
-        name: what it is called; None: as the folder.
+        name: display name; None: that of the folder.
 
     Raises:
         UserError: a file is missing, or the history has no finished epoch.
@@ -79,42 +83,38 @@ def read_history(run: Path, name: str | None = None) -> History:
     return History(name or run.resolve().name, schema.class_names, columns)
 
 
-def curves_of(histories: Sequence[History]) -> dict[str, str]:
-    """The figures of learning curves that some runs give: name of the file -> `score` of `draw_learning_curves`.
-
-    Raises:
-        UserError: runs of several kinds, whose scores do not share a figure.
-    """
-    kinds = {history.kind: history.name for history in histories}
-    if len(kinds) > 1:
-        told = " and ".join(f"{name} ({kind})" for kind, name in sorted(kinds.items()))
-        raise UserError(f"--runs: expected runs of one kind in a figure; received {told}; draw them one kind at a time")
-    return CURVES[next(iter(kinds))]
+def voxel_curves(histories: Sequence[History], score: str) -> Curves:
+    """Curves of segmentations: the loss, the mean of a score ("iou" or "dice"), and the score of every class of any run."""
+    title = SCORES[score]
+    names = dict.fromkeys(name for history in histories for name in history.classes)
+    panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
+    panels |= {column(score, name): f"{title} of {name}" for name in names}
+    return Curves(f"{title} per class, one confusion matrix per epoch", panels)
 
 
-def draw_learning_curves(path: Path, histories: Sequence[History], score: str = "iou") -> list[Path]:
-    """Draw loss and scores over epochs, training and validation, a colour per run, and where fine-tuning begins.
+def slice_curves(histories: Sequence[History]) -> Curves:
+    """Curves of classifications: the loss, and accuracy and AUC over slices where any run has them."""
+    found = {name: title for name, title in SLICE_SCORES.items() if any(name in each.columns for each in histories)}
+    return Curves("scores over slices", {"loss": "Loss"} | found)
 
-    Of segmentations the mean score and that of every class, of classifiers accuracy and AUC (where one was counted). More than
-    three runs have panels of their own for training and validation, and variants of a run share its colour (`naming.families`).
+
+def draw_learning_curves(path: Path, histories: Sequence[History], curves: Curves) -> list[Path]:
+    """Draw loss and scores over epochs, training and validation, a colour per run, and the begin of fine-tuning.
+
+    More than three runs have panels of their own for training and validation, and variants of a run share its colour
+    (`run_names.families`).
 
     Args:
         path: the files to write, without suffix.
-        histories: the runs, all of one kind, which may have other classes each.
-        score: "iou" or "dice" of segmentations; "category" of classifiers.
+        histories: the runs, which may have other classes each.
+        curves: panels of the figure.
 
     Returns:
         The files written, PDF and PNG.
-
-    Raises:
-        UserError: runs of several kinds.
     """
-    curves_of(histories)  # refuses a mixture
-    panels = _category_panels(histories) if score == "category" else _voxel_panels(histories, score)
-    what = "scores over slices" if score == "category" else f"{SCORES[score]} per class, one confusion matrix per epoch"
     with style.style():
-        figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, panels)
-        figure.suptitle(f"Learning curves: loss and {what}")
+        figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, curves.panels)
+        figure.suptitle(f"Learning curves: loss and {curves.title}")
         return style.save(figure, path)
 
 
@@ -166,7 +166,8 @@ def _draw_few(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
             _draw_run(axes, history, name, index, labels[index])
         _mark_fine_tuning(axes, histories, style.RUN_COLOURS)
         _finish_panel(axes, heading, name)
-    _leave_empty(grid, len(panels))
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
     handles, texts = grid[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=2 if len(histories) > 1 else len(handles))
     return figure
@@ -217,22 +218,8 @@ def _draw_run(axes: "Axes", history: History, column: str, index: int, label: st
         axes.plot(epochs, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
 
 
-def _voxel_panels(histories: Sequence[History], score: str) -> dict[str, str]:
-    """Column -> heading: the loss, the mean, and every class that any run has."""
-    title = SCORES[score]
-    names = dict.fromkeys(name for history in histories for name in history.classes)
-    means = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
-    return means | {column(score, name): f"{title} of {name}" for name in names}
-
-
-def _category_panels(histories: Sequence[History]) -> dict[str, str]:
-    """Column -> heading: the loss, and the scores that any run has."""
-    found = {name: title for name, title in CATEGORY_SCORES.items() if any(name in each.columns for each in histories)}
-    return {"loss": "Loss"} | found
-
-
 def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Sequence[str]) -> None:
-    """A thin vertical line where fine-tuning begins: one for all runs, or in the colour of each where they differ."""
+    """Draw a thin vertical line at the begin of fine-tuning: one for all runs, or in each run's colour where they differ."""
     begins = [history.fine_tuning for history in histories]
     shared = len(set(begins)) == 1
     for index, place in enumerate(begins[:1] if shared else begins):
@@ -257,13 +244,8 @@ def _finish_panel(axes: "Axes", heading: str, name: str) -> None:
         axes.set_ylim(0, 1.02)
 
 
-def _leave_empty(grid: np.ndarray, used: int) -> None:
-    for axes in grid[used:]:
-        axes.set_axis_off()
-
-
 def _run_labels(histories: Sequence[History]) -> list[str]:
-    """What stands before "training" in the legend: nothing for a single run."""
+    """Prefixes of "training" in the legend: none for a single run."""
     return [""] if len(histories) == 1 else [f"{history.name}, " for history in histories]
 
 

@@ -1,11 +1,9 @@
-"""Figures of what a trained network saw and tells: augmentation, Grad-CAM, and segmentations before and after fine-tuning."""
+"""Figures of trained networks: on-line augmentation, and segmentations before and after fine-tuning."""
 
-import textwrap
-from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +11,9 @@ from data_prep.augmentation.draw import Augmentation, AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import CaseRecord, Records
 from evaluation.figures import display, style
-from training.data.batches import CATEGORY, SEGMENTATION, InputConfig
-from training.data.mixture import open_folder
+from training.data.batches import SEGMENTATION, InputConfig
 from training.data.patches import PatchSampler
 from training.data.slices import OnlineAugmentation, Slices, divided
-from training.data.targets import FolderTargets
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -25,16 +21,14 @@ if TYPE_CHECKING:
 
 AUGMENTED_ROWS = 3
 AUGMENTED = 4  # beside each original
-LOOKED_AT = 6  # slices of a Grad-CAM figure
 TITLE_WIDTH = 31  # letters that stand above a narrow picture
 SMALL = 6.0  # points
-LETTERS = 95  # that a figure's title has room for
-FAVOURITE = "flair"
+PREFERRED_CHANNEL = "flair"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture as it shall be seen, turned already (`display.axial`).
+class Picture:
+    """Panel of a figure, in display orientation already (`display.axial`).
 
     Attributes:
         title: what stands above.
@@ -49,8 +43,8 @@ class Shown:
 
 def draw_augmentation(
     path: Path,
-    originals: Sequence[Shown],
-    augmented: Sequence[Sequence[Shown]],
+    originals: Sequence[Picture],
+    augmented: Sequence[Sequence[Picture]],
     schema: LabelSchema,
     title: str = "",
     aspect: float = 1.0,
@@ -76,7 +70,7 @@ def draw_augmentation(
 
 
 def draw_before_after(
-    path: Path, rows: Sequence[Sequence[Shown]], schema: LabelSchema, title: str = "", aspect: float = 1.0
+    path: Path, rows: Sequence[Sequence[Picture]], schema: LabelSchema, title: str = "", aspect: float = 1.0
 ) -> list[Path]:
     """Draw slices with truth and predictions in colour: a row per slice, a column per state.
 
@@ -95,7 +89,7 @@ def draw_before_after(
 
 
 def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
-    """Draw what a run's on-line augmentation makes of the training slices with the most tumour, of different patients.
+    """Draw training slices with the most tumour, of different patients, beside their on-line augmented versions.
 
     The augmented slices are what `OnlineAugmentation` gives the network, with generators seeded by the run's seed; of a run on
     windows they are the middle slices of windows around those patients' tumours, as `PatchSampler` gives them.
@@ -118,64 +112,25 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
         rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
         source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
         made = [_augmented(run, records, source, place) for place in range(len(source))]
-    title = f"On-line augmentation of {run.path.resolve().name}: {shown_channel(run.channels)[0]}, as the network sees it"
+    title = f"On-line augmentation of {run.path.resolve().name}: {display_channel(run.channels)[0]}, as the network sees it"
     aspect = seen_aspect(records.cases[chosen[0][0]], run.config.input)
     return draw_augmentation(path, [first for first, _ in made], [others for _, others in made], records.schema, title, aspect)
 
 
-def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
-    """Draw where a classifier sees what speaks for the category that it tells, on validation slices of every true class.
-
-    Args:
-        path: the files to write, without suffix.
-        run: of training.classify.
-        records: with the run's channels.
-
-    Returns:
-        The files written, PDF and PNG; none where there are no validation slices.
-    """
-    from evaluation.figures.classification import PAIRS, draw_gradcam
-
-    targets = FolderTargets(records, run.heads, frozenset(run.heads))
-    source = open_folder(run.config, targets).validation_examples
-    if not isinstance(source, Slices):
-        return []
-    classes = {case: int(targets.read(case, lambda: True, lambda: np.empty(0))[CATEGORY][0]) for case in records.cases}
-    chosen = _of_every_class(records, source, classes, LOOKED_AT)
-    images, truth = _examples(source, chosen)
-    probabilities, heat = _explained(run, images)
-    name, channel = shown_channel(run.channels, run.config.input.neighbours)
-    rows, names = [], run.facts["categories"]
-    for place, index in enumerate(chosen):
-        item, number = source.rows[index]
-        facts, told = records.cases[source.items[item][0]], int(probabilities[place].argmax())
-        words = f"{facts.patient}, slice {number + 1}: {names[truth[place]]}"
-        words += f"\npredicted {names[told]}, probability {probabilities[place, told]:.2f}"
-        rows.append((words, turned(images[place][..., channel], facts), turned(heat[place], facts)))
-    lines = [
-        f"Grad-CAM of {run.path.resolve().name} ({name}): what speaks for the predicted {run.facts['attribute']}",
-        f"validation slices; weights before training: {run.facts['pretrained']}",
-    ]
-    width = LETTERS * min(PAIRS, len(rows)) // PAIRS
-    title = "\n".join(textwrap.fill(line, width) for line in lines)
-    facts = records.cases[source.items[source.rows[chosen[0]][0]][0]]
-    return draw_gradcam(path, rows, title, seen_aspect(facts, run.config.input))
-
-
-def augments(run: Run) -> bool:
-    """Whether a run's training slices are changed as they are read."""
+def has_augmentation(run: Run) -> bool:
+    """True where a run's training slices are augmented as they are read."""
     return not run.config.augment.is_off
 
 
-def shown_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
-    """The channel that figures show, FLAIR where there is one: its name, and its place in what a network sees of a slice."""
+def display_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
+    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours)."""
     names = [name.lower() for name in channels]
-    place = names.index(FAVOURITE) if FAVOURITE in names else 0
+    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else 0
     return channels[place], neighbours * len(channels) + place
 
 
-def turned(picture: np.ndarray, facts: CaseRecord) -> np.ndarray:
-    """A slice (H, W) of a prepared case as it shall be seen."""
+def display_orientation(picture: np.ndarray, facts: CaseRecord) -> np.ndarray:
+    """A slice (H, W) of a prepared case in display orientation: radiological where the case has a geometry."""
     return display.axial(picture[None], 0, facts.geometry.spacing_mm is not None)
 
 
@@ -186,7 +141,7 @@ def pixel_aspect(facts: CaseRecord) -> float:
 
 
 def seen_aspect(facts: CaseRecord, config: InputConfig) -> float:
-    """The same of the pixels that a network sees, after slices were cut or padded and resized."""
+    """Pixel aspect of a network's input, after slices were cropped or padded and resized."""
     aspect = pixel_aspect(facts)
     if config.resize is None:
         return aspect
@@ -195,7 +150,7 @@ def seen_aspect(facts: CaseRecord, config: InputConfig) -> float:
 
 
 def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, slices: int = 1) -> list[str]:
-    """What an augmentation visibly does to a channel of a slice, a few words a change: "flipped x", "rotated 12°".
+    """Description of an augmentation's visible changes of a channel, a few words each: "flipped x", "rotated 12°".
 
     Args:
         augmentation: drawn for as many channels as there are names.
@@ -238,7 +193,7 @@ def _folded(words: Sequence[str], width: int) -> str:
 
 
 def _draw_grid(
-    path: Path, rows: Sequence[Sequence[Shown]], schema: LabelSchema, title: str, aspect: float, filled: bool
+    path: Path, rows: Sequence[Sequence[Picture]], schema: LabelSchema, title: str, aspect: float, filled: bool
 ) -> list[Path]:
     """Pictures in rows and columns, a grey window per row; classes outlined, and painted if `filled`."""
     lengths = {len(row) for row in rows}
@@ -260,7 +215,7 @@ def _draw_grid(
         return style.save(figure, path)
 
 
-def _draw_shown(axes: "Axes", shown: Shown, grey: np.ndarray, aspect: float, filled: bool) -> None:
+def _draw_shown(axes: "Axes", shown: Picture, grey: np.ndarray, aspect: float, filled: bool) -> None:
     axes.set_title(shown.title, fontsize=SMALL, pad=2.5, linespacing=1.05)
     if shown.classes is None:
         display.show(axes, grey, aspect)
@@ -269,12 +224,12 @@ def _draw_shown(axes: "Axes", shown: Shown, grey: np.ndarray, aspect: float, fil
     display.outline(axes, shown.classes)
 
 
-def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Shown, list[Shown]]:
+def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Picture, list[Picture]]:
     """A training slice, and what augmentation makes of it; each has a generator of its own."""
     config, (item, number) = run.config, source.rows[row]
     facts = records.cases[source.items[item][0]]
     augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.intensity == "minmax")
-    _, channel = shown_channel(run.channels)
+    _, channel = display_channel(run.channels)
     example = source[row]
     made = []
     for column in range(AUGMENTED):
@@ -285,9 +240,9 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Sh
     return _shown(run, f"{facts.patient}\nslice {number + 1}, original", example, facts), made
 
 
-def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Shown, list[Shown]]]:
+def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Picture, list[Picture]]]:
     """Of each case the middle slice of a window around its tumour, and what augmentation makes of the window."""
-    config, (_, channel), rows = run.config, shown_channel(run.channels), []
+    config, (_, channel), rows = run.config, display_channel(run.channels), []
     sampler = PatchSampler(records, [(case, 0) for case in cases], config.input, config.augment)
     slices = config.input.patch[0] + 2 * config.input.neighbours
     still = draw(AugmentConfig(probability=0.0), np.random.default_rng(), len(run.channels))
@@ -304,13 +259,13 @@ def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list
     return rows
 
 
-def _shown(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray]], facts: CaseRecord) -> Shown:
+def _shown(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray]], facts: CaseRecord) -> Picture:
     """An example as it shall be seen, of a window of several slices the middle one."""
     image, label = example[0], example[1][SEGMENTATION]
     if label.ndim == 3:
         image, label = image[len(image) // 2], label[len(label) // 2]
-    _, channel = shown_channel(run.channels, run.config.input.neighbours)
-    return Shown(title, turned(image[..., channel], facts), turned(bits_to_classes(label), facts))
+    _, channel = display_channel(run.channels, run.config.input.neighbours)
+    return Picture(title, display_orientation(image[..., channel], facts), display_orientation(bits_to_classes(label), facts))
 
 
 def _most_tumour(records: Records, cases: Sequence[str], count: int) -> list[tuple[str, int]]:
@@ -323,53 +278,3 @@ def _most_tumour(records: Records, cases: Sequence[str], count: int) -> list[tup
         best[facts.patient] = max(best.get(facts.patient, (0, "", 0)), (int(voxels[number]), case, number))
     found = sorted((each for each in best.values() if each[0]), reverse=True)
     return [(case, number) for _, case, number in found[:count]]
-
-
-def _of_every_class(records: Records, source: Slices, known: dict[str, int], count: int) -> list[int]:
-    """Places in a source of slices with much tumour: classes, and in them patients, take turns; sorted by class.
-
-    Args:
-        records: where the slices stand.
-        source: to choose from.
-        known: case -> class index.
-        count: how many at most.
-    """
-    facts = [records.cases[source.items[item][0]] for item, _ in source.rows]
-    tumour = [int(each.voxels[number, 1:].sum()) for each, (_, number) in zip(facts, source.rows, strict=True)]
-    order = sorted(range(len(facts)), key=lambda index: -tumour[index])
-    order = _in_turns(order, lambda index: facts[index].patient)
-    order = _in_turns(order, lambda index: known[facts[index].id])
-    return sorted(order[:count], key=lambda index: known[facts[index].id])
-
-
-def _in_turns(indices: Sequence[int], key: Callable[[int], Hashable]) -> list[int]:
-    """Indices in an order in which the keys take turns; those of one key stay in the order given."""
-    seen: Counter[Hashable] = Counter()
-    turns = {}
-    for index in indices:
-        turns[index] = seen[key(index)]
-        seen[key(index)] += 1
-    return sorted(indices, key=turns.__getitem__)
-
-
-def _examples(source: Slices, chosen: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-    """Images (n, H, W, C) float32 as the network sees them, and true class indices."""
-    examples = [source[index] for index in chosen]
-    images = np.stack([image for image, _ in examples]).astype(np.float32)
-    return images, [int(target[CATEGORY][0]) for _, target in examples]
-
-
-def _explained(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, categories), and heat (n, H, W) of what speaks for the most probable category of each image."""
-    from evaluation.inference.ensemble import category_probabilities
-    from models.gradcam import grad_cam
-    from training.hardware.backend import load_backend
-
-    load_backend()
-    network: Any = run.load_network()
-    probabilities = category_probabilities(np.asarray(network.predict_on_batch(images)[CATEGORY], np.float32))
-    told = probabilities.argmax(axis=1)
-    heat = np.zeros(images.shape[:3], np.float32)
-    for category in np.unique(told):
-        heat[told == category] = grad_cam(network, images[told == category], CATEGORY, int(category))
-    return probabilities, heat

@@ -1,4 +1,4 @@
-"""Networks of several runs over one volume: class probabilities of voxels, averaged, and categories of slices."""
+"""Ensembles of networks over one volume: averaged class probabilities of voxels, and averaged class probabilities of slices."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ import numpy as np
 from common.boxes import foreground_box
 from common.errors import UserError, expect_number
 from data_prep.records.image_view import network_input
-from training.data.batches import CATEGORY, SEGMENTATION
+from evaluation.inference.engines import InferenceEngine
+from models.volume import predict_volume
+from training.data.batches import CLASSIFICATION, SEGMENTATION
 from training.run import Run
 
 if TYPE_CHECKING:
-    import keras
-
     from models.volume import View
 
 
 AXES = ("x", "y", "z")
-SLICES, WINDOWS = 8, 1  # at once by default; a window fills a processor, and several would take memory alone
+SLICES, PATCHES = 8, 1  # default batch sizes; one patch fills a processor, and several would take memory alone
 
 
 @dataclass(frozen=True)
-class Showing:
-    """How prediction shows volumes to networks, beyond what each run's training fixed.
+class InferenceConfig:
+    """Options of inference, beyond what each run's training fixed.
 
     Attributes:
         least_size: rows and columns to which slices are zero-padded at least.
         flips: axes that are mirrored in turn: x, y, and z for 3D networks alone.
-        batch_size: slices or windows at once; None: 8 slices, or one window.
-        overlap: share of their sides that neighbouring windows of 3D networks share.
+        batch_size: slices or patches at once; None: 8 slices, or one patch.
+        overlap: share of their sides that neighbouring patches of 3D networks share.
     """
 
     least_size: tuple[int, int] = (0, 0)
@@ -39,84 +39,84 @@ class Showing:
     overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse axes that slices do not have.
+        """Refuse numbers out of range and axes that volumes do not have.
 
         Raises:
-            UserError: says which.
+            UserError: names the option.
         """
         expect_number("batch_size", self.batch_size, 1)
         expect_number("overlap", self.overlap, 0, 0.9)
-        strangers = [axis for axis in self.flips if axis not in AXES]
-        if strangers:
-            raise UserError(f"--flips: expected axes out of {', '.join(AXES)}; received {strangers[0]}")
+        unknown = [axis for axis in self.flips if axis not in AXES]
+        if unknown:
+            raise UserError(f"--flips: expected axes out of {', '.join(AXES)}; received {unknown[0]}")
 
-    def view(self, run: Run) -> "View":
-        """How a run's network sees slices."""
+    def sliding_window(self, run: Run) -> "View":
+        """Sliding window of a run's network with these options."""
         return run.view(self.least_size, self.flips, self.overlap)
 
-    def refuse_idle(self, runs: Sequence[Run]) -> None:
-        """Refuse what none of the networks can be shown.
+    def refuse_unused(self, runs: Sequence[Run]) -> None:
+        """Refuse options that none of the networks can use.
 
         Raises:
-            UserError: says what.
+            UserError: names the option.
         """
-        windows = [run.view().window for run in runs]
-        if "z" in self.flips and not any(window is not None and window[0] > 1 for window in windows):
+        patches = [run.view().window for run in runs]
+        if "z" in self.flips and not any(patch is not None and patch[0] > 1 for patch in patches):
             raise UserError("--flips z: mirrors volumes, and these networks see single slices; leave z out")
-        if any(self.least_size) and None not in windows:
+        if any(self.least_size) and None not in patches:
             raise UserError("--least_size: pads whole slices, and these networks see windows; leave it out")
 
-    def at_once(self, view: "View") -> int:
-        """Slices or windows at once."""
-        return self.batch_size or (SLICES if view.window is None else WINDOWS)
+    def effective_batch_size(self, window: "View") -> int:
+        """Slices or patches at once, the default where none was given."""
+        return self.batch_size or (SLICES if window.window is None else PATCHES)
 
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks that see the same channels and tell the same.
+    """Networks with equal channels and an equal head.
 
     Attributes:
-        runs: where they come from.
+        runs: of the networks, in their order.
         networks: loaded, one per run.
-        showing: how volumes are shown to them.
+        config: options of inference.
+        head: name of the head.
     """
 
     runs: list[Run]
-    networks: list["keras.Model"]
-    showing: Showing
+    networks: list[InferenceEngine]
+    config: InferenceConfig
+    head: str = SEGMENTATION
 
-    def logits(self, place: int, image: np.ndarray, head: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """Slices of a prepared volume and the logits of a head for them, of the network at a place."""
-        from models.volume import predict_volume
-
-        view = self.showing.view(self.runs[place])
-        image = network_input(image)
-        for part, logits in predict_volume(self.networks[place], image, view, self.showing.at_once(view)):
-            yield part, logits[head]
+    def logits(self, index: int, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Logits of one network for a prepared volume: slices, and the head's logits for them."""
+        window = self.config.sliding_window(self.runs[index])
+        batch_size = self.config.effective_batch_size(window)
+        for part, logits in predict_volume(self.networks[index], network_input(image), window, batch_size):
+            yield part, logits[self.head]
 
 
 class Ensemble(Networks):
-    """Networks that tell the class of every voxel."""
+    """Segmentation ensemble: class probabilities of every voxel, averaged over networks."""
 
     def probabilities(self, image: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
         """Class probabilities of a prepared volume, averaged over the networks.
 
         Args:
             image: (Z, H, W, C).
-            inside: (Z, H, W) bool, the head, where there can be more than background; None: anywhere. Networks trained on what
-                was cut around the brain, or on windows, are shown the box around it, and beyond it there is background.
+            inside: (Z, H, W) bool, mask of the patient, beyond which is background; None: no mask. Networks that were
+                trained on volumes cut around the brain, or on patches, are given the bounding box of the mask.
 
         Returns:
             (Z, H, W, classes) float32.
         """
         total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
-        for place in range(len(self.runs)):
-            box = self._box(place, inside)
+        for index in range(len(self.runs)):
+            box = self._box(index, inside)
             beyond = np.ones(image.shape[:3], np.float32)
             beyond[box] = 0
             total[..., 0] += beyond
             if total[box].size:
-                for part, logits in self.logits(place, image[box], SEGMENTATION):
+                for part, logits in self.logits(index, image[box]):
                     total[box][part] += softmax(logits)
         total /= len(self.runs)
         return total
@@ -127,33 +127,36 @@ class Ensemble(Networks):
             return self.probabilities(image, inside).argmax(axis=-1).astype(np.uint8)
         found, box = np.zeros(image.shape[:3], np.uint8), self._box(0, inside)
         if found[box].size:
-            for part, logits in self.logits(0, image[box], SEGMENTATION):
+            for part, logits in self.logits(0, image[box]):
                 found[box][part] = logits.argmax(axis=-1)
         return found
 
-    def _box(self, place: int, inside: np.ndarray | None) -> tuple[slice, ...]:
-        """The part of a volume that a network is shown: what it was trained on decides."""
+    def _box(self, index: int, inside: np.ndarray | None) -> tuple[slice, ...]:
+        """Field of view of a network: the bounding box of the mask where it was trained on such, else the whole volume."""
         if inside is None:
             return (slice(None),) * 3
-        run = self.runs[place]
-        around = run.preparation.crop == "brain" or self.showing.view(run).window is not None
+        run = self.runs[index]
+        around = run.preparation.crop == "brain" or self.config.sliding_window(run).window is not None
         return foreground_box(inside) if around else (slice(None),) * 3
 
 
+@dataclass(frozen=True)
 class Classifiers(Networks):
-    """Networks that tell the category of every slice."""
+    """Classification ensemble: class probabilities of every slice, averaged over networks."""
+
+    head: str = CLASSIFICATION
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Probability of each category (Z, categories) float32 of every slice, averaged over the networks."""
-        total = np.zeros((len(image), len(self.runs[0].facts["categories"])), np.float32)
-        for place in range(len(self.runs)):
-            for part, logits in self.logits(place, image, CATEGORY):
-                total[part] += category_probabilities(logits)
+        """Class probabilities (Z, classes) float32 of every slice of a volume (Z, H, W, C), averaged over the networks."""
+        total = np.zeros((len(image), len(self.runs[0].heads[self.head].class_names)), np.float32)
+        for index in range(len(self.runs)):
+            for part, logits in self.logits(index, image):
+                total[part] += class_probabilities(logits)
         return total / len(self.runs)
 
 
-def category_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (n, categories) float32 of logits: (n, 1) where there are two categories, else (n, categories)."""
+def class_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Class probabilities (n, classes) float32 of logits: (n, 1) where there are two classes, else (n, classes)."""
     if logits.shape[-1] > 1:
         return softmax(logits)
     return softmax(np.concatenate([np.zeros_like(logits), logits], axis=-1))

@@ -1,4 +1,4 @@
-"""A classifier's run scored on slices of records: those of a subset, or the validation patients of several runs together."""
+"""Scores of a classifier on slices of records: of one subset, or of the validation patients of several runs together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,15 @@ import numpy as np
 
 from common.errors import UserError
 from data_prep.records.folder import Records
-from evaluation.inference.ensemble import category_probabilities
+from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
+from evaluation.inference.ensemble import class_probabilities
 from evaluation.scores.classification import CategoryPredictions, format_table, summary, write_category_scores
-from training.data.batches import CATEGORY, validation_batches
+from training.data.batches import CLASSIFICATION, validation_batches
 from training.data.mixture import open_folder
 from training.data.slices import Slices, check_sizes, whole_slices
 from training.data.targets import FolderTargets
+from training.hardware.backend import load_backend
+from training.heads.classification import ClassificationHead
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -24,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """Predicted categories of slices, and what must be known of them.
+    """Predicted classes of slices, with their run and loss.
 
     Attributes:
-        run: that made them (the first of several).
+        run: of the classifier (the first of several).
         predictions: of every slice.
         loss: mean cross-entropy over slices, not weighed.
     """
@@ -38,7 +41,7 @@ class ScoredRun:
 
 
 def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, weights: Path | None = None) -> ScoredRun:
-    """Tell the category of every slice of a subset that the run's config chooses (those with tumour, or all).
+    """Classify every slice of a subset that the run's config chooses (those with tumour, or all).
 
     Args:
         run_path: of training.classify.
@@ -49,12 +52,10 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
         weights: other weights of the run than those to predict with.
 
     Raises:
-        UserError: other channels, no case with a known category.
+        UserError: other channels, no case with a known class.
     """
-    from training.hardware.backend import load_backend
-
     run = Run(run_path)
-    if run.kind != "category":
+    if CLASSIFICATION not in run.heads:
         raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
     records = Records(records_path, run.channels)
     source = _slices(run, records, subset)
@@ -66,8 +67,8 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     return ScoredRun(run, CategoryPredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss)
 
 
-def together(parts: Sequence[ScoredRun]) -> ScoredRun:
-    """The predictions of several runs as one, such as those of all folds."""
+def merge_folds(parts: Sequence[ScoredRun]) -> ScoredRun:
+    """Merge the predictions of several runs, such as all folds of a cross-validation."""
     found = [part.predictions for part in parts]
     predictions = CategoryPredictions(
         [case for each in found for case in each.cases],
@@ -81,21 +82,18 @@ def together(parts: Sequence[ScoredRun]) -> ScoredRun:
 
 
 def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
-    """Write scores and figures, print the table, and say where they are; returns the scores."""
-    from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
-
-    facts = scored.run.facts
-    names = facts["categories"]
+    """Write scores and figures, print the table and their place; returns the scores."""
+    run, head = scored.run, scored.run.head(ClassificationHead)
     scores = summary(
         scored.predictions,
-        head=facts["attribute"],
-        classes=names,
-        split=facts["split"],
-        weights=facts["pretrained"],
+        head=head.attribute,
+        classes=head.class_names,
+        split=run.metadata["split"],
+        weights=run.metadata["pretrained"],
     ) | {"loss": scored.loss}
     files = write_category_scores(folder, scored.predictions, scores)
     pictures = {"confusion": draw_confusion, "calibration": draw_calibration}
-    if len(set(scored.predictions.truth.tolist())) == len(names):  # a ROC curve needs patients of every class
+    if len(set(scored.predictions.truth.tolist())) == len(head.class_names):  # a ROC curve needs patients of every class
         pictures |= {"roc": draw_roc}
     for name, draw in pictures.items():
         files += draw(folder / name, scored.predictions, scores)
@@ -119,11 +117,11 @@ def _slices(run: Run, records: Records, subset: str) -> Slices:
 
 
 def _probabilities(network: "keras.Model", source: Slices, batch_size: int, run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(n, categories) probabilities and (n,) true class indices, in the order of the slices."""
+    """(n, classes) probabilities and (n,) true class indices, in the order of the slices."""
     batches, count = validation_batches(source, replace(run.config.input, batch_size=batch_size))
     found, truth = [], []
     for images, targets in islice(batches, count):
-        logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[CATEGORY])
-        found.append(category_probabilities(logits.astype(np.float64)))
-        truth.append(targets[CATEGORY][:, 0].astype(np.int64))
+        logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[CLASSIFICATION])
+        found.append(class_probabilities(logits.astype(np.float64)))
+        truth.append(targets[CLASSIFICATION][:, 0].astype(np.int64))
     return np.concatenate(found), np.concatenate(truth)

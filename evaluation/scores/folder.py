@@ -20,7 +20,7 @@ from common.tables import csv_text
 from data_prep.labels import LabelSchema
 from data_prep.sources.csv_rows import read_rows
 from data_prep.structures import CLASS_MEAN, scored_structures
-from evaluation.scores.patients import MANIFEST as PREDICTIONS
+from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.scores.patients import Key, PatientScores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"

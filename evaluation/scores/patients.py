@@ -6,47 +6,21 @@ counts once: with the mean of the cases' scores.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from common.errors import Problems, UserError
-from common.files import read_json
 from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
 from common.metrics.statistics import Summary, summarise_columns
-from data_prep.labels import LabelSchema, bits_to_classes
-from data_prep.scans import nifti
+from data_prep.labels import LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
-from data_prep.sources import nifti_rules as rules
 from data_prep.structures import CLASS_MEAN, Structure, averaged, distinct, scored_structures
-
-MANIFEST = "predictions.json"
-FORMAT = 1
-PROBABILITIES = "_probabilities"
+from evaluation.inference.predictions import PredictionSet, ids_to_classes, prediction_path, read_classes
 
 Key = tuple[Structure, str]
 """What a score is of: a structure, and the name of a metric of the catalogue."""
-
-
-@dataclass(frozen=True)
-class PredictionSet:
-    """A predictions folder.
-
-    Attributes:
-        folder: where the NIfTI files stand.
-        schema: of their ids; None where the folder does not say, so that the source's holds.
-        cases: ids of the cases to score.
-        runs: the runs that made them, as the folder tells.
-        split: "patient", or "slice" where slices of the predicted patients may have trained the runs.
-    """
-
-    folder: Path
-    schema: LabelSchema | None
-    cases: list[str]
-    runs: list[str]
-    split: str = "patient"
 
 
 @dataclass(frozen=True)
@@ -71,36 +45,6 @@ class PatientScores:
     def by_patient(self, structure: Structure, metric: str) -> dict[str, float]:
         """Patient -> score of a structure."""
         return dict(zip(self.patients, self.values[structure, metric].tolist(), strict=True))
-
-
-def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
-    """Open a predictions folder.
-
-    Args:
-        folder: with `predictions.json`, which prediction writes last; without it only where `wanted` is given.
-        wanted: ids of the cases to score; None scores all that the folder's manifest names.
-
-    Raises:
-        UserError: no manifest and no ids, or a manifest of another format.
-        Problems: NIfTI files that the manifest does not name.
-    """
-    manifest = folder / MANIFEST
-    if wanted is not None and folder.is_dir() and not manifest.is_file():
-        return PredictionSet(folder, None, wanted, [])
-    if not manifest.is_file():
-        raise UserError(
-            f"{manifest}: not found; expected a folder finished by evaluation.predict; "
-            "to score another tool's ID.nii.gz files, list their ids in a file and give it to --cases"
-        )
-    values = read_json(manifest, "predictions")
-    if not isinstance(values, dict) or values.get("format") != FORMAT or not isinstance(values.get("cases"), list):
-        raise UserError(f"{manifest}: expected predictions of format {FORMAT}; received another file; predict again")
-    cases = list(dict.fromkeys(str(case) for case in values["cases"]))
-    if wanted is None:
-        _refuse_strangers(folder, cases)
-    schema = LabelSchema.from_dict(values.get("schema"), manifest)
-    runs = [str(run) for run in values.get("runs", [])]
-    return PredictionSet(folder, schema, cases if wanted is None else wanted, runs, str(values.get("split", "patient")))
 
 
 def score_predictions(predictions: PredictionSet, source: Source, progress: bool = False) -> tuple[PatientScores, LabelSchema]:
@@ -189,41 +133,6 @@ def mean_over_cases(scored: dict[str, list[CaseScores]], schema: LabelSchema) ->
     )
 
 
-def prediction_path(folder: Path, case: str) -> Path:
-    """Where a case's prediction stands: `ID.nii.gz`, or `ID.nii` where only that is there."""
-    plain = folder / f"{case}.nii"
-    packed = folder / f"{case}.nii.gz"
-    return plain if plain.is_file() and not packed.is_file() else packed
-
-
-def read_classes(image: ImageRef, schema: LabelSchema, likely: tuple[str, ...] = ()) -> np.ndarray:
-    """Read a NIfTI label as class indices (i, j, k), uint8, 255 where not annotated.
-
-    Raises:
-        UserError: damaged, not whole numbers, or ids that the schema does not know; `likely` names schemas to hint at.
-    """
-    return _as_classes(str(image), nifti.read_image(image), schema, likely)
-
-
-def _as_classes(name: str, label: np.ndarray, schema: LabelSchema, likely: tuple[str, ...]) -> np.ndarray:
-    """Ids as class indices, uint8, 255 where not annotated; refuses what is no known id, naming it `name`."""
-    problem = rules.label_problem(name, label, schema, likely)
-    if problem:
-        raise UserError(problem)
-    return bits_to_classes(schema.encode(rules.as_integers(label)))
-
-
-def _refuse_strangers(folder: Path, cases: list[str]) -> None:
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(nifti.SUFFIXES) and not path.name.startswith("."))
-    expected = {name for case in cases for name in (case, case + PROBABILITIES)}
-    strangers = [path for path in files if nifti.stem(path) not in expected]
-    if strangers:
-        raise Problems(
-            (f"{path}: extra prediction: {MANIFEST} does not name this case" for path in strangers),
-            f"{folder}: {len(strangers)} files are not of this prediction; remove them, or choose cases by --cases",
-        )
-
-
 def _common_schema(predictions: PredictionSet, source: Source) -> LabelSchema:
     """Schema whose classes and regions are scored: the source's, which has the ids of the truth."""
     schema = source.schema or predictions.schema
@@ -278,7 +187,7 @@ def _read_pair(files: CaseFiles, predictions: PredictionSet, source: Source, sch
         UserError: either cannot be read, or has ids that its schema does not know.
     """
     ids, affine = source.read_label(files)
-    truth = _as_classes(str(files.label), ids, schema, source.likely_schemas)
+    truth = ids_to_classes(str(files.label), ids, schema, source.likely_schemas)
     prediction = read_classes(ImageRef(prediction_path(predictions.folder, files.id)), predictions.schema or schema)
     prediction[prediction == 255] = 0  # an id that means "not annotated" predicts nothing
     if affine is None:

@@ -26,7 +26,7 @@ from data_prep.structures import (
     background_structures,
     scored_structures,
 )
-from evaluation.inference.ensemble import WINDOWS
+from evaluation.inference.ensemble import PATCHES
 from evaluation.scores.patients import CaseScores, Key, PatientScores, mean_over_cases, score_case
 from models.volume import predict_volume
 from training.data.batches import SEGMENTATION, InputConfig, validation_batches
@@ -198,13 +198,13 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
         UserError: a run of another kind, other channels or classes, an empty subset.
     """
     run = Run(run_path)
-    if run.kind != "segmentation":
+    if SEGMENTATION not in run.heads:
         raise UserError(f"{run_path}: expected a run of training.train; received one of {run.command}")
     records = Records(records_path, run.channels)
     found, expected = records.schema.class_names, run.schema.class_names
     if found != expected:
         raise UserError(f"{records_path}: {run_path} was trained on the classes {expected}; found {found}")
-    own = run.facts["records"]["fingerprint"] == records.fingerprint
+    own = run.trained_on(records)
     if not own:
         print(f"warning: {records_path} are not the records of {run_path}: their {subset} patients may have trained it")
     config = replace(run.config.input, batch_size=batch_size)
@@ -291,7 +291,7 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
 
 def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a case and their logits, by overlapping patches."""
-    for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.view(), WINDOWS):
+    for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.view(), PATCHES):
         yield place, logits[SEGMENTATION]
 
 

@@ -9,12 +9,14 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from common.errors import UserError
 from common.files import read_lines, write_json
 from data_prep.records.folder import Records
 from evaluation import cross_validate as module
-from training.run import Run
+from evaluation.experiments import runner
+from training.run import FORMAT, Run
 
 TINY = """\
 model: {name: unet, filters: 2, depth: 1}
@@ -24,6 +26,9 @@ steps_per_epoch: 1
 epochs: 3
 """
 NAME = "evaluation.cross_validate"
+
+
+CALL = runner.call  # which the tests replace
 
 
 class Killed(Exception):
@@ -45,16 +50,17 @@ def called(command):
     class Called(list):
         limit = None
 
-        def __call__(self, name, *arguments):
+        def __call__(self, name, arguments, *_):
             if self.limit is not None and len(self) >= self.limit:
                 raise Killed
             self.append(name)
             done = command(name, *arguments)
             assert done.status == 0, done.err
+            return 0
 
     calls = Called()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_call", calls)
+        patch.setattr(runner, "call", calls)
         yield calls
 
 
@@ -157,20 +163,29 @@ def test_a_fold_that_patience_has_ended_is_done(validated, command, options, fre
     assert Run(fold.path).facts["epoch"] == epochs
 
 
-def test_categories_of_all_folds_are_scored_together(called, fresh, command, options, monkeypatch, tmp_path):
-    """Networks that tell categories take long to build: who is asked for what is what matters here."""
-    from evaluation.scores import classification_run as category_run
+def test_classifications_of_all_folds_are_scored_together(called, fresh, command, options, monkeypatch, tmp_path):
+    """Classifiers take long to build: which functions are called for which fold is what matters here."""
+    from evaluation.scores import classification_run
 
     asked = []
-    monkeypatch.setattr(module, "_train", lambda config, fold, options: asked.append(("train", fold)))
+
+    def train(training):
+        asked.append(("train", training.folder.name))
+        heads = {"format": FORMAT, "kind": "category", "heads": {"category": 1}, "ended": "epochs"}
+        write_json(training.folder / "run.json", heads)
+        return 0
+
+    monkeypatch.setattr(runner, "train", train)
     monkeypatch.setattr(
-        category_run, "score_run", lambda run, records, subset, size: asked.append((run.name, subset)) or run.name
+        classification_run, "score_run", lambda run, records, subset, size: asked.append((run.name, subset)) or run.name
     )
-    monkeypatch.setattr(category_run, "together", lambda parts: parts)
-    monkeypatch.setattr(category_run, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
+    monkeypatch.setattr(classification_run, "merge_folds", lambda parts: parts)
+    monkeypatch.setattr(classification_run, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
+    (tmp_path / "classify.yaml").write_text("epochs: 1\n")
+    options = ("--records", options[1], "--train", tmp_path / "classify.yaml")
     assert command(NAME, *options, "--command", "classify", "--out", tmp_path / "out").status == 0
     assert asked == [
-        *(("train", 0), ("train", 1), ("fold0", "validation"), ("fold1", "validation")),
+        *(("train", "fold0"), ("train", "fold1"), ("fold0", "validation"), ("fold1", "validation")),
         ("scores", ("fold0", "fold1")),
     ]
     assert not fresh
@@ -197,12 +212,44 @@ def test_a_missing_config_is_refused(command, options, fresh, tmp_path):
     assert "none.yaml" in done.errors[0]
 
 
-def test_a_command_that_fails_ends_the_cross_validation(monkeypatch, tmp_path, capfd):
-    """A process of its own, whose mistake stands above ours."""
-    monkeypatch.undo()
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("epoch=1", "unrecognized arguments: --epoch=1"),
+        ("epochs=0", "--epochs: expected at least 1; received 0"),
+        ("fold=1", "--options: fold=1: is given by the cross-validation itself; leave it out"),
+    ],
+)
+def test_options_that_the_training_would_refuse_leave_no_folder(command, options, fresh, tmp_path, word, told):
+    done = command(NAME, *options, "--options", word, "--out", tmp_path / "out")
+    assert done.status == 2
+    assert told in done.errors[0]
+    assert not (tmp_path / "out").exists()
+    assert not fresh
+
+
+def test_settings_may_change_until_a_fold_was_begun(called, command, options, fresh, tmp_path):
+    out = tmp_path / "out"
+    called.limit = 0
+    with pytest.raises(Killed):
+        command(NAME, *options, "--out", out)
+    with pytest.raises(Killed):
+        command(NAME, *options, "--options", "epochs=2", "--out", out)
+    assert yaml.safe_load((out / "cross_validation.yaml").read_text())["options"] == ["epochs=2"]
+    write_json(out / "fold0" / "run.json", {})
+    done = command(NAME, *options, "--out", out)
+    assert done.errors == [f"error: {out}: was begun with another --options; choose another --out"]
+
+
+def test_postprocessing_is_checked_before_anything_is_made(command, options, fresh, tmp_path):
+    done = command(NAME, *options, "--postprocess", tmp_path / "none.yaml", "--out", tmp_path / "out")
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_command_that_fails_ends_the_cross_validation(tmp_path, capfd, monkeypatch):
+    """A process of its own, whose error stands above ours."""
+    monkeypatch.setattr(runner, "call", CALL)
     with pytest.raises(UserError, match=r"-m data_prep\.check: failed with status 2; the same command goes on from here"):
-        ORIGINAL("data_prep.check", tmp_path / "nowhere")
+        module._call("data_prep.check", "--source", tmp_path / "nowhere")
     assert "nowhere" in capfd.readouterr().err
-
-
-ORIGINAL = module._call

@@ -10,7 +10,7 @@ from common.files import read_json, read_yaml, write_json, write_yaml
 from data_prep import make_records
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from evaluation.figures import classification as figures_category
+from evaluation.figures import gradcam as figures_gradcam
 from evaluation.figures import overlay
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
@@ -53,7 +53,7 @@ def test_runs_give_learning_curves(tmp_path, capsys):
 def test_runs_are_called_by_names_or_folders(tmp_path, monkeypatch):
     called = []
     monkeypatch.setattr(
-        figures_runs, "draw_learning_curves", lambda path, histories, score: called.append([h.name for h in histories]) or []
+        figures_runs, "draw_learning_curves", lambda path, histories, curves: called.append([h.name for h in histories]) or []
     )
     runs = [write_run(tmp_path / name / "run") for name in "ab"]
     run("--runs", *runs, "--out", tmp_path / "out")
@@ -78,11 +78,23 @@ def test_scores_of_runs_and_of_predictions_share_figures(tmp_path, monkeypatch):
 
 
 def test_runs_of_several_kinds_are_refused_in_a_line(tmp_path, capsys):
-    runs = [write_run(tmp_path / "voxels"), write_run(tmp_path / "grade", kind="category")]
+    runs = [write_run(tmp_path / "voxels"), write_run(tmp_path / "grade", kind="classification")]
     with pytest.raises(SystemExit):
         run("--runs", *runs, "--out", tmp_path / "out")
     (line,) = capsys.readouterr().err.splitlines()
     assert "expected runs of one kind in a figure" in line
+    assert "voxels (segmentation) and grade (classification)" in line
+
+
+def test_the_folder_of_a_cross_validation_gives_the_curves_of_its_folds(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        figures_runs, "draw_learning_curves", lambda path, histories, curves: called.append([h.name for h in histories]) or []
+    )
+    for fold in range(2):
+        write_run(tmp_path / "cv" / f"fold{fold}")
+    run("--runs", tmp_path / "cv", "--out", tmp_path / "out")
+    assert called == [["fold0", "fold1"]] * 2
 
 
 def test_runs_that_augment_give_a_panel_each(trained, records, tmp_path, monkeypatch):
@@ -110,7 +122,7 @@ def test_figures_of_a_run_and_other_records_are_left_out(trained, records, tmp_p
 def test_a_classifier_gives_curves_and_grad_cam(classified, records, tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(
-        figures_category, "draw_gradcam", lambda path, rows, title, aspect: titles.append((rows, title)) or [path]
+        figures_gradcam, "draw_gradcam", lambda path, rows, title, aspect: titles.append((rows, title)) or [path]
     )
     run("--runs", classified, "--records", records, "--out", tmp_path / "out")
     assert {"learning_curves.pdf", "learning_curves.png"} <= set(names(tmp_path / "out"))
@@ -192,7 +204,10 @@ def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, 
     [
         ((), "give at least one of --runs, --scores, --records, --source"),
         (("--scores", "SOURCE"), "expected scores.json in it or in its scores"),
-        (("--runs", "a", "b", "--names", "x"), "--names: expected 2 different names; received x; give one for each of --runs"),
+        (
+            ("--runs", "RUN1", "RUN2", "--names", "x"),
+            "--names: expected 2 different names; received x; give one for each of --runs",
+        ),
         (("--source", "SOURCE", "--predictions", "a", "a"), "--predictions: expected different folders"),
         (("--case", "case_a", "--runs", "x"), "give --source as well"),
         (("--runs", "nowhere"), "expected a run"),
@@ -202,7 +217,8 @@ def test_a_scan_without_annotation_gives_the_mosaic_alone_and_says_so(tmp_path, 
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, brats, capsys, arguments, told):
-    words = [str(brats) if word == "SOURCE" else word for word in arguments]
+    places = {"SOURCE": brats} | {name: write_run(tmp_path / name) for name in ("RUN1", "RUN2")}
+    words = [str(places.get(word, word)) for word in arguments]
     with pytest.raises(SystemExit) as stopped:
         run(*words, "--out", tmp_path / "out")
     assert stopped.value.code == cli.USER_ERROR

@@ -143,8 +143,13 @@ def test_nothing_is_written_into_a_source(predict, source):
 
 
 def test_predictions_of_other_runs_are_not_mixed(predict, trained, tmp_path):
+    """Weights decide, not paths: those of a copy are equal, those after another epoch are not."""
     assert predict("--overlays", "false").status == 0
     other = shutil.copytree(trained, tmp_path / "other")
+    assert predict("--runs", other, "--overlays", "false").status == 0
+    shutil.copyfile(other / "last.weights.h5", other / "best.weights.h5")
+    with (other / "best.weights.h5").open("ab") as file:
+        file.write(b"0")
     done = predict("--runs", other)
     assert done.status == 2
     assert "holds predictions of other runs" in done.errors[0]
@@ -179,9 +184,9 @@ def ids_of(folder, case=CASE):
     return np.asarray(nibabel.load(folder / f"{case}.nii.gz").dataobj)
 
 
-def categories_of(folder):
-    """Rows of categories.csv, by their column."""
-    return list(csv.DictReader((folder / "categories.csv").read_text().splitlines()))
+def classes_of(folder):
+    """Rows of classes.csv, by their column."""
+    return list(csv.DictReader((folder / "classes.csv").read_text().splitlines()))
 
 
 def with_rules(run, copy, rules):
@@ -193,19 +198,19 @@ def with_rules(run, copy, rules):
 
 @pytest.fixture(scope="module")
 def graded(command, trained, classified, source, tmp_path_factory):
-    """Two cases that were segmented, and their grade told; to be read only."""
+    """Two cases, segmented and classified; to be read only."""
     folder = tmp_path_factory.mktemp("graded")
     (folder / "ids.txt").write_text(f"case_0\n{CASE}\n")
     runs = json.dumps([str(trained), str(classified)])
     options = ("--source", source, "--cases", folder / "ids.txt", "--overlays", "false")
     done = command("evaluation.predict", "--runs", runs, *options, "--out", folder / "out")
     assert done.status == 0, done.err
-    assert f"categories in {folder / 'out' / 'categories.csv'}" in done.out
+    assert f"classes in {folder / 'out' / 'classes.csv'}" in done.out
     return folder / "out"
 
 
-def test_a_classifier_beside_a_segmentation_tells_the_category_of_each_case(graded):
-    rows = categories_of(graded)
+def test_a_classifier_beside_a_segmentation_classifies_each_case(graded):
+    rows = classes_of(graded)
     names = ["case", "patient", "grade", "predicted", "probability HGG", "probability LGG", "slices", "backbone"]
     assert list(rows[0]) == names
     assert [(row["case"], row["grade"]) for row in rows] == [("case_0", "HGG"), (CASE, "LGG")]
@@ -224,49 +229,49 @@ def test_a_classifier_changes_no_voxel(graded, predict, trained, tmp_path):
     manifest = json.loads((graded / "predictions.json").read_text())
     assert manifest["cases"] == ["case_0", CASE]
     assert len(manifest["runs"]) == 2
-    assert not (tmp_path / "out" / "categories.csv").exists()
+    assert not (tmp_path / "out" / "classes.csv").exists()
 
 
 def test_the_probability_is_the_mean_over_the_tumour_slices(graded, classified, source):
     from data_prep.prepare import prepare
     from data_prep.sources import open_source
-    from evaluation.inference.ensemble import Classifiers, Showing
+    from evaluation.inference.ensemble import Classifiers, InferenceConfig
 
     run, opened = Run(classified), open_source(source)
     case = opened.read(next(files for files in opened.cases() if files.id == CASE))
     image = prepare(case, None, replace(run.preparation, crop=None)).image
     tumour = (ids_of(graded) > 0).any(axis=(0, 1))
-    told = Classifiers([run], [run.load_network()], Showing()).probabilities(image)
-    expected = told[tumour if tumour.any() else slice(None)].mean(axis=0)
-    row = next(row for row in categories_of(graded) if row["case"] == CASE)
+    probabilities = Classifiers([run], [run.load_network()], InferenceConfig()).probabilities(image)
+    expected = probabilities[tumour if tumour.any() else slice(None)].mean(axis=0)
+    row = next(row for row in classes_of(graded) if row["case"] == CASE)
     np.testing.assert_allclose([float(row["probability HGG"]), float(row["probability LGG"])], expected, atol=1e-5)
 
 
 def test_a_classifier_alone_segments_nothing(predict, classified, tmp_path):
     done = predict("--runs", classified)
     assert done.status == 0, done.err
-    (row,) = categories_of(tmp_path / "out")
+    (row,) = classes_of(tmp_path / "out")
     assert (row["case"], row["slices"]) == (CASE, "4")  # those that the annotation shows tumour on
     assert not list((tmp_path / "out").glob("*.nii.gz"))
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["cases"] == []
     assert predict("--runs", classified).status == 0  # once more into the same folder
 
 
-def test_a_second_call_keeps_the_categories_of_the_first(predict, classified, tmp_path):
+def test_a_second_call_keeps_the_classes_of_the_first(predict, classified, tmp_path):
     assert predict("--runs", classified).status == 0
     (tmp_path / "more.txt").write_text("case_0\n")
     assert predict("--runs", classified, "--cases", tmp_path / "more.txt").status == 0
-    assert sorted(row["case"] for row in categories_of(tmp_path / "out")) == ["case_0", CASE]
+    assert sorted(row["case"] for row in classes_of(tmp_path / "out")) == ["case_0", CASE]
 
 
-def test_classifiers_of_other_categories_are_not_averaged(predict, classified, tmp_path):
+def test_classifiers_of_other_classes_are_not_averaged(predict, classified, tmp_path):
     other = shutil.copytree(classified, tmp_path / "other")
     facts = json.loads((other / "run.json").read_text())
     facts["heads"]["classification"]["classes"] = {"II": ["HGG"], "III": ["LGG"]}
     write_json(other / "run.json", facts)
     done = predict("--runs", json.dumps([str(classified), str(other)]))
     assert done.status == 2
-    assert "its categories differ" in done.errors[0]
+    assert "its classes differ" in done.errors[0]
 
 
 def test_mirrored_views_are_averaged(predict, trained, source, tmp_path):

@@ -1,7 +1,7 @@
 """A study: what is done is not done again, what fails loses nothing else, and the table says what the scores say.
 
 The commands that it calls run in this process, which saves a start of Python and TensorFlow for each; that processes are
-started, stopped and killed is tested in experiments/test_runs.py.
+started, stopped and killed is tested in experiments/test_runner.py.
 """
 
 import csv
@@ -15,7 +15,7 @@ import yaml
 
 from common import cli
 from evaluation import study as module
-from evaluation.experiments import runs
+from evaluation.experiments import runner
 from tests.training.runs import ROOT, history
 from training.config import TrainConfig
 from training.run import Run
@@ -47,9 +47,8 @@ def written(folder):
 
     def write(**changes):
         study = {"options": TINY, "runs": RUNS} | changes
-        runs = [run | {"train": str(folder / "tiny.yaml")} if run.get("train") == "tiny.yaml" else run for run in study["runs"]]
         file = folder / "study.yaml"
-        file.write_text(yaml.safe_dump(study | {"runs": runs}))
+        file.write_text(yaml.safe_dump(study))
         return file
 
     return write
@@ -74,8 +73,7 @@ def called(command):
 
     calls = Called()
     with pytest.MonkeyPatch.context() as patch:
-        for place in (module, runs):
-            patch.setattr(place, "call", calls)
+        patch.setattr(runner, "call", calls)
         yield calls
 
 
@@ -289,7 +287,7 @@ def test_changed_records_are_refused(studied, study, records, fresh, tmp_path):
         ([{"train": {}}], "run 1: --runs: missing option --name"),
         ([{"name": "a"}], "a: --runs: missing option --train"),
         ([{"name": "a/b", "train": {}}], "a/b: --name: expected letters, digits"),
-        ([{"name": "a", "train": "none.yaml"}], "a: none.yaml: config of the training not found"),
+        ([{"name": "a", "train": "none.yaml"}], "none.yaml: config of the training not found; paths in "),
         ([{"name": "a", "train": {"epochz": 1}}], "a: train: unrecognized arguments: --epochz=1; did you mean --epochs?"),
         ([{"name": "a", "train": {}, "options": {"epochs": "many"}}], "a: train: --epochs: expected int; received many"),
         ([{"name": "a", "train": {}, "options": {"model.filters": 0}}], "a: --model.filters: expected at least 1; received 0"),
@@ -326,14 +324,14 @@ def test_the_settings_can_be_printed(written, capsys):
     sorted([*(ROOT / "configs").glob("*/study.yaml"), *(ROOT / "configs").glob("*/sweep.yaml")]),
     ids=lambda file: f"{file.parent.name}/{file.stem}",
 )
-def test_the_shipped_studies_can_be_trained(file, monkeypatch):
-    from evaluation.experiments.settings import NamedTraining, entry, resolve
+def test_the_shipped_studies_can_be_trained(file, tmp_path, monkeypatch):
+    from evaluation.experiments.settings import NamedTraining, entry, located, resolve
     from evaluation.experiments.space import SweepConfig
 
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # paths in a study are relative to its file
     study = yaml.safe_load(file.read_text())
-    parts = [entry(NamedTraining, run, "--runs") for run in study.get("runs", [])]
-    parts += [entry(SweepConfig, study["sweep"], "--sweep")] if "sweep" in study else []
+    parts = [entry(NamedTraining, located(run, file), "--runs") for run in study.get("runs", [])]
+    parts += [entry(SweepConfig, located(study["sweep"], file), "--sweep")] if "sweep" in study else []
     assert parts
     for part in parts:
         config = resolve(part, study.get("options", {}))

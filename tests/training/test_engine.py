@@ -89,7 +89,7 @@ def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_p
     assert [row["phase"] for row in history(tmp_path / "run")] == ["1", "1", "1", "2", "2"]
     assert "phase 1 ended: no better validation mean_iou for 2 epochs" in done.out
     assert "stopped: no better validation mean_iou for 2 epochs" in done.out
-    assert Run(tmp_path / "run").stored["ended"] == "patience"
+    assert Run(tmp_path / "run").metadata["ended"] == "patience"
     killed = tmp_path / "killed"
     toy(killed, *still, "--max_minutes", 0)
     for _ in range(3):  # an epoch or none at a time, over the end of the first phase
@@ -146,12 +146,12 @@ def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
     toy(tmp_path / "plain", *still)
     done = toy(tmp_path / "second", *still, "--init_from", tmp_path / "plain")
     assert_equal_arrays(weights(tmp_path / "plain" / "last.weights.h5"), weights(tmp_path / "second" / "last.weights.h5"))
-    kept = Run(tmp_path / "second").stored["init_from"]
+    kept = Run(tmp_path / "second").metadata["init_from"]
     assert (kept["path"], kept["loaded"]) == (str(tmp_path / "plain"), kept["total"])
     assert len(kept["checksum"]) == 8
     assert "initial weights from" in done.out
     wider = toy(tmp_path / "third", *still, "--init_from", tmp_path / "plain", "--input.channels", '["flair"]')
-    kept = Run(tmp_path / "third").stored["init_from"]
+    kept = Run(tmp_path / "third").metadata["init_from"]
     assert kept["loaded"] == kept["total"] - 1  # the first convolution has one channel instead of four
     assert next(line.split()[1:] for line in wider.out.splitlines() if line.startswith("  encoder1")) == ["3", "1", "0"]
 
@@ -171,7 +171,7 @@ def test_a_mixture_of_folders_is_trained_and_resumed(toy, records, command, tmp_
     constant = ("--schedule.name", "constant", "--records", folders)
     done = toy(tmp_path / "whole", "--epochs", 2, *constant)
     assert "batches: 43% from" in done.out
-    assert [entry["share"] for entry in Run(tmp_path / "whole").stored["records"]] == [0.75, 1.0]
+    assert [entry["share"] for entry in Run(tmp_path / "whole").metadata["records"]] == [0.75, 1.0]
     toy(tmp_path / "run", "--epochs", 1, *constant)
     assert command("training.train", "--resume", tmp_path / "run", "--extend", 1).status == 0
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")

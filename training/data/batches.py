@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SEGMENTATION, CLASSIFICATION = "segmentation", "classification"
 """Names of the heads of training.train and training.classify."""
-CATEGORY = CLASSIFICATION
 LABEL = SEGMENTATION
 """Key of the bit-packed label among the targets of an example while it is read and augmented."""
 AHEAD = 4  # batches that are read ahead

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from common import cli
-from evaluation.experiments import runs
+from evaluation.experiments import runner
 from evaluation.experiments.runs import read_history
 from evaluation.experiments.sweep import STATES
 from tests.training.runs import TOY, history
@@ -85,7 +85,7 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch):
     trainer = Trainer()
-    monkeypatch.setattr(runs, "call", trainer)
+    monkeypatch.setattr(runner, "call", trainer)
     return trainer
 
 
@@ -111,7 +111,7 @@ def swept(sweep, tmp_path_factory):
     """A sweep that nothing has interrupted; to be read only."""
     out, trainer = tmp_path_factory.mktemp("sweeps") / "swept", Trainer()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "call", trainer)
+        patch.setattr(runner, "call", trainer)
         done = sweep(out, space=SPACE)
     assert done.status == 0, done.err
     (out / "printed.txt").write_text(done.out)
@@ -151,7 +151,7 @@ def test_a_hopeless_trial_is_stopped_and_told(swept):
         epochs = len(read_history(swept / "trials" / row["trial"]))
         assert epochs == int(row["epochs"])
         assert (epochs < EPOCHS) == (row["state"] == "pruned")
-        told = f"pruned; training.train --resume {swept / 'trials' / row['trial']} would go on with it" in printed
+        told = f"pruned; training.train --resume {swept / 'trials' / row['trial']} would resume it" in printed
         assert told == (row["state"] == "pruned")
 
 

@@ -6,7 +6,7 @@ import pytest
 from common.errors import UserError
 from common.metrics import classification
 from evaluation.figures import style
-from evaluation.figures.classification import draw_calibration, draw_confusion, draw_gradcam, draw_roc
+from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
 from evaluation.scores.classification import CategoryPredictions, summary, units
 
 NAMES = {2: ["grade II", "grade III"], 3: ["glioma", "meningioma", "pituitary tumour"]}
@@ -101,27 +101,7 @@ def test_no_texts_overlap_or_leave_the_figure(tmp_path, drawn, draw, classes):
     assert all(page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_heat_lies_on_its_image(tmp_path, drawn, count):
-    rng = np.random.default_rng(0)
-    rows = [(f"p{index}", rng.random((20, 16)), rng.random((20, 16))) for index in range(count)]
-    draw_gradcam(tmp_path / "f", rows, "Grad-CAM")
-    pairs = [axes for axes in drawn[0].axes if axes.child_axes]
-    assert [axes.get_title() for axes in pairs] == [row[0] for row in rows]
-    for axes, (_, _, heat) in zip(pairs, rows, strict=True):
-        plain, painted = axes.child_axes
-        assert len(plain.images) == 1
-        np.testing.assert_array_equal(painted.images[1].get_array(), heat)
-        assert painted.images[1].get_alpha().max() < 1
-
-
-def test_no_images_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="at least one image"):
-        draw_gradcam(tmp_path / "f", [])
-
-
 def test_figures_are_written_twice(tmp_path):
-    rows = [("p", np.ones((8, 8)), np.zeros((8, 8)))]
-    files = [file for draw in DRAWN for file in draw(tmp_path / draw.__name__, *made())] + draw_gradcam(tmp_path / "cam", rows)
-    assert len(files) == 8
+    files = [file for draw in DRAWN for file in draw(tmp_path / draw.__name__, *made())]
+    assert len(files) == 6
     assert all(file.stat().st_size > 1000 for file in files)

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.files import write_yaml
+from common.files import write_json, write_yaml
 from common.metrics.overlap import column
 from data_prep.grid.geometry import Geometry, middle_start
 from data_prep.labels import LabelSchema
 from evaluation.figures import display, style
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import volume as figures_volume
+from evaluation.figures.runs import Curves, slice_curves, voxel_curves
+from training.run import FORMAT
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 
@@ -21,7 +23,7 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="se
     rng = np.random.default_rng(seed)
     names = ["loss", "accuracy", "mean_iou", "mean_dice"]
     names += [column(score, name) for name in schema.class_names for score in ("iou", "dice")]
-    if kind == "category":
+    if kind == "classification":
         names = ["loss", "accuracy", "auc"]
     columns = [prefix + name for prefix in (("", "val_") if validation else ("",)) for name in names]
     folder.mkdir(parents=True)
@@ -31,8 +33,19 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="se
         phases = [1] * (epochs - tuned) + [2] * tuned
         writer.writerows([epoch, phase, *rng.random(len(columns))] for epoch, phase in enumerate(phases, start=1))
     write_yaml(folder / "schema.yaml", schema.to_dict())
-    (folder / "run.json").write_text("{}")
+    stored = {"segmentation": "segmentation", "classification": "category"}[kind]
+    write_json(folder / "run.json", {"format": FORMAT, "kind": stored, "heads": {stored: len(schema.classes)}})
     return folder
+
+
+def curves_of(histories, kind="segmentation", score="iou"):
+    """Panels of the runs of a kind."""
+    return voxel_curves(histories, score) if kind == "segmentation" else slice_curves(histories)
+
+
+def draw(path, histories, kind="segmentation", score="iou"):
+    """Draw the learning curves of runs of a kind."""
+    return figures_runs.draw_learning_curves(path, histories, curves_of(histories, kind, score))
 
 
 @pytest.fixture
@@ -49,7 +62,7 @@ def panels(figure):
 
 def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_path, drawn):
     history = figures_runs.read_history(write_run(tmp_path / "model1"))
-    figures_runs.draw_learning_curves(tmp_path / "f", [history])
+    draw(tmp_path / "f", [history])
     found = panels(drawn[0])
     assert list(found) == ["Loss", "Mean IoU (background included)", *(f"IoU of {name}" for name in SCHEMA.class_names)]
     columns = ["loss", "mean_iou", "iou_background", "iou_edema", "iou_non_enhancing_tumor", "iou_enhancing_tumor"]
@@ -62,7 +75,7 @@ def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_
 
 def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_path, drawn):
     histories = [figures_runs.read_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(3)]
-    figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice")
+    draw(tmp_path / "f", histories, score="dice")
     lines = panels(drawn[0])["Loss"].lines
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 3
     assert len({line.get_marker() for line in lines}) == 3
@@ -74,7 +87,7 @@ def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_pa
 def test_many_runs_have_panels_for_training_and_validation_and_variants_share_a_colour(tmp_path, drawn):
     names = ["model 1", "model 1 augmented", "model 2", "model 2 augmented", "3D", "3D augmented"]
     histories = [figures_runs.read_history(write_run(tmp_path / str(seed), seed=seed), name) for seed, name in enumerate(names)]
-    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    draw(tmp_path / "f", histories)
     found = panels(drawn[0])
     assert list(found)[:3] == ["Loss, training", "Loss, validation", "Mean IoU (background included), training"]
     assert len(found) == 2 * (2 + len(SCHEMA.class_names))
@@ -112,7 +125,7 @@ def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, d
         figures_runs.read_history(write_run(tmp_path / "all", validation=False)),
         figures_runs.read_history(write_run(tmp_path / "binary", schema=other)),
     ]
-    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    draw(tmp_path / "f", histories)
     found = panels(drawn[0])
     assert [line.get_label() for line in found["IoU of tumor"].lines] == ["binary, training", "binary, validation"]
     assert [line.get_label() for line in found["IoU of edema"].lines] == ["all, training"]
@@ -120,9 +133,10 @@ def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, d
 
 
 def test_classifiers_have_a_panel_for_accuracy_and_auc(tmp_path, drawn):
-    history = figures_runs.read_history(write_run(tmp_path / "grade", kind="category"))
-    assert figures_runs.curves_of([history]) == {"learning_curves": "category"}
-    figures_runs.draw_learning_curves(tmp_path / "f", [history], "category")
+    history = figures_runs.read_history(write_run(tmp_path / "grade", kind="classification"))
+    panels_of = {"loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"}
+    assert slice_curves([history]) == Curves("scores over slices", panels_of)
+    draw(tmp_path / "f", [history], "classification")
     found = panels(drawn[0])
     assert list(found) == ["Loss", "Accuracy", "AUC"]
     for axes, name in zip(found.values(), ("loss", "accuracy", "auc"), strict=True):
@@ -130,17 +144,10 @@ def test_classifiers_have_a_panel_for_accuracy_and_auc(tmp_path, drawn):
         np.testing.assert_array_equal(axes.lines[1].get_ydata(), history.columns[f"val_{name}"])
 
 
-def test_runs_of_several_kinds_do_not_share_a_figure(tmp_path):
-    runs = [write_run(tmp_path / "voxels"), write_run(tmp_path / "grade", kind="category")]
-    histories = [figures_runs.read_history(run) for run in runs]
-    with pytest.raises(UserError, match=r"runs of one kind.*grade \(category\) and voxels \(segmentation\)"):
-        figures_runs.draw_learning_curves(tmp_path / "f", histories)
-
-
-@pytest.mark.parametrize("kind", ["segmentation", "category"])
+@pytest.mark.parametrize("kind", ["segmentation", "classification"])
 def test_a_line_stands_where_fine_tuning_begins(tmp_path, drawn, kind):
     histories = [figures_runs.read_history(write_run(tmp_path / name, tuned=2, kind=kind)) for name in "ab"]
-    figures_runs.draw_learning_curves(tmp_path / "f", histories, "dice" if kind == "segmentation" else "category")
+    draw(tmp_path / "f", histories, kind, "dice")
     for axes in panels(drawn[0]).values():
         assert list(axes.lines[-1].get_xdata()) == [3.5, 3.5]  # between epochs 3 and 4, once for both
         assert len(axes.lines) == 5
@@ -149,20 +156,19 @@ def test_a_line_stands_where_fine_tuning_begins(tmp_path, drawn, kind):
 
 def test_runs_that_are_fine_tuned_at_other_epochs_have_lines_of_their_colours(tmp_path, drawn):
     histories = [figures_runs.read_history(write_run(tmp_path / f"r{tuned}", tuned=tuned)) for tuned in (0, 1, 2)]
-    figures_runs.draw_learning_curves(tmp_path / "f", histories)
+    draw(tmp_path / "f", histories)
     lines = [line for line in panels(drawn[0])["Loss"].lines if "begins" in line.get_label()]
     assert [line.get_label() for line in lines] == ["r1, fine-tuning begins", "r2, fine-tuning begins"]
     assert [line.get_xdata()[0] for line in lines] == [4.5, 3.5]
     assert [line.get_color() for line in lines] == list(style.RUN_COLOURS[1:3])
 
 
-@pytest.mark.parametrize("kind", ["segmentation", "category"])
+@pytest.mark.parametrize("kind", ["segmentation", "classification"])
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
 def test_no_texts_overlap(tmp_path, drawn, count, kind):
     names = [f"a_run_with_a_rather_long_name_{index}" for index in range(count)]
     runs = [write_run(tmp_path / name, kind=kind, tuned=index) for index, name in enumerate(names)]
-    score = "iou" if kind == "segmentation" else "category"
-    figures_runs.draw_learning_curves(tmp_path / "f", [figures_runs.read_history(run) for run in runs], score)
+    draw(tmp_path / "f", [figures_runs.read_history(run) for run in runs], kind)
     figure = drawn[0]
     with style.style():
         figure.draw_without_rendering()
@@ -182,8 +188,8 @@ def test_a_run_without_a_finished_epoch_is_refused(tmp_path, content):
 
 def test_figures_are_written_twice_and_equal_each_time(tmp_path):
     history = figures_runs.read_history(write_run(tmp_path / "run"))
-    first = figures_runs.draw_learning_curves(tmp_path / "a" / "curves", [history])
-    again = figures_runs.draw_learning_curves(tmp_path / "b" / "curves", [history])
+    first = draw(tmp_path / "a" / "curves", [history])
+    again = draw(tmp_path / "b" / "curves", [history])
     assert [file.name for file in first] == ["curves.pdf", "curves.png"]
     assert first[0].read_bytes().startswith(b"%PDF")
     assert first[1].read_bytes().startswith(b"\x89PNG")

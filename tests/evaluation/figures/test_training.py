@@ -14,13 +14,11 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.figures import display, style
 from evaluation.figures import training as figures_training
-from evaluation.figures.training import Shown, describe, draw_augmentation, draw_before_after
+from evaluation.figures.training import Picture, describe, draw_augmentation, draw_before_after
 from models.unet import UNetConfig
 from training.config import TrainConfig
 from training.data.batches import SEGMENTATION, InputConfig
-from training.data.slices import OnlineAugmentation, whole_slices
-from training.data.targets import FolderTargets
-from training.heads.classification import ClassificationHead
+from training.data.slices import OnlineAugmentation
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 CHANNELS = ["t1", "flair", "t2"]
@@ -36,7 +34,7 @@ def drawn(monkeypatch):
 
 def shown(seed, title="", classes=True):
     rng = np.random.default_rng(seed)
-    return Shown(title, rng.random((20, 24)), rng.integers(0, 4, (20, 24)) if classes else None)
+    return Picture(title, rng.random((20, 24)), rng.integers(0, 4, (20, 24)) if classes else None)
 
 
 def long_titles(rows=3, columns=4):
@@ -46,8 +44,8 @@ def long_titles(rows=3, columns=4):
 
 def test_a_row_has_one_grey_window(tmp_path, drawn):
     image = np.linspace(0.1, 1, 480).reshape(20, 24)
-    brighter = Shown("brighter", image + 1)
-    draw_augmentation(tmp_path / "f", [Shown("original", image)], [[brighter]], SCHEMA)
+    brighter = Picture("brighter", image + 1)
+    draw_augmentation(tmp_path / "f", [Picture("original", image)], [[brighter]], SCHEMA)
     first, second = (np.asarray(axes.images[0].get_array()) for axes in drawn[0].axes)
     assert first.max() < second.min() + 0.1  # each stretched to its own range would be equal
     assert second.max() == 1
@@ -118,18 +116,16 @@ def test_words_break_between_changes_alone():
 
 
 def test_flair_is_shown_where_there_is_one():
-    assert figures_training.shown_channel(CHANNELS) == ("flair", 1)
-    assert figures_training.shown_channel(["T1", "FLAIR"], neighbours=2) == ("FLAIR", 5)
-    assert figures_training.shown_channel(["t1", "t2"]) == ("t1", 0)
+    assert figures_training.display_channel(CHANNELS) == ("flair", 1)
+    assert figures_training.display_channel(["T1", "FLAIR"], neighbours=2) == ("FLAIR", 5)
+    assert figures_training.display_channel(["t1", "t2"]) == ("t1", 0)
 
 
 def a_run(records, **options):
     """A run's settings without a folder."""
     config = TrainConfig(**options)
     facts = {"pretrained": "random initialisation"}
-    return SimpleNamespace(
-        path=Path("run"), config=config, channels=Records(records).channels, facts=facts, kind="segmentation"
-    )
+    return SimpleNamespace(path=Path("run"), config=config, channels=Records(records).channels, facts=facts)
 
 
 @pytest.mark.parametrize("settings", [InputConfig(), InputConfig(resize=(12, 10)), InputConfig(neighbours=1)])
@@ -201,33 +197,7 @@ def test_resized_pixels_keep_the_shape_of_the_head(records, settings, expected):
     assert figures_training.seen_aspect(facts, settings) == pytest.approx(expected * spacing[1] / spacing[2])
 
 
-def grade(opened):
-    """Targets of a classification head of slices with tumour."""
-    head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
-    return FolderTargets(opened, {head.name: head}, frozenset({head.name}))
-
-
-def test_classes_and_patients_take_turns(records):
-    opened = Records(records)
-    cases = list(opened.cases)
-    known = {case: int(place > 2) for place, case in enumerate(cases)}  # three and two patients
-    source = whole_slices(opened, cases, InputConfig(), grade(opened))
-    chosen = figures_training._of_every_class(opened, source, known, 6)
-    found = [source.items[source.rows[index][0]][0] for index in chosen]
-    assert [known[case] for case in found] == [0, 0, 0, 1, 1, 1]
-    assert sorted(found[:3]) == sorted(cases[:3])
-    assert set(found[3:]) == set(cases[3:])
-    assert len(set(chosen)) == 6
-
-
-def test_one_class_alone_fills_the_figure(records):
-    opened = Records(records)
-    known = dict.fromkeys(opened.cases, 1)
-    source = whole_slices(opened, list(known), InputConfig(), grade(opened))
-    assert len(figures_training._of_every_class(opened, source, known, 6)) == 6
-
-
 def test_augmentation_is_told_from_the_settings(records):
-    assert not figures_training.augments(a_run(records))
-    assert figures_training.augments(a_run(records, augment=AugmentConfig(probability=0, fill=0.1)))
+    assert not figures_training.has_augmentation(a_run(records))
+    assert figures_training.has_augmentation(a_run(records, augment=AugmentConfig(probability=0, fill=0.1)))
     assert cli.as_dict(a_run(records).config)["augment"]["probability"] is None

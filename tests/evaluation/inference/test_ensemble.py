@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from evaluation.inference.ensemble import Classifiers, Ensemble, Showing, category_probabilities, softmax
+from evaluation.inference.ensemble import Classifiers, Ensemble, InferenceConfig, class_probabilities, softmax
 from models.volume import View
 
 
@@ -30,7 +30,7 @@ class Made:
 
 
 def several(kind, made, **showing):
-    return kind(made, made, Showing(batch_size=3, **showing))
+    return kind(made, made, InferenceConfig(batch_size=3, **showing))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_one_logit_tells_two_categories(image):
 
 @pytest.mark.parametrize("logits", [[[1000.0]], [[-1000.0]], [[1000.0, -1000.0, 0.0]]])
 def test_large_logits_give_probabilities(logits):
-    found = category_probabilities(np.array(logits))
+    found = class_probabilities(np.array(logits))
     assert np.isfinite(found).all()
     assert found.max() == 1
     np.testing.assert_allclose(found.sum(axis=-1), 1)
@@ -150,7 +150,7 @@ def test_by_default_slices_come_by_the_eight_and_windows_one_by_one():
     image = np.zeros((16, 4, 4, 3), np.float32)
     for window, size in ((None, 8), ((4, 4, 4), 1)):
         made = Made(3, window=window)
-        Ensemble([made], [made], Showing()).classes(image)
+        Ensemble([made], [made], InferenceConfig()).classes(image)
         assert {shape[0] for shape in made.shapes} == {size}
 
 
@@ -164,15 +164,15 @@ def test_by_default_slices_come_by_the_eight_and_windows_one_by_one():
 )
 def test_what_cannot_be_shown_is_refused(options, words):
     with pytest.raises(UserError, match=words):
-        Showing(**options)
+        InferenceConfig(**options)
 
 
 def test_what_no_network_can_be_shown_is_refused():
     slices, windows, single = Made(3), Made(3, window=(4, 4, 4)), Made(3, window=(1, 4, 4))
     for runs in ([slices], [single], [slices, single]):
         with pytest.raises(UserError, match="--flips z: mirrors volumes"):
-            Showing(flips=("x", "z")).refuse_idle(runs)
-        Showing(flips=("x", "y")).refuse_idle(runs)
+            InferenceConfig(flips=("x", "z")).refuse_unused(runs)
+        InferenceConfig(flips=("x", "y")).refuse_unused(runs)
     with pytest.raises(UserError, match="--least_size: pads whole slices"):
-        Showing(least_size=(8, 8)).refuse_idle([windows])
-    Showing(least_size=(8, 8), flips=("z",)).refuse_idle([windows, slices])
+        InferenceConfig(least_size=(8, 8)).refuse_unused([windows])
+    InferenceConfig(least_size=(8, 8), flips=("z",)).refuse_unused([windows, slices])

@@ -1,4 +1,4 @@
-"""A patient's category from slices: which of them are looked at, and the table of all cases."""
+"""A patient's class from slices: which of them are looked at, and the table of all cases."""
 
 import csv
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.scans.case import CaseFiles
-from evaluation.inference.patient_class import CategoryRow, tell_category, write_categories
+from evaluation.inference.patient_class import ClassifiedCase, classify_patient, write_classes
 
 TOLD = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]], np.float32)
 FILES = CaseFiles("case_7", "patient_7", {}, attributes={"grade": "LGG", "age": "40"})
@@ -42,19 +42,22 @@ IMAGE = np.zeros((4, 3, 3, 1), np.float16)
     ],
 )
 def test_the_slices_that_the_classifier_was_trained_on_are_looked_at(slices, voxels, chosen):
-    row = tell_category(FILES, classifiers(slices), IMAGE, voxels)
+    row = classify_patient(FILES, classifiers(slices), IMAGE, voxels)
     np.testing.assert_allclose(row.probabilities, TOLD[chosen].mean(axis=0), rtol=1e-6)
     assert (row.slices, row.case, row.patient, row.attribute) == (len(chosen), "case_7", "patient_7", "LGG")
 
 
 def test_an_attribute_that_the_source_does_not_tell_is_empty():
-    assert tell_category(FILES, classifiers(attribute="code"), IMAGE, None).attribute == ""
+    assert classify_patient(FILES, classifiers(attribute="code"), IMAGE, None).attribute == ""
 
 
 def test_the_table_has_a_row_per_case(tmp_path):
-    rows = [CategoryRow("a", "p", "LGG", 3, np.array([0.25, 0.75])), CategoryRow("b, c", "q", "", 1, np.array([0.5, 0.5]))]
-    path = write_categories(tmp_path, classifiers().runs[0], rows)
-    assert path == tmp_path / "categories.csv"
+    rows = [
+        ClassifiedCase("a", "p", "LGG", 3, np.array([0.25, 0.75])),
+        ClassifiedCase("b, c", "q", "", 1, np.array([0.5, 0.5])),
+    ]
+    path = write_classes(tmp_path, classifiers().runs[0], rows)
+    assert path == tmp_path / "classes.csv"
     assert list(csv.reader(path.read_text().splitlines())) == [
         ["case", "patient", "grade", "predicted", "probability HGG", "probability LGG", "slices", "backbone"],
         ["a", "p", "LGG", "LGG", "0.250000", "0.750000", "3", "random initialisation"],

@@ -1,4 +1,4 @@
-"""A classifier's run scored on records: against a direct computation, several folds as one, and what is refused."""
+"""Scores of a classifier on records: against a direct computation, several folds as one, and what is refused."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.records.folder import Records
 from evaluation.scores.classification import CategoryPredictions
-from evaluation.scores.classification_run import ScoredRun, score_run, together
+from evaluation.scores.classification_run import ScoredRun, merge_folds, score_run
 from training.run import Run
 
 
@@ -53,14 +53,14 @@ def test_several_runs_are_one(scored):
     first = CategoryPredictions(["a"], ["p"], np.array([3]), np.array([1]), np.array([[0.2, 0.8]]))
     second = CategoryPredictions(["b"] * 3, ["q"] * 3, np.arange(3), np.zeros(3, int), np.full((3, 2), 0.5))
     run = SimpleNamespace(name="first")
-    found = together([ScoredRun(run, first, 1.0), ScoredRun(SimpleNamespace(), second, 2.0)])
+    found = merge_folds([ScoredRun(run, first, 1.0), ScoredRun(SimpleNamespace(), second, 2.0)])
     assert found.run is run
     assert found.loss == pytest.approx((1 + 3 * 2) / 4)  # over slices
     assert (found.predictions.cases, found.predictions.patients) == (["a", "b", "b", "b"], ["p", "q", "q", "q"])
     assert found.predictions.slices.tolist() == [3, 0, 1, 2]
     assert found.predictions.truth.tolist() == [1, 0, 0, 0]
     np.testing.assert_array_equal(found.predictions.probabilities, [[0.2, 0.8]] + [[0.5, 0.5]] * 3)
-    alone = together([scored])
+    alone = merge_folds([scored])
     np.testing.assert_array_equal(alone.predictions.probabilities, scored.predictions.probabilities)
     assert alone.loss == pytest.approx(scored.loss)
 
@@ -80,7 +80,7 @@ def test_the_command_scores_a_classifier(command, classified, records, tmp_path)
     assert {path.stem for path in out.iterdir()} >= {"confusion", "calibration", "roc"}
 
 
-def test_a_segmentation_tells_no_category(trained, records):
+def test_a_segmentation_is_no_classifier(trained, records):
     with pytest.raises(UserError, match=r"expected a run of training\.classify; received one of training\.train"):
         score_run(trained, records, "test", 4)
 

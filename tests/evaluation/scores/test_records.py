@@ -13,7 +13,10 @@ from common.metrics.label_pair import LabelPair
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.scores import records as module
-from evaluation.scores.records import count, load, open_subset, record_keys, score_key, score_records
+from evaluation.scores.records import Subset, count, load, open_subset, record_keys, score_key, score_records
+from models.volume import View
+from training.data.batches import InputConfig
+from training.data.slices import slice_split, whole_slices
 from training.objectives.losses import focal
 from training.run import Run
 
@@ -112,3 +115,39 @@ def test_records_of_other_channels_are_refused(trained, records, tmp_path):
     write_json(copy / "dataset.json", manifest)
     with pytest.raises(UserError, match="was trained on the channels"):
         score_records(trained, copy, "test", 8)
+
+
+class Brightest:
+    """A network of one input size: class 1 wherever the first channel is not zero."""
+
+    def predict_on_batch(self, images):
+        images = np.asarray(images)
+        none = np.zeros(images.shape[:-1])
+        return {"segmentation": np.stack([none, images[..., 0], none, none], axis=-1).astype(np.float32)}
+
+
+def test_a_network_of_one_input_size_is_scored_on_the_slices_of_a_slice_split(records):
+    """Fault 29: slices that the split left out were counted too, so that voxels went to other patients."""
+    opened = Records(records)
+    cases = list(opened.cases)
+    every = whole_slices(opened, cases, InputConfig())
+    _, (chosen,) = slice_split([every], parts=3, part=1, seed=0)
+    assert 0 < len(chosen) < len(every)
+    loss = SimpleNamespace(build=lambda classes: lambda bits, logits: float(len(bits)))
+    run = SimpleNamespace(
+        view=lambda: View(1, (1, 16, 16)),
+        schema=opened.schema,
+        config=SimpleNamespace(loss=loss),
+    )
+    patients = [opened.cases[chosen.items[item][0]].patient for item, _ in chosen.rows]
+    found = count(Subset(run, opened, chosen, InputConfig(), patients, True), Brightest())
+    expected = {patient: np.zeros((4, 4), np.int64) for patient in patients}
+    for item, number in chosen.rows:
+        shard = opened.shard(chosen.items[item][0])
+        truth, predicted = bits_to_classes(shard.label[number]), shard.image[number, ..., 0] > 0
+        known = truth < 4
+        np.add.at(expected[opened.cases[chosen.items[item][0]].patient], (truth[known], predicted[known].astype(int)), 1)
+    assert set(found.patients) == set(expected)
+    for patient, matrix in expected.items():
+        np.testing.assert_array_equal(found.patients[patient], matrix)
+    assert np.isfinite(found.loss)

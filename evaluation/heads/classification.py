@@ -1,0 +1,92 @@
+"""Classification heads in evaluation: the table of classes, scores per patient and slice, Grad-CAM."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.labels import bits_to_classes
+from data_prep.prepare import Prepared
+from data_prep.records.folder import Records
+from data_prep.scans.case import Case
+from evaluation.figures.gradcam import draw_run_gradcam
+from evaluation.figures.runs import Curves, History, slice_curves
+from evaluation.heads.base import EvaluatedHead, Folds, PredictionTask, Predictor, RecordsScoring
+from evaluation.inference.ensemble import Classifiers
+from evaluation.inference.patient_class import CLASSES, ClassifiedCase, classify_patient, write_classes
+from evaluation.inference.predictions import SCORES
+from evaluation.scores import classification_run
+from training.heads.classification import ClassificationHead as TrainedHead
+from training.run import Run
+
+FOLDS_BATCH_SIZE = 16
+
+
+class ClassificationHead(EvaluatedHead):
+    """Classification of slices, such as a tumour's grade."""
+
+    kind = "classification"
+    command = "training.classify"
+    writes_voxels = False
+    order = 1
+
+    def properties(self, run: Run) -> dict[str, Any]:
+        """Attribute of the patients and names of its classes."""
+        head = run.head(TrainedHead)
+        return {"attribute": head.attribute, "classes": head.class_names}
+
+    def predictor(self, task: PredictionTask) -> "ClassificationPredictor":
+        """Ensemble of the runs that writes a row per case."""
+        engines = [task.engines[run.path] for run in self.runs]
+        return ClassificationPredictor(Classifiers(self.runs, engines, task.inference, self.name), task.out)
+
+    def score_records(self, scoring: RecordsScoring) -> None:
+        """Score the first run on slices of records, per patient and per slice; with ROC, confusion and calibration."""
+        scored = classification_run.score_run(self.run.path, scoring.records, scoring.subset, scoring.batch_size)
+        classification_run.report(scoring.out, scored)
+
+    def score_folds(self, folds: Folds) -> None:
+        """Score each fold's validation slices by its run, all in one table."""
+        parts = [
+            classification_run.score_run(run.path, folds.records.path, "validation", FOLDS_BATCH_SIZE) for run in folds.runs
+        ]
+        classification_run.report(folds.out / SCORES, classification_run.merge_folds(parts))
+
+    def learning_curves(self, histories: Sequence[History]) -> dict[str, Curves]:
+        """One figure of loss, accuracy and AUC."""
+        return {"learning_curves": slice_curves(histories)}
+
+    def draw_run(self, records: Records, out: Path, suffix: str) -> list[Path]:
+        """Draw Grad-CAM of validation slices."""
+        files = draw_run_gradcam(out / f"grad_cam{suffix}", self.run, records)
+        if not files:
+            print(f"{self.run.path}: has no validation slices; Grad-CAM is left out")
+        return files
+
+
+class ClassificationPredictor(Predictor):
+    """Classification of cases: a row of `classes.csv` each.
+
+    Args:
+        classifiers: ensemble of the networks.
+        out: predictions folder.
+    """
+
+    def __init__(self, classifiers: Classifiers, out: Path) -> None:
+        self._classifiers = classifiers
+        self._out = out
+        self._cases: list[ClassifiedCase] = []
+
+    def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray | None:
+        """Classify one case by its slices with predicted or, where nothing is predicted, annotated tumour."""
+        known = voxels
+        if known is None and prepared.label is not None:
+            known = bits_to_classes(prepared.label)
+        self._cases.append(classify_patient(case.files, self._classifiers, prepared.image, known))
+        return voxels
+
+    def finish(self) -> str:
+        """Write `classes.csv`; returns its place."""
+        write_classes(self._out, self._classifiers.runs[0], self._cases)
+        return f", classes in {self._out / CLASSES}"

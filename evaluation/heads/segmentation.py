@@ -1,0 +1,136 @@
+"""Segmentation heads in evaluation: NIfTI files and overlays, the table of records, folds scored on whole volumes."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.metrics.catalogue import METRICS
+from data_prep.labels import bits_to_classes
+from data_prep.prepare import Prepared, inside_mask
+from data_prep.scans import nifti
+from data_prep.scans.case import Case
+from evaluation.figures.overlay import draw_overlay
+from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
+from evaluation.figures.runs import SCORES, Curves, History, voxel_curves
+from evaluation.heads.base import EvaluatedHead, Folds, PredictionTask, Predictor, RecordsScoring
+from evaluation.inference import postprocess
+from evaluation.inference.ensemble import Ensemble
+from evaluation.inference.postprocess import PostprocessConfig
+from evaluation.inference.predictions import PROBABILITIES, prediction_path
+from evaluation.scores.folder import read_patient_scores, read_scores, write_record_scores
+from evaluation.scores.records import score_records
+from evaluation.tables.records import format_records_table, record_facts, record_rows
+
+OVERLAYS = "overlays"
+OVERLAY_CHANNEL = "flair"  # drawn where there is a channel of this name; else the first
+
+
+class SegmentationHead(EvaluatedHead):
+    """Segmentation: class probabilities of voxels."""
+
+    kind = "segmentation"
+    command = "training.train"
+    writes_voxels = True
+    order = 0
+
+    def stored_postprocessing(self) -> list[PostprocessConfig]:
+        """Rules on voxels that evaluation.tune stored in the runs."""
+        return [postprocess.load(run.path) for run in self.runs]
+
+    def predictor(self, task: PredictionTask) -> "SegmentationPredictor":
+        """Ensemble of the runs that writes NIfTI files."""
+        engines = [task.engines[run.path] for run in self.runs]
+        return SegmentationPredictor(Ensemble(self.runs, engines, task.inference, self.name), task)
+
+    def score_records(self, scoring: RecordsScoring) -> None:
+        """Score the first run on slices of records, as the table of the glioma paper does."""
+        scores = score_records(self.run.path, scoring.records, scoring.subset, scoring.batch_size)
+        table, facts = format_records_table(scores), record_facts(scores)
+        files = write_record_scores(scoring.out, record_rows(scores), scores.schema, table, scoring.settings, facts)
+        print(table)
+        print("\n" + "\n".join(f"wrote {file}" for file in files))
+
+    def score_folds(self, folds: Folds) -> None:
+        """Score the merged predictions against the source; a box per fold, every patient, and the three worst overlays.
+
+        The figures are of the Dice of the first region (or class).
+        """
+        folds.call("evaluation.score", "--predictions", folds.predictions, "--source", folds.source)
+        folder, records = folds.out / "figures", folds.records
+        scores, metric = read_patient_scores(read_scores(folds.predictions)), METRICS["dice"]
+        dice = scores.by_patient(scores.structures[0], metric.name)
+        boxes = {}
+        for fold in range(len(folds.runs)):
+            patients = {records.cases[case].patient for case in records.subset("validation", fold)}
+            boxes[f"fold {fold}"] = {name: dice[name] for name in sorted(patients)}
+        structure = f"{scores.structures[0].title}, whole volume"
+        draw_boxes(folder / "folds", boxes | {"all folds": dice}, metric, structure)
+        draw_per_patient(folder / "patients", dice, metric, structure)
+        worst = worst_patients(dice, metric)
+        for rank, patient in enumerate(worst, start=1):
+            for case in (case for case, facts in records.cases.items() if facts.patient == patient):
+                shutil.copyfile(folds.predictions / OVERLAYS / f"{case}.png", folder / f"worst_{rank}_{case}.png")
+        print(f"figures: {folder} (folds, patients, and the worst three: {', '.join(worst)})")
+
+    def learning_curves(self, histories: Sequence[History]) -> dict[str, Curves]:
+        """A figure of IoU and one of Dice, with the loss in both."""
+        return {f"learning_curves_{score}": voxel_curves(histories, score) for score in SCORES}
+
+
+class SegmentationPredictor(Predictor):
+    """Segmentation of cases: NIfTI files, the source's own masks, probabilities and overlays.
+
+    Args:
+        ensemble: of the networks.
+        task: of the prediction.
+    """
+
+    def __init__(self, ensemble: Ensemble, task: PredictionTask) -> None:
+        self._ensemble = ensemble
+        self._task = task
+        self._without_affine = 0
+
+    def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray:
+        """Segment one case, write its files, and return class indices (Z, H, W)."""
+        task = self._task
+        inside = inside_mask(prepared.image) if task.inside_only else None
+        classes = self._classes(case, prepared, inside)
+        dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
+        ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
+        nifti.write_image(prediction_path(task.out, case.files.id), ids, case.affine, like=case.files.paths[0])
+        task.source.write_prediction(case.files, ids, task.out)
+        if task.overlays:
+            self._draw_overlay(case, prepared, classes)
+        self._without_affine += case.affine is None
+        return classes
+
+    def finish(self) -> str:
+        """Warn of scans without affine; returns the place of the overlays."""
+        if self._without_affine:
+            print(f"warning: {self._without_affine} scans have no affine: their NIfTI files have unit spacing", file=sys.stderr)
+        return f", pictures in {self._task.out / OVERLAYS}" if self._task.overlays else ""
+
+    def _classes(self, case: Case, prepared: Prepared, inside: np.ndarray | None) -> np.ndarray:
+        """Class indices (Z, H, W) after post-processing; probabilities are written where they were asked for."""
+        task = self._task
+        if not task.probabilities and task.postprocess.threshold is None:
+            classes = self._ensemble.classes(prepared.image, inside)
+            if inside is not None:
+                classes[~inside] = 0
+            return postprocess.apply_classes(task.postprocess, classes, task.schema)
+        probabilities = self._ensemble.probabilities(prepared.image, inside)
+        if task.probabilities:
+            planes = [prepared.geometry.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
+            path = task.out / f"{case.files.id}{PROBABILITIES}.nii.gz"
+            nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
+        return postprocess.apply(task.postprocess, probabilities, task.schema, inside)
+
+    def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray) -> Path:
+        task, channels = self._task, self._ensemble.runs[0].channels
+        truth = None if prepared.label is None else bits_to_classes(prepared.label)
+        image = prepared.image[..., channels.index(OVERLAY_CHANNEL) if OVERLAY_CHANNEL in channels else 0]
+        path = task.out / OVERLAYS / f"{case.files.id}.png"
+        return draw_overlay(path, image, truth, classes, task.schema, case.files.id, prepared.geometry.spacing_mm)

@@ -1,0 +1,209 @@
+"""Predictions folder: one NIfTI file per case, and a manifest that is written last.
+
+PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
+            ID_probabilities.nii.gz   class probabilities, where they were asked for
+            predictions.json          cases, schema, settings, and the runs and weights (with checksums) that made them
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import Problems, UserError
+from common.files import read_json, write_json
+from data_prep.labels import LabelSchema, bits_to_classes
+from data_prep.scans import nifti
+from data_prep.scans.case import ImageRef
+from data_prep.sources import nifti_rules
+from models.pretrained import checksum
+from training.run import Run
+
+MANIFEST = "predictions.json"
+FORMAT = 1
+PROBABILITIES = "_probabilities"
+SCORES = "scores"  # folder of scores inside a predictions folder
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """Contents of a predictions folder.
+
+    Attributes:
+        folder: place of the NIfTI files.
+        schema: of their ids; None where the folder has no manifest, so that the source's schema holds.
+        cases: ids of the chosen cases.
+        runs: paths of the runs that made them.
+        split: "patient", or "slice" where slices of the predicted patients may have trained the runs.
+    """
+
+    folder: Path
+    schema: LabelSchema | None
+    cases: list[str]
+    runs: list[str]
+    split: str = "patient"
+
+
+def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
+    """Open a predictions folder.
+
+    Args:
+        folder: with `predictions.json`; without it only where `wanted` is given.
+        wanted: ids of the cases to choose; None chooses all that the manifest names.
+
+    Raises:
+        UserError: no manifest and no ids, or a manifest of another format.
+        Problems: NIfTI files that the manifest does not name.
+    """
+    manifest = folder / MANIFEST
+    if wanted is not None and folder.is_dir() and not manifest.is_file():
+        return PredictionSet(folder, None, wanted, [])
+    if not manifest.is_file():
+        raise UserError(
+            f"{manifest}: not found; expected a folder finished by evaluation.predict; "
+            "to score another tool's ID.nii.gz files, list their ids in a file and give it to --cases"
+        )
+    values = _read_manifest(folder)
+    cases = list(dict.fromkeys(str(case) for case in values["cases"]))
+    if wanted is None:
+        _refuse_unknown_files(folder, cases)
+    schema = LabelSchema.from_dict(values.get("schema"), manifest)
+    runs = [str(run) for run in values.get("runs", [])]
+    return PredictionSet(folder, schema, cases if wanted is None else wanted, runs, str(values.get("split", "patient")))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a predictions folder has its manifest, which is written last."""
+    return (folder / MANIFEST).is_file()
+
+
+def predicted_cases(folder: Path) -> list[str]:
+    """Ids of the cases that a folder's manifest names; none where there is no manifest."""
+    return [str(case) for case in _read_manifest(folder)["cases"]] if is_finished(folder) else []
+
+
+def earlier_cases(folder: Path, runs: Sequence[Run], settings: dict[str, Any]) -> list[str]:
+    """Ids of the cases that an earlier call with equal weights and settings has put into a folder.
+
+    Raises:
+        UserError: the weights or the settings differ, so that the folder would mix two ways of predicting.
+    """
+    if not is_finished(folder):
+        return []
+    values = _read_manifest(folder)
+    before, now = (_checksums(weights) for weights in (values.get("weights"), _weights(runs)))
+    if before != now:
+        raise UserError(
+            f"{folder}: holds predictions of other runs or of other weights of them ({', '.join(map(str, values['runs']))}); "
+            "choose another --out"
+        )
+    for name, value in settings.items():
+        if name in values and values[name] != value:
+            raise UserError(f"{folder}: holds predictions made with {name} {values[name]}, not {value}; choose another --out")
+    return [str(case) for case in values["cases"]]
+
+
+def write_manifest(
+    folder: Path, runs: Sequence[Run], source: Path, schema: LabelSchema, settings: dict[str, Any], cases: Sequence[str]
+) -> None:
+    """Write `predictions.json`, which makes a predictions folder complete.
+
+    Args:
+        folder: of the predictions.
+        runs: that made them; paths and checksums of their weights are stored.
+        source: the scans.
+        schema: of the ids that were written.
+        settings: of the prediction, beyond the runs; `earlier_cases` compares them.
+        cases: ids of all cases that have NIfTI files.
+    """
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "runs": [str(run.path.resolve()) for run in runs],
+        "weights": _weights(runs),
+        "source": str(source.resolve()),
+        "schema": schema.to_dict(),
+        "split": "slice" if any(run.metadata["split"] == "slice" for run in runs) else "patient",
+        **settings,
+        "cases": list(cases),
+    }
+    write_json(folder / MANIFEST, manifest)
+
+
+def merge_folds(folders: Sequence[Path], out: Path) -> None:
+    """Merge the predictions of a cross-validation's folds: all files, then a manifest with the runs and cases of all folds.
+
+    Args:
+        folders: finished predictions folders of different patients, one per fold.
+        out: folder for the merged predictions.
+    """
+    manifests = [_read_manifest(folder) for folder in folders]
+    for folder in folders:
+        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, ".lock", SCORES))
+    merged = manifests[0] | {
+        "runs": [run for manifest in manifests for run in manifest["runs"]],
+        "weights": [weights for manifest in manifests for weights in manifest["weights"]],
+        "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
+        "cross_validation": f"{len(manifests)} folds by patient; each case by the run that was trained without its patient",
+    }
+    write_json(out / MANIFEST, merged)
+
+
+def prediction_path(folder: Path, case: str) -> Path:
+    """Path of a case's prediction: `ID.nii.gz`, or `ID.nii` where only that is there."""
+    plain = folder / f"{case}.nii"
+    packed = folder / f"{case}.nii.gz"
+    return plain if plain.is_file() and not packed.is_file() else packed
+
+
+def read_classes(image: ImageRef, schema: LabelSchema, likely: tuple[str, ...] = ()) -> np.ndarray:
+    """Read a NIfTI label as class indices (i, j, k), uint8, 255 where not annotated.
+
+    Raises:
+        UserError: damaged, not whole numbers, or ids that the schema does not know; `likely` names schemas to hint at.
+    """
+    return ids_to_classes(str(image), nifti.read_image(image), schema, likely)
+
+
+def ids_to_classes(name: str, label: np.ndarray, schema: LabelSchema, likely: tuple[str, ...] = ()) -> np.ndarray:
+    """Convert label ids to class indices, uint8, 255 where not annotated.
+
+    Raises:
+        UserError: not whole numbers, or an id that the schema does not know; `name` is that of the file.
+    """
+    problem = nifti_rules.label_problem(name, label, schema, likely)
+    if problem:
+        raise UserError(problem)
+    return bits_to_classes(schema.encode(nifti_rules.as_integers(label)))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = folder / MANIFEST
+    values = read_json(manifest, "predictions")
+    if not isinstance(values, dict) or values.get("format") != FORMAT or not isinstance(values.get("cases"), list):
+        raise UserError(f"{manifest}: expected predictions of format {FORMAT}; received another file; predict again")
+    return values
+
+
+def _weights(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Name and CRC-32C of each run's weights file."""
+    return [{"file": run.weights.name, "crc32c": checksum(run.weights)} for run in runs]
+
+
+def _checksums(weights: Any) -> list[Any]:
+    """Checksums of a manifest's `weights`; the places of the runs do not matter."""
+    entries = weights if isinstance(weights, list) else []
+    return [entry.get("crc32c") if isinstance(entry, dict) else None for entry in entries]
+
+
+def _refuse_unknown_files(folder: Path, cases: list[str]) -> None:
+    files = sorted(path for path in folder.iterdir() if path.name.endswith(nifti.SUFFIXES) and not path.name.startswith("."))
+    expected = {name for case in cases for name in (case, case + PROBABILITIES)}
+    unknown = [path for path in files if nifti.stem(path) not in expected]
+    if unknown:
+        raise Problems(
+            (f"{path}: extra prediction: {MANIFEST} does not name this case" for path in unknown),
+            f"{folder}: {len(unknown)} files are not of this prediction; remove them, or choose cases by --cases",
+        )
