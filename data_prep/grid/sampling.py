@@ -1,7 +1,8 @@
 """Resampling: reads a volume or its slices at given coordinates, linear for images, nearest neighbour for labels.
 
-Only the box around the coordinates is read from the volume. OpenCV interpolates: it rounds coordinates to 1/32 of a voxel.
-Slices go through `remap` of albumentations. Volumes are laid out as one picture of tiles, because OpenCV samples pictures.
+Only the box around the coordinates is read from the volume. OpenCV interpolates; some of its versions round coordinates to 1/32
+of a pixel. Slices go through `remap` of albumentations. Volumes are laid out as one picture of tiles, because OpenCV samples
+pictures.
 """
 
 import math
@@ -9,7 +10,7 @@ import os
 
 import numpy as np
 
-CHANNELS_AT_ONCE = 4
+CHANNELS_AT_ONCE = 4  # OpenCV is slower and rounds coordinates where there are more
 MOST_ROWS = 16384  # OpenCV addresses the rows of a picture by 16-bit integers
 
 
@@ -61,8 +62,11 @@ def sample_slices(
     empty = np.zeros if not inside.all() else np.empty
     sampled, classes = empty((*shape, image.shape[-1]), np.float32), empty(shape, np.uint8)
     for place in np.flatnonzero(inside):
-        pixels, bits = to_float(image[numbers[place]][box]), np.ascontiguousarray(label[numbers[place]][box])
-        sampled[place] = remap(pixels, columns, rows, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0)
+        picture, bits = image[numbers[place]][box], np.ascontiguousarray(label[numbers[place]][box])
+        for first in range(0, picture.shape[-1], CHANNELS_AT_ONCE):
+            channels = slice(first, first + CHANNELS_AT_ONCE)
+            pixels = to_float(picture[..., channels])
+            sampled[place, ..., channels] = remap(pixels, columns, rows, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0)
         classes[place] = remap(bits, columns, rows, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0)
     return sampled, classes
 
