@@ -1,0 +1,51 @@
+"""Checks and helpers that all layouts share."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import Problems, UserError
+from data_prep.scans.case import CaseFiles, ImageRef
+from data_prep.sources.base import choose_channels, refuse, sorted_cases, visible_files
+
+ROOT = Path("root")
+
+
+def case(name, path):
+    return CaseFiles(name, name, {"t1": ImageRef(Path(path))})
+
+
+def test_channels_come_in_the_order_asked_for():
+    assert choose_channels(["t1", "t2"], None, ROOT) == ["t1", "t2"]
+    assert choose_channels(["t1", "t2"], ["t2", "t1"], ROOT) == ["t2", "t1"]
+
+
+@pytest.mark.parametrize("wanted", [["t3"], [], ["t1", "t1"]])
+def test_channels_that_are_unknown_or_double_are_refused(wanted):
+    with pytest.raises(UserError, match="--channels: expected different ones of t1, t2"):
+        choose_channels(["t1", "t2"], wanted, ROOT)
+
+
+def test_cases_are_sorted_and_double_ids_listed():
+    assert [found.id for found in sorted_cases([case("b", "1"), case("a", "2")], ROOT)] == ["a", "b"]
+    with pytest.raises(Problems) as error:
+        sorted_cases([case("b", "1"), case("a", "2"), case("b", "3")], ROOT)
+    assert error.value.lines == ["1: duplicate case id b, which also stands in 3; rename or remove one"]
+    with pytest.raises(UserError, match="no cases found"):
+        sorted_cases([], ROOT)
+
+
+def test_one_problem_is_an_error_and_several_are_a_list():
+    refuse([], case("a", "1"))
+    with pytest.raises(UserError, match=r"^one$"):
+        refuse(["one"], case("a", "1"))
+    with pytest.raises(Problems, match="case a: cannot be read"):
+        refuse(["one", "two"], case("a", "1"))
+
+
+def test_hidden_files_are_left_out_and_linked_folders_visited_once(tmp_path):
+    for name in ("b/2.nii", "b/.hidden", ".git/x.nii", "__MACOSX/y.nii", "a/1.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in visible_files(tmp_path)] == ["a/1.nii", "b/2.nii"]
