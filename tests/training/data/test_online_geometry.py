@@ -41,7 +41,7 @@ class OneVolume:
 def patch(records, size, start, augmentation):
     """A patch of the case: image (D, H, W, C) and label."""
     sampler = PatchSampler(records, [("case", 0)], InputConfig(patch=size), AugmentConfig(probability=0))
-    image, labels = sampler.window(np.array([0, 0]), start, augmentation)
+    image, labels = sampler.patch(np.array([0, 0]), start, augmentation)
     return image.reshape(*size, -1), labels[SEGMENTATION].reshape(size)
 
 
@@ -121,5 +121,5 @@ def test_a_patch_as_large_as_the_volume_is_the_stored_copy(config, dtype):
     spacing = (1.5, 1.0, 1.0)
     stored, bits = apply(drawn, image, label, unit_range=True, spacing_mm=spacing)
     found, classes = patch(OneVolume(image, label, spacing), label.shape, (0, 0, 0), drawn)
-    np.testing.assert_array_equal(np.rint(found).astype(np.uint8) if dtype == np.uint8 else found.astype(dtype), stored)
+    np.testing.assert_array_equal(np.rint(found * 255).astype(np.uint8) if dtype == np.uint8 else found.astype(dtype), stored)
     np.testing.assert_array_equal(classes, bits)
