@@ -16,7 +16,7 @@ def test_a_resnet50_is_trained_and_predicts(command, records, trained, source, t
     done = command("training.classify", "--records", records, "--out", tmp_path / "run", *short, *small)
     assert done.status == 0, done.err
     run = Run(tmp_path / "run")
-    assert (run.config.model.name, run.facts["status"]) == ("resnet50", "finished")
+    assert (run.config.model.name, run.metadata["status"]) == ("resnet50", "finished")
     assert run.load_network().get_layer(BACKBONE).count_params() > 20_000_000
     (tmp_path / "ids.txt").write_text("case_0\n")
     runs = json.dumps([str(trained), str(run.path)])

@@ -71,7 +71,7 @@ def test_extending_a_training_of_volumes_equals_a_longer_one_on_jax(jax_runs):
 def test_the_toy_config_trains_three_steps_on_jax(jax_runs):
     (row,) = history(jax_runs / "toy")
     assert math.isfinite(float(row["loss"]))
-    assert Run(jax_runs / "toy").facts["steps_per_epoch"] == 3
+    assert Run(jax_runs / "toy").metadata["steps_per_epoch"] == 3
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_time_ends_a_training_at_an_epoch_and_can_be_given_again(train, command,
     done = train(out, "--epochs", EPOCHS, "--max_minutes", 0)
     assert done.status == 0, done.err
     assert "another epoch would pass --max_minutes 0" in done.out
-    assert (Run(out).facts["status"], Run(out).facts["epoch"]) == ("stopped", 1)
+    assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
     done = command("training.train", "--resume", out, "--max_minutes", 60)
     assert done.status == 0, done.err
     assert_equal_runs(whole, out)

@@ -56,7 +56,7 @@ def test_every_voxel_of_the_validation_cases_is_scored_while_training(volumes, r
         hits = float(row["val_accuracy"]) * voxels
         assert hits == pytest.approx(round(hits), abs=1e-3)
         assert 0 <= float(row["val_mean_iou"]) <= 1
-    assert Run(volumes).facts["status"] == "finished"
+    assert Run(volumes).metadata["status"] == "finished"
 
 
 def test_the_loaded_network_gives_one_levels_logits(volumes):

@@ -92,7 +92,7 @@ def test_every_case_is_predicted_once_by_the_run_of_its_fold(validated, records)
     seen = []
     for fold in (0, 1):
         run, folder = Run(validated / f"fold{fold}"), validated / f"fold{fold}" / "predictions"
-        assert run.facts["fold"] == fold
+        assert run.metadata["fold"] == fold
         manifest = json.loads((folder / "predictions.json").read_text())
         assert manifest["cases"] == sorted(opened.subset("validation", fold))
         assert set(manifest["cases"]).isdisjoint(opened.subset("train", fold))
@@ -144,7 +144,7 @@ def test_a_fold_that_was_stopped_goes_on(validated, command, options, fresh, tmp
     shutil.rmtree(out / "fold1" / "predictions")
     assert command(NAME, *options, "--out", out).status == 0
     assert list(fresh) == ["training.train", "evaluation.predict", "evaluation.score"]
-    assert Run(out / "fold1").facts["status"] == "finished"
+    assert Run(out / "fold1").metadata["status"] == "finished"
 
 
 def test_a_fold_that_patience_has_ended_is_done(validated, command, options, fresh, tmp_path):
@@ -158,9 +158,9 @@ def test_a_fold_that_patience_has_ended_is_done(validated, command, options, fre
     assert done.status == 0, done.err
     if "no better validation" not in done.out:
         pytest.fail("expected patience to end the training")
-    epochs = Run(fold.path).facts["epoch"]
+    epochs = Run(fold.path).metadata["epoch"]
     assert command(NAME, *options, "--out", out).status == 0
-    assert Run(fold.path).facts["epoch"] == epochs
+    assert Run(fold.path).metadata["epoch"] == epochs
 
 
 def test_classifications_of_all_folds_are_scored_together(called, fresh, command, options, monkeypatch, tmp_path):

@@ -85,7 +85,7 @@ def assert_equal_runs(first, second):
     for name in states:
         assert_equal_arrays(state(first / "state" / name), state(second / "state" / name))
     kept = ("status", "epoch", "best_epoch", "steps_per_epoch")
-    assert {name: Run(first).facts[name] for name in kept} == {name: Run(second).facts[name] for name in kept}
+    assert {name: Run(first).metadata[name] for name in kept} == {name: Run(second).metadata[name] for name in kept}
 
 
 def kill_in_epoch_3(backend, arguments, out):
@@ -100,7 +100,7 @@ def kill_in_epoch_3(backend, arguments, out):
         printed = process.stdout.read().decode()
     assert process.returncode == -signal.SIGKILL, printed
     assert len(history(out)) < EPOCHS
-    assert Run(out).facts["status"] == "running"
+    assert Run(out).metadata["status"] == "running"
 
 
 def assert_equal(first, second):

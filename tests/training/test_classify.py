@@ -176,12 +176,12 @@ def test_the_run_explains_itself(classified, records):
     head = run.heads[CLASSIFICATION]
     assert (head.kind, run.command) == ("classification", "training.classify")
     assert (head.attribute, head.class_names, head.outputs) == ("grade", ["HGG", "LGG"], 1)
-    assert (list(run.heads), run.facts["pretrained"], run.facts["split"]) == (
+    assert (list(run.heads), run.metadata["pretrained"], run.metadata["split"]) == (
         [CLASSIFICATION],
         "random initialisation",
         "patient",
     )
-    assert (run.facts["status"], run.facts["epoch"]) == ("finished", 2)
+    assert (run.metadata["status"], run.metadata["epoch"]) == ("finished", 2)
     assert isinstance(run.config, ClassifyConfig)
 
 
@@ -197,7 +197,7 @@ def test_the_history_has_accuracy_and_auc(classified):
 
 def test_the_best_epoch_is_the_one_of_least_loss(classified):
     losses = [float(row["val_loss"]) for row in history(classified)]
-    assert Run(classified).facts["best_epoch"] == int(np.argmin(losses)) + 1
+    assert Run(classified).metadata["best_epoch"] == int(np.argmin(losses)) + 1
 
 
 def test_a_backbone_of_random_numbers_trains_in_both_phases(classified):
@@ -263,7 +263,7 @@ def test_a_slice_split_is_written_into_the_run(trained, command, records, tmp_pa
     assert done.status == 0, done.err
     assert "slice split: slices of one patient train and validate; the scores are too good" in done.out
     assert json.loads((out / "run.json").read_text())["split"] == "slice"
-    assert Run(trained).facts["split"] == "patient"
+    assert Run(trained).metadata["split"] == "patient"
 
 
 def test_what_is_shown_of_a_slice_is_what_the_config_says(opened):

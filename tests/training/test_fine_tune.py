@@ -71,8 +71,8 @@ def test_the_history_tells_the_phases_and_their_rates(tuned):
     rows = history(tuned)
     assert [row["phase"] for row in rows] == ["1", "1", "2"]
     np.testing.assert_allclose([float(row["learning_rate"]) for row in rows], [RATE, RATE, TUNED_RATE], rtol=1e-6)
-    assert Run(tuned).facts["status"] == "finished"
-    assert Run(tuned).facts["epoch"] == 3
+    assert Run(tuned).metadata["status"] == "finished"
+    assert Run(tuned).metadata["epoch"] == 3
 
 
 def test_the_command_says_when_fine_tuning_begins(tuned):
@@ -112,7 +112,7 @@ def test_the_second_phase_has_its_own_loss(tune, tmp_path):
 def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, tune, command, tmp_path):
     out = tmp_path / "run"
     tune(out, "--max_minutes", 0)
-    assert (Run(out).facts["status"], Run(out).facts["epoch"]) == ("stopped", 1)
+    assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
     resume(command, out, "--max_minutes", 60)
     assert_equal_runs(tuned, out)
     assert_equal_arrays(weights(Run(tuned).before), weights(Run(out).before))
@@ -142,7 +142,7 @@ def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
 
 def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
     tune(tmp_path / "run", "--epochs", 1, "--max_minutes", 0)
-    assert (Run(tmp_path / "run").facts["status"], Run(tmp_path / "run").facts["epoch"]) == ("stopped", 1)
+    assert (Run(tmp_path / "run").metadata["status"], Run(tmp_path / "run").metadata["epoch"]) == ("stopped", 1)
 
 
 def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
@@ -150,6 +150,6 @@ def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
     worse = ("--optimizer.learning_rate", 3.0, "--model.normalisation", "none", "--model.dropout", 0, "--epochs", 3)
     tune(tmp_path / "run", *worse, *phases(rate=0))
     run = Run(tmp_path / "run")
-    if run.facts["best_epoch"] >= 3:
+    if run.metadata["best_epoch"] >= 3:
         pytest.fail("choose another rate")
     assert_equal_arrays(weights(run.before), weights(run.path / "last.weights.h5"))

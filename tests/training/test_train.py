@@ -26,8 +26,8 @@ def test_a_run_explains_itself(whole, records):
     assert run.channels == opened.channels
     assert run.schema == opened.schema
     assert run.preparation == opened.preparation
-    assert run.facts["records"]["fingerprint"] == opened.fingerprint
-    assert (run.facts["status"], run.facts["epoch"], run.facts["steps_per_epoch"]) == ("finished", EPOCHS, STEPS)
+    assert run.metadata["records"]["fingerprint"] == opened.fingerprint
+    assert (run.metadata["status"], run.metadata["epoch"], run.metadata["steps_per_epoch"]) == ("finished", EPOCHS, STEPS)
     assert (run.config.model.filters, run.config.seed, run.config.epochs) == (2, 5, EPOCHS)
     assert run.config.precision == "float32"
     assert json.loads((whole / "environment.json").read_text())["backend"] == "tensorflow"
@@ -63,7 +63,7 @@ def test_the_rate_in_the_history_is_that_of_the_epoch(whole):
 def test_the_best_weights_are_those_of_the_best_epoch(whole, train, records, tmp_path):
     scores = [float(row["val_mean_iou"]) for row in history(whole)]
     best = int(np.argmax(scores)) + 1
-    assert Run(whole).facts["best_epoch"] == best
+    assert Run(whole).metadata["best_epoch"] == best
     train(tmp_path / "run", "--epochs", best)
     assert_equal_arrays(weights(tmp_path / "run" / "last.weights.h5"), weights(whole / "best.weights.h5"))
 
@@ -76,7 +76,7 @@ def test_scores_on_validation_are_those_of_the_weights(whole, records):
     shard = opened.shard(opened.split["validation"][0])
     logits = np.asarray(network.predict_on_batch(np.asarray(shard.image, np.float32))["segmentation"])
     counts = overlap.confusion_matrix(bits_to_classes(shard.label), logits.argmax(axis=-1).astype(np.uint8), 4)
-    best = history(whole)[Run(whole).facts["best_epoch"] - 1]
+    best = history(whole)[Run(whole).metadata["best_epoch"] - 1]
     assert overlap.mean_iou(counts) == pytest.approx(float(best["val_mean_iou"]), abs=1e-6)
     assert overlap.accuracy(counts) == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
 
@@ -88,7 +88,7 @@ def test_patience_ends_a_training_without_a_better_score(train, tmp_path):
     assert done.status == 0, done.err
     assert "no better validation mean_iou for 2 epochs" in done.out
     assert len(history(tmp_path / "run")) == 3
-    assert Run(tmp_path / "run").facts["best_epoch"] == 1
+    assert Run(tmp_path / "run").metadata["best_epoch"] == 1
 
 
 def test_a_loss_that_is_no_number_ends_training_and_is_never_best(train, tmp_path):
@@ -99,8 +99,8 @@ def test_a_loss_that_is_no_number_ends_training_and_is_never_best(train, tmp_pat
     assert not math.isfinite(float(rows[-1]["loss"]))
     for epoch, row in enumerate(rows, start=1):
         if not math.isfinite(float(row["val_loss"])):
-            assert run.facts["best_epoch"] != epoch
-    assert run.facts["status"] == "stopped"
+            assert run.metadata["best_epoch"] != epoch
+    assert run.metadata["status"] == "stopped"
 
 
 def test_training_on_all_patients_keeps_the_last_model(command, source, tmp_path):
@@ -131,7 +131,7 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
     run = Run(out)
     assert run.config.loss.alpha == [1, 2, 2, 2]
     assert run.load_network().input_shape == (None, None, None, 12)
-    assert run.facts["fold"] == 1
+    assert run.metadata["fold"] == 1
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_a_study_that_is_interrupted_and_killed_goes_on(records, command, tmp_pa
     assert "Traceback" not in printed
     assert "stopped by the user; what was finished is kept" in printed
     stopped = len(history(run))
-    assert Run(run).facts["status"] == "stopped"
+    assert Run(run).metadata["status"] == "stopped"
     with started(arguments) as process:
         wait_for(process, run, stopped + 1)
         process.kill()

@@ -321,7 +321,7 @@ def test_a_trial_that_was_pruned_can_be_gone_on_with(command, sweep, tmp_path, m
     (row,) = table(tmp_path)
     assert (row["state"], row["epochs"]) == ("pruned", "2"), done.out
     run = tmp_path / "trials" / "00000"
-    assert Run(run).facts["status"] == "stopped"
+    assert Run(run).metadata["status"] == "stopped"
     assert 2 <= len(history(run)) < 8
     assert command("training.train", "--resume", run).status == 0
     assert len(history(run)) == 8
