@@ -8,10 +8,13 @@ from common import cli
 from common.errors import UserError
 from common.files import make_folder, read_lines, refuse_inside
 from data_prep.sources import SourceConfig, open_source
+from evaluation.heads import heads_of
+from evaluation.heads.base import RecordsScoring
 from evaluation.inference.predictions import MANIFEST, open_predictions
 from evaluation.scores.folder import SCORES, write_patient_scores
 from evaluation.scores.patients import score_predictions, summarise_scores
 from evaluation.tables.patients import format_table
+from training.run import Run
 
 FORMS = ({"predictions", "source"}, {"run", "records"})
 
@@ -80,10 +83,6 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
 
 def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
     """Score every head of a run on records."""
-    from evaluation.heads import heads_of
-    from evaluation.heads.base import RecordsScoring
-    from training.run import Run
-
     _check_out(config.out, records)
     heads = heads_of([Run(path)])
     for head in heads:

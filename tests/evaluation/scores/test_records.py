@@ -113,7 +113,7 @@ def test_records_of_other_channels_are_refused(trained, records, tmp_path):
     copy = shutil.copytree(records, tmp_path / "records")
     manifest = read_json(copy / "dataset.json", "records") | {"channels": ["t2"]}
     write_json(copy / "dataset.json", manifest)
-    with pytest.raises(UserError, match="was trained on the channels"):
+    with pytest.raises(UserError, match="expected different channels of t2; received flair"):
         score_records(trained, copy, "test", 8)
 
 

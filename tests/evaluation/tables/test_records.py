@@ -9,7 +9,7 @@ import pytest
 from common import cli
 from data_prep.labels import LabelSchema
 from data_prep.structures import scored_structures
-from evaluation import score as module
+from evaluation.heads import segmentation as module
 from evaluation.score import ScoreConfig, main
 from evaluation.scores.records import RecordScores
 from evaluation.tables.records import format_records_table
@@ -24,10 +24,11 @@ def run(*arguments):
 def scored(monkeypatch, tmp_path):
     """Puts made scores in the place of a network's, and a run that segments where it is looked for."""
     (tmp_path / "model1").mkdir()
-    (tmp_path / "model1" / "run.json").write_text(json.dumps({"format": 2, "kind": "segmentation"}))
     schema = LabelSchema(
         "two", {"background": (0,), "edema": (1,), "enhancing tumor": (2,)}, {"WT": ("edema", "enhancing tumor")}
     )
+    head = {"kind": "segmentation", "outputs": 3, "schema": schema.to_dict()}
+    (tmp_path / "model1" / "run.json").write_text(json.dumps({"format": 3, "heads": {"segmentation": head}}))
     confusion = np.array([[900, 10, 0], [20, 60, 10], [0, 0, 0]])
     volumes = {(structure, "hd95"): 12.5 for structure in scored_structures(schema)}
     facts = {"records": tmp_path / "r", "own_records": True, "schema": schema, "loss": 0.25, "confusion": confusion}
