@@ -18,7 +18,7 @@ class TinyClassifierConfig(ResNet50Config):
     dense: int = 8
     """Neurons of the layer between the backbone and the logits."""
 
-    def build(self, channels, heads, intensity, load_pretrained=True):
+    def build(self, channels, heads, pooled=(), intensity="minmax", load_pretrained=True):
         """images (N, H, W, channels) of any size -> {head: logits (N, outputs) float32}."""
         import keras
         from keras import layers
