@@ -32,7 +32,6 @@ INTERVAL_NOTE = (
     "Jeffreys for their share, and both combined (Zou and Donner, 2008); otherwise, and for differences, Student's t; none for "
     f"fewer than {FEWEST} patients"
 )
-RESAMPLES = 10_000
 
 Range = tuple[float, float]  # worst and best value of a metric, both finite: (0, 1) for Dice, (374, 0) for HD95
 
@@ -75,30 +74,24 @@ class PairedDifference:
     p: float | None
 
 
-def summarise(
-    values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES, range_: Range | None = None
-) -> Summary:
+def summarise(values: Sequence[float] | np.ndarray, range_: Range | None = None) -> Summary:
     """Summary of one score, one value per patient.
 
     Args:
         values: (patients,).
-        seed, resamples: without effect; the interval is not random.
         range_: worst and best value of the metric, or None.
 
     Raises:
         ValueError: no value, or one that is not finite or outside the range.
     """
-    return summarise_columns(np.asarray(values, np.float64)[:, None], seed, resamples, [range_])[0]
+    return summarise_columns(np.asarray(values, np.float64)[:, None], [range_])[0]
 
 
-def summarise_columns(
-    table: np.ndarray, seed: int = 0, resamples: int = RESAMPLES, ranges: Sequence[Range | None] | None = None
-) -> list[Summary]:
+def summarise_columns(table: np.ndarray, ranges: Sequence[Range | None] | None = None) -> list[Summary]:
     """Summaries of several scores of the same patients.
 
     Args:
         table: (patients, scores).
-        seed, resamples: without effect; the interval is not random.
         ranges: (worst, best) value of each score, None for a score without; by default none has.
 
     Raises:
@@ -124,18 +117,11 @@ def summarise_columns(
     return summaries
 
 
-def paired_columns(
-    one: np.ndarray,
-    other: np.ndarray,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    ranges: Sequence[Range | None] | None = None,
-) -> list[PairedDifference]:
+def paired_columns(one: np.ndarray, other: np.ndarray, ranges: Sequence[Range | None] | None = None) -> list[PairedDifference]:
     """Paired differences of several scores: `one` minus `other`, column by column.
 
     Args:
         one, other: (patients, scores), the same patients in the same order.
-        seed, resamples: without effect; the interval is not random.
         ranges: (worst, best) value of each score; the interval is cut where no difference can be.
 
     Raises:

@@ -133,9 +133,9 @@ def test_coverage(name, draw, true, least, patients):
     assert (covered > 0.92) == (name == "beta(8, 2)")  # Student's t is right until patients are missed
 
 
-def test_summaries_are_deterministic_and_use_no_seed():
+def test_summaries_are_deterministic():
     values = np.random.default_rng(3).random(9)
-    assert summarise(values, seed=4) == summarise(values, seed=5, resamples=3)
+    assert summarise(values) == summarise(values.copy())
     assert summarise(values, range_=(0, 1)) == summarise(values[::1].copy(), range_=(0, 1))
 
 
