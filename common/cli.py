@@ -47,6 +47,16 @@ class _Parser(jsonargparse.ArgumentParser):
         raise UserError(f"{_explained(_plain(str(message)), known, self.given)} (see {self.prog} --help)")
 
 
+class ConfigWithFiles:
+    """Base of a config whose files name other files by paths relative to themselves.
+
+    Attributes:
+        config_files: the --config files that it was read from; it is no option.
+    """
+
+    config_files: Sequence[Path] = ()
+
+
 def choice(registry: dict[str, str], default: str) -> Any:
     """Declare a field of a config that is one of several dataclasses, told apart by its `name`.
 
@@ -118,7 +128,7 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     _list_choices(parser, chosen)
     parsed = parser.instantiate(parser.parse_args(given))
     instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
-    if hasattr(instance, "config_files"):  # of a command whose files name other files relative to themselves
+    if isinstance(instance, ConfigWithFiles):
         instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
     return instance
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from common import cli
+from common.configs import find_config
 from common.errors import UserError
 from common.files import lock, read_yaml, write_text, write_yaml
 from data_prep.records.folder import Records
@@ -34,7 +35,7 @@ class CrossValidateConfig:
     records: Path
     """Records with folds (make_records --split.folds K)."""
     train: Path
-    """Config of the training, such as configs/lower_grade_glioma/train.yaml."""
+    """Config of the training, by its path or the name of a shipped one, such as lower_grade_glioma/train."""
     out: Path
     """Folder for the runs (fold0, fold1, ...), the predictions of all patients and their scores."""
     command: Literal["train", "classify"] = "train"
@@ -58,6 +59,7 @@ def main(config: CrossValidateConfig) -> None:
     InferenceConfig(flips=tuple(config.flips))
     if config.postprocess is not None:
         load_file(config.postprocess).check(records.schema)
+    config = replace(config, train=find_config(config.train, "config of the training"))
     options = _checked_options(config)
     with lock(config.out):
         trainings = [_training(config, fold, options) for fold in range(count)]
@@ -86,10 +88,8 @@ def _checked_options(config: CrossValidateConfig) -> list[str]:
     """Options as the training command takes them, `--epochs=10`; refused before anything is made where it would refuse them.
 
     Raises:
-        UserError: no config, an option that the training does not have, or settings that do not go together.
+        UserError: an option that the training does not have, or settings that do not go together.
     """
-    if not config.train.is_file():
-        raise UserError(f"{config.train}: config of the training not found")
     wrong = [word for word in config.options if "=" not in word or word.startswith("-")]
     if wrong:
         raise UserError(f"--options: expected settings such as epochs=10; received {wrong[0]}")

@@ -8,7 +8,7 @@ STUDY/runs/NAME   a run each          STUDY/table.csv, table.md     the runs, sc
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from common import cli
 from common.errors import Problems, UserError
@@ -33,14 +33,12 @@ from training.run import Run
 
 
 @dataclass(kw_only=True)
-class StudyConfig:
+class StudyConfig(cli.ConfigWithFiles):
     """Train several runs, score them and rank them in one table; or search for the best settings; or both.
 
     A call that was stopped is resumed by the same command: finished runs are kept, a half-trained one is resumed, one that
     failed is tried again, and scores are kept unless their run changed. Runs may be added and taken out.
     """
-
-    config_files: ClassVar[list[Path]] = []
 
     records: Path
     """Records, made by data_prep.make_records."""

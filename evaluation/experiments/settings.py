@@ -23,7 +23,7 @@ class Training:
     """A training's config and options that differ from it."""
 
     train: Options | Path
-    """Config of the training: a file such as configs/glioma/train_model1.yaml, or what would stand in it."""
+    """Config of the training: a file such as configs/glioma/train_model1.yaml, or its content."""
     options: Options = field(default_factory=dict)
     """Options that differ from the config, such as {input.copies: false, epochs: 3}."""
 

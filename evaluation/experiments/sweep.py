@@ -133,8 +133,8 @@ class Sweep:
         """Train a trial, or the rest of it; returns the reason of a crash, if it crashed."""
         values = {name: draw(trial, name, axis) for name, axis in self._axes.items()}
         folder = self._folder(trial.number)
-        shown = ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
-        print(f"trial {trial.number + 1} of {self._config.trials}{self._time_left()}: {shown}", flush=True)
+        settings = ", ".join(f"{name} {_format(value)}" for name, value in values.items())
+        print(f"trial {trial.number + 1} of {self._config.trials}{self._time_left()}: {settings}", flush=True)
         try:
             config = resolve(self._config, self._common, values)
             config.check()
@@ -244,7 +244,7 @@ class Sweep:
         return shlex.join(["python", "-m", "training.train", *given])
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -25,7 +25,7 @@ def draw_roc(path: Path, predictions: CategoryPredictions, scores: dict[str, Any
         path: the files to write, without suffix.
         predictions: of the slices.
         scores: their `category_scores.summary`.
-        level: what is counted: patients or slices.
+        level: patients or slices.
 
     Returns:
         The files written, PDF and PNG.
@@ -56,7 +56,7 @@ def draw_roc(path: Path, predictions: CategoryPredictions, scores: dict[str, Any
 def draw_confusion(
     path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient"
 ) -> list[Path]:
-    """Draw the confusion matrix: counts, and what share of the true class each is, as darkness too.
+    """Draw the confusion matrix: counts, and their share of the true class, which is the darkness too.
 
     Args:
         path, predictions, scores, level: as of `draw_roc`.
@@ -90,7 +90,7 @@ def draw_confusion(
 def draw_calibration(
     path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient"
 ) -> list[Path]:
-    """Draw how often what was predicted with some probability is so, and below how many predictions each bin has.
+    """Draw the calibration curve: observed share over predicted probability, and below the predictions per bin.
 
     Args:
         path, predictions, scores, level: as of `draw_roc`.
@@ -101,7 +101,7 @@ def draw_calibration(
     scored, classes = units(predictions, level), scores["classes"]
     found = classification.calibration(scored.truth, scored.probabilities)
     binary = len(classes) == 2
-    what = f"of {classes[-1]}" if binary else "of the predicted class"
+    subject = f"of {classes[-1]}" if binary else "of the predicted class"
     with style.style():
         figure = style.new_figure(height=4.8, width=3.5)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
@@ -109,11 +109,11 @@ def draw_calibration(
         filled = found.counts > 0
         line = {"color": style.RUN_COLOURS[0], "marker": "o", "markersize": 4.5}
         upper.plot(found.confidence[filled], found.frequency[filled], label="observed, per bin", **line)
-        upper.set(ylabel=f"observed share {what}", xlim=(-0.02, 1.02), ylim=(-0.03, 1.03))
+        upper.set(ylabel=f"observed share {subject}", xlim=(-0.02, 1.02), ylim=(-0.03, 1.03))
         errors = f"ECE {scores['level'][level]['ece']:.3f}, Brier score {scores['level'][level]['brier']:.3f}"
         upper.set_title(f"Calibration: {_counted(scored, level)}\n{errors}")
         _draw_counts(lower, found, level)
-        lower.set_xlabel(f"{'predicted ' if binary else ''}probability {what}")
+        lower.set_xlabel(f"{'predicted ' if binary else ''}probability {subject}")
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return style.save(figure, path)
 

@@ -1,8 +1,8 @@
-"""How slices of a prepared volume are shown: radiological convention, grey window, translucent classes, legend.
+"""Display of slices of a prepared volume: radiological convention, grey window, translucent classes, legend.
 
-Prepared volumes are indexed [z, y, x] in RAS+: y runs to anterior, x to the patient's right, z upwards. Axial slices are shown
-with anterior up and coronal ones with superior up, both with the patient's left on the right of the picture, as radiologists
-look at them. A volume without geometry (no spacing) is shown as it stands in the file, without side marks.
+Prepared volumes are indexed [z, y, x] in RAS+: y runs to anterior, x to the patient's right, z upwards. Axial slices have
+anterior up and coronal ones superior up, both with the patient's left on the right of the picture, as radiologists look at
+them. A volume without geometry (no spacing) is displayed as it is in the file, without side marks.
 """
 
 from typing import TYPE_CHECKING
@@ -34,12 +34,12 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def axial(volume: np.ndarray, z: int, oriented: bool) -> np.ndarray:
-    """Slice z of (Z, H, W, ...) as shown: anterior up, the patient's left on the right."""
+    """Slice z of (Z, H, W, ...) in display orientation: anterior up, the patient's left on the right."""
     return volume[z, ::-1, ::-1] if oriented else volume[z]
 
 
 def coronal(volume: np.ndarray, y: int, oriented: bool) -> np.ndarray:
-    """Row y of every slice of (Z, H, W, ...) as shown: superior up, the patient's left on the right."""
+    """Row y of every slice of (Z, H, W, ...) in display orientation: superior up, the patient's left on the right."""
     return volume[::-1, y, ::-1] if oriented else volume[:, y]
 
 

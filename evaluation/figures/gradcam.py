@@ -12,7 +12,7 @@ from data_prep.records.folder import Records
 from evaluation.figures import display, style
 from evaluation.figures.training import display_channel, display_orientation, seen_aspect
 from evaluation.inference.ensemble import class_probabilities
-from training.data.batches import CLASSIFICATION
+from models.gradcam import grad_cam
 from training.data.mixture import open_folder
 from training.data.slices import Slices
 from training.data.targets import FolderTargets
@@ -31,13 +31,14 @@ SLICES = 6
 LETTERS = 95  # that a figure's title has room for
 
 
-def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
+def draw_run_gradcam(path: Path, run: Run, records: Records, head: ClassificationHead) -> list[Path]:
     """Draw Grad-CAM heat maps of a classifier's predicted class, on validation slices of every true class.
 
     Args:
         path: the files to write, without suffix.
         run: of training.classify.
         records: with the run's channels.
+        head: of the run.
 
     Returns:
         The files written, PDF and PNG; none where there are no validation slices.
@@ -45,10 +46,9 @@ def draw_run_gradcam(path: Path, run: Run, records: Records) -> list[Path]:
     source = open_folder(run.config, FolderTargets(records, run.heads, frozenset(run.heads))).validation_examples
     if not isinstance(source, Slices):
         return []
-    head = run.head(ClassificationHead)
     chosen = _of_every_class(records, source, head.indices(records), SLICES)
-    images, truth = _examples(source, chosen)
-    probabilities, heat = _explained(run, images)
+    images, truth = _examples(source, chosen, head.name)
+    probabilities, heat = _explained(run, images, head.name)
     name, channel = display_channel(run.channels, run.config.input.neighbours)
     rows, names = [], head.class_names
     for place, index in enumerate(chosen):
@@ -133,24 +133,22 @@ def _in_turns(indices: Sequence[int], key: Callable[[int], Hashable]) -> list[in
     return sorted(indices, key=turns.__getitem__)
 
 
-def _examples(source: Slices, chosen: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+def _examples(source: Slices, chosen: Sequence[int], head: str) -> tuple[np.ndarray, list[int]]:
     """Images (n, H, W, C) float32 as the network sees them, and true class indices."""
     examples = [source[index] for index in chosen]
     images = np.stack([image for image, _ in examples]).astype(np.float32)
-    return images, [int(target[CLASSIFICATION][0]) for _, target in examples]
+    return images, [int(target[head][0]) for _, target in examples]
 
 
-def _explained(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _explained(run: Run, images: np.ndarray, head: str) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities (n, classes), and Grad-CAM heat (n, H, W) of the most probable class of each image."""
-    from models.gradcam import grad_cam
-
     load_backend()
     network: Any = run.load_network()
-    probabilities = class_probabilities(np.asarray(network.predict_on_batch(images)[CLASSIFICATION], np.float32))
+    probabilities = class_probabilities(np.asarray(network.predict_on_batch(images)[head], np.float32))
     predicted = probabilities.argmax(axis=1)
     heat = np.zeros(images.shape[:3], np.float32)
     for index in np.unique(predicted):
-        heat[predicted == index] = grad_cam(network, images[predicted == index], CLASSIFICATION, int(index))
+        heat[predicted == index] = grad_cam(network, images[predicted == index], head, int(index))
     return probabilities, heat
 
 

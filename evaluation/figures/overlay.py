@@ -35,7 +35,7 @@ def draw_overlay(
         truth: (Z, H, W) class indices, 255 where not annotated, or None.
         prediction: (Z, H, W) class indices.
         schema: names the classes.
-        title: what stands above, such as the case's id.
+        title: of the figure, such as the case's id.
         spacing_mm: (z, y, x); None where the source has no geometry: the picture then has no side marks.
 
     Returns:
@@ -45,14 +45,14 @@ def draw_overlay(
     if truth is None:
         del columns["truth"]
     slices = choose_slices(prediction if truth is None else truth, prediction)
-    view = _View.of(image, spacing_mm)
+    shown = _Display.of(image, spacing_mm)
     with style.style():
         size = 2.0 * len(columns)
-        figure = style.new_figure(height=2.0 * len(slices) * view.ratio + 0.7, width=size, gaps=(0.01, 0.03))
+        figure = style.new_figure(height=2.0 * len(slices) * shown.ratio + 0.7, width=size, gaps=(0.01, 0.03))
         grid = figure.subplots(len(slices), len(columns), squeeze=False)
         for row, z in enumerate(slices):
             for axes, (name, classes) in zip(grid[row], columns.items(), strict=True):
-                view.draw(axes, z, classes)
+                shown.draw(axes, z, classes)
                 axes.set_title(name if row == 0 else "")
             _slice_number(grid[row][0], z, len(image))
         display.class_legend(figure, schema)
@@ -69,7 +69,7 @@ def draw_models(
     title: str,
     spacing_mm: display.Spacing | None = (1.0, 1.0, 1.0),
 ) -> list[Path]:
-    """Draw the slice with the most tumour as image, truth (where there is one) and what each model predicts.
+    """Draw the slice with the most tumour as image, truth (where there is one) and the prediction of each model.
 
     Args:
         path: the files to write, without suffix.
@@ -77,7 +77,7 @@ def draw_models(
         truth: (Z, H, W) class indices, 255 where not annotated, or None.
         predictions: model -> (Z, H, W) class indices.
         schema: names the classes.
-        title: what stands above, such as the case's id.
+        title: of the figure, such as the case's id.
         spacing_mm: (z, y, x); None where the source has no geometry: the picture then has no side marks.
 
     Returns:
@@ -86,17 +86,17 @@ def draw_models(
     pictures = {"image": None} | ({} if truth is None else {"truth": truth}) | {**predictions}
     marked = list(predictions.values()) if truth is None or not display.tumour_slices(truth).any() else [truth]
     z = int(np.sum([display.tumour_slices(classes) for classes in marked], axis=0).argmax())
-    view = _View.of(image, spacing_mm)
+    shown = _Display.of(image, spacing_mm)
     rows = -(-len(pictures) // ACROSS)
     across = -(-len(pictures) // rows)  # as many in each row, or nearly so
     size = min(style.WIDTH / across, LARGEST)
     names = [textwrap.fill(name, int(size / LETTER)) for name in pictures]
     heads = 0.14 * max(name.count("\n") + 1 for name in names)
     with style.style():
-        figure = style.new_figure(height=rows * (size * view.ratio + heads) + 0.7, width=size * across, gaps=(0.02, 0.03))
+        figure = style.new_figure(height=rows * (size * shown.ratio + heads) + 0.7, width=size * across, gaps=(0.02, 0.03))
         grid = figure.subplots(rows, across, squeeze=False).ravel()
         for axes, name, classes in zip(grid, names, pictures.values(), strict=False):
-            view.draw(axes, z, classes)
+            shown.draw(axes, z, classes)
             axes.set_title(name)
         for axes in grid[len(pictures) :]:
             axes.set_axis_off()
@@ -126,24 +126,24 @@ def choose_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _View:
-    """How the slices of a volume are shown.
+class _Display:
+    """Display of the slices of a volume.
 
     Attributes:
-        shown: (Z, H, W) grey values of 0..1, cut to the box of the head.
+        grey: (Z, H, W) grey values of 0..1, cut to the box of the head.
         box: rows and columns of that box.
         aspect: height of a voxel over its width.
         oriented: whether the source has a geometry, so that the patient's sides are known.
     """
 
-    shown: np.ndarray
+    grey: np.ndarray
     box: tuple[slice, ...]
     aspect: float
     oriented: bool
 
     @classmethod
     def of(cls, image: np.ndarray, spacing_mm: display.Spacing | None) -> Self:
-        """The view of one channel (Z, H, W) with spacing (z, y, x)."""
+        """The display of one channel (Z, H, W) with spacing (z, y, x)."""
         box = bounding_box((image != 0).any(axis=0), margin=3)
         aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
         return cls(display.grey(image)[:, *box], box, aspect, spacing_mm is not None)
@@ -151,11 +151,11 @@ class _View:
     @property
     def ratio(self) -> float:
         """Height of a picture over its width."""
-        return self.shown.shape[1] * self.aspect / self.shown.shape[2]
+        return self.grey.shape[1] * self.aspect / self.grey.shape[2]
 
     def draw(self, axes: "display.Axes", z: int, classes: np.ndarray | None) -> None:
         """Show slice z, with class indices (Z, H, W) of the whole volume in colour."""
-        picture = display.axial(self.shown, z, self.oriented)
+        picture = display.axial(self.grey, z, self.oriented)
         cut = None if classes is None else display.axial(classes[:, *self.box], z, self.oriented)
         display.show(axes, picture if cut is None else display.paint(picture, cut), self.aspect, marks=self.oriented)
         if cut is not None:

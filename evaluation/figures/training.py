@@ -31,7 +31,7 @@ class Picture:
     """Panel of a figure, in display orientation already (`display.axial`).
 
     Attributes:
-        title: what stands above.
+        title: of the panel.
         image: (H, W) of any real dtype.
         classes: (H, W) class indices, 255 where not annotated; None for the image alone.
     """
@@ -91,8 +91,8 @@ def draw_before_after(
 def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
     """Draw training slices with the most tumour, of different patients, beside their on-line augmented versions.
 
-    The augmented slices are what `OnlineAugmentation` gives the network, with generators seeded by the run's seed; of a run on
-    windows they are the middle slices of windows around those patients' tumours, as `PatchSampler` gives them.
+    The augmented slices are those that `OnlineAugmentation` gives the network, with generators seeded by the run's seed; of a
+    run on patches they are the middle slices of patches around those patients' tumours, as `PatchSampler` gives them.
 
     Args:
         path: the files to write, without suffix.
@@ -107,7 +107,7 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
     if not chosen:
         return []
     if run.config.input.patch is not None:
-        made = _augmented_windows(run, records, [case for case, _ in chosen])
+        made = _augmented_patches(run, records, [case for case, _ in chosen])
     else:
         rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
         source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
@@ -155,8 +155,8 @@ def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, 
     Args:
         augmentation: drawn for as many channels as there are names.
         channels: their names.
-        channel: the one that is shown.
-        slices: that are augmented together; a single one does not show what happens along z.
+        channel: index of the displayed one.
+        slices: that are augmented together; changes along z are left out of a single one.
     """
     flips = [axis for axis in ("x", "y", "z") if axis in augmentation.flips and (axis != "z" or slices > 1)]
     about_y, about_x = (round(degrees) for degrees in augmentation.tilt_degrees)
@@ -177,7 +177,7 @@ def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, 
         f"noise {augmentation.noise:.2f}": round(augmentation.noise, 2) != 0,
         f"filled by {channels[source]}": source != channel,
     }
-    return [words for words, shown in changes.items() if shown] or ["unchanged"]
+    return [words for words, visible in changes.items() if visible] or ["unchanged"]
 
 
 def _folded(words: Sequence[str], width: int) -> str:
@@ -200,32 +200,32 @@ def _draw_grid(
     if len(lengths) != 1:
         raise ValueError(f"expected rows of one length; received lengths {sorted(lengths)}")
     columns = lengths.pop()
-    lines = [max(len(shown.title.splitlines()) for shown in row) for row in rows]
+    lines = [max(len(picture.title.splitlines()) for picture in row) for row in rows]
     with style.style():
         height, width = rows[0][0].image.shape
         each = aspect * height / width * style.WIDTH / columns
         figure = style.new_figure(height=len(rows) * (each + 0.04) + 0.1 * sum(lines) + 0.6, gaps=(0.015, 0.025))
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for places, row in zip(grid, rows, strict=True):
-            greys = display.grey(np.stack([shown.image for shown in row]))
-            for axes, shown, grey in zip(places, row, greys, strict=True):
-                _draw_shown(axes, shown, grey, aspect, filled)
+            greys = display.grey(np.stack([picture.image for picture in row]))
+            for axes, picture, grey in zip(places, row, greys, strict=True):
+                _draw_panel(axes, picture, grey, aspect, filled)
         display.class_legend(figure, schema)
         figure.suptitle(title)
         return style.save(figure, path)
 
 
-def _draw_shown(axes: "Axes", shown: Picture, grey: np.ndarray, aspect: float, filled: bool) -> None:
-    axes.set_title(shown.title, fontsize=SMALL, pad=2.5, linespacing=1.05)
-    if shown.classes is None:
+def _draw_panel(axes: "Axes", picture: Picture, grey: np.ndarray, aspect: float, filled: bool) -> None:
+    axes.set_title(picture.title, fontsize=SMALL, pad=2.5, linespacing=1.05)
+    if picture.classes is None:
         display.show(axes, grey, aspect)
         return
-    display.show(axes, display.paint(grey, shown.classes) if filled else grey, aspect)
-    display.outline(axes, shown.classes)
+    display.show(axes, display.paint(grey, picture.classes) if filled else grey, aspect)
+    display.outline(axes, picture.classes)
 
 
 def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Picture, list[Picture]]:
-    """A training slice, and what augmentation makes of it; each has a generator of its own."""
+    """A training slice and its augmented versions, each with a generator of its own."""
     config, (item, number) = run.config, source.rows[row]
     facts = records.cases[source.items[item][0]]
     augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.intensity == "minmax")
@@ -236,12 +236,12 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
         seeds = [config.seed, row, column]
         drawn = draw(config.augment, np.random.default_rng(seeds), len(run.channels))  # the same numbers, for the title
         words = _folded(describe(drawn, run.channels, channel), TITLE_WIDTH)
-        made.append(_shown(run, words, augment(example, np.random.default_rng(seeds)), facts))
-    return _shown(run, f"{facts.patient}\nslice {number + 1}, original", example, facts), made
+        made.append(_panel(run, words, augment(example, np.random.default_rng(seeds)), facts))
+    return _panel(run, f"{facts.patient}\nslice {number + 1}, original", example, facts), made
 
 
-def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Picture, list[Picture]]]:
-    """Of each case the middle slice of a window around its tumour, and what augmentation makes of the window."""
+def _augmented_patches(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Picture, list[Picture]]]:
+    """Middle slice of a patch around the tumour of each case, and of the augmented patch."""
     config, (_, channel), rows = run.config, display_channel(run.channels), []
     sampler = PatchSampler(records, [(case, 0) for case in cases], config.input, config.augment)
     slices = config.input.patch[0] + 2 * config.input.neighbours
@@ -250,17 +250,17 @@ def _augmented_windows(run: Run, records: Records, cases: Sequence[str]) -> list
         facts, element = records.cases[case], np.array([row, 1])
         start, _ = sampler.drawn(element, np.random.default_rng([config.seed, row]))
         title = f"{facts.patient}\nslice {start[0] + slices // 2 + 1}, original"
-        original, made = _shown(run, title, sampler.patch(element, start, still), facts), []
+        original, made = _panel(run, title, sampler.patch(element, start, still), facts), []
         for column in range(AUGMENTED):
             drawn = sampler.drawn(element, np.random.default_rng([config.seed, row, column]))[1]
             words = _folded(describe(drawn, run.channels, channel, slices), TITLE_WIDTH)
-            made.append(_shown(run, words, sampler.patch(element, start, drawn), facts))
+            made.append(_panel(run, words, sampler.patch(element, start, drawn), facts))
         rows.append((original, made))
     return rows
 
 
-def _shown(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray]], facts: CaseRecord) -> Picture:
-    """An example as it shall be seen, of a window of several slices the middle one."""
+def _panel(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray]], facts: CaseRecord) -> Picture:
+    """An example in display orientation, of a patch of several slices the middle one."""
     image, label = example[0], example[1][SEGMENTATION]
     if label.ndim == 3:
         image, label = image[len(image) // 2], label[len(label) // 2]

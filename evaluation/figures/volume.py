@@ -1,4 +1,4 @@
-"""Figures of one volume: the mosaic of its slices, and the whole volume against the window that is cut from it."""
+"""Figures of one volume: the mosaic of its slices, and the uncropped against the cropped volume."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ def draw_mosaic(
         image: (Z, H, W), one channel, any real dtype.
         classes: (Z, H, W) class indices, 255 where not annotated, or None.
         schema: names the classes.
-        title: what stands above.
+        title: of the figure.
         spacing_mm: (z, y, x), or None where the source has no geometry.
 
     Returns:
@@ -40,16 +40,16 @@ def draw_mosaic(
     oriented = spacing_mm is not None
     aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
     rows, lines = bounding_box((image != 0).any(axis=0), margin=2)
-    shown = display.grey(image)[:, rows, lines]
-    marked = np.zeros(shown.shape, np.uint8) if classes is None else classes[:, rows, lines]
-    tiles = [display.paint(display.axial(shown, z, oriented), display.axial(marked, z, oriented)) for z in range(len(shown))]
+    grey = display.grey(image)[:, rows, lines]
+    marked = np.zeros(grey.shape, np.uint8) if classes is None else classes[:, rows, lines]
+    tiles = [display.paint(display.axial(grey, z, oriented), display.axial(marked, z, oriented)) for z in range(len(grey))]
     picture = _tiled(tiles)
     with style.style():
         height, width = picture.shape[0] * aspect, picture.shape[1]
         figure = style.new_figure(height=style.WIDTH * height / width + 0.6)
         axes = figure.subplots()
         display.show(axes, picture, aspect)
-        _number_tiles(axes, len(tiles), shown.shape[1:])
+        _number_tiles(axes, len(tiles), grey.shape[1:])
         if classes is not None:
             display.class_legend(figure, schema)
         figure.suptitle(f"{title}: all {len(tiles)} axial slices, numbered from inferior to superior" if oriented else title)
@@ -64,15 +64,15 @@ def draw_crop(
     schema: LabelSchema,
     title: str,
 ) -> list[Path]:
-    """Draw the whole volume with the window marked, and the cut volume, each beside its mask, axial and coronal.
+    """Draw the uncropped volume with the crop marked, and the cropped volume, each beside its mask, axial and coronal.
 
     Args:
         path: the files to write, without suffix.
-        image: (Z, H, W) of the whole prepared grid, one channel, any real dtype.
-        classes: (Z, H, W) class indices of the whole prepared grid, 255 where not annotated.
-        geometry: of the cut volume; its window is what is drawn.
+        image: (Z, H, W) of the uncropped prepared grid, one channel, any real dtype.
+        classes: (Z, H, W) class indices of the uncropped prepared grid, 255 where not annotated.
+        geometry: of the cropped volume.
         schema: names the classes.
-        title: what stands above.
+        title: of the figure.
 
     Returns:
         The files written, PDF and PNG.

@@ -69,7 +69,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def finish(self) -> str:
-        """Write what is written once for all cases; returns its description for the command's last line."""
+        """Write files of all cases together; returns their description for the command's last line."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,6 @@ class EvaluatedHead(ABC):
         Args:
             records: with the run's channels.
             out: folder for the figures.
-            suffix: end of the files' names, which tells several runs apart.
+            suffix: end of the files' names, different for each of several runs.
         """
         return []

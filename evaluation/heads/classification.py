@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,9 +31,13 @@ class ClassificationHead(EvaluatedHead):
     writes_voxels = False
     order = 1
 
+    def trained(self, run: Run) -> TrainedHead:
+        """The head as it was trained: attribute and classes."""
+        return cast(TrainedHead, run.heads[self.name])
+
     def properties(self, run: Run) -> dict[str, Any]:
         """Attribute of the patients and names of its classes."""
-        head = run.head(TrainedHead)
+        head = self.trained(run)
         return {"attribute": head.attribute, "classes": head.class_names}
 
     def predictor(self, task: PredictionTask) -> "ClassificationPredictor":
@@ -59,7 +63,7 @@ class ClassificationHead(EvaluatedHead):
 
     def draw_run(self, records: Records, out: Path, suffix: str) -> list[Path]:
         """Draw Grad-CAM of validation slices."""
-        files = draw_run_gradcam(out / f"grad_cam{suffix}", self.run, records)
+        files = draw_run_gradcam(out / f"grad_cam{suffix}", self.run, records, self.trained(self.run))
         if not files:
             print(f"{self.run.path}: has no validation slices; Grad-CAM is left out")
         return files
@@ -88,5 +92,6 @@ class ClassificationPredictor(Predictor):
 
     def finish(self) -> str:
         """Write `classes.csv`; returns its place."""
-        write_classes(self._out, self._classifiers.runs[0], self._cases)
+        backbone = self._classifiers.runs[0].metadata["pretrained"]
+        write_classes(self._out, self._classifiers.target, backbone, self._cases)
         return f", classes in {self._out / CLASSES}"

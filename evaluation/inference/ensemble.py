@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from data_prep.records.image_view import network_input
 from evaluation.inference.engines import InferenceEngine
 from models.volume import predict_volume
 from training.data.batches import CLASSIFICATION, SEGMENTATION
+from training.heads.classification import ClassificationHead
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -146,9 +147,14 @@ class Classifiers(Networks):
 
     head: str = CLASSIFICATION
 
+    @property
+    def target(self) -> ClassificationHead:
+        """The trained head of the first network: attribute and classes."""
+        return cast(ClassificationHead, self.runs[0].heads[self.head])
+
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities (Z, classes) float32 of every slice of a volume (Z, H, W, C), averaged over the networks."""
-        total = np.zeros((len(image), len(self.runs[0].heads[self.head].class_names)), np.float32)
+        total = np.zeros((len(image), len(self.target.class_names)), np.float32)
         for index in range(len(self.runs)):
             for part, logits in self.logits(index, image):
                 total[part] += class_probabilities(logits)

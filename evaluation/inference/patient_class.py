@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from data_prep.scans.case import CaseFiles
 from data_prep.sources.csv_rows import read_rows
 from evaluation.inference.ensemble import Classifiers
 from training.heads.classification import ClassificationHead
-from training.run import Run
 
 CLASSES = "classes.csv"
 
@@ -46,21 +46,26 @@ def classify_patient(
         voxels: (Z, H, W) class indices of voxels, predicted or, where there are none, true: classifiers of tumour slices are
             applied to those with tumour. All slices are used where there is no tumour or nothing is known.
     """
-    run = classifiers.runs[0]
+    head = classifiers.target
     tumour = np.zeros(len(image), bool) if voxels is None else ((voxels > 0) & (voxels < 255)).any(axis=(1, 2))
-    chosen = tumour if run.config.slices == "tumour" and tumour.any() else np.ones(len(image), bool)
+    chosen = tumour if head.tumour_only and tumour.any() else np.ones(len(image), bool)
     probabilities = classifiers.probabilities(image)[chosen].mean(axis=0)
-    attribute = files.attributes.get(run.head(ClassificationHead).attribute, "")
+    attribute = files.attributes.get(head.attribute, "")
     return ClassifiedCase(files.id, files.patient, attribute, int(chosen.sum()), probabilities)
 
 
-def write_classes(folder: Path, run: Run, cases: list[ClassifiedCase]) -> Path:
-    """Write `classes.csv`: a row per case, rows of an earlier call with the same runs included."""
-    trained = run.head(ClassificationHead)
-    names = trained.class_names
-    probabilities = [f"probability {name}" for name in names]
-    heading = ["case", "patient", trained.attribute, "predicted", *probabilities, "slices", "backbone"]
-    body = [
+def write_classes(folder: Path, head: ClassificationHead, backbone: str, cases: list[ClassifiedCase]) -> Path:
+    """Write `classes.csv`: a row per case, rows of an earlier call with the same runs included.
+
+    Args:
+        folder: predictions folder.
+        head: of the classifiers.
+        backbone: where the classifiers' first weights come from.
+        cases: of this call.
+    """
+    names = head.class_names
+    heading = ["case", "patient", head.attribute, "predicted", *(f"probability {name}" for name in names), "slices", "backbone"]
+    body: list[list[Any]] = [
         [
             case.case,
             case.patient,
@@ -68,7 +73,7 @@ def write_classes(folder: Path, run: Run, cases: list[ClassifiedCase]) -> Path:
             names[int(case.probabilities.argmax())],
             *(float(value) for value in case.probabilities),
             case.slices,
-            run.metadata["pretrained"],
+            backbone,
         ]
         for case in cases
     ]

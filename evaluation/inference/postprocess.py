@@ -1,6 +1,6 @@
-"""From class probabilities to a segmentation: threshold, connected components, and structures too small to be believed.
+"""Post-processing of class probabilities to a segmentation: threshold, connected components, small structures.
 
-What a config asks for is done in this order: threshold, largest component, small components, rules on whole structures.
+The order is: threshold, largest component, small components, rules on whole structures.
 Components are three-dimensional and joined over faces, edges and corners (26 neighbours). All counts are of voxels of one case.
 """
 
@@ -13,20 +13,21 @@ import numpy as np
 
 from common import cli
 from common.boxes import foreground_box
+from common.configs import find_config
 from common.errors import UserError
 from common.files import read_yaml, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.structures import Structure, structures_by_name
 
 FILE = "postprocess.yaml"
-CHOSEN = "chosen"  # key of the file that tells how the config was found; it is no option
+CHOSEN = "chosen"  # key of the file with the search that found the config; it is no option
 FOREGROUND = "foreground"  # every class but background, whatever a schema calls it
 NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
 
 
 @dataclass(kw_only=True)
 class ReplaceRule:
-    """A structure that, where a case has too little of it, is taken for another class."""
+    """Rule that replaces a structure by another class in cases that have little of it."""
 
     structure: str
     """Region or class of the schema."""
@@ -38,13 +39,13 @@ class ReplaceRule:
 
 @dataclass
 class PostprocessConfig:
-    """How probabilities become a segmentation. The defaults change nothing: every voxel has its most probable class."""
+    """Post-processing of probabilities. The defaults change nothing: every voxel has its most probable class."""
 
     threshold: float | None = None
     """Foreground probability (1 minus that of background) from which a voxel is foreground, of the most probable foreground
     class; null: the most probable of all classes, which with two classes is a threshold of 0.5."""
     largest: bool = False
-    """Keep only the largest connected component of the foreground; what else there is becomes background."""
+    """Keep only the largest connected component of the foreground; other components become background."""
     least_voxels: dict[str, int] = field(default_factory=dict)
     """Structure (region or class of the schema, or foreground) and the voxels that its connected components need to be kept,
     such as {WT: 100, ET: 20}; done in this order."""
@@ -59,7 +60,7 @@ class PostprocessConfig:
         """Refuse numbers out of range, and names that the schema does not have.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: names the option and what was expected.
         """
         _expect("threshold", "0 to 1", self.threshold, self.threshold is None or 0 <= self.threshold <= 1)
         for name, least in self.least_voxels.items():
@@ -122,7 +123,7 @@ def threshold_classes(probabilities: np.ndarray, threshold: float | None) -> np.
 
 
 def apply_classes(config: PostprocessConfig, classes: np.ndarray, schema: LabelSchema) -> np.ndarray:
-    """What a config asks for that needs class indices alone: all but the threshold.
+    """Post-process class indices: all rules of a config but the threshold.
 
     Args:
         config: checked.
@@ -165,11 +166,12 @@ def load(folder: Path) -> PostprocessConfig:
 
 
 def load_file(path: Path) -> PostprocessConfig:
-    """The post-processing that a YAML file describes, by the options of `PostprocessConfig`; `chosen` is passed over.
+    """The post-processing of a YAML file, given by its path or the name of a shipped one; its entry `chosen` is passed over.
 
     Raises:
         UserError: no such file, a damaged one, or an unknown key.
     """
+    path = find_config(path, "post-processing")
     values = read_yaml(path, "post-processing")
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path}: expected post-processing: a YAML mapping of options to values")
@@ -202,7 +204,7 @@ def _remove_small(classes: np.ndarray, structure: Sequence[int], least: int, tar
 
 
 def _sizes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Voxels of each component (count + 1,), what lies outside first."""
+    """Voxels of each component (count + 1,), those outside all first."""
     return np.bincount(labels.ravel(), minlength=count + 1)
 
 
@@ -214,7 +216,7 @@ def _union(classes: np.ndarray, structure: Sequence[int]) -> np.ndarray:
 
 
 def _check_target(option: str, target: str, structure: str, schema: LabelSchema) -> None:
-    """Refuse a class that is none, or that belongs to the very structure whose voxels it is to take."""
+    """Refuse an unknown class, or one that belongs to the structure whose voxels it would take."""
     taken = members(structure, schema, option)
     fitting = [name for c, name in enumerate(schema.class_names) if c not in taken]
     _expect(option, f"a class outside {structure}, one of {', '.join(fitting)}", target, target in fitting)

@@ -76,7 +76,7 @@ def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a predictions folder has its manifest, which is written last."""
+    """True for a predictions folder that has its manifest, which is written last."""
     return (folder / MANIFEST).is_file()
 
 

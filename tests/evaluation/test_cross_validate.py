@@ -16,6 +16,7 @@ from common.files import read_lines, write_json
 from data_prep.records.folder import Records
 from evaluation import cross_validate as module
 from evaluation.experiments import runner
+from training.heads.classification import ClassificationHead
 from training.run import FORMAT, Run
 
 TINY = """\
@@ -167,12 +168,12 @@ def test_classifications_of_all_folds_are_scored_together(called, fresh, command
     """Classifiers take long to build: which functions are called for which fold is what matters here."""
     from evaluation.scores import classification_run
 
-    asked = []
+    asked, head = [], ClassificationHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
 
     def train(training):
         asked.append(("train", training.folder.name))
-        heads = {"format": FORMAT, "kind": "category", "heads": {"category": 1}, "ended": "epochs"}
-        write_json(training.folder / "run.json", heads)
+        heads = {head.name: head.metadata()}
+        write_json(training.folder / "run.json", {"format": FORMAT, "heads": heads, "ended": "epochs"})
         return 0
 
     monkeypatch.setattr(runner, "train", train)

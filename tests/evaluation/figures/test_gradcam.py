@@ -8,6 +8,8 @@ from evaluation.figures import gradcam, style
 from evaluation.figures.gradcam import draw_gradcam
 from training.data.batches import InputConfig
 from training.data.slices import whole_slices
+from training.data.targets import FolderTargets
+from training.heads.classification import ClassificationHead
 
 
 @pytest.fixture
@@ -43,11 +45,17 @@ def test_figures_are_written_twice(tmp_path):
     assert all(file.stat().st_size > 1000 for file in files)
 
 
+def grade(opened):
+    """Targets of a classification head of slices with tumour."""
+    head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    return FolderTargets(opened, {head.name: head}, frozenset({head.name}))
+
+
 def test_classes_and_patients_take_turns(records):
     opened = Records(records)
     cases = list(opened.cases)
     known = {case: int(place > 2) for place, case in enumerate(cases)}  # three and two patients
-    source = whole_slices(opened, cases, InputConfig(), known, tumour_only=True)
+    source = whole_slices(opened, cases, InputConfig(), grade(opened))
     chosen = gradcam._of_every_class(opened, source, known, 6)
     found = [source.items[source.rows[index][0]][0] for index in chosen]
     assert [known[case] for case in found] == [0, 0, 0, 1, 1, 1]
@@ -59,5 +67,5 @@ def test_classes_and_patients_take_turns(records):
 def test_one_class_alone_fills_the_figure(records):
     opened = Records(records)
     known = dict.fromkeys(opened.cases, 1)
-    source = whole_slices(opened, list(known), InputConfig(), known, tumour_only=True)
+    source = whole_slices(opened, list(known), InputConfig(), grade(opened))
     assert len(gradcam._of_every_class(opened, source, known, 6)) == 6

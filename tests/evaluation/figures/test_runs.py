@@ -13,6 +13,7 @@ from evaluation.figures import display, style
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import volume as figures_volume
 from evaluation.figures.runs import Curves, slice_curves, voxel_curves
+from training.heads import ClassificationHead, SegmentationHead
 from training.run import FORMAT
 
 SCHEMA = LabelSchema.load("brats2017-2021")
@@ -33,8 +34,9 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="se
         phases = [1] * (epochs - tuned) + [2] * tuned
         writer.writerows([epoch, phase, *rng.random(len(columns))] for epoch, phase in enumerate(phases, start=1))
     write_yaml(folder / "schema.yaml", schema.to_dict())
-    stored = {"segmentation": "segmentation", "classification": "category"}[kind]
-    write_json(folder / "run.json", {"format": FORMAT, "kind": stored, "heads": {stored: len(schema.classes)}})
+    grade = ClassificationHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
+    head = SegmentationHead("segmentation", schema) if kind == "segmentation" else grade
+    write_json(folder / "run.json", {"format": FORMAT, "heads": {head.name: head.metadata()}})
     return folder
 
 

@@ -13,8 +13,10 @@ from evaluation.heads import classification
 from evaluation.heads.classification import ClassificationHead, ClassificationPredictor
 from evaluation.inference.patient_class import ClassifiedCase
 from tests.evaluation.figures.test_runs import write_run
+from training.heads.classification import ClassificationHead as TrainedHead
 
-FACTS = {"attribute": "grade", "categories": ["HGG", "LGG"], "pretrained": "random initialisation"}
+TARGET = TrainedHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
+CLASSIFIERS = SimpleNamespace(runs=[SimpleNamespace(metadata={"pretrained": "random initialisation"})], target=TARGET)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def seen(monkeypatch):
 
 
 def test_predicted_voxels_go_before_annotated_ones(case, seen, tmp_path):
-    predictor = ClassificationPredictor(SimpleNamespace(runs=[SimpleNamespace(facts=FACTS)]), tmp_path)
+    predictor = ClassificationPredictor(CLASSIFIERS, tmp_path)
     read, prepared = case
     voxels = np.zeros(prepared.image.shape[:3], np.uint8)
     assert predictor.predict(read, prepared, voxels) is voxels
@@ -49,7 +51,7 @@ def test_predicted_voxels_go_before_annotated_ones(case, seen, tmp_path):
 
 
 def test_a_row_per_case_is_written_at_the_end(case, seen, tmp_path):
-    predictor = ClassificationPredictor(SimpleNamespace(runs=[SimpleNamespace(facts=FACTS)]), tmp_path)
+    predictor = ClassificationPredictor(CLASSIFIERS, tmp_path)
     predictor.predict(*case, None)
     assert not (tmp_path / "classes.csv").exists()
     assert predictor.finish() == f", classes in {tmp_path / 'classes.csv'}"
@@ -61,11 +63,12 @@ def test_learning_curves_are_one_figure(tmp_path):
     from evaluation.figures.runs import read_history
 
     history = read_history(write_run(tmp_path / "grade", kind="classification"))
-    assert list(ClassificationHead("category", []).learning_curves([history])) == ["learning_curves"]
+    assert list(ClassificationHead("classification", []).learning_curves([history])) == ["learning_curves"]
 
 
 def test_a_run_without_validation_slices_has_no_grad_cam(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(classification, "draw_run_gradcam", lambda path, run, records: [])
-    head = ClassificationHead("category", [SimpleNamespace(path=tmp_path)])
+    monkeypatch.setattr(classification, "draw_run_gradcam", lambda *arguments: [])
+    run = SimpleNamespace(path=tmp_path, heads={"classification": TARGET})
+    head = ClassificationHead("classification", [run])
     assert head.draw_run(None, tmp_path, "") == []
     assert "has no validation slices; Grad-CAM is left out" in capsys.readouterr().out

@@ -6,9 +6,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from common.metrics.catalogue import METRICS
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.sources import open_source
+from data_prep.structures import scored_structures
 from evaluation.figures import patients as figures_patients
 from evaluation.heads import segmentation
 from evaluation.heads.base import Folds, PredictionTask
@@ -115,9 +117,12 @@ def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     for name in cases:
         (predictions / "overlays" / f"{name}.png").write_bytes(name.encode())
     dice = {"A": 0.9, "B": 0.1, "C": 0.5, "D": 0.3}
-    monkeypatch.setattr(segmentation, "read_patients", lambda path: {("region", "WT", "dice"): dice})
-    monkeypatch.setattr(segmentation, "draw_boxes", lambda path, boxes, label: drawn.update(boxes))
-    monkeypatch.setattr(segmentation, "draw_per_patient", lambda path, scores, label: drawn.update(label=label))
+    structure = scored_structures(SCHEMA)[0]
+    scores = SimpleNamespace(structures=[structure], by_patient=lambda structure, metric: dice)
+    monkeypatch.setattr(segmentation, "read_scores", lambda path: path)
+    monkeypatch.setattr(segmentation, "read_patient_scores", lambda path: scores)
+    monkeypatch.setattr(segmentation, "draw_boxes", lambda path, boxes, metric, title: drawn.update(boxes))
+    monkeypatch.setattr(segmentation, "draw_per_patient", lambda path, scores, metric, title: drawn.update(title=title))
     (tmp_path / "figures").mkdir()
     folds = Folds(["run0", "run1"], records, tmp_path, tmp_path, predictions, lambda *words: called.append(words))
     SegmentationHead("segmentation", []).score_folds(folds)
@@ -125,7 +130,7 @@ def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     assert drawn["fold 0"] == {"A": 0.9, "B": 0.1}
     assert drawn["fold 1"] == {"C": 0.5, "D": 0.3}
     assert drawn["all folds"] == dice
-    assert drawn["label"] == "Dice of WT, whole volume"
-    worst = figures_patients.worst_patients(dice)
+    assert drawn["title"] == f"{structure.title}, whole volume"
+    worst = figures_patients.worst_patients(dice, METRICS["dice"])
     names = [f"worst_{rank}_{patient.lower()}.png" for rank, patient in enumerate(worst, 1)]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)

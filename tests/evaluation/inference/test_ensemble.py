@@ -18,7 +18,7 @@ class Made:
         self.shapes = []
         self.schema = SimpleNamespace(classes=dict.fromkeys(range(outputs)))
         self.preparation = SimpleNamespace(crop=crop)
-        self.facts = {"categories": list(range(max(outputs, 2)))}
+        self.heads = {head: SimpleNamespace(class_names=list(range(max(outputs, 2))))}
 
     def view(self, least_size=(0, 0), flips=(), overlap=0.5):
         return View(1, self.window, overlap, least_size=least_size, flips=flips)
@@ -58,13 +58,13 @@ def test_mirrored_views_of_a_network_that_knows_no_place_change_nothing(image):
 
 
 def test_classifiers_average_probabilities_of_slices(image):
-    one, other = Made(3, head="category"), Made(3, -2.0, head="category")
+    one, other = Made(3, head="classification"), Made(3, -2.0, head="classification")
     expected = (softmax(image[:, 1, 2]) + softmax(-2 * image[:, 1, 2])) / 2
     np.testing.assert_allclose(several(Classifiers, [one, other]).probabilities(image), expected, rtol=1e-5)
 
 
 def test_one_logit_tells_two_categories(image):
-    found = several(Classifiers, [Made(1, head="category")]).probabilities(image)
+    found = several(Classifiers, [Made(1, head="classification")]).probabilities(image)
     sigmoid = 1 / (1 + np.exp(-image[:, 1, 2, 0]))
     np.testing.assert_allclose(found, np.stack([1 - sigmoid, sigmoid], axis=1), rtol=1e-5)
 

@@ -8,17 +8,16 @@ import pytest
 
 from data_prep.scans.case import CaseFiles
 from evaluation.inference.patient_class import ClassifiedCase, classify_patient, write_classes
+from training.heads.classification import ClassificationHead
 
 TOLD = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]], np.float32)
 FILES = CaseFiles("case_7", "patient_7", {}, attributes={"grade": "LGG", "age": "40"})
 
 
 def classifiers(slices="tumour", attribute="grade"):
-    run = SimpleNamespace(
-        config=SimpleNamespace(slices=slices),
-        facts={"attribute": attribute, "categories": ["HGG", "LGG"], "pretrained": "random initialisation"},
-    )
-    return SimpleNamespace(runs=[run], probabilities=lambda image: TOLD[: len(image)])
+    classes = {"HGG": ["HGG"], "LGG": ["LGG"]}
+    target = ClassificationHead("classification", attribute, classes, slices_with_tumour=slices == "tumour")
+    return SimpleNamespace(target=target, probabilities=lambda image: TOLD[: len(image)])
 
 
 def classes(*tumour, fill=1):
@@ -56,7 +55,7 @@ def test_the_table_has_a_row_per_case(tmp_path):
         ClassifiedCase("a", "p", "LGG", 3, np.array([0.25, 0.75])),
         ClassifiedCase("b, c", "q", "", 1, np.array([0.5, 0.5])),
     ]
-    path = write_classes(tmp_path, classifiers().runs[0], rows)
+    path = write_classes(tmp_path, classifiers().target, "random initialisation", rows)
     assert path == tmp_path / "classes.csv"
     assert list(csv.reader(path.read_text().splitlines())) == [
         ["case", "patient", "grade", "predicted", "probability HGG", "probability LGG", "slices", "backbone"],

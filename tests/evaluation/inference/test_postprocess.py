@@ -159,7 +159,7 @@ def test_a_structure_is_a_region_a_class_or_the_foreground():
         (PostprocessConfig(threshold=1.5), "postprocess.threshold: expected 0 to 1; received 1.5"),
         (PostprocessConfig(threshold=float("nan")), "postprocess.threshold"),
         (PostprocessConfig(least_voxels={"ET": -1}), "postprocess.least_voxels.ET: expected at least 0 voxels; received -1"),
-        (PostprocessConfig(least_voxels={"tumour": 5}), "one of edema, .*, foreground; received tumour"),
+        (PostprocessConfig(least_voxels={"tumour": 5}), "one of WT, .*, foreground; received tumour"),
         (PostprocessConfig(least_voxels={"background": 5}), "received background"),
         (PostprocessConfig(becomes={"ET": "edema"}), "structures that least_voxels names; received ET"),
         (

@@ -32,7 +32,7 @@ def a_run(folder, weights=b"1", split="patient"):
     """A run whose weights are some bytes."""
     folder.mkdir(exist_ok=True)
     (folder / "best.weights.h5").write_bytes(weights)
-    return SimpleNamespace(path=folder, weights=folder / "best.weights.h5", facts={"split": split})
+    return SimpleNamespace(path=folder, weights=folder / "best.weights.h5", metadata={"split": split})
 
 
 def write(folder, runs, cases, tmp_path, settings=SETTINGS):
