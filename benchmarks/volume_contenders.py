@@ -15,7 +15,7 @@ from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_wei
 from common.errors import UserError
 from data_prep.grid.geometry import Triple
 from models.unet import UNetConfig
-from models.volume import View, predict_windows, window_weight
+from models.volume import SlidingWindow, patch_weight, predict_patches
 from training.data.batches import SEGMENTATION
 from training.hardware.devices import cores
 from training.objectives.losses import CrossEntropyConfig
@@ -162,7 +162,7 @@ class KerasVolume:
     def __init__(self, setting: Setting, batch: int) -> None:
         self._network = _Counting(keras_network(setting, training=False))
         self._image = setting.image(*setting.volume)
-        self._view = View(setting.model.stride, setting.patch, OVERLAP)
+        self._sliding = SlidingWindow(setting.model.stride, setting.patch, OVERLAP)
         self._batch = batch
 
     def repeat(self) -> np.ndarray:
@@ -179,7 +179,7 @@ class KerasVolume:
         return logits, self._network.windows
 
     def _parts(self) -> Any:
-        return predict_windows(self._network, self._image, self._view, self._batch)
+        return predict_patches(self._network, self._image, self._sliding, self._batch)
 
 
 class MonaiVolume:
@@ -219,7 +219,7 @@ class MonaiVolume:
         import torch
 
         self._windows = 0
-        weights = torch.from_numpy(window_weight(self._setting.patch))[None, None] if our_weights else None
+        weights = torch.from_numpy(patch_weight(self._setting.patch))[None, None] if our_weights else None
         return np.moveaxis(self._blended(weights)[0].numpy(), 0, -1), self._windows
 
     def _blended(self, weights: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""A network over a whole volume: slice by slice, or in overlapping windows that are blended.
+"""A network over a whole volume: slice by slice, or in overlapping patches that are blended.
 
 What is resized, padded or mirrored for the network is undone again.
 """
@@ -17,27 +17,27 @@ from data_prep.grid.resize import resize_image
 if TYPE_CHECKING:
     import keras
 
-FLOOR = 0.1  # least weight of a window's voxels along an axis, so that of a corner of a volume is a thousandth of the middle's
+FLOOR = 0.1  # least weight of a patch's voxels along an axis, so that of a corner of a volume is a thousandth of the middle's
 Part = tuple[slice, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class View:
-    """How a volume is shown to a network.
+class SlidingWindow:
+    """Sliding-window inference: how the input of a network is cut from a volume.
 
     Attributes:
         stride: rows and columns of whole slices are zero-padded, evenly on both sides, to a multiple of this.
-        window: slices, rows and columns of the windows that a 3D network sees; with a single slice those of a 2D network that
-            takes one size alone. None shows whole slices.
-        overlap: share of a window's sides that neighbouring windows share, at least.
-        neighbours: slices on each side that a 2D network sees as further channels; edge slices are repeated.
+        patch: slices, rows and columns of the patches of a 3D network; with a single slice those of a 2D network that takes one
+            size alone. None: whole slices.
+        overlap: share of a patch's sides that neighbouring patches share, at least.
+        neighbours: slices on each side that a 2D network takes as further channels; edge slices are repeated.
         least_size: rows and columns are padded to at least this.
         resize: rows and columns to which slices are resized first; logits are resized back. None leaves them.
-        flips: axes, of x, y and for 3D networks z, that are mirrored in turn; the logits of all mirrored views are averaged.
+        flips: axes, of x, y and for 3D networks z, that are mirrored in turn; the logits of all mirrored inputs are averaged.
     """
 
     stride: int
-    window: Triple | None = None
+    patch: Triple | None = None
     overlap: float = 0.5
     neighbours: int = 0
     least_size: tuple[int, int] = (0, 0)
@@ -45,81 +45,81 @@ class View:
     flips: tuple[str, ...] = ()
 
 
-def predict_volume(network: "keras.Model", image: np.ndarray, view: View, batch_size: int) -> Iterator[Part]:
+def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int) -> Iterator[Part]:
     """Run a network over a whole volume, a part of its slices after the other.
 
     Args:
         network: images -> {head: logits}.
         image: (Z, H, W, C), as prepared.
-        view: how the network sees it.
-        batch_size: slices or windows at once.
+        sliding: how its input is cut from the volume.
+        batch_size: slices or patches at once.
 
     Yields:
         slices, and their logits {head: (n, H, W, classes)} float32; all slices in order, each once.
     """
-    show = predict_slices if view.window is None else predict_windows
-    yield from show(network, image, view, batch_size)
+    predict = predict_slices if sliding.patch is None else predict_patches
+    yield from predict(network, image, sliding, batch_size)
 
 
-def predict_windows(network: "keras.Model", image: np.ndarray, view: View, batch_size: int = 1) -> Iterator[Part]:
-    """Run a network over overlapping windows and blend their logits, weighed by a Gaussian that has a floor.
+def predict_patches(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 1) -> Iterator[Part]:
+    """Run a network over overlapping patches and blend their logits, weighed by a Gaussian that has a floor.
 
-    Sums are kept in float32 for one window's slices only, because slices are done with when the next row of windows lies above
-    them: memory is that of `window[0]` slices, however many the volume has.
+    Sums are kept in float32 for one patch's slices only, because slices are done with when the next row of patches lies above
+    them: memory is that of `patch[0]` slices, however many the volume has.
 
     Args:
-        network: windows -> {head: logits}.
-        image: (Z, H, W, C); shorter axes than the window's are zero-padded evenly.
-        view: window, overlap, neighbours and flips are used.
-        batch_size: windows at once.
+        network: patches -> {head: logits}.
+        image: (Z, H, W, C); shorter axes than the patch's are zero-padded evenly.
+        sliding: patch, overlap, neighbours and flips are used.
+        batch_size: patches at once.
 
     Yields:
         as `predict_volume`.
     """
-    if view.window is None:
-        raise ValueError("expected a view with a window")
+    if sliding.patch is None:
+        raise ValueError("expected a sliding window with a patch")
     shape = (image.shape[0], image.shape[1], image.shape[2])
-    overlaps = (0.0 if view.window[0] == 1 else view.overlap, view.overlap, view.overlap)
-    starts = [_starts(*axis) for axis in zip(shape, view.window, overlaps, strict=True)]
-    blend = _Blend(shape, view.window, starts)
+    overlaps = (0.0 if sliding.patch[0] == 1 else sliding.overlap, sliding.overlap, sliding.overlap)
+    starts = [_starts(*axis) for axis in zip(shape, sliding.patch, overlaps, strict=True)]
+    blend = _Blend(shape, sliding.patch, starts)
     for z in starts[0]:
         if z > blend.base:
             yield blend.finished(z)
         places = [(z, y, x) for y, x in product(starts[1], starts[2])]
         for first in range(0, len(places), batch_size):
             chosen = places[first : first + batch_size]
-            blend.add(_mirrored(network, _windows(image, chosen, view), view.flips), chosen)
-    yield blend.finished(blend.base + view.window[0])
+            blend.add(_mirrored(network, _patches(image, chosen, sliding), sliding.flips), chosen)
+    yield blend.finished(blend.base + sliding.patch[0])
 
 
 class _Blend:
-    """Weighed sums of the logits of overlapping windows, kept for one window's slices.
+    """Weighed sums of the logits of overlapping patches, kept for one patch's slices.
 
     Args:
         shape: of the volume (Z, H, W).
-        window: of the windows (d, h, w).
-        starts: where windows begin along each axis.
+        patch: of the patches (d, h, w).
+        starts: where patches begin along each axis.
 
     Attributes:
         base: first slice of the sums.
     """
 
-    def __init__(self, shape: Triple, window: Triple, starts: list[list[int]]) -> None:
-        bells = [_bell(length) for length in window]
-        self._weight = window_weight(window)[..., None]
+    def __init__(self, shape: Triple, patch: Triple, starts: list[list[int]]) -> None:
+        bells = [_bell(length) for length in patch]
+        self._weight = patch_weight(patch)[..., None]
         self._norms = [_norm(*axis) for axis in zip(shape, starts, bells, strict=True)]
-        self._shape, self._window = shape, window
+        self._shape, self._patch = shape, patch
         self._sums: dict[str, np.ndarray] = {}
         self.base = starts[0][0]
 
     def add(self, logits: dict[str, np.ndarray], places: list[Triple]) -> None:
-        """Add windows' logits {head: (n, [d,] h, w, classes)}; all windows begin at the slice `base`."""
+        """Add patches' logits {head: (n, [d,] h, w, classes)}; all patches begin at the slice `base`."""
         for head, values in logits.items():
             outputs = values.shape[-1]
             if head not in self._sums:
-                self._sums[head] = np.zeros((self._window[0], *self._shape[1:], outputs), np.float32)
-            for (_, y, x), window in zip(places, values.reshape(-1, *self._window, outputs), strict=True):
-                _add(self._sums[head], self._weight * window, y, x)
+                self._sums[head] = np.zeros((self._patch[0], *self._shape[1:], outputs), np.float32)
+            for (_, y, x), patch in zip(places, values.reshape(-1, *self._patch, outputs), strict=True):
+                _add(self._sums[head], self._weight * patch, y, x)
 
     def finished(self, end: int) -> Part:
         """The blended logits of the slices from `base` to `end`, which becomes the new `base`."""
@@ -127,7 +127,7 @@ class _Blend:
         rows = slice(place.start - self.base, place.stop - self.base)
         norm = (self._norms[0][place, None, None] * self._norms[1][:, None] * self._norms[2])[..., None]
         logits = {head: total[rows] / norm for head, total in self._sums.items()}
-        kept = self._window[0] - (end - self.base)
+        kept = self._patch[0] - (end - self.base)
         for total in self._sums.values():
             total[:kept] = total[end - self.base :].copy()
             total[kept:] = 0
@@ -135,29 +135,29 @@ class _Blend:
         return place, logits
 
 
-def _starts(length: int, window: int, overlap: float) -> list[int]:
-    """Where windows begin along an axis: evenly, sharing `overlap` of their length at least; a longer one is centred."""
-    if window >= length:
-        return [(length - window) // 2]
-    step = max(window * (1 - overlap), 1)
-    count = math.ceil((length - window) / step) + 1
-    return [round(place) for place in np.linspace(0, length - window, count)]
+def _starts(length: int, patch: int, overlap: float) -> list[int]:
+    """Where patches begin along an axis: evenly, sharing `overlap` of their length at least; a longer one is centred."""
+    if patch >= length:
+        return [(length - patch) // 2]
+    step = max(patch * (1 - overlap), 1)
+    count = math.ceil((length - patch) / step) + 1
+    return [round(place) for place in np.linspace(0, length - patch, count)]
 
 
-def window_weight(window: Triple) -> np.ndarray:
-    """What each voxel of a window counts where windows overlap: (d, h, w) float32."""
-    z, y, x = (_bell(length) for length in window)
+def patch_weight(patch: Triple) -> np.ndarray:
+    """Weight of each voxel of a patch where patches overlap: (d, h, w) float32."""
+    z, y, x = (_bell(length) for length in patch)
     return z[:, None, None] * y[:, None] * x
 
 
 def _bell(length: int) -> np.ndarray:
-    """A Gaussian over a window's axis (sigma an eighth of it), its highest value 1 and its floor `FLOOR`; float32."""
+    """A Gaussian over a patch's axis (sigma an eighth of it), its highest value 1 and its floor `FLOOR`; float32."""
     places = (np.arange(length) - (length - 1) / 2) / (length / 8)
     return np.maximum(np.exp(-(places**2) / 2), FLOOR).astype(np.float32)
 
 
 def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
-    """Sum of the windows' weights along an axis; the weights are products of the axes', so their sums are too."""
+    """Sum of the patches' weights along an axis; the weights are products of the axes', so their sums are too."""
     total = np.zeros(length, np.float32)
     for start in starts:
         low, high = max(start, 0), min(start + len(bell), length)
@@ -165,55 +165,55 @@ def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
     return total
 
 
-def _windows(image: np.ndarray, places: list[Triple], view: View) -> np.ndarray:
-    """Windows (n, d, h, w, C) float32 as a 3D network sees them, or (n, h, w, C) of single slices with their neighbours."""
-    depth, height, width = view.window or (1, 1, 1)
+def _patches(image: np.ndarray, places: list[Triple], sliding: SlidingWindow) -> np.ndarray:
+    """Windows (n, d, h, w, C) float32 as a 3D network takes them, or (n, h, w, C) of single slices with their neighbours."""
+    depth, height, width = sliding.patch or (1, 1, 1)
     if depth > 1:
         return np.stack([cut_patch(image, place, (depth, height, width)) for place in places]).astype(np.float32)
-    slices = [with_neighbours(image, np.array([z]), view.neighbours) for z, _, _ in places]
+    slices = [with_neighbours(image, np.array([z]), sliding.neighbours) for z, _, _ in places]
     cut = [cut_patch(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
     return np.stack(cut).astype(np.float32)
 
 
 def _add(total: np.ndarray, values: np.ndarray, y: int, x: int) -> None:
-    """Add a window's values (d, h, w, classes) at its rows and columns to the sums (d, H, W, classes)."""
+    """Add a patch's values (d, h, w, classes) at its rows and columns to the sums (d, H, W, classes)."""
     rows = slice(max(y, 0), min(y + values.shape[1], total.shape[1]))
     columns = slice(max(x, 0), min(x + values.shape[2], total.shape[2]))
     total[:, rows, columns] += values[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
 
 
-def predict_slices(network: "keras.Model", image: np.ndarray, view: View, batch_size: int = 8) -> Iterator[Part]:
+def predict_slices(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 8) -> Iterator[Part]:
     """Run a 2D network over every slice of a volume, a batch at a time.
 
     Args:
         network: images -> {head: logits}.
         image: (Z, H, W, C), as prepared.
-        view: how the network sees it.
+        sliding: how its input is cut from the volume.
         batch_size: slices at once.
 
     Yields:
-        the slices of a batch, and their logits {head: (n, H, W, classes)} float32, or (n, classes) of heads that tell one
-        thing of a slice. Memory stays that of one batch.
+        the slices of a batch, and their logits {head: (n, H, W, classes)} float32, or (n, classes) of heads with
+        one vector for a slice. Memory stays that of one batch.
     """
     slices = len(image)
     for start in range(0, slices, batch_size):
         # The last batch is filled up with repeats, so that the network is compiled for one shape.
         chosen = np.minimum(np.arange(start, start + batch_size), slices - 1)
         count = min(batch_size, slices - start)
-        logits = _logits(network, with_neighbours(image, chosen, view.neighbours), view)
+        logits = _logits(network, with_neighbours(image, chosen, sliding.neighbours), sliding)
         yield slice(start, start + count), {head: values[:count] for head, values in logits.items()}
 
 
-def _logits(network: "keras.Model", batch: np.ndarray, view: View) -> dict[str, np.ndarray]:
-    """Logits of a batch (N, H, W, C) at its own pixels, averaged over the mirrored views."""
+def _logits(network: "keras.Model", batch: np.ndarray, sliding: SlidingWindow) -> dict[str, np.ndarray]:
+    """Logits of a batch (N, H, W, C) at its own pixels, averaged over the mirrored inputs."""
     height, width = batch.shape[1:3]
-    seen = batch if view.resize is None else np.stack([resize_image(picture, view.resize) for picture in batch])
+    seen = batch if sliding.resize is None else np.stack([resize_image(picture, sliding.resize) for picture in batch])
     rows, columns = (
-        _padding(length, view.stride, least) for length, least in zip(seen.shape[1:3], view.least_size, strict=True)
+        _padding(length, sliding.stride, least) for length, least in zip(seen.shape[1:3], sliding.least_size, strict=True)
     )
     inner = (slice(None), slice(rows[0], rows[0] + seen.shape[1]), slice(columns[0], columns[0] + seen.shape[2]))
     padded = np.pad(seen, ((0, 0), rows, columns, (0, 0))).astype(np.float32, copy=False)
-    logits = _mirrored(network, padded, view.flips)
+    logits = _mirrored(network, padded, sliding.flips)
     return {
         head: values if values.ndim == 2 else _resized_back(values[inner], (height, width)) for head, values in logits.items()
     }

@@ -21,7 +21,7 @@ from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
 from models.unet import without_levels
-from models.volume import View
+from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.data.mixture import Data
 from training.heads import head_from_metadata
@@ -187,12 +187,14 @@ class Run:
                 shutil.copyfile(self.weights if restart_from == "best" else self.path / "last.weights.h5", temporary)
         return kept
 
-    def view(self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = (), overlap: float = 0.5) -> View:
-        """How volumes are shown to the network, as they were in training."""
-        shown, model = self.config.input, self.config.model
+    def sliding_window(
+        self, least_size: tuple[int, int] = (0, 0), flips: tuple[str, ...] = (), overlap: float = 0.5
+    ) -> SlidingWindow:
+        """Sliding-window inference as the network was trained; arguments as of `SlidingWindow`."""
+        given, model = self.config.input, self.config.model
         # Slices that are resized have the size that the network takes.
-        window = model.prediction_patch(shown.patch) if shown.resize is None else None
-        return View(model.stride, window, overlap, shown.neighbours, least_size, shown.resize, flips)
+        patch = model.prediction_patch(given.patch) if given.resize is None else None
+        return SlidingWindow(model.stride, patch, overlap, given.neighbours, least_size, given.resize, flips)
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the training stands: running, stopped or finished, and other facts."""

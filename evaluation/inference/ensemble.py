@@ -16,7 +16,7 @@ from training.heads.classification import ClassificationHead
 from training.run import Run
 
 if TYPE_CHECKING:
-    from models.volume import View
+    from models.volume import SlidingWindow
 
 
 AXES = ("x", "y", "z")
@@ -51,9 +51,9 @@ class InferenceConfig:
         if unknown:
             raise UserError(f"--flips: expected axes out of {', '.join(AXES)}; received {unknown[0]}")
 
-    def sliding_window(self, run: Run) -> "View":
-        """Sliding window of a run's network with these options."""
-        return run.view(self.least_size, self.flips, self.overlap)
+    def sliding_window(self, run: Run) -> "SlidingWindow":
+        """Sliding-window inference of a run's network with these options."""
+        return run.sliding_window(self.least_size, self.flips, self.overlap)
 
     def refuse_unused(self, runs: Sequence[Run]) -> None:
         """Refuse options that none of the networks can use.
@@ -61,15 +61,15 @@ class InferenceConfig:
         Raises:
             UserError: names the option.
         """
-        patches = [run.view().window for run in runs]
+        patches = [run.sliding_window().patch for run in runs]
         if "z" in self.flips and not any(patch is not None and patch[0] > 1 for patch in patches):
             raise UserError("--flips z: mirrors volumes, and these networks see single slices; leave z out")
         if any(self.least_size) and None not in patches:
             raise UserError("--least_size: pads whole slices, and these networks see windows; leave it out")
 
-    def effective_batch_size(self, window: "View") -> int:
+    def effective_batch_size(self, sliding: "SlidingWindow") -> int:
         """Slices or patches at once, the default where none was given."""
-        return self.batch_size or (SLICES if window.window is None else PATCHES)
+        return self.batch_size or (SLICES if sliding.patch is None else PATCHES)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Networks:
 
     def logits(self, index: int, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Logits of one network for a prepared volume: slices, and the head's logits for them."""
-        window = self.config.sliding_window(self.runs[index])
-        batch_size = self.config.effective_batch_size(window)
-        for part, logits in predict_volume(self.networks[index], network_input(image), window, batch_size):
+        sliding = self.config.sliding_window(self.runs[index])
+        batch_size = self.config.effective_batch_size(sliding)
+        for part, logits in predict_volume(self.networks[index], network_input(image), sliding, batch_size):
             yield part, logits[self.head]
 
 
@@ -137,7 +137,7 @@ class Ensemble(Networks):
         if inside is None:
             return (slice(None),) * 3
         run = self.runs[index]
-        around = run.preparation.crop == "brain" or self.config.sliding_window(run).window is not None
+        around = run.preparation.crop == "brain" or self.config.sliding_window(run).patch is not None
         return foreground_box(inside) if around else (slice(None),) * 3
 
 

@@ -254,7 +254,7 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
     """Predicted classes of some slices of a subset: class indices (n, H, W) uint8 at the pixels that are scored."""
     from training.objectives.keras_objects import to_target_size
 
-    if subset.run.view().window is not None:
+    if subset.run.sliding_window().patch is not None:
         return _of_volumes(subset, network, rows)
     shown = subset.only(rows)
     found = []
@@ -270,7 +270,7 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
     from training.objectives.keras_objects import to_target_size
 
     rows = [(int(item), int(number)) for item, number in subset.source.rows]
-    if subset.run.view().window is None:
+    if subset.run.sliding_window().patch is None:
         (batches, steps), first = validation_batches(subset.source, subset.input), 0
         for images, labels in islice(batches, steps):
             bits = labels[SEGMENTATION]
@@ -291,7 +291,7 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
 
 def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a case and their logits, by overlapping patches."""
-    for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.view(), PATCHES):
+    for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.sliding_window(), PATCHES):
         yield place, logits[SEGMENTATION]
 
 
@@ -321,6 +321,6 @@ def _slices(run: Run, records: Records, subset: str) -> Slices:
     cases = records.subset(subset, config.fold)
     if not cases:
         raise UserError(f"{records.path}: subset {subset} is empty; choose another --subset")
-    if run.view().window is None:
+    if run.sliding_window().patch is None:
         check_sizes(records, cases, config.input, config.model.stride)
     return whole_slices(records, cases, config.input)

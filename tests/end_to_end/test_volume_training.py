@@ -63,7 +63,7 @@ def test_the_loaded_network_gives_one_levels_logits(volumes):
     run = Run(volumes)
     assert run.build_network().output["segmentation"].shape[-1] == 8
     assert run.load_network().output["segmentation"].shape[-1] == 4
-    assert run.view().window == (4, 8, 8)
+    assert run.sliding_window().patch == (4, 8, 8)
 
 
 def test_anybodys_network_of_volumes_is_trained_and_goes_on(train, command, tmp_path):
@@ -81,7 +81,7 @@ def test_anybodys_network_of_volumes_is_trained_and_goes_on(train, command, tmp_
 def test_a_network_of_one_size_learns_from_windows_with_neighbours_and_is_scored(train, command, records, tmp_path):
     window = ("--input.patch", "[1,8,8]", "--model.input_size", "[8,8]", "--input.neighbours", 1)
     train(tmp_path / "run", *CUSTOM, *SHORT, *window, "--epochs", 1)
-    assert Run(tmp_path / "run").view().window == (1, 8, 8)
+    assert Run(tmp_path / "run").sliding_window().patch == (1, 8, 8)
     done = command("evaluation.score", "--run", tmp_path / "run", "--records", records, "--subset", "validation")
     assert done.status == 0, done.err
     assert "1 patient, 8 slices" in done.out
@@ -101,7 +101,7 @@ def test_a_timed_rate_follows_the_minutes_of_all_resumes(train, command, tmp_pat
     timed = ("--schedule.name", "timed", "--max_minutes", 2.0, "--steps_per_epoch", 2, "--epochs", 2)
     told = train(tmp_path / "run", *CUSTOM, "--input.patch", "[1,16,16]", *timed).out
     assert "patches/s" in told
-    assert Run(tmp_path / "run").view().window is None  # whole slices are predicted, and validated
+    assert Run(tmp_path / "run").sliding_window().patch is None  # whole slices are predicted, and validated
     done = command("training.train", "--resume", tmp_path / "run", "--extend", 30)
     assert done.status == 0, done.err
     assert "another epoch would pass --max_minutes 2" in done.out

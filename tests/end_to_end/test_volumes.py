@@ -10,7 +10,7 @@ import pytest
 from common.files import read_json
 from data_prep.labels import bits_to_classes
 from data_prep.records.folder import Records
-from models.volume import predict_windows
+from models.volume import predict_patches
 from training.run import Run
 
 CASE = "case_4"
@@ -70,7 +70,7 @@ def test_the_table_from_records_counts_blended_windows(command, volumes, records
     network, counts = run.load_network(), np.zeros((4, 4), np.int64)
     for case in opened.split["test"]:
         shard = opened.shard(case)
-        parts = [logits["segmentation"] for _, logits in predict_windows(network, shard.image, run.view())]
+        parts = [logits["segmentation"] for _, logits in predict_patches(network, shard.image, run.sliding_window())]
         truth, told = bits_to_classes(shard.label), np.concatenate(parts).argmax(axis=-1)
         np.add.at(counts, (truth[truth < 4], told[truth < 4]), 1)
     np.testing.assert_array_equal(found, counts)

@@ -1,4 +1,4 @@
-"""Networks over whole volumes: slices, and windows that are blended."""
+"""Networks over whole volumes: slices, and patches that are blended."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.volume import View, predict_slices, predict_volume, predict_windows, with_neighbours
+from models.volume import SlidingWindow, predict_patches, predict_slices, predict_volume, with_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def together(parts, shape):
 )
 def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
     network, image = pointwise(2), volume(shape)
-    parts = predict_slices(network, image, View(stride, least_size=least), batch_size)
+    parts = predict_slices(network, image, SlidingWindow(stride, least_size=least), batch_size)
     logits = together(parts, shape)
     assert logits.dtype == np.float32
     assert logits.shape == (*shape[:3], 3)
@@ -68,7 +68,7 @@ def test_padding_is_cut_off_again(pointwise, shape, stride, batch_size, least):
 )
 def test_every_batch_has_one_shape_and_zeros_around_the_slice(shape, stride, least, padded):
     network, image = Recorder(), volume(shape, np.float16)
-    values = together(predict_slices(network, image, View(stride, least_size=least), 2), shape)
+    values = together(predict_slices(network, image, SlidingWindow(stride, least_size=least), 2), shape)
     np.testing.assert_array_equal(values, image)
     assert [batch.shape for batch in network.batches] == [(2, *padded, 1)] * 2
     assert all(batch.dtype == np.float32 for batch in network.batches)
@@ -80,7 +80,7 @@ def test_every_batch_has_one_shape_and_zeros_around_the_slice(shape, stride, lea
 
 def test_the_last_batch_is_filled_with_repeats():
     network, image = Recorder(), volume((5, 2, 2, 1))
-    parts = list(predict_slices(network, image, View(1), 3))
+    parts = list(predict_slices(network, image, SlidingWindow(1), 3))
     assert [place for place, _ in parts] == [slice(0, 3), slice(3, 5)]
     np.testing.assert_array_equal(network.batches[1], image[[3, 4, 4]])
     assert parts[1][1]["segmentation"].shape == (2, 2, 2, 1)
@@ -118,14 +118,14 @@ def test_neighbours_of_many_slices_are_those_of_each(rng):
 def test_a_network_of_neighbouring_slices_sees_what_training_saw(pointwise):
     image = volume((7, 6, 5, 2))
     network = pointwise(6)
-    logits = together(predict_slices(network, image, View(4, neighbours=1), 3), image.shape)
+    logits = together(predict_slices(network, image, SlidingWindow(4, neighbours=1), 3), image.shape)
     seen = with_neighbours(image, np.arange(7), 1)
     np.testing.assert_allclose(logits, network.predict_on_batch(seen)["segmentation"], rtol=1e-5, atol=1e-6)
 
 
 def test_slices_are_resized_for_the_network_and_its_logits_back():
     network, image = Recorder(), np.repeat(np.repeat(volume((3, 4, 6, 1)), 2, axis=1), 2, axis=2)
-    values = together(predict_slices(network, image, View(1, resize=(4, 6)), 3), image.shape)
+    values = together(predict_slices(network, image, SlidingWindow(1, resize=(4, 6)), 3), image.shape)
     assert network.batches[0].shape == (3, 4, 6, 1)
     np.testing.assert_allclose(network.batches[0], image[:, ::2, ::2], rtol=1e-6)
     assert values.shape == image.shape
@@ -148,7 +148,7 @@ class Ramp:
 )
 def test_logits_are_the_mean_of_all_mirrored_views(flips, rows, columns):
     image = volume((2, 3, 2, 1))
-    ((_, logits),) = predict_slices(Ramp(), image, View(1, flips=flips), 2)
+    ((_, logits),) = predict_slices(Ramp(), image, SlidingWindow(1, flips=flips), 2)
     expected = np.add.outer(rows, columns)
     np.testing.assert_allclose(logits["segmentation"][0, ..., 0], expected)
     corners = [image[:, y, x] for y in ((0, -1) if "y" in flips else (0,)) for x in ((0, -1) if "x" in flips else (0,))]
@@ -174,30 +174,30 @@ def told(image):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     shape=st.tuples(*[st.integers(1, 11)] * 3),
-    window=st.tuples(st.integers(2, 8), st.integers(1, 8), st.integers(1, 8)),
+    patch=st.tuples(st.integers(2, 8), st.integers(1, 8), st.integers(1, 8)),
     overlap=st.floats(0, 0.9),
     batch_size=st.integers(1, 5),
     flips=st.sets(st.sampled_from("xyz")),
 )
-def test_windows_of_a_pointwise_network_blend_to_its_own_word(shape, window, overlap, batch_size, flips):
+def test_patches_of_a_pointwise_network_blend_to_its_own_word(shape, patch, overlap, batch_size, flips):
     image, network = volume((*shape, 2)), Pointwise()
-    view = View(1, window, overlap, flips=tuple(flips))
-    logits = together(predict_windows(network, image, view, batch_size), shape)
+    sliding = SlidingWindow(1, patch, overlap, flips=tuple(flips))
+    logits = together(predict_patches(network, image, sliding, batch_size), shape)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
-    assert {seen[1:] for seen in network.shapes} == {(*window, 2)}
+    assert {seen[1:] for seen in network.shapes} == {(*patch, 2)}
     assert max(seen[0] for seen in network.shapes) <= batch_size
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8])
 def test_stored_intensities_are_shown_as_float32(dtype):
     image = (100 * volume((5, 6, 7, 2))).astype(dtype)
-    logits = together(predict_windows(Pointwise(), image, View(1, (4, 4, 4))), image.shape)
+    logits = together(predict_patches(Pointwise(), image, SlidingWindow(1, (4, 4, 4))), image.shape)
     np.testing.assert_allclose(logits, told(image), rtol=1e-5)
 
 
 class Placed:
-    """In the place of a network: what it says of a voxel depends on where in its window it stands."""
+    """In the place of a network: what it says of a voxel depends on where in its patch it stands."""
 
     def __init__(self, factor=1.0):
         self.factor = factor
@@ -212,22 +212,22 @@ def bell(side):
     return np.maximum(np.exp(-(((np.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) / 2), 0.1)
 
 
-def naive(network, image, window, starts):
+def naive(network, image, patch, starts):
     """The weighed mean, accumulated in float64 over the whole padded volume."""
-    pads = [(window_side, window_side) for window_side in window]
+    pads = [(patch_side, patch_side) for patch_side in patch]
     padded = np.pad(image, [*pads, (0, 0)]).astype(np.float32)
-    weight = np.einsum("i,j,k->ijk", *map(bell, window))[..., None]
+    weight = np.einsum("i,j,k->ijk", *map(bell, patch))[..., None]
     total, norm = np.zeros((*padded.shape[:3], 3)), np.zeros((*padded.shape[:3], 1))
     for start in product(*starts):
-        place = tuple(slice(first + side, first + 2 * side) for first, side in zip(start, window, strict=True))
+        place = tuple(slice(first + side, first + 2 * side) for first, side in zip(start, patch, strict=True))
         total[place] += weight * network.predict_on_batch(padded[place][None])["segmentation"][0]
         norm[place] += weight
-    inner = tuple(slice(side, side + length) for side, length in zip(window, image.shape, strict=False))
+    inner = tuple(slice(side, side + length) for side, length in zip(patch, image.shape, strict=False))
     return total[inner] / norm[inner]
 
 
 @pytest.mark.parametrize(
-    ("shape", "window", "overlap", "starts"),
+    ("shape", "patch", "overlap", "starts"),
     [
         ((12, 10, 8), (8, 8, 8), 0.5, [[0, 4], [0, 2], [0]]),
         ((9, 8, 20), (4, 8, 8), 0.5, [[0, 2, 3, 5], [0], [0, 4, 8, 12]]),
@@ -237,21 +237,21 @@ def naive(network, image, window, starts):
     ],
 )
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_network_that_depends_on_the_place_gives_gaussian_averages(shape, window, overlap, starts, batch_size):
+def test_a_network_that_depends_on_the_place_gives_gaussian_averages(shape, patch, overlap, starts, batch_size):
     image = volume((*shape, 1))
-    parts = list(predict_windows(Placed(), image, View(1, window, overlap), batch_size))
+    parts = list(predict_patches(Placed(), image, SlidingWindow(1, patch, overlap), batch_size))
     logits = together(parts, shape)
-    np.testing.assert_allclose(logits, naive(Placed(), image, window, starts), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits, naive(Placed(), image, patch, starts), rtol=1e-5, atol=1e-5)
     assert logits.std() > 0
 
 
-def test_slices_are_done_with_as_the_windows_go_up():
+def test_slices_are_done_with_as_the_patches_go_up():
     image = volume((20, 6, 6, 1))
-    parts = list(predict_windows(Placed(), image, View(1, (8, 6, 6), 0.5)))
+    parts = list(predict_patches(Placed(), image, SlidingWindow(1, (8, 6, 6), 0.5)))
     assert [(place.start, place.stop) for place, _ in parts] == [(0, 4), (4, 8), (8, 12), (12, 20)]
 
 
-def test_sums_are_those_of_one_windows_slices(monkeypatch):
+def test_sums_are_those_of_one_patches_slices(monkeypatch):
     """However many slices the volume has."""
     from models import volume as module
 
@@ -263,15 +263,15 @@ def test_sums_are_those_of_one_windows_slices(monkeypatch):
         held.extend(total.shape for total in blend._sums.values())
 
     monkeypatch.setattr(module._Blend, "add", watched)
-    together(predict_windows(Pointwise(), volume((70, 6, 6, 1)), View(1, (4, 4, 4))), (70,))
+    together(predict_patches(Pointwise(), volume((70, 6, 6, 1)), SlidingWindow(1, (4, 4, 4))), (70,))
     assert set(held) == {(4, 6, 6, 3)}
 
 
-def test_mirrored_windows_are_averaged():
+def test_mirrored_patches_are_averaged():
     image = volume((4, 5, 6, 1))
-    ((_, plain),) = predict_windows(Placed(), image, View(1, (4, 5, 6)))
-    ((_, mirrored),) = predict_windows(Placed(), image, View(1, (4, 5, 6), flips=("x", "y", "z")))
-    expected = image + np.array([1.5, 2.0, 2.5], np.float32)  # the middle of the window, wherever a voxel stands
+    ((_, plain),) = predict_patches(Placed(), image, SlidingWindow(1, (4, 5, 6)))
+    ((_, mirrored),) = predict_patches(Placed(), image, SlidingWindow(1, (4, 5, 6), flips=("x", "y", "z")))
+    expected = image + np.array([1.5, 2.0, 2.5], np.float32)  # the middle of the patch, wherever a voxel stands
     np.testing.assert_allclose(mirrored["segmentation"], expected, rtol=1e-5)
     assert not np.allclose(plain["segmentation"], expected)
 
@@ -279,30 +279,30 @@ def test_mirrored_windows_are_averaged():
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     shape=st.tuples(*[st.integers(1, 9)] * 3),
-    window=st.tuples(st.integers(2, 6), st.integers(2, 6)),
+    patch=st.tuples(st.integers(2, 6), st.integers(2, 6)),
     neighbours=st.integers(0, 2),
     batch_size=st.integers(1, 4),
 )
-def test_windows_of_one_slice_carry_their_neighbours(shape, window, neighbours, batch_size):
+def test_patches_of_one_slice_carry_their_neighbours(shape, patch, neighbours, batch_size):
     image = volume((*shape, 2))
-    view = View(1, (1, *window), neighbours=neighbours)
+    sliding = SlidingWindow(1, (1, *patch), neighbours=neighbours)
     network = Pointwise()
-    logits = together(predict_windows(network, image, view, batch_size), shape)
+    logits = together(predict_patches(network, image, sliding, batch_size), shape)
     expected = told(with_neighbours(image, np.arange(shape[0]), neighbours))
     np.testing.assert_allclose(logits, expected, rtol=2e-6, atol=2e-6)
-    assert {seen[1:] for seen in network.shapes} == {(*window, 2 * (2 * neighbours + 1))}
+    assert {seen[1:] for seen in network.shapes} == {(*patch, 2 * (2 * neighbours + 1))}
     assert len(network.shapes) >= shape[0] / batch_size  # each slice once: slices do not overlap
 
 
-def test_a_view_tells_windows_from_slices():
+def test_a_sliding_window_without_a_patch_takes_slices():
     image = volume((3, 8, 8, 2))
-    for window, seen in ((None, (3, 8, 8, 2)), ((2, 4, 4), (1, 2, 4, 4, 2)), ((1, 4, 4), (3, 4, 4, 2))):
+    for patch, seen in ((None, (3, 8, 8, 2)), ((2, 4, 4), (1, 2, 4, 4, 2)), ((1, 4, 4), (3, 4, 4, 2))):
         network = Pointwise()
-        logits = together(predict_volume(network, image, View(4, window), seen[0]), image.shape)
+        logits = together(predict_volume(network, image, SlidingWindow(4, patch), seen[0]), image.shape)
         assert network.shapes[0] == seen
         np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
 
 
-def test_windows_need_a_window():
-    with pytest.raises(ValueError, match="with a window"):
-        list(predict_windows(Pointwise(), volume((3, 8, 8, 2)), View(4)))
+def test_patches_need_a_size():
+    with pytest.raises(ValueError, match="with a patch"):
+        list(predict_patches(Pointwise(), volume((3, 8, 8, 2)), SlidingWindow(4)))

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import UserError
 from evaluation.inference.ensemble import Classifiers, Ensemble, InferenceConfig, class_probabilities, softmax
-from models.volume import View
+from models.volume import SlidingWindow
 
 
 class Made:
@@ -20,8 +20,8 @@ class Made:
         self.preparation = SimpleNamespace(crop=crop)
         self.heads = {head: SimpleNamespace(class_names=list(range(max(outputs, 2))))}
 
-    def view(self, least_size=(0, 0), flips=(), overlap=0.5):
-        return View(1, self.window, overlap, least_size=least_size, flips=flips)
+    def sliding_window(self, least_size=(0, 0), flips=(), overlap=0.5):
+        return SlidingWindow(1, self.window, overlap, least_size=least_size, flips=flips)
 
     def predict_on_batch(self, batch):
         self.shapes.append(batch.shape)
