@@ -153,7 +153,7 @@ def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
         if not set(run.channels) <= set(stored.channels):
             print(f"{run.path}: trained on channels {run.channels}, not those of {path}; figures of both are left out")
             continue
-        records = Records(path, run.channels)
+        records = run.open_records(path)
         if figures_training.has_augmentation(run):
             drawn += figures_training.draw_run_augmentation(out / f"augmentation{suffix}", run, records)
         for head in heads_of([run]):

@@ -170,7 +170,7 @@ def _job(run: Run, records_path: Path | None) -> _Job:
             f"{run.path}: trained with --split slice, so on slices of its validation patients too; "
             "tune a run that was trained with --split patient"
         )
-    records = Records(records_path or run.records_paths[0], run.channels)
+    records = run.open_records(records_path or run.records_paths[0])
     if not run.trained_on(records):
         raise UserError(f"{records.path}: not the records that {run.path} was trained on; name those by --records")
     cases = [case for case in records.subset("validation", run.config.fold) if records.cases[case].voxels.any()]

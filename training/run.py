@@ -196,6 +196,17 @@ class Run:
         patch = model.prediction_patch(given.patch) if given.resize is None else None
         return SlidingWindow(model.stride, patch, overlap, given.neighbours, least_size, given.resize, flips)
 
+    def open_records(self, path: Path) -> Records:
+        """Open records with the channels of the network's input, in its order.
+
+        Raises:
+            UserError: the records lack a channel.
+        """
+        stored = Records(path)
+        if not set(self.channels) <= set(stored.channels):
+            raise UserError(f"{path}: {self.path} was trained on the channels {self.channels}; found {stored.channels}")
+        return stored if stored.channels == self.channels else Records(path, self.channels)
+
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the training stands: running, stopped or finished, and other facts."""
         self.metadata = self.metadata | {"status": status} | facts

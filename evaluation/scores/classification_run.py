@@ -57,7 +57,7 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     run = Run(run_path)
     if CLASSIFICATION not in run.heads:
         raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
-    records = Records(records_path, run.channels)
+    records = run.open_records(records_path)
     source = _slices(run, records, subset)
     load_backend()
     probabilities, truth = _probabilities(run.load_network(weights), source, batch_size, run)

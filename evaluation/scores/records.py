@@ -200,7 +200,7 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
     run = Run(run_path)
     if SEGMENTATION not in run.heads:
         raise UserError(f"{run_path}: expected a run of training.train; received one of {run.command}")
-    records = Records(records_path, run.channels)
+    records = run.open_records(records_path)
     found, expected = records.schema.class_names, run.schema.class_names
     if found != expected:
         raise UserError(f"{records_path}: {run_path} was trained on the classes {expected}; found {found}")

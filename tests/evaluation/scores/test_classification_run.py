@@ -43,7 +43,7 @@ def test_every_tumour_slice_is_told_once(scored, classified, records):
     grades = [["HGG", "LGG"].index(opened.cases[case].attributes["grade"]) for case, _ in wanted]
     assert found.truth.tolist() == grades
     images = np.stack([opened.shard(case).image[number] for case, number in wanted]).astype(np.float32)
-    positive = 1 / (1 + np.exp(-np.asarray(network.predict_on_batch(images)["category"], np.float64)[:, 0]))
+    positive = 1 / (1 + np.exp(-np.asarray(network.predict_on_batch(images)["classification"], np.float64)[:, 0]))
     np.testing.assert_allclose(found.probabilities, np.stack([1 - positive, positive], axis=1), atol=1e-5)
     true = found.probabilities[np.arange(len(grades)), grades]
     assert scored.loss == pytest.approx(-np.log(true).mean(), rel=1e-5)
