@@ -1,4 +1,4 @@
-"""Networks and their use on whole volumes. Keras alone: nothing here knows records or patients, nor files but weights."""
+"""Networks, and their inference on whole volumes. Keras alone: no records or patients here, and no files but weights."""
 
 from common.cli import IMPORT_PATH
 
@@ -6,4 +6,4 @@ MODELS = {"unet": "models.unet:UNetConfig", IMPORT_PATH: "models.custom:CustomCo
 """Name -> config of every network; a config's `build` makes it. Any import path is a name of the last one."""
 
 CLASSIFIERS = {"resnet50": "models.resnet50:ResNet50Config"}
-"""Name -> config of every network that tells a category of an image."""
+"""Name -> config of every network that classifies images."""

@@ -1,4 +1,4 @@
-"""Anybody's Keras model under the toolkit's training: a callable by its import path, built from input shape and classes."""
+"""Custom Keras model: a callable by its import path, built from input shape and number of classes."""
 
 import inspect
 import math
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 CLASSES = ("classes", "num_classes", "n_classes", "num_labels")
-"""How a callable's argument for the number of outputs may be called."""
+"""Names of a callable's argument for the number of classes."""
 
 
 @dataclass
@@ -32,9 +32,9 @@ class CustomConfig:
     rank: Literal[2, 3] = 2
     """2 for a model of slices, 3 for one of volumes."""
     stride: int = 32
-    """What the sides of its input must be a multiple of."""
+    """Divisor of the sides of its input."""
     outputs: Literal["logits", "probabilities"] = "logits"
-    """What the model gives; probabilities (after a softmax) are turned into logits by their logarithm."""
+    """Outputs of the model; probabilities (after a softmax) are turned into logits by their logarithm."""
 
     def check(self) -> None:
         """Refuse a name that nothing can be imported by, and numbers that make no network.
@@ -68,7 +68,7 @@ class CustomConfig:
         return []
 
     def callable(self) -> Callable[..., Any]:
-        """What `name` names.
+        """The callable that `name` names.
 
         Raises:
             UserError: no such package, or nothing of that name in it.
@@ -114,7 +114,7 @@ class CustomConfig:
         make = self.callable()
         try:
             model = make(input_shape=shape, **{_classes_argument(make): classes}, **self.args)
-        except Exception as error:  # whatever somebody's model makes of arguments it does not like
+        except Exception as error:  # a callable may raise anything
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"--model.name {self.name}: cannot be built with input_shape {shape}, {classes} classes: {reason}"
@@ -135,6 +135,6 @@ class CustomConfig:
 
 
 def _classes_argument(make: Callable[..., Any]) -> str:
-    """How a callable calls its number of classes."""
+    """Name of a callable's argument for the number of classes."""
     parameters = inspect.signature(make).parameters
     return next((name for name in CLASSES if name in parameters), CLASSES[0])

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al., 2017): where in an image a network sees what speaks for a category.
+"""Grad-CAM (Selvaraju et al., 2017): heat maps of the evidence for a class in an image.
 
 The features of the last convolution, weighted by the mean of the logit's gradient over positions, summed and cut off at zero.
 Behind a global average pooling that mean is the gradient by the pooled features over the number of positions, so only the small
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def grad_cam(
     model: "keras.Model", images: np.ndarray, head: str, class_index: int | None = None, batch_size: int = 8
 ) -> np.ndarray:
-    """Heat maps of what speaks for a category.
+    """Heat maps of the evidence for a class.
 
     Args:
         model: images -> {head: logits}, as `ResNet50Config.build` makes it: `preprocessing`, a nested model
             `backbone` that ends in global average pooling, and heads that begin with `HEAD_dense`.
         images: (N, H, W, C), as the model takes them.
         head: name of the head.
-        class_index: the category; None: the last one. With a single logit 1 is what the logit speaks for, 0 the other category.
+        class_index: None: the last one. With a single logit 1 is the class of positive logits, 0 the other one.
         batch_size: images at once.
 
     Returns:
-        (N, H, W) float32 of 0..1, each image's hottest place 1; all 0 where nothing speaks for the category.
+        (N, H, W) float32 of 0..1, each image's hottest place 1; all 0 where there is no evidence.
     """
     features_of, head_of = _split(model, head)
     starts = range(0, len(images), batch_size)
@@ -86,7 +86,7 @@ def _gradient(head_of: "keras.Model", pooled: np.ndarray, class_index: int | Non
 
 
 def _total(logits: Any, class_index: int | None) -> Any:
-    """The category's logit, summed over the images: each depends on its own features alone."""
+    """The class's logit, summed over the images: each depends on its own features alone."""
     import keras
 
     outputs = logits.shape[-1]

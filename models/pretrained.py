@@ -185,7 +185,7 @@ def _shapes(path: Path, file: Path) -> Shapes:
 
 
 def _classes_of_top(path: Path, found: Shapes, wanted: Shapes) -> int | None:
-    """How many classes the file's last layer has; None where it has none.
+    """Number of classes of the file's last layer; None where it has none.
 
     Raises:
         UserError: the arrays are not those of a ResNet50 and perhaps a last layer.

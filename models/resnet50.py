@@ -20,7 +20,7 @@ Intensity = Literal["minmax", "zscore", "median"]
 BACKBONE, PREPROCESSING = "backbone", "preprocessing"
 WHITE = 255.0
 RANGES: dict[str, tuple[float, float]] = {"minmax": (0.0, 1.0), "zscore": (-3.0, 3.0), "median": (0.0, 3.0)}
-"""How a record's intensities are scaled -> what becomes black and what white; beyond them they are clipped."""
+"""Scaling of a record's intensities -> (black, white); values beyond them are clipped."""
 IMAGENET_MEANS_BGR = (103.939, 116.779, 123.68)  # subtracted in the training of the ImageNet weights ("caffe" mode)
 
 
@@ -31,7 +31,7 @@ class ResNet50Config:
     name: str = "resnet50"
     """Which network: resnet50."""
     weights: str | None = None
-    """What the backbone starts with: imagenet (downloaded by Keras), the path of a .h5, .weights.h5 or .keras file of a
+    """Initial weights of the backbone: imagenet (downloaded by Keras), the path of a .h5, .weights.h5 or .keras file of a
     keras.applications.ResNet50, or null for random numbers."""
     dense: int = 256
     """Neurons of the layer between the backbone and the logits."""
@@ -57,7 +57,7 @@ class ResNet50Config:
 
     @property
     def stride(self) -> int:
-        """What the sides of the input must be a multiple of: any size will do, convolutions pad and features are averaged."""
+        """Divisor of the input's sides, 1: any size will do, convolutions pad and features are averaged."""
         return 1
 
     def prediction_patch(self, patch: Triple | None) -> Triple | None:

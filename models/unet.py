@@ -88,7 +88,7 @@ class UNetConfig:
 
     @property
     def stride(self) -> int:
-        """What the sides of the input must be a multiple of."""
+        """Divisor of the input's sides."""
         return 2**self.depth
 
     def build(
@@ -153,11 +153,11 @@ class UNetConfig:
         import keras
 
         inner = max(filters // 2, 1)
-        told = [
+        inputs = [
             self._layer("Conv", inner, 1, name=f"{name}_{part}", **self._kernels())(given)
             for part, given in (("skip", skip), ("signal", signal))
         ]
-        both = keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_sum")(told))
+        both = keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_sum")(inputs))
         weight = self._layer("Conv", 1, 1, activation="sigmoid", name=f"{name}_weight", **self._kernels())(both)
         return keras.layers.Multiply(name=name)([skip, weight])
 

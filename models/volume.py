@@ -1,4 +1,4 @@
-"""A network over a whole volume: slice by slice, or in overlapping patches that are blended.
+"""Inference on a whole volume: slice by slice, or in overlapping patches that are blended.
 
 What is resized, padded or mirrored for the network is undone again.
 """
@@ -136,7 +136,7 @@ class _Blend:
 
 
 def _starts(length: int, patch: int, overlap: float) -> list[int]:
-    """Where patches begin along an axis: evenly, sharing `overlap` of their length at least; a longer one is centred."""
+    """Starts of patches along an axis: evenly, sharing `overlap` of their length at least; a longer one is centred."""
     if patch >= length:
         return [(length - patch) // 2]
     step = max(patch * (1 - overlap), 1)

@@ -73,7 +73,7 @@ class TrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """How the learning rate falls, within each phase."""
+    """Learning-rate schedule, counted within each phase."""
     phases: list[PhaseConfig] = field(default_factory=list)
     """Phases one after the other, each with a new optimizer, such as [{epochs: 40}, {epochs: 10, optimizer: {learning_rate:
     1.0e-5}, loss: {dice: 2.0}}]; further keys: name, steps, schedule, freeze, patience, restart_from. Empty: one phase."""
@@ -93,7 +93,7 @@ class TrainingConfig:
     seed: int = 0
     """Seed of weights, dropout, order and augmentation."""
     deterministic: Literal["auto", "on", "off"] = "auto"
-    """Whether equal seeds give equal bits; auto: on CPUs yes, on GPUs no, where it costs time."""
+    """Equal bits for equal seeds; auto: on CPUs yes, on GPUs no, where it costs time."""
     model: Any = None
     """The network."""
 
@@ -240,7 +240,7 @@ class ClassifyConfig(TrainingConfig):
     target: TargetConfig = field(default_factory=TargetConfig)
     """Class of each patient."""
     slices: Literal["tumour", "all"] = "tumour"
-    """Slices to train on and to score: those whose annotation shows tumour, or all."""
+    """Slices to train on and to score: those with annotated tumour, or all."""
     balance: bool = True
     """Weigh each class by the inverse of its share of the training slices."""
     model: ResNet50Config = cli.choice(CLASSIFIERS, "resnet50")

@@ -1,7 +1,7 @@
 """Course of every training: check, start or resume, and train one phase after the other.
 
 The config makes the heads (`TrainingConfig.make_heads`), the records' folders make the examples (`training.data.mixture`); what
-is left is the same for all of them and stands here, top to bottom.
+is left is the same for all of them and follows here, top to bottom.
 """
 
 import shutil

@@ -24,7 +24,7 @@ class OptimizerConfig:
 
 @dataclass
 class ScheduleConfig:
-    """How the learning rate falls."""
+    """Learning-rate schedule."""
 
     name: Literal["exponential", "cosine", "constant", "timed"] = "exponential"
     """exponential: by `decay` at each epoch; cosine: to zero at the last step; constant; timed: by a cosine to zero as

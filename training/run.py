@@ -106,7 +106,7 @@ class Run:
 
     @cached_property
     def preparation(self) -> PrepareConfig:
-        """How scans were prepared."""
+        """Preparation of the scans."""
         file = self.path / "preparation.yaml"
         preparation: PrepareConfig = cli.from_dict(PrepareConfig, read_yaml(file, "preparation of the run"), file)
         return preparation
@@ -208,7 +208,7 @@ class Run:
         return stored if stored.channels == self.channels else Records(path, self.channels)
 
     def set_status(self, status: str, **facts: Any) -> None:
-        """Record how the training stands: running, stopped or finished, and other facts."""
+        """Record the status of the training (running, stopped or finished) and other facts."""
         self.metadata = self.metadata | {"status": status} | facts
         write_json(self.path / "run.json", self.metadata)
 

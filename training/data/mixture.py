@@ -73,7 +73,7 @@ class Data:
 
     @property
     def has_validation(self) -> bool:
-        """Whether a folder has validation cases."""
+        """True where a folder has validation cases."""
         return any(folder.validation_examples is not None for folder in self.folders)
 
     def training_batches(self, config: "TrainingConfig", start: int, watch: "StopWatch | None" = None) -> "grain.IterDataset":

@@ -1,4 +1,4 @@
-"""How long training waits for its data: a stop watch around the hand-over of every batch."""
+"""Stopwatch of data loading: time that training waits for batches."""
 
 import time
 from dataclasses import dataclass
@@ -49,9 +49,9 @@ class _TimedIterator(grain.DatasetIterator):
             self._watch.seconds += time.perf_counter() - start
 
     def get_state(self) -> dict[str, Any]:
-        """Where the batches stand."""
+        """Position of the iterator."""
         return self._parent.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Set the position of the iterator."""
         self._parent.set_state(state)

@@ -26,7 +26,7 @@ class FolderTargets:
 
     @property
     def tumour_only(self) -> bool:
-        """Whether examples without tumour are annotated for no head."""
+        """True where examples without tumour are annotated for no head."""
         return all(head.tumour_only for name, head in self.heads.items() if name in self.annotates)
 
     def cases(self, cases: list[str]) -> list[str]:

@@ -16,8 +16,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 def load_backend() -> None:
     """Import Keras and its backend, the messages that the backend's C++ code prints on the way kept back.
 
-    Commands call this first, once their input is known to be right. TensorFlow writes them to the process's standard error
-    before any of its settings can stop it; where the import fails they are shown, because then they matter.
+    Commands call this first, once their input has been checked. TensorFlow writes them to the process's standard error
+    before any of its settings can stop it; where the import fails they are printed, because then they matter.
 
     Raises:
         UserError: KERAS_BACKEND names a backend that the toolkit does not run on, or one that is not installed.

@@ -1,4 +1,4 @@
-"""Number formats and devices: what the machine does well, and what it is."""
+"""Devices of this machine, and the number formats that they are fast in."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ def resolve(precision: Precision) -> Precision:
 
 
 def gpus() -> list[str]:
-    """Names of the GPUs that the Keras backend sees."""
+    """Names of the GPUs that the Keras backend lists."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -32,7 +32,7 @@ def gpus() -> list[str]:
 
 
 def device() -> str:
-    """What the training runs on, for people."""
+    """Devices and backend of the training, for people."""
     import keras
 
     found = gpus()
@@ -46,7 +46,7 @@ def cores() -> int:
 
 
 def _gpu_has_bfloat16() -> bool:
-    """Whether every GPU is of compute capability 8 (Ampere) or later."""
+    """True where every GPU is of compute capability 8 (Ampere) or later."""
     import keras
 
     if not gpus():
@@ -62,7 +62,7 @@ def _gpu_has_bfloat16() -> bool:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 (AVX-512 BF16 or AMX), and the backend makes use of it."""
+    """True where the processor multiplies bfloat16 (AVX-512 BF16 or AMX), and the backend makes use of it."""
     import keras
 
     information = Path("/proc/cpuinfo")

@@ -57,7 +57,7 @@ class Head(ABC):
 
     @property
     def tumour_only(self) -> bool:
-        """Whether only examples with tumour are annotated."""
+        """True where only examples with tumour are annotated."""
         return False
 
     @abstractmethod
@@ -127,6 +127,6 @@ class Head(ABC):
 
         Args:
             row: of the history.
-            front: what stands before the score's name in the row: "", "val_", with several heads the head's name too.
+            front: prefix of the score's name in the row: "", "val_", with several heads the head's name too.
         """
         return next((f"{words} {row[front + name]:.3f}" for name, words in self.headlines.items() if front + name in row), None)

@@ -67,7 +67,7 @@ class ClassificationHead(Head):
 
     @property
     def tumour_only(self) -> bool:
-        """Whether only examples with tumour are annotated."""
+        """True where only examples with tumour are annotated."""
         return self.slices_with_tumour
 
     def metadata(self) -> dict[str, Any]:

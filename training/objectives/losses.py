@@ -62,7 +62,7 @@ class BceDiceConfig:
     dice: float = 1.0
     """Weight of the Dice loss."""
     over: Literal["sample", "batch"] = "sample"
-    """What one Dice is of: each slice (or patch), of which the mean is taken, or the whole batch."""
+    """Voxels of one Dice: those of each slice (or patch), of which the mean is taken, or of the batch."""
     smooth: float = 1.0
     """Voxels added to numerator and denominator: a class that is absent in truth costs next to nothing where nothing is
     predicted, and more the more is."""

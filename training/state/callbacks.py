@@ -121,7 +121,7 @@ class EpochKeeper(keras.callbacks.Callback):
         self.ended = None if stop == "phase" else stop
 
     def _is_better(self, row: dict[str, float]) -> bool:
-        """Whether the monitored score is the best so far; one that is not finite never is."""
+        """True where the monitored score is the best so far; one that is not finite never is."""
         monitor, best = self._config.monitor, self._progress.best
         value = row.get(f"val_{monitor}", math.nan)
         if not math.isfinite(value):

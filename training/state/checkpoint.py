@@ -25,7 +25,7 @@ KEPT = 2  # states of the last epochs that stay on disk
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """Progress of a training.
 
     Attributes:
         epoch: epochs that are finished, of all phases.
@@ -52,15 +52,15 @@ class Progress:
         self.phase, self.phase_epoch, self.waited = number, 0, 0
 
     def is_over(self, phases: Sequence[Phase]) -> bool:
-        """Whether all epochs of the last phase are done."""
+        """True where all epochs of the last phase are done."""
         return self.phase == len(phases) and self.phase_epoch >= phases[-1].epochs
 
     def is_out_of_patience(self, phase: Phase) -> bool:
-        """Whether the phase has gone on for too many epochs without a better score."""
+        """True where the phase has gone on for too many epochs without a better score."""
         return phase.patience is not None and self.best_epoch is not None and self.waited >= phase.patience
 
     def leaves(self, phase: Phase, phases: Sequence[Phase]) -> bool:
-        """Whether nothing is left to train of a phase; the last one goes on after its patience, if it is resumed."""
+        """True where nothing is left to train of a phase; the last one goes on after its patience, if it is resumed."""
         return self.phase_epoch >= phase.epochs or (phase.number < len(phases) and self.is_out_of_patience(phase))
 
 
@@ -82,7 +82,7 @@ def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
 
 
 def load_progress(folder: Path) -> Progress:
-    """How far the newest state of a run had come; a fresh Progress where no epoch was finished.
+    """Progress of the newest state of a run; a fresh Progress where no epoch was finished.
 
     Raises:
         UserError: the state is damaged.

@@ -1,4 +1,4 @@
-"""Heads: rebuilt from run.json, targets of examples, and losses that are exactly 0 where nothing is annotated."""
+"""Heads: rebuilt from run.json, and losses that are exactly 0 where nothing is annotated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,21 +8,13 @@ import pytest
 
 from common.errors import UserError
 from data_prep.labels import LabelSchema
-from data_prep.records.folder import Records
 from models.unet import UNetConfig
-from training.data.batches import LABEL
 from training.heads import HEADS, head_from_metadata
 from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
-from training.objectives.losses import BceDiceConfig, FocalConfig
 
 SCHEMA = LabelSchema.from_dict({"name": "two", "classes": {"background": 0, "tumour": 1}}, Path("two"))
 GRADE = ClassificationHead("grade", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
-
-
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
 
 
 @pytest.mark.parametrize(
@@ -41,29 +33,6 @@ def test_a_head_is_rebuilt_from_its_metadata(head):
 def test_an_unknown_kind_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"run\.json: head h: expected a kind of segmentation, classification; received box"):
         head_from_metadata("h", {"kind": "box"}, "run.json")
-
-
-def test_the_label_is_the_target_of_voxels(opened):
-    head, label = SegmentationHead("hgg", SCHEMA), np.array([[1, 2]], np.uint8)
-    assert head.read(opened, "case_0", True, True) is None
-    assert head.augmented({LABEL: label}, annotates=True) is label
-    assert not head.augmented({LABEL: label}, annotates=False).any()
-
-
-@pytest.mark.parametrize(("tumour", "annotates", "expected"), [(True, True, 1.0), (False, True, -1.0), (True, False, -1.0)])
-def test_a_class_index_is_minus_one_where_it_is_not_annotated(opened, tumour, annotates, expected):
-    target = GRADE.read(opened, "case_0", tumour, annotates)
-    assert (target.tolist(), target.dtype) == ([expected], np.float32)
-    assert GRADE.unannotated(target).tolist() == [-1.0]
-
-
-def test_a_phase_changes_numbers_of_the_loss():
-    bits, logits = np.array([[[1, 2], [2, 2]]], np.uint8), np.zeros((1, 2, 2, 2), np.float32)
-    head = SegmentationHead("hgg", SCHEMA, BceDiceConfig())
-    assert float(head.loss({"bce": 0.0, "dice": 0.0}, [])(bits, logits)) == 0
-    assert float(head.loss({}, [])(bits, logits)) > 0.5
-    focal = SegmentationHead("hgg", SCHEMA, FocalConfig(gamma=0.0))
-    assert float(focal.loss({}, [])(bits, logits)) == pytest.approx(np.log(2), rel=1e-6)
 
 
 def test_the_headline_is_the_first_score_that_is_there():
@@ -108,16 +77,3 @@ def test_an_unannotated_example_gives_exactly_no_gradient_to_the_head(two_heads,
             np.testing.assert_array_equal(np.asarray(gradient), 0.0)
         if path.startswith(f"{present}/"):
             assert np.abs(np.asarray(gradient)).max() > 0
-
-
-def test_unannotated_examples_do_not_change_loss_and_scores_of_the_others():
-    rng = np.random.default_rng(1)
-    logits, target = rng.normal(size=(6, 1)).astype(np.float32), np.array([[0], [1], [1], [0], [1], [0]], np.float32)
-    mixed, absent = np.concatenate([target, np.full((4, 1), -1, np.float32)]), rng.normal(size=(4, 1)).astype(np.float32)
-    loss = ClassificationHead("grade", "grade", GRADE.classes, balance=False).loss({}, [])
-    both = np.concatenate([logits, absent])
-    assert float(loss(mixed, both)) == pytest.approx(float(loss(target, logits)), rel=1e-6)
-    for alone, among in zip(GRADE.metrics(""), GRADE.metrics(""), strict=True):
-        alone.update_state(target, logits)
-        among.update_state(mixed, both)
-        assert float(among.result()) == pytest.approx(float(alone.result()), rel=1e-6)

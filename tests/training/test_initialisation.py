@@ -1,0 +1,46 @@
+"""Initial weights from another run: what is loaded, what is stored in run.json, and what is refused."""
+
+import pytest
+
+from tests.training.runs import TOY, assert_equal_arrays, weights
+from training.run import Run
+
+SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
+
+
+@pytest.fixture
+def toy(command, records):
+    """`toy(out, *options)`: train a toy network, and expect that it works."""
+
+    def run(out, *options):
+        done = command("training.train", "--records", records, "--out", out, *TOY, *SHORT, *options)
+        assert done.status == 0, done.err
+        return done
+
+    return run
+
+
+def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
+    toy(tmp_path / "first", "--epochs", 1)
+    still = ("--epochs", 1, "--optimizer.learning_rate", 0, "--model.normalisation", "none", "--seed", 9)
+    toy(tmp_path / "plain", *still)
+    done = toy(tmp_path / "second", *still, "--init_from", tmp_path / "plain")
+    assert_equal_arrays(weights(tmp_path / "plain" / "last.weights.h5"), weights(tmp_path / "second" / "last.weights.h5"))
+    kept = Run(tmp_path / "second").stored["init_from"]
+    assert (kept["path"], kept["loaded"]) == (str(tmp_path / "plain"), kept["total"])
+    assert len(kept["checksum"]) == 8
+    assert "initial weights from" in done.out
+    wider = toy(tmp_path / "third", *still, "--init_from", tmp_path / "plain", "--input.channels", '["flair"]')
+    kept = Run(tmp_path / "third").stored["init_from"]
+    assert kept["loaded"] == kept["total"] - 1  # the first convolution has one channel instead of four
+    assert next(line.split()[1:] for line in wider.out.splitlines() if line.startswith("  encoder1")) == ["3", "1", "0"]
+
+
+def test_weights_without_a_counterpart_are_refused(toy, command, records, tmp_path):
+    toy(tmp_path / "first", "--epochs", 1)
+    custom = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:], *SHORT)
+    out = tmp_path / "second"
+    done = command("training.train", "--records", records, "--out", out, *custom, "--init_from", tmp_path / "first")
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert "expected weights whose names and shapes are those of the network" in done.errors[0]
+    assert not (out / "run.json").exists()
