@@ -201,10 +201,11 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
             ensemble = Ensemble([job.run], [job.run.load_network()], inference)
             for case in job.cases:
                 shard = job.records.shard(case)
-                inside = inside_mask(shard.image) if config.inside_only else None
+                image = np.asarray(shard.image)
+                inside = inside_mask(image) if config.inside_only else None
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
                 spacing_mm = job.records.cases[case].geometry.spacing_mm
-                yield pack_case(patient, ensemble.probabilities(shard.image, inside), truth, grid, inside, spacing_mm)
+                yield pack_case(patient, ensemble.probabilities(image, inside), truth, grid, inside, spacing_mm)
                 bar.update()
 
 

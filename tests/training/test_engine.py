@@ -136,6 +136,8 @@ def test_channels_are_chosen_when_training_and_used_in_scores(toy, command, reco
     assert Run(run).load_network().input_shape[-1] == 2
     done = command("evaluation.score", "--run", run, "--records", records, "--subset", "validation")
     assert done.status == 0, done.err
+    done = command("evaluation.tune", "--runs", run, "--thresholds", "[0.4, 0.5]")
+    assert done.status == 0, done.err
     done = command("training.train", "--records", records, "--out", tmp_path / "x", "--input.channels", '["dwi"]')
     assert done.errors == [f"error: {records}: expected different channels of flair, t1, t1ce, t2; received dwi"]
 

@@ -26,12 +26,12 @@ def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
     toy(tmp_path / "plain", *still)
     done = toy(tmp_path / "second", *still, "--init_from", tmp_path / "plain")
     assert_equal_arrays(weights(tmp_path / "plain" / "last.weights.h5"), weights(tmp_path / "second" / "last.weights.h5"))
-    kept = Run(tmp_path / "second").stored["init_from"]
+    kept = Run(tmp_path / "second").metadata["init_from"]
     assert (kept["path"], kept["loaded"]) == (str(tmp_path / "plain"), kept["total"])
     assert len(kept["checksum"]) == 8
     assert "initial weights from" in done.out
     wider = toy(tmp_path / "third", *still, "--init_from", tmp_path / "plain", "--input.channels", '["flair"]')
-    kept = Run(tmp_path / "third").stored["init_from"]
+    kept = Run(tmp_path / "third").metadata["init_from"]
     assert kept["loaded"] == kept["total"] - 1  # the first convolution has one channel instead of four
     assert next(line.split()[1:] for line in wider.out.splitlines() if line.startswith("  encoder1")) == ["3", "1", "0"]
 

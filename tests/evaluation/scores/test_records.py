@@ -14,7 +14,7 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.scores import records as module
 from evaluation.scores.records import Subset, count, load, open_subset, record_keys, score_key, score_records
-from models.volume import View
+from models.volume import SlidingWindow
 from training.data.batches import InputConfig
 from training.data.slices import slice_split, whole_slices
 from training.objectives.losses import focal
@@ -135,7 +135,7 @@ def test_a_network_of_one_input_size_is_scored_on_the_slices_of_a_slice_split(re
     assert 0 < len(chosen) < len(every)
     loss = SimpleNamespace(build=lambda classes: lambda bits, logits: float(len(bits)))
     run = SimpleNamespace(
-        view=lambda: View(1, (1, 16, 16)),
+        sliding_window=lambda: SlidingWindow(1, (1, 16, 16)),
         schema=opened.schema,
         config=SimpleNamespace(loss=loss),
     )
