@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,16 +13,17 @@ from common.files import make_folder, refuse_inside, write_text
 from common.metrics import classification, overlap
 from common.tables import csv_text, wrapped
 from evaluation.experiments.runs import read_history
+from evaluation.figures.training import Picture, display_channel, display_orientation, draw_before_after, pixel_aspect
 from evaluation.heads import heads_of
 from evaluation.heads.base import EvaluatedHead
 from evaluation.heads.classification import ClassificationHead
 from evaluation.heads.segmentation import SegmentationHead
+from evaluation.scores import records as records_score
+from evaluation.scores.classification import LEVELS, units
+from evaluation.scores.classification_run import ScoredRun, score_run
+from evaluation.scores.records import Counts, Subset
 from training.data.batches import CLASSIFICATION
 from training.run import Run
-
-if TYPE_CHECKING:
-    from evaluation.scores.classification_run import ScoredRun
-    from evaluation.scores.records import Counts, Subset
 
 COLUMNS = ("Before", "After")
 SEGMENTATION_NOTES = [
@@ -155,8 +156,6 @@ def _check_run(path: Path | None, option: str, expected: type[EvaluatedHead]) ->
 
 def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part, list[Path]]:
     """The rows of a segmentation, and the figure of three of its slices."""
-    from evaluation.scores import records as records_score
-
     subset = records_score.open_subset(path, config.records, config.subset, config.batch_size)
     networks = [records_score.load(subset.run, weights) for weights in (subset.run.before, None)]
     before, after = (records_score.count(subset, network) for network in networks)
@@ -175,8 +174,6 @@ def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part
 
 def _classification(config: FineTuningConfig, path: Path) -> Part:
     """The rows of a classifier."""
-    from evaluation.scores.classification_run import score_run
-
     run = Run(path)
     before, after = (
         score_run(path, config.records, config.subset, config.batch_size, weights) for weights in (run.before, None)
@@ -193,10 +190,8 @@ def _classification(config: FineTuningConfig, path: Path) -> Part:
     return Part(head, rows, CLASSIFICATION_NOTES)
 
 
-def _values(scored: "ScoredRun") -> list[float]:
+def _values(scored: ScoredRun) -> list[float]:
     """Loss, and accuracy and AUC over slices and over patients; NaN where a class is missing in truth."""
-    from evaluation.scores.classification import LEVELS, units
-
     found = [scored.loss]
     for level in reversed(LEVELS):
         given = units(scored.predictions, level)
@@ -204,7 +199,7 @@ def _values(scored: "ScoredRun") -> list[float]:
     return found
 
 
-def choose_slices(subset: "Subset", counts: "Counts") -> dict[str, Choice]:
+def choose_slices(subset: Subset, counts: Counts) -> dict[str, Choice]:
     """The patients of the best, the median and the worst Dice, each with its slice of the most tumour.
 
     Patients without tumour are left out where there are others; fewer than three patients give fewer slices.
@@ -216,7 +211,7 @@ def choose_slices(subset: "Subset", counts: "Counts") -> dict[str, Choice]:
     return {ranked[place]: Choice(ranks[place], _busiest(subset, ranked[place])) for place in sorted(ranks)}
 
 
-def _busiest(subset: "Subset", patient: str) -> int:
+def _busiest(subset: Subset, patient: str) -> int:
     """The place of a patient's slice of the most tumour."""
     places = [place for place, name in enumerate(subset.patients) if name == patient]
     voxels = []
@@ -227,11 +222,9 @@ def _busiest(subset: "Subset", patient: str) -> int:
 
 
 def _draw(
-    path: Path, subset: "Subset", chosen: dict[str, Choice], counts: "tuple[Counts, Counts]", shown: list[np.ndarray]
+    path: Path, subset: Subset, chosen: dict[str, Choice], counts: tuple[Counts, Counts], shown: list[np.ndarray]
 ) -> list[Path]:
     """Image, truth and both predictions of each chosen slice."""
-    from evaluation.figures.training import Picture, display_channel, display_orientation, draw_before_after, pixel_aspect
-
     name, channel = display_channel(subset.records.channels)
     images, truth = subset.pictures([choice.place for choice in chosen.values()], channel)
     rows = []
@@ -272,7 +265,7 @@ def _dice(confusion: np.ndarray) -> float:
     return overlap.overlap(confusion, range(1, len(confusion))).dice
 
 
-def _mean_dice(counts: "Counts") -> float:
+def _mean_dice(counts: Counts) -> float:
     return float(np.mean([_dice(confusion) for confusion in counts.patients.values()]))
 
 

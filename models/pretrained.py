@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
 import numpy as np
 
 from common.errors import UserError
@@ -89,8 +90,6 @@ def imagenet_file() -> Path:
 
 def checksum(path: Path) -> str:
     """The CRC-32C of a file, 8 hexadecimal digits."""
-    import google_crc32c
-
     found = google_crc32c.Checksum()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

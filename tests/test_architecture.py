@@ -21,7 +21,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 SLOW = {
     *("tensorflow", "keras", "jax", "grain", "matplotlib", "sklearn", "scipy", "albumentations", "cv2"),
-    *("optuna", "tqdm", "h5py", "nibabel", "absl", "SimpleITK", "pydicom", "highdicom", "wandb"),
+    *("optuna", "tqdm", "h5py", "nibabel", "absl", "filelock", "PIL", "SimpleITK", "pydicom", "highdicom", "wandb"),
     *("openvino", "onnxruntime", "dask", "distributed", "nilearn", "ipyniivue", "torch", "monai"),
 }
 """Packages that are imported where they are used: frameworks, what is slow to load, and what is optional."""

@@ -8,9 +8,11 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
                                                         before_phase2.weights.h5  what phase 2 began with
 """
 
+import platform
 import shutil
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +26,7 @@ from models.unet import without_levels
 from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.data.mixture import Data
+from training.hardware.devices import cores
 from training.heads import head_from_metadata
 from training.heads.base import Head
 
@@ -291,12 +294,7 @@ def create_run(path: Path, config: TrainingConfig, data: Data, heads: dict[str, 
 
 def write_environment(path: Path, device: str, deterministic: bool) -> dict[str, Any]:
     """Record versions, device and threads in `environment.json`; what resumes must agree on for equal bits."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     import keras
-
-    from training.hardware.devices import cores
 
     def installed(package: str) -> str | None:
         try:

@@ -21,7 +21,7 @@ class SweepConfig(Training):
     metric: str = "val_mean_iou"
     """Score of a trial: a validation column of history.csv, of which its best epoch counts."""
     direction: Literal["maximize", "minimize"] = "maximize"
-    """Whether larger or smaller values of the metric are better."""
+    """Direction of the metric: larger or smaller values are better."""
     seed: int = 0
     """Of the draws."""
     startup: int = 5

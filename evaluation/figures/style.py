@@ -1,7 +1,7 @@
-"""What all figures share: style, colours, sizes, and how they are written.
+"""Style of all figures: colours, markers, sizes, and the way they are written.
 
-Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; line styles, markers and lightness differ too, so
-that a black-and-white print can be read. Figures are objects of their own: there is no global state of pyplot.
+Colours are those of Okabe and Ito (2008), which colour-blind readers distinguish; lines, markers and lightness differ too,
+so that a black-and-white print can be read. Figures are objects of their own: there is no global state of pyplot.
 """
 
 import textwrap
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.files import atomic
 from evaluation.tables.run_names import families
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def style() -> Iterator[None]:
 
 
 def run_styles(names: Sequence[str]) -> list[dict[str, Any]]:
-    """How models look in a figure, as arguments of `Axes.plot`: colour, marker and its fill, and line.
+    """Look of models in a figure, as arguments of `Axes.plot`: colour, marker and its fill, and line.
 
     A family of models (`naming.families`) shares colour and marker; its variants differ in line and fill. Where a family has
     more than three, no model shares anything.
@@ -125,8 +126,6 @@ def save(figure: "Figure", path: Path) -> list[Path]:
 
 def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
     """Write a figure in the format that the file's suffix names, whole or not at all; the same figure gives the same bytes."""
-    from common.files import atomic
-
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata=metadata)

@@ -64,7 +64,7 @@ class CategoryPredictions:
 
 @dataclass(frozen=True)
 class Units:
-    """What is scored at one level: patients or slices.
+    """Scored units of one level: patients or slices.
 
     Attributes:
         truth: (n,) class indices.

@@ -20,7 +20,7 @@ from data_prep.structures import CLASS_MEAN, Structure, averaged, distinct, scor
 from evaluation.inference.predictions import PredictionSet, ids_to_classes, prediction_path, read_classes
 
 Key = tuple[Structure, str]
-"""What a score is of: a structure, and the name of a metric of the catalogue."""
+"""Key of a score: a structure, and the name of a metric of the catalogue."""
 
 
 @dataclass(frozen=True)

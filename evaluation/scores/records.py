@@ -33,6 +33,7 @@ from training.data.batches import SEGMENTATION, InputConfig, validation_batches
 from training.data.mixture import open_folder
 from training.data.slices import Slices, check_sizes, whole_slices
 from training.data.targets import FolderTargets
+from training.hardware.backend import load_backend
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -215,8 +216,6 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
 
 def load(run: Run, weights: Path | None = None) -> "keras.Model":
     """Network of a run, the backend loaded first; with the weights to predict with, or other weights of the run."""
-    from training.hardware.backend import load_backend
-
     load_backend()
     return run.load_network(weights)
 

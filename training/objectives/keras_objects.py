@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from common.metrics.overlap import column
-from training.objectives.losses import one_hot
+from training.objectives.functions import one_hot
 
 CARRY = 30  # bits that the low word of a count holds
 

@@ -1,7 +1,7 @@
-"""Losses from logits and bit-packed targets, averaged over the annotated voxels alone.
+"""Loss configs: options of each segmentation loss, and the Keras loss that they build.
 
-A target is a byte per voxel with one bit per class (`data_prep.labels`); a voxel without a bit is not annotated and weighs
-nothing, and a batch without an annotated voxel has loss 0 and no gradient.
+A loss is added here, as a config with `name`, its options and `build`, and in `training.LOSSES`. The mathematics is in
+`training.objectives.functions`.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +11,6 @@ from common.errors import UserError, expect_number
 
 if TYPE_CHECKING:
     import keras
-
-TINY = 1e-7  # keeps (1 - p) ** gamma differentiable at p = 1 for gamma < 1
 
 
 @dataclass
@@ -28,8 +26,11 @@ class FocalConfig:
 
     def build(self, classes: int) -> "keras.losses.Loss":
         """The loss for a number of classes."""
+        from training.objectives.functions import focal
+        from training.objectives.keras_objects import VoxelLoss
+
         weights = _per_class(self.alpha, classes, "loss.alpha")
-        return _voxel_loss(lambda bits, logits: focal(bits, logits, self.gamma, weights), self.name, classes)
+        return VoxelLoss(lambda bits, logits: focal(bits, logits, self.gamma, weights), self.name, classes)
 
 
 @dataclass
@@ -43,8 +44,11 @@ class CrossEntropyConfig:
 
     def build(self, classes: int) -> "keras.losses.Loss":
         """The loss for a number of classes."""
+        from training.objectives.functions import focal
+        from training.objectives.keras_objects import VoxelLoss
+
         weights = _per_class(self.alpha, classes, "loss.alpha")
-        return _voxel_loss(lambda bits, logits: focal(bits, logits, 0.0, weights), self.name, classes)
+        return VoxelLoss(lambda bits, logits: focal(bits, logits, 0.0, weights), self.name, classes)
 
 
 @dataclass
@@ -73,75 +77,18 @@ class BceDiceConfig:
         Raises:
             UserError: a weight below 0, or nothing to keep 0 / 0 from a slice without tumour.
         """
+        from training.objectives.functions import focal, soft_dice
+        from training.objectives.keras_objects import VoxelLoss
+
         expect_number("loss.bce", self.bce, 0)
         expect_number("loss.dice", self.dice, 0)
         expect_number("loss.smooth", self.smooth, 1e-6)
-        return _voxel_loss(self._value, self.name, classes)
 
-    def _value(self, bits: Any, logits: Any) -> Any:
-        bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
-        return self.bce * bce + self.dice * soft_dice(bits, logits, over=self.over, smooth=self.smooth)
+        def bce_dice(bits: Any, logits: Any) -> Any:
+            bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
+            return self.bce * bce + self.dice * soft_dice(bits, logits, over=self.over, smooth=self.smooth)
 
-
-def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
-    """1 - (2 sum p y + s) / (sum p + sum y + s) over space, mean over the foreground classes (and annotated samples).
-
-    Args:
-        bits: (N, ...) integer, one bit per class; voxels without a bit are left out.
-        logits: (N, ..., classes).
-        over: "sample" sums over the space of each sample, "batch" over the samples too.
-        smooth: s, in voxels.
-    """
-    from keras import ops
-
-    truth = one_hot(bits, logits.shape[-1])
-    annotated = ops.sum(truth, axis=-1, keepdims=True)
-    found = (ops.softmax(ops.cast(logits, "float32"), axis=-1) * annotated)[..., 1:]
-    truth = truth[..., 1:]
-    axes = list(range(0 if over == "batch" else 1, len(truth.shape) - 1))
-    both = ops.sum(found * truth, axis=axes)
-    total = ops.sum(found, axis=axes) + ops.sum(truth, axis=axes)
-    losses = ops.mean(1 - (2 * both + smooth) / (total + smooth), axis=-1)
-    if over == "batch":
-        return losses
-    seen = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
-    return ops.sum(losses * seen) / ops.maximum(ops.sum(seen), 1.0)
-
-
-def focal(bits: Any, logits: Any, gamma: float, alpha: list[float]) -> Any:
-    """Categorical focal cross-entropy, mean over annotated voxels: sum_c -alpha_c y_c (1 - p_c)^gamma log p_c.
-
-    From log-softmax, so that the gradient of a confidently wrong voxel stays alive: Keras' own clips the probability, which
-    caps the loss at 4.03 (alpha 0.25) and kills its gradient beyond a logit gap of 17.
-
-    Args:
-        bits: (...) integer, one bit per class.
-        logits: (..., classes).
-        gamma: 0 gives cross-entropy.
-        alpha: weight per class.
-    """
-    from keras import ops
-
-    truth = one_hot(bits, logits.shape[-1])
-    log_p = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    losses = -log_p * truth * ops.convert_to_tensor(alpha, "float32")
-    if gamma:
-        losses = losses * ops.maximum(-ops.expm1(log_p), TINY) ** gamma
-    return ops.sum(losses) / ops.maximum(ops.sum(truth), 1.0)
-
-
-def one_hot(bits: Any, classes: int) -> Any:
-    """Bit-packed targets (...) -> float32 (..., classes); a voxel that is not annotated is all zeros."""
-    from keras import ops
-
-    masks = ops.convert_to_tensor([1 << c for c in range(classes)], "int32")
-    return ops.cast(ops.not_equal(ops.bitwise_and(ops.cast(bits, "int32")[..., None], masks), 0), "float32")
-
-
-def _voxel_loss(function: Any, name: str, classes: int) -> "keras.losses.Loss":
-    from training.objectives.keras_objects import VoxelLoss
-
-    return VoxelLoss(function, name, classes)
+        return VoxelLoss(bce_dice, self.name, classes)
 
 
 def _per_class(values: list[float], classes: int, option: str) -> list[float]:

@@ -17,7 +17,7 @@ from evaluation.scores.records import Subset, count, load, open_subset, record_k
 from models.volume import SlidingWindow
 from training.data.batches import InputConfig
 from training.data.slices import slice_split, whole_slices
-from training.objectives.losses import focal
+from training.objectives.functions import focal
 from training.run import Run
 
 

@@ -1,135 +1,156 @@
+"""Binary cross-entropy plus Dice against NumPy, and what a class that is absent or a voxel that is not annotated costs."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from training.objectives.losses import CrossEntropyConfig, FocalConfig, focal, one_hot
-
-CLASSES = 4
+from training.objectives.functions import soft_dice
+from training.objectives.losses import BceDiceConfig
 
 
-def made(seed=0, shape=(2, 5, 6), spread=3.0, annotated=1.0):
+def made(seed=0, shape=(2, 5, 6), classes=2, spread=2.0, annotated=1.0):
     """Bit-packed targets and logits."""
     rng = np.random.default_rng(seed)
-    bits = (1 << rng.integers(0, CLASSES, shape)).astype(np.uint8)
+    bits = (1 << rng.integers(0, classes, shape)).astype(np.uint8)
     bits[rng.random(shape) >= annotated] = 0
-    return bits, rng.normal(0, spread, (*shape, CLASSES)).astype(np.float32)
+    return bits, rng.normal(0, spread, (*shape, classes)).astype(np.float32)
 
 
-def by_hand(bits, logits, gamma, alpha):
-    """The formula in float64."""
-    logits = logits.astype(np.float64)
-    log_p = logits - logits.max(axis=-1, keepdims=True)
-    log_p -= np.log(np.exp(log_p).sum(axis=-1, keepdims=True))
-    truth = (bits[..., None] & (1 << np.arange(logits.shape[-1]))) != 0
-    losses = -np.asarray(alpha) * truth * (1 - np.exp(log_p)) ** gamma * log_p
-    return losses.sum() / max(truth.sum(), 1)
+def loss(bits, logits, **settings):
+    return float(BceDiceConfig(**settings).build(logits.shape[-1])(bits, logits))
 
 
-def value_and_gradient(bits, logits, gamma=2.0, alpha=(1.0,) * CLASSES):
+def value_and_gradient(bits, logits, **settings):
     import tensorflow as tf
 
     variable = tf.Variable(logits)
     with tf.GradientTape() as tape:
-        loss = focal(bits, variable, gamma, list(alpha))
-    return float(loss), tape.gradient(loss, variable).numpy()
+        found = BceDiceConfig(**settings).build(logits.shape[-1])(bits, variable)
+    return float(found), tape.gradient(found, variable).numpy()
+
+
+def probabilities(logits):
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def dice_by_hand(bits, logits, smooth=1.0):
+    """Dice loss of one sample: mean over the foreground classes."""
+    p, losses = probabilities(logits), []
+    for c in range(1, logits.shape[-1]):
+        truth, found = (bits == 1 << c).astype(float), p[..., c] * (bits > 0)
+        losses.append(1 - (2 * (truth * found).sum() + smooth) / (truth.sum() + found.sum() + smooth))
+    return np.mean(losses)
+
+
+def bce_by_hand(bits, logits):
+    p = probabilities(logits)
+    chosen = [p[..., c][bits == 1 << c] for c in range(logits.shape[-1])]
+    return -np.log(np.concatenate(chosen)).mean()
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
-    spread=st.floats(0, 30),
-    annotated=st.floats(0, 1),
-    gamma=st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]),
-    alpha=st.lists(st.floats(0, 5), min_size=CLASSES, max_size=CLASSES),
+    classes=st.integers(2, 5),
+    annotated=st.floats(0.3, 1),
+    smooth=st.sampled_from([1e-3, 1.0, 7.5]),
+    bce=st.floats(0, 4),
+    dice=st.floats(0, 4),
 )
-def test_the_loss_is_the_formula(seed, spread, annotated, gamma, alpha):
-    bits, logits = made(seed, (2, 3, 4), spread, annotated)
-    value, gradient = value_and_gradient(bits, logits, gamma, alpha)
-    assert value == pytest.approx(by_hand(bits, logits, gamma, alpha), rel=1e-4, abs=1e-5)
-    assert np.isfinite(gradient).all()
+def test_each_term_is_the_formula_and_the_weights_are_linear(seed, classes, annotated, smooth, bce, dice):
+    bits, logits = made(seed, (2, 4, 5), classes, annotated=annotated)
+    bits[0, 0, 0] = 1  # at least one voxel is annotated
+    expected_bce = bce_by_hand(bits, logits)
+    expected_dice = np.mean([dice_by_hand(b, x, smooth) for b, x in zip(bits, logits, strict=True)])
+    assert loss(bits, logits, bce=1, dice=0, smooth=smooth) == pytest.approx(expected_bce, rel=1e-4, abs=1e-5)
+    assert loss(bits, logits, bce=0, dice=1, smooth=smooth) == pytest.approx(expected_dice, rel=1e-4, abs=1e-5)
+    both = loss(bits, logits, bce=bce, dice=dice, smooth=smooth)
+    assert both == pytest.approx(bce * expected_bce + dice * expected_dice, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
-def test_it_equals_that_of_keras_where_keras_clips_nothing(gamma):
+def test_of_two_classes_it_is_sigmoid_cross_entropy_of_the_difference_of_the_logits():
     import keras
 
-    bits, logits = made(spread=2.0)
-    alpha = [0.1, 0.5, 1.0, 2.0]
-    truth = keras.ops.convert_to_numpy(one_hot(bits, CLASSES))
-    expected = keras.losses.CategoricalFocalCrossentropy(alpha=alpha, gamma=gamma, from_logits=True)(truth, logits)
-    assert float(focal(bits, logits, gamma, alpha)) == pytest.approx(float(expected), rel=1e-5)
+    bits, logits = made(annotated=1)
+    truth = (bits == 2).astype(np.float32)
+    expected = keras.losses.BinaryCrossentropy(from_logits=True)(truth[..., None], (logits[..., 1] - logits[..., 0])[..., None])
+    assert loss(bits, logits, dice=0) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_gamma_0_is_cross_entropy():
-    import keras
-
-    bits, logits = made()
-    truth = one_hot(bits, CLASSES)
-    expected = float(keras.losses.CategoricalCrossentropy(from_logits=True)(truth, logits))
-    assert float(CrossEntropyConfig().build(CLASSES)(bits, logits)) == pytest.approx(expected, rel=1e-5)
-    assert float(FocalConfig(gamma=0.0).build(CLASSES)(bits, logits)) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("gap", [5.0, 20.0, 60.0])
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_a_confidently_wrong_voxel_keeps_its_gradient(gap, gamma):
-    logits = np.array([[gap, 0, 0, 0]], np.float32)
-    value, gradient = value_and_gradient(np.array([2], np.uint8), logits, gamma)
-    assert value == pytest.approx(gap, rel=0.1)
-    np.testing.assert_allclose(gradient[0, :2], [1, -1], atol=0.1)
+def test_dice_is_the_mean_of_the_samples_and_not_that_of_their_pool():
+    bits, logits = made(classes=3)
+    bits[0], bits[1, :4] = 2, 1
+    each = [dice_by_hand(b, x) for b, x in zip(bits, logits, strict=True)]
+    pool = dice_by_hand(bits, logits)
+    assert abs(np.mean(each) - pool) > 0.01
+    assert loss(bits, logits, bce=0) == pytest.approx(np.mean(each), rel=1e-5)
+    assert loss(bits, logits, bce=0, over="batch") == pytest.approx(pool, rel=1e-5)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_a_confidently_right_voxel_has_no_loss_and_a_finite_gradient(gamma):
-    logits = np.array([[90, 0, 0, 0], [1e4, -1e4, 0, 0]], np.float32)
-    value, gradient = value_and_gradient(np.array([1, 1], np.uint8), logits, gamma)
-    assert value == 0
-    np.testing.assert_allclose(gradient, 0, atol=1e-6)
+@pytest.mark.parametrize("over", ["sample", "batch"])
+def test_a_volume_is_summed_over_all_of_its_space(over):
+    bits, logits = made(shape=(2, 3, 4, 5), classes=3)
+    expected = np.mean([dice_by_hand(b, x) for b, x in zip(bits, logits, strict=True)])
+    expected = dice_by_hand(bits, logits) if over == "batch" else expected
+    assert float(soft_dice(bits, logits, over=over, smooth=1.0)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_voxels_that_are_not_annotated_weigh_nothing():
-    bits, logits = made(annotated=0.5)
-    value, gradient = value_and_gradient(bits, logits)
+@pytest.mark.parametrize("over", ["sample", "batch"])
+def test_an_absent_class_costs_nothing_unless_it_is_predicted_and_more_the_more_it_is(over):
+    bits = np.ones((2, 8, 8), np.uint8)
+    costs = []
+    for wrong in (0, 1, 4, 16, 64):
+        logits = np.zeros((2, 64, 2), np.float32)
+        logits[..., 0] = 30
+        logits[:, :wrong] = (0, 30)
+        costs.append(loss(bits, logits.reshape(2, 8, 8, 2), bce=0, over=over))
+    assert costs[0] == pytest.approx(0, abs=1e-6)
+    assert np.all(np.diff(costs) > 0)
+    assert costs[-1] < 1
+
+
+def test_an_absent_class_that_is_predicted_has_a_gradient_that_takes_it_back():
+    bits = np.ones((1, 4, 4), np.uint8)
+    _, gradient = value_and_gradient(bits, np.zeros((1, 4, 4, 2), np.float32), bce=0)
+    assert (gradient[..., 1] > 0).all()
+    assert (gradient[..., 0] < 0).all()
+
+
+@pytest.mark.parametrize("over", ["sample", "batch"])
+def test_voxels_that_are_not_annotated_weigh_nothing(over):
+    bits, logits = made(classes=3, annotated=0.5)
+    value, gradient = value_and_gradient(bits, logits, over=over)
     assert not gradient[bits == 0].any()
-    logits[bits == 0] = 1e3
-    assert value_and_gradient(bits, logits)[0] == value
-    assert value == pytest.approx(value_and_gradient(bits[bits > 0], logits[bits > 0])[0], rel=1e-5)
+    assert gradient[bits > 0].any(axis=-1).all()
+    logits[bits == 0] = (-50, 0, 90)
+    assert loss(bits, logits, over=over) == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_without_an_annotated_voxel_loss_and_gradient_are_exactly_0(gamma):
-    bits, logits = made(annotated=0.0, spread=50)
-    value, gradient = value_and_gradient(bits, logits, gamma)
+@pytest.mark.parametrize("over", ["sample", "batch"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_without_an_annotated_voxel_loss_and_gradient_are_exactly_0(over, classes):
+    _, logits = made(classes=classes, spread=50)
+    value, gradient = value_and_gradient(np.zeros(logits.shape[:-1], np.uint8), logits, over=over)
     assert value == 0.0
     assert not gradient.any()
 
 
-def test_alpha_weighs_the_classes():
+def test_a_sample_that_is_not_annotated_weighs_nothing():
     bits, logits = made()
-    parts = [float(focal(bits, logits, 2.0, list(row))) for row in np.eye(CLASSES)]
-    assert float(focal(bits, logits, 2.0, [1, 2, 3, 4])) == pytest.approx(np.dot(parts, [1, 2, 3, 4]), rel=1e-5)
-    assert float(FocalConfig(alpha=[3.0]).build(CLASSES)(bits, logits)) == pytest.approx(3 * sum(parts), rel=1e-5)
+    alone = loss(bits[:1], logits[:1], bce=0)
+    bits[1] = 0
+    assert loss(bits, logits, bce=0) == pytest.approx(alone, rel=1e-5)
 
 
-@pytest.mark.parametrize("config", [FocalConfig, CrossEntropyConfig])
-@pytest.mark.parametrize("alpha", [[], [1.0, 2.0], [1.0] * 5])
-def test_a_wrong_number_of_class_weights_is_refused(config, alpha):
-    with pytest.raises(UserError, match=rf"--loss\.alpha: expected 1 or 4 numbers .* received {len(alpha)}"):
-        config(alpha=alpha).build(CLASSES)
-
-
-def test_logits_of_half_precision_are_summed_in_float32():
-    bits, logits = made(shape=(1, 64, 64))
+def test_half_precision_is_summed_in_float32():
+    bits, logits = made(shape=(1, 128, 128))
     logits = logits.astype(np.float16)
-    value = focal(bits, logits, 2.0, [1.0] * CLASSES)
-    assert value.dtype == "float32"
-    assert float(value) == pytest.approx(by_hand(bits, logits, 2.0, [1] * CLASSES), rel=1e-4)
+    expected = bce_by_hand(bits, logits) + dice_by_hand(bits[0], logits[0])
+    assert loss(bits, logits) == pytest.approx(expected, rel=1e-4)
 
 
-def test_bits_become_one_hot():
-    expected = np.vstack([np.eye(8), np.zeros(8)])
-    bits = np.array([1, 2, 4, 8, 16, 32, 64, 128, 0], np.uint8)
-    for given_bits in (bits, bits.astype(np.float32)):  # Keras hands targets to losses as float32
-        np.testing.assert_array_equal(one_hot(given_bits, 8), expected)
+def test_targets_may_come_as_keras_hands_them_over():
+    bits, logits = made(classes=3)
+    assert loss(bits.astype(np.float32), logits) == loss(bits, logits)
