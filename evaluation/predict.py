@@ -1,6 +1,5 @@
 """Command: predict scans on the patients' own grids, by one run or the average of several: segmentations and classes."""
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_lines, refuse_inside
+from common.parallel import map_cases
 from data_prep.labels import LabelSchema
 from data_prep.prepare import prepare
 from data_prep.scans.case import CaseFiles
@@ -63,8 +63,6 @@ class PredictConfig(SourceConfig):
 
 def main(config: PredictConfig) -> None:
     """Predict the cases and print the place of the files."""
-    from tqdm import tqdm
-
     refuse_inside(config.out, config.source)
     inference = InferenceConfig(config.least_size, tuple(config.flips), config.batch_size, config.overlap)
     runs = open_runs(config.runs)
@@ -94,12 +92,15 @@ def main(config: PredictConfig) -> None:
         )
         predictors = [head.predictor(task) for head in heads]
         preparation = replace(runs[0].preparation, crop=None)
-        for files in tqdm(cases, "predicting", unit="case", file=sys.stderr):
+
+        def predict_case(files: CaseFiles) -> None:
             case = source.read(files)
             prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
             voxels: np.ndarray | None = None
             for predictor in predictors:
                 voxels = predictor.predict(case, prepared, voxels)
+
+        map_cases(predict_case, cases, title="predicting")
         written = "".join(predictor.finish() for predictor in predictors)
         segmented = sorted({*before, *(files.id for files in cases)}) if any(head.writes_voxels for head in heads) else []
         write_manifest(config.out, runs, config.source, task.schema, settings, segmented)

@@ -42,6 +42,8 @@ class ScoreConfig(SourceConfig):
     """Which of the records' cases are scored."""
     batch_size: int = 16
     """Slices that the model sees at once; it changes speed and memory, not the scores."""
+    workers: int | str = 1
+    """Processes that score predictions, or a Dask scheduler's address or file."""
     out: Path | None = None
     """Folder to write into; default: P/scores, or RUN/scores_SUBSET."""
 
@@ -65,7 +67,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     if not predictions.cases:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
     source = open_source(root, config)
-    scores, schema = score_predictions(predictions, source, progress=True)
+    scores, schema = score_predictions(predictions, source, config.workers)
     summaries = summarise_scores(scores)
     facts = {
         "runs": predictions.runs,

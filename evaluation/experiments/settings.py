@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli
+from common.configs import find_config
 from common.errors import UserError
 from common.files import read_yaml
 from training.config import TrainConfig
@@ -94,7 +95,7 @@ def training_help(command: str) -> Iterator[None]:
 
 
 def located(values: Options, file: Path | None) -> Options:
-    """A part of a study's file with the path of its `train` taken relative to the file; absolute paths stay as they are.
+    """Part of a study's file with its `train` as a path: relative to the file, or the name of a shipped config.
 
     Args:
         values: of a run or of the sweep.
@@ -107,10 +108,13 @@ def located(values: Options, file: Path | None) -> Options:
     if not isinstance(train, str | Path):
         return values
     path = Path(train) if file is None else file.parent / train
-    if not path.is_file():
+    if path.is_file():
+        return values | {"train": str(path)}
+    try:
+        return values | {"train": str(find_config(train, "config of the training"))}
+    except UserError as error:
         hint = "" if file is None else f"; paths in {file} are relative to its folder"
-        raise UserError(f"{path}: config of the training not found{hint}")
-    return values | {"train": str(path)}
+        raise UserError(f"{error}{hint}") from None
 
 
 def _content(train: Options | Path) -> Options:

@@ -6,6 +6,7 @@ counts once: with the mean of the cases' scores.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from common.errors import Problems, UserError
 from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
 from common.metrics.statistics import Summary, summarise_columns
+from common.parallel import map_cases
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
@@ -47,13 +49,13 @@ class PatientScores:
         return dict(zip(self.patients, self.values[structure, metric].tolist(), strict=True))
 
 
-def score_predictions(predictions: PredictionSet, source: Source, progress: bool = False) -> tuple[PatientScores, LabelSchema]:
+def score_predictions(predictions: PredictionSet, source: Source, workers: int | str = 1) -> tuple[PatientScores, LabelSchema]:
     """Score every case of a set against a source.
 
     Args:
         predictions: to score.
         source: of the annotations; only these are read.
-        progress: show a bar on standard error.
+        workers: as of `common.parallel.map_cases`.
 
     Returns:
         The scores, and the schema whose classes and regions they have.
@@ -62,21 +64,17 @@ def score_predictions(predictions: PredictionSet, source: Source, progress: bool
         UserError: no schema is known, or the predictions' classes are others than the source's.
         Problems: everything that is missing or does not fit, a line each; nothing was scored then.
     """
-    from tqdm import tqdm
-
     schema = _common_schema(predictions, source)
     known = {files.id: files for files in source.cases()}
     _refuse(_grid_problems(predictions, known, source), predictions)
+    cases = [known[case] for case in predictions.cases]
+    score = partial(_score_or_problem, predictions=predictions, source=source, schema=schema)
+    results = map_cases(score, cases, workers, title="scoring")
+    _refuse([result for result in results if isinstance(result, str)], predictions)
     scored: dict[str, list[CaseScores]] = {}
-    problems: list[str] = []
-    for case in tqdm(predictions.cases, desc="scoring", unit="case", disable=not progress):
-        try:
-            pair = _read_pair(known[case], predictions, source, schema)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        scored.setdefault(known[case].patient, []).append(score_case(pair, schema))
-    _refuse(problems, predictions)
+    for files, result in zip(cases, results, strict=True):
+        if isinstance(result, CaseScores):
+            scored.setdefault(files.patient, []).append(result)
     return mean_over_cases(scored, schema), schema
 
 
@@ -91,6 +89,14 @@ class CaseScores:
 
     values: dict[Key, float]
     absent: set[Structure]
+
+
+def _score_or_problem(files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema) -> CaseScores | str:
+    """Scores of one case, or the line that says why it cannot be scored."""
+    try:
+        return score_case(_read_pair(files, predictions, source, schema), schema)
+    except UserError as error:
+        return str(error)
 
 
 def score_case(pair: LabelPair, schema: LabelSchema) -> CaseScores:
