@@ -110,6 +110,30 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     Raises:
         UserError: an unknown option or key, a value of the wrong type, a missing option or file.
     """
+    parser, chosen = _parser(config, arguments, program)
+    parsed = parser.instantiate(parser.parse_args(parser.given))
+    instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
+    if isinstance(instance, ConfigWithFiles):
+        instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
+    return instance
+
+
+def option_names(config: type, arguments: Sequence[str] = ()) -> set[str]:
+    """Options of a command, such as `model.filters`, without dashes.
+
+    Args:
+        config: dataclass of the command.
+        arguments: command line; a choice has the options of the entry that is named here, else of its default.
+
+    Raises:
+        UserError: a config file that is not found or is no mapping, or an unknown name of a choice.
+    """
+    known = _parser(config, arguments)[0]._option_string_actions
+    return {name.removeprefix("--") for name in known if name.startswith("--")}
+
+
+def _parser(config: type, arguments: Sequence[str], program: str | None = None) -> tuple[_Parser, type]:
+    """Parser of a command, with its `given` arguments, and the config whose choices they make."""
     wants_help = not {"-h", "--help"}.isdisjoint(arguments)
     jsonargparse.set_parsing_settings(
         docstring_parse_attribute_docstrings=wants_help
@@ -126,11 +150,7 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(chosen, None)
     _list_choices(parser, chosen)
-    parsed = parser.instantiate(parser.parse_args(given))
-    instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
-    if isinstance(instance, ConfigWithFiles):
-        instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
-    return instance
+    return parser, chosen
 
 
 def _with_config_paths(config: type, arguments: Sequence[str]) -> list[str]:

@@ -239,6 +239,18 @@ def test_help_lists_the_names_of_a_choice(capsys):
         assert f"One of circle, square. The options below are those of {name}; --shape.name NAME --help" in shown
 
 
+def test_option_names_are_those_of_the_choices_made(config_file):
+    plain = {"config", "print_config", "help", "out", "count", "inner", "inner.size", "shape", "shape.name"}
+    assert plain | {"shape.radius"} <= cli.option_names(ExampleConfig)
+    chosen = plain | {"shape.side", "shape.corners"}
+    for arguments in (["--shape.name", "square"], ["--config", str(config_file({"shape": {"name": "square"}}))]):
+        names = cli.option_names(ExampleConfig, arguments)
+        assert chosen <= names
+        assert "shape.radius" not in names
+    with pytest.raises(UserError, match="expected one of circle, square; received 'oval'"):
+        cli.option_names(ExampleConfig, ["--shape.name", "oval"])
+
+
 def test_the_usage_line_names_the_program(capsys):
     with pytest.raises(SystemExit):
         cli.parse(ExampleConfig, ["--help"], "draw example")
@@ -394,7 +406,7 @@ def test_one_folder_or_several_are_words(words, expected):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ('[{"epoch": 3}]', "'epoch' is not accepted"),
+        ('[{"epoch": 3}]', "option epoch is not known; did you mean epochs?"),
         ('[{"epochs": "x"}]', "--epochs: expected int, null; received x"),
         ('{"epochs": 3}', '--parts: expected a list of mappings, each with one setting at least; received {"epochs": 3} (see'),
         ("[3]", "--parts: expected a list of mappings, each with one setting at least; received 3 (see"),
