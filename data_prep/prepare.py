@@ -36,6 +36,11 @@ class PrepareConfig:
     dtype: Literal["float16", "uint8"] = "float16"
     """Stored type of intensities; uint8 (256 steps, half the disk) needs `intensity: minmax`."""
 
+    @property
+    def unit_range(self) -> bool:
+        """True where prepared intensities run from 0 to 1 (min-max); augmentation then keeps them there."""
+        return self.intensity == "minmax"
+
     def check(self) -> None:
         """Refuse settings that contradict each other.
 

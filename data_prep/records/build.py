@@ -64,7 +64,7 @@ class Builder:
                     augmentation,
                     prepared.image,
                     prepared.label,
-                    unit_range=self.preparation.intensity == "minmax",
+                    unit_range=self.preparation.unit_range,
                     spacing_mm=prepared.geometry.spacing_mm,
                 )
                 self._write(case, replace(prepared, image=image, label=label), copy, augmentation)

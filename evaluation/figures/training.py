@@ -228,7 +228,7 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
     """A training slice and its augmented versions, each with a generator of its own."""
     config, (item, number) = run.config, source.rows[row]
     facts = records.cases[source.items[item][0]]
-    augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.intensity == "minmax")
+    augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
     _, channel = display_channel(run.channels)
     example = source[row]
     made = []

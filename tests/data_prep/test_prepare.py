@@ -65,6 +65,13 @@ def test_zscore_counts_the_non_zero_voxels_and_leaves_the_others_0():
         np.testing.assert_allclose(values, (brain - brain.mean()) / brain.std(), atol=2e-3)
 
 
+@pytest.mark.parametrize("intensity", ["minmax", "zscore", "median"])
+def test_the_unit_range_is_that_of_the_prepared_image(intensity):
+    config = replace(WHOLE, intensity=intensity)
+    image = prepare(case(), SCHEMA, config).image
+    assert config.unit_range == (image.min() >= 0 and image.max() <= 1)
+
+
 @pytest.mark.parametrize("intensity", ["minmax", "zscore"])
 def test_clip_bounds_by_percentiles_of_the_non_zero_voxels(intensity):
     made = scan()

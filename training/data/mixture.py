@@ -201,8 +201,7 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
     slices, every = by_slice(records, config, slices, every)
     augmentation = None
     if not config.augment.is_off:
-        unit_range = records.preparation.intensity == "minmax"
-        augmentation = OnlineAugmentation(config.augment, config.input.neighbours, unit_range)
+        augmentation = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
     return Folder(records, share, train, validation, slices, every, augmentation, targets)
 
 

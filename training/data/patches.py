@@ -83,7 +83,7 @@ class PatchSampler:
         self._patch = depth, height, width = config.patch
         self._size: Triple = (depth + 2 * config.neighbours, height, width)
         self._augment = augment
-        self._unit_range = records.preparation.intensity == "minmax"
+        self._unit_range = records.preparation.unit_range
         self._statistics: dict[Item, BrainStatistics] = {}
 
     def __call__(self, element: np.ndarray, rng: np.random.Generator) -> Example:

@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import AugmentConfig, draw
+from data_prep.prepare import PrepareConfig
 from tests.data_prep.augmentation.synthetic import (
     OFF,
     analytic_coordinates,
@@ -32,7 +33,7 @@ class OneVolume:
     def __init__(self, image, label, spacing_mm=None):
         self._shard = SimpleNamespace(image=image, label=label)
         self.cases = {"case": SimpleNamespace(geometry=SimpleNamespace(spacing_mm=spacing_mm), voxels=None)}
-        self.preparation = SimpleNamespace(intensity="minmax")
+        self.preparation = PrepareConfig(intensity="minmax")
 
     def shard(self, case, copy):
         return self._shard

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from data_prep.augmentation.draw import AugmentConfig, CopiesConfig
 from data_prep.grid.geometry import cut_patch, middle_start
+from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
 from models.volume import with_neighbours
 from tests.conftest import SMALL, write_source
@@ -72,7 +73,7 @@ class Numbered:
         self._shard = SimpleNamespace(image=numbers[..., None].astype(np.float32), label=label)
         self._facts = SimpleNamespace(voxels=counts, geometry=SimpleNamespace(spacing_mm=(1.0, 1.0, 1.0)))
         self.cases = {"case": self._facts}
-        self.preparation = SimpleNamespace(intensity="zscore")
+        self.preparation = PrepareConfig(intensity="zscore")
 
     def shard(self, case, copy):
         return self._shard
