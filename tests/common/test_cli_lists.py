@@ -1,0 +1,61 @@
+"""Options that are lists of configs, and lists of paths or configs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from common import cli
+from common.errors import UserError
+
+
+@dataclass
+class Part:
+    """One of several."""
+
+    epochs: int | None = None
+    rates: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Several:
+    """A list of configs, and a list of paths or configs."""
+
+    parts: list[Part] = field(default_factory=list)
+    """The parts."""
+    folders: list[Path | Part] | Path | None = None
+    """One folder, or several."""
+
+
+def test_a_list_of_configs_is_given_on_the_command_line_and_in_a_file(tmp_path):
+    expected = [Part(3), Part(None, {"a": 0.5})]
+    assert cli.parse(Several, ["--parts", '[{"epochs": 3}, {"rates": {"a": 0.5}}]']).parts == expected
+    (tmp_path / "c.yaml").write_text("parts:\n- epochs: 3\n- rates: {a: 0.5}\nfolders: [x, {epochs: 2}]\n")
+    given = cli.parse(Several, ["--config", str(tmp_path / "c.yaml")])
+    assert (given.parts, given.folders) == (expected, [Path("x"), Part(2)])
+    assert cli.from_dict(Several, cli.as_dict(given), tmp_path) == given
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["--folders", "a"], [Path("a")]), (["--folders", "a", "b"], [Path("a"), Path("b")]), (["--folders=a"], Path("a"))],
+)
+def test_one_folder_or_several_are_words(words, expected):
+    assert cli.parse(Several, words).folders == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('[{"epoch": 3}]', "option epoch is not known; did you mean epochs?"),
+        ('[{"epochs": "x"}]', "--epochs: expected int, null; received x"),
+        ('{"epochs": 3}', '--parts: expected a list of mappings, each with one setting at least; received {"epochs": 3} (see'),
+        ("[3]", "--parts: expected a list of mappings, each with one setting at least; received 3 (see"),
+        ("[{}]", "--parts: expected a list of mappings, each with one setting at least; received {} (see"),
+    ],
+)
+def test_a_wrong_list_of_configs_is_one_line(value, said):
+    with pytest.raises(UserError) as error:
+        cli.parse(Several, ["--parts", value])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
