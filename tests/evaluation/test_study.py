@@ -16,8 +16,7 @@ import yaml
 from common import cli
 from evaluation import study as module
 from evaluation.experiments import runner
-from tests.training.runs import ROOT, history
-from training.config import TrainConfig
+from tests.training.runs import history
 from training.run import Run
 
 NAME = "evaluation.study"
@@ -317,23 +316,3 @@ def test_the_settings_can_be_printed(written, capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert [run["name"] for run in printed["runs"]] == ["plain", "refused", "wide"]
     assert printed["options"] == TINY
-
-
-@pytest.mark.parametrize(
-    "file",
-    sorted([*(ROOT / "configs").glob("*/study.yaml"), *(ROOT / "configs").glob("*/sweep.yaml")]),
-    ids=lambda file: f"{file.parent.name}/{file.stem}",
-)
-def test_the_shipped_studies_can_be_trained(file, tmp_path, monkeypatch):
-    from evaluation.experiments.settings import NamedTraining, entry, located, resolve
-    from evaluation.experiments.space import SweepConfig
-
-    monkeypatch.chdir(tmp_path)  # paths in a study are relative to its file
-    study = yaml.safe_load(file.read_text())
-    parts = [entry(NamedTraining, located(run, file), "--runs") for run in study.get("runs", [])]
-    parts += [entry(SweepConfig, located(study["sweep"], file), "--sweep")] if "sweep" in study else []
-    assert parts
-    for part in parts:
-        config = resolve(part, study.get("options", {}))
-        assert isinstance(config, TrainConfig)
-        config.check()

@@ -7,11 +7,9 @@ import pytest
 from common.errors import UserError
 from common.files import write_json, write_yaml
 from common.metrics.overlap import column
-from data_prep.grid.geometry import Geometry, middle_start
 from data_prep.labels import LabelSchema
-from evaluation.figures import display, style
 from evaluation.figures import runs as figures_runs
-from evaluation.figures import volume as figures_volume
+from evaluation.figures import style
 from evaluation.figures.runs import Curves, slice_curves, voxel_curves
 from training.heads import ClassificationHead, SegmentationHead
 from training.run import FORMAT
@@ -101,24 +99,6 @@ def test_many_runs_have_panels_for_training_and_validation_and_variants_share_a_
     looks = {(line.get_color(), line.get_linestyle(), line.get_markerfacecolor()) for line in lines}
     assert len(looks) == len(names)
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == names
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        [f"run{index}" for index in (1, 10, 2, 20, 3, 30, 4, 40)],
-        ["unet", *(f"unet {word}" for word in ("a", "b", "c", "d", "e", "f", "g"))],
-    ],
-)
-def test_runs_that_are_alike_in_name_alone_or_too_many_variants_have_a_colour_each(names):
-    styles = style.run_styles(names)
-    assert len({style["color"] for style in styles}) == len({style["marker"] for style in styles}) == 8
-
-
-def test_up_to_three_variants_share_a_colour_and_differ_in_line_and_fill():
-    styles = style.run_styles(["unet", "unet a", "unet b"])
-    assert len({style["color"] for style in styles}) == 1
-    assert len({(style["linestyle"], style["markerfacecolor"]) for style in styles}) == 3
 
 
 def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, drawn):
@@ -217,76 +197,3 @@ def test_class_frequencies_are_shares_of_the_annotated_voxels(tmp_path, drawn):
 def test_records_without_annotation_have_no_frequencies(tmp_path):
     with pytest.raises(UserError, match="no voxel"):
         figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 0, "tumor": 0}, 3)
-
-
-def test_the_patients_left_front_stands_at_the_pictures_upper_right():
-    volume = np.zeros((3, 4, 5))  # z up, y to anterior, x to the patient's right
-    volume[2, 3, 0] = 1
-    assert display.axial(volume, 2, oriented=True)[0, -1] == 1
-    assert display.coronal(volume, 3, oriented=True)[0, -1] == 1
-    assert display.axial(volume, 2, oriented=False)[3, 0] == 1
-    assert display.coronal(volume, 3, oriented=False)[2, 0] == 1
-
-
-@pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_grey_values_keep_the_background_black_and_ignore_outliers(scale):
-    image = np.zeros((10, 10, 10))
-    image[2:8, 2:8, 2:8] = np.linspace(0.2, 1, 216).reshape(6, 6, 6) * scale
-    image[5, 5, 5] = 1e6 * scale
-    found = display.grey(image)
-    assert (found[image == 0] == 0).all()
-    assert found.max() == 1
-    assert np.median(found[image > 0]) > 0.3
-    assert not display.grey(np.zeros((2, 2, 2))).any()
-
-
-def test_paint_colours_classes_alone():
-    picture = np.full((1, 4), 0.5, np.float32)
-    painted = display.paint(picture, np.array([[0, 1, 2, 255]]))
-    np.testing.assert_array_equal(painted[0, [0, 3]], 0.5)
-    assert len({tuple(pixel) for pixel in painted[0, :3]}) == 3
-
-
-@pytest.fixture
-def volume():
-    rng = np.random.default_rng(0)
-    image = rng.random((12, 20, 16))
-    classes = np.zeros(image.shape, np.uint8)
-    classes[3:6, 2:6, 5:9], classes[4, 3, 6] = 1, 2
-    return image, classes
-
-
-def test_the_share_lost_is_that_of_the_tumour_outside_the_window(volume):
-    geometry = Geometry.uncropped((16, 20, 12), np.eye(4))
-    classes = volume[1]
-    assert figures_volume.share_lost(classes, geometry) == 0
-    assert figures_volume.share_lost(classes, geometry.cropped((4, 0, 0), (12, 20, 16))) == pytest.approx(1 / 3)
-    assert figures_volume.share_lost(np.zeros_like(classes), geometry) == 0
-
-
-def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp_path):
-    image, classes = volume
-    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
-    cut = whole.cropped(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
-    figures_volume.draw_crop(tmp_path / "f", image, classes, cut, SCHEMA, "case")
-    axes = panels(drawn[0])["axial, uncut (20 x 16)"]
-    frame = axes.patches[0]
-    left, top = int(frame.get_x() + 0.5), int(frame.get_y() + 0.5)
-    framed = np.asarray(axes.images[0].get_array())[top : top + 10, left : left + 8]
-    np.testing.assert_array_equal(framed, panels(drawn[0])["axial, cut (10 x 8)"].images[0].get_array())
-
-
-def test_windows_larger_than_the_volume_can_be_drawn(volume, tmp_path):
-    image, classes = volume
-    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
-    padded = whole.cropped(middle_start(whole.size, (24, 24, 24)), (24, 24, 24))
-    files = figures_volume.draw_crop(tmp_path / "f", image, classes, padded, SCHEMA, "case")
-    assert all(file.stat().st_size > 1000 for file in files)
-
-
-def test_the_mosaic_shows_every_slice_once(volume, drawn, tmp_path):
-    image, classes = volume
-    figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case")
-    axes = drawn[0].axes[0]
-    assert [text.get_text() for text in axes.texts] == [str(index + 1) for index in range(len(image))]
-    assert np.asarray(axes.images[0].get_array()).shape == (20, 12 * 16, 3)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from data_prep.grid.geometry import Geometry, middle_start
+from data_prep.labels import LabelSchema
+from evaluation.figures import style
+from evaluation.figures import volume as figures_volume
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures instead of their files."""
+    found = []
+    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    return found
+
+
+def panels(figure):
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+
+
+@pytest.fixture
+def volume():
+    rng = np.random.default_rng(0)
+    image = rng.random((12, 20, 16))
+    classes = np.zeros(image.shape, np.uint8)
+    classes[3:6, 2:6, 5:9], classes[4, 3, 6] = 1, 2
+    return image, classes
+
+
+def test_the_share_lost_is_that_of_the_tumour_outside_the_window(volume):
+    geometry = Geometry.uncropped((16, 20, 12), np.eye(4))
+    classes = volume[1]
+    assert figures_volume.share_lost(classes, geometry) == 0
+    assert figures_volume.share_lost(classes, geometry.cropped((4, 0, 0), (12, 20, 16))) == pytest.approx(1 / 3)
+    assert figures_volume.share_lost(np.zeros_like(classes), geometry) == 0
+
+
+def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp_path):
+    image, classes = volume
+    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
+    cut = whole.cropped(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
+    figures_volume.draw_crop(tmp_path / "f", image, classes, cut, SCHEMA, "case")
+    axes = panels(drawn[0])["axial, uncut (20 x 16)"]
+    frame = axes.patches[0]
+    left, top = int(frame.get_x() + 0.5), int(frame.get_y() + 0.5)
+    framed = np.asarray(axes.images[0].get_array())[top : top + 10, left : left + 8]
+    np.testing.assert_array_equal(framed, panels(drawn[0])["axial, cut (10 x 8)"].images[0].get_array())
+
+
+def test_windows_larger_than_the_volume_can_be_drawn(volume, tmp_path):
+    image, classes = volume
+    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
+    padded = whole.cropped(middle_start(whole.size, (24, 24, 24)), (24, 24, 24))
+    files = figures_volume.draw_crop(tmp_path / "f", image, classes, padded, SCHEMA, "case")
+    assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_the_mosaic_shows_every_slice_once(volume, drawn, tmp_path):
+    image, classes = volume
+    figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case")
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == [str(index + 1) for index in range(len(image))]
+    assert np.asarray(axes.images[0].get_array()).shape == (20, 12 * 16, 3)

@@ -1,0 +1,139 @@
+"""End of an epoch: files, best score, patience, and what ends a training. Epochs are called by hand, not trained."""
+
+import csv
+import math
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from data_prep.labels import LabelSchema
+from tests.training.runs import weights
+from training.config import TrainConfig
+from training.data.stopwatch import StopWatch
+from training.heads import SegmentationHead
+from training.phases import PhaseConfig, resolved_phases
+from training.state import callbacks
+from training.state.callbacks import EpochKeeper
+from training.state.checkpoint import Progress, load_state
+
+HEADS = {"segmentation": SegmentationHead("segmentation", LabelSchema.load("binary"))}
+
+
+@pytest.fixture(scope="module")
+def model():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Clock of the keeper; `clock.minutes` is the time."""
+    clock = SimpleNamespace(minutes=0.0)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: 60 * clock.minutes))
+    return clock
+
+
+@pytest.fixture
+def train(model, clock, tmp_path):
+    """`train(config, scores, progress, phase)`: epochs of a minute with these values of the monitor; the keeper afterwards."""
+
+    def epochs(config, scores, progress=None, phase=0, loss=0.5):
+        progress, phases = progress or Progress(), resolved_phases(config)
+        keeper = EpochKeeper(tmp_path, config, HEADS, progress, phases, phases[phase], 8, StopWatch())
+        keeper.set_model(model)
+        keeper.set_params({"steps": 2})
+        model.stop_training = False
+        for score in scores:
+            assert not model.stop_training
+            model.set_weights([np.full(array.shape, progress.epoch + 1) for array in model.get_weights()])
+            first = progress.epoch
+            keeper.on_epoch_begin(first)
+            for batch in range(2):
+                keeper.on_train_batch_end(batch)
+            keeper.on_test_begin()
+            clock.minutes += 1
+            keeper.on_test_end()
+            keeper.on_epoch_end(first, {"loss": loss, "val_loss": 1.0, f"val_{config.monitor}": score})
+        return keeper, progress
+
+    return epochs
+
+
+def config(**changes):
+    return TrainConfig(**({"epochs": 9, "monitor": "mean_iou"} | changes))
+
+
+def test_the_best_score_and_its_epoch_are_kept_with_the_weights(train, tmp_path):
+    keeper, progress = train(config(), [0.4, 0.6, math.nan, 0.5])
+    assert (progress.best, progress.best_epoch, progress.waited, progress.epoch) == (0.6, 2, 2, 4)
+    assert keeper.ended is None
+    for name, epoch in (("best", 2), ("last", 4)):
+        arrays = weights(tmp_path / f"{name}.weights.h5")
+        assert arrays
+        assert {float(value) for array in arrays.values() for value in array.ravel()} == {epoch}
+
+
+def test_files_of_an_epoch_hold_its_progress(train, model, tmp_path):
+    _, progress = train(config(), [0.4, 0.6])
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["phase"], row["val_mean_iou"]) for row in rows] == [("1", "1", "0.4"), ("2", "1", "0.6")]
+    assert [float(row["minutes"]) for row in rows] == [1, 2]
+    assert load_state(tmp_path / "state", model) == progress
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("loss", 1), ("mean_iou", 2)])
+def test_a_smaller_loss_and_a_larger_score_are_better(train, monitor, best):
+    _, progress = train(config(monitor=monitor), [0.4, 0.6])
+    assert progress.best_epoch == best
+
+
+def test_a_resumed_training_compares_with_the_best_score_before(train):
+    before = Progress(epoch=3, best=0.7, best_epoch=2, phase_epoch=3, waited=1)
+    _, progress = train(config(patience=9), [0.69], before)
+    assert (progress.best, progress.best_epoch, progress.waited) == (0.7, 2, 2)
+
+
+def test_patience_ends_the_training_in_its_last_phase(train, model, capsys):
+    keeper, progress = train(config(patience=2), [0.5, 0.4, 0.5])
+    assert (keeper.ended, model.stop_training, progress.epoch) == ("patience", True, 3)
+    assert "stopped: no better validation mean_iou for 2 epochs" in capsys.readouterr().out
+
+
+def test_patience_of_a_phase_ends_that_phase_alone(train, model, capsys):
+    phases = [PhaseConfig(epochs=5, patience=1), PhaseConfig(epochs=5, patience=3)]
+    keeper, progress = train(config(phases=phases), [0.5, 0.4])
+    assert (keeper.ended, model.stop_training) == (None, True)
+    assert "phase 1 ended: no better validation mean_iou for 1 epochs" in capsys.readouterr().out
+    progress.begin_phase(2)
+    keeper, progress = train(config(phases=phases), [0.4, 0.3, 0.2], progress, phase=1)
+    assert (keeper.ended, progress.epoch, progress.best_epoch) == ("patience", 5, 1)
+    assert [row["phase"] for row in progress.history] == [1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_training(train, model, capsys, loss):
+    keeper, _ = train(config(phases=[PhaseConfig(epochs=2), PhaseConfig(epochs=2)]), [0.5], loss=loss)
+    assert (keeper.ended, model.stop_training) == ("loss", True)
+    assert "the loss is no longer a number; try a lower learning rate or --precision float32" in capsys.readouterr().out
+
+
+def test_a_training_ends_before_it_would_pass_its_minutes(train, model, capsys):
+    keeper, progress = train(config(max_minutes=3.5), [0.1, 0.2, 0.3])
+    assert (keeper.ended, model.stop_training, progress.minutes) == ("max_minutes", True, 3)
+    printed = capsys.readouterr().out
+    assert "stopped: another epoch would pass --max_minutes 3.5" in printed
+    assert "about 1.5 min left" in printed.splitlines()[1]  # 7 epochs of a minute, but for max_minutes
+
+
+def test_the_line_of_an_epoch_counts_all_phases(train, capsys):
+    train(config(phases=[PhaseConfig(epochs=2), PhaseConfig(epochs=3)]), [0.25])
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("epoch 1/5: loss 0.5000")
+    assert "validation loss 1.0000" in line
+    assert "(best)" in line
+    assert line.endswith("about 4.0 min left")
