@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -87,13 +87,10 @@ def _running(function: Callable[[Any], Any], cases: Sequence[Any], workers: Any)
     """Outcomes of a function of each case by the kind of workers."""
     if not isinstance(workers, int):
         return _on_dask(function, cases, workers)
-    return _in_pool(function, cases, min(workers, len(cases))) if min(workers, len(cases)) > 1 else _in_process(function, cases)
-
-
-@contextmanager
-def _in_process(function: Callable[[Any], Any], cases: Sequence[Any]) -> Iterator[Outcomes]:
-    """Outcomes computed one after the other in this process."""
-    yield ((place, partial(function, case)) for place, case in enumerate(cases))
+    processes = min(workers, len(cases))
+    if processes > 1:
+        return _in_pool(function, cases, processes)
+    return nullcontext((place, partial(function, case)) for place, case in enumerate(cases))
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
-from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from common.errors import UserError
 
@@ -91,7 +90,7 @@ def command_signals() -> Iterator[None]:
         return
     chosen = [number for number in TERMINATION if signal.getsignal(number) == signal.SIG_DFL]
     for number in chosen:
-        signal.signal(number, _raise_interrupt)
+        signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     if parent is not None:  # a shell starts what it puts into the background with SIGINT ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -99,10 +98,6 @@ def command_signals() -> Iterator[None]:
     finally:
         for number in chosen:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _interrupt_with_parent(parent: int) -> None:

@@ -10,13 +10,17 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     uint8 stays uint8, rounded; everything else becomes float32.
     """
+    import cv2
+
     rows, columns = image.shape[:2]
     if (size[0] - rows) * (size[1] - columns) < 0:  # one axis shrinks and the other grows
         return resize_image(resize_image(image, (size[0], columns)), size)
+    cv2.setNumThreads(0)  # slices are worked on in parallel already
+    method = cv2.INTER_AREA if size[0] <= rows and size[1] <= columns else cv2.INTER_LINEAR
     resized = np.empty((*size, image.shape[-1]), np.float32)
     for first in range(0, image.shape[-1], AT_ONCE):
         part = np.ascontiguousarray(image[..., first : first + AT_ONCE], np.float32)
-        resized[..., first : first + AT_ONCE] = _resize(part, size).reshape(*size, -1)
+        resized[..., first : first + AT_ONCE] = cv2.resize(part, size[::-1], interpolation=method).reshape(*size, -1)
     return np.rint(resized).astype(np.uint8) if image.dtype == np.uint8 else resized
 
 
@@ -25,12 +29,3 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
     areas = resize_image(np.stack([label == bits for bits in present], axis=-1), size)
     return present.astype(label.dtype)[areas.argmax(axis=-1)]
-
-
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a float32 image of at most four channels whose axes both shrink, or both grow."""
-    import cv2
-
-    cv2.setNumThreads(0)  # slices are worked on in parallel already
-    method = cv2.INTER_AREA if size[0] <= image.shape[0] and size[1] <= image.shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=method))

@@ -92,7 +92,10 @@ class BratsSource(NiftiSource):
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Recognise a folder with any file that is named as a channel of BraTS."""
-        return root.is_dir() and any(_kind(path) not in (None, "seg", "segm") for path in visible_files(root))
+        if not root.is_dir():
+            return False
+        matches = (match for path in visible_files(root) if (match := _match(path)))
+        return any(match["kind"].lower() not in ("seg", "segm") for match in matches)
 
     def expected_file(self, files: CaseFiles, channel: str) -> str:
         """Description of the file of a missing channel: its possible endings."""
@@ -136,12 +139,6 @@ def _mapped_grades(path: Path) -> dict[str, str]:
         for column, identifier in row.items()
         if column.endswith("subject_id") and identifier not in ("", "NA")
     }
-
-
-def _kind(path: Path) -> str | None:
-    """Ending of a file's name in lower case, None for other files."""
-    match = _match(path)
-    return match["kind"].lower() if match else None
 
 
 def _match(path: Path) -> re.Match[str] | None:

@@ -86,7 +86,8 @@ class _Patient:
             is_tiff = path.suffix.lower() in tiff.SUFFIXES
             name = f"a name like NAME_1{path.suffix} or NAME_1_mask{path.suffix}"
             lines.append(f"{path}: ignored; expected {name if is_tiff else wanted}")
-        names = sorted({_name(path) for path in self.images.values()})
+        matches = [(path, NAME.fullmatch(path.name)) for path in self.images.values()]
+        names = sorted({match["name"] if match else path.stem for path, match in matches})
         if len(names) > 1:
             lines.append(
                 f"{self.folder}: slices have different names ({', '.join(names[:MOST_NAMES])}) and are taken as one scan"
@@ -315,12 +316,6 @@ def _shape_problems(shapes: dict[Path, tuple[int, ...]]) -> Iterator[str]:
 def _native(volume: np.ndarray) -> np.ndarray:
     """Native order of axes: (slices, rows, columns) as (rows, columns, slices); nothing is copied."""
     return np.moveaxis(volume, 0, -1)
-
-
-def _name(path: Path) -> str:
-    """Name of a slice without its number."""
-    match = NAME.fullmatch(path.name)
-    return match["name"] if match else path.stem
 
 
 def _number(path: Path) -> str:

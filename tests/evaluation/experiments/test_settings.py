@@ -94,9 +94,9 @@ def test_a_config_is_found_beside_the_studys_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert located(values, None)["train"] == "train.yaml"
     (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match=r"other/train\.yaml: config of the training not found; paths in .* are relative"):
+    with pytest.raises(UserError, match=r"train\.yaml: config of the training not found.*paths in .* are relative"):
         located(values, tmp_path / "other" / "study.yaml")
-    with pytest.raises(UserError, match=r"^none\.yaml: config of the training not found$"):
+    with pytest.raises(UserError, match=r"^none\.yaml: config of the training not found"):
         located({"train": "none.yaml"}, None)
 
 
