@@ -24,9 +24,12 @@ def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS)
             return "" if math.isnan(value) else value if decimals is None else f"{value:.{decimals}f}"
         return "" if value is None else value
 
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
-    return buffer.getvalue()
+    lines = []
+    for row in rows:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\r\n").writerow([cell(value) for value in row])  # so that a lone \\r is quoted
+        lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

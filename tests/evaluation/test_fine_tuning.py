@@ -117,13 +117,13 @@ def fake_classifier(folder, monkeypatch, best_epoch):
     config = SimpleNamespace(monitor="auc", split="slice", target=TargetConfig("grade"))
     head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
     stored = {"pretrained": "random initialisation", "best_epoch": best_epoch}
-    kept = {"heads": {head.name: head}, "stored": stored, "path": folder, "config": config}
+    kept = {"heads": {head.name: head}, "metadata": stored, "path": folder, "config": config}
     run = SimpleNamespace(command="training.classify", before="before", **kept)
     write_history(folder / "history.csv", [{"epoch": epoch, "phase": phase} for epoch, phase in ((1, 1), (2, 1), (3, 2))])
     monkeypatch.setattr(fine_tuning, "Run", lambda path: run)
     found = {"before": scored([0, 0, 1, 1], 0.75), None: scored([0, 0, 0, 0], 0.5)}
     fake = create_autospec(category_run.score_run, side_effect=lambda *arguments: found[arguments[-1]])
-    monkeypatch.setattr(category_run, "score_run", fake)
+    monkeypatch.setattr(fine_tuning, "score_run", fake)
     return run
 
 
