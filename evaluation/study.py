@@ -16,7 +16,7 @@ from common.files import lock
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.experiments.runs import Epochs, train, training_of
-from evaluation.experiments.settings import NamedTraining, Options, changed_setting, entry, located, resolve
+from evaluation.experiments.settings import NamedTraining, changed_setting, entry, located, resolve
 from evaluation.experiments.space import SweepConfig
 from evaluation.experiments.sweep import Sweep
 from evaluation.experiments.table import (
@@ -82,7 +82,10 @@ def main(config: StudyConfig) -> None:
     subset = config.subset or ("test" if records.subset("test") else "validation")
     file = config.config_files[-1] if config.config_files else None
     plans = _plans(config, records, subset, file)
-    sweep = None if config.sweep is None else _sweep(config, config.sweep, records, file)
+    sweep = None
+    if config.sweep is not None:
+        settings: SweepConfig = entry(SweepConfig, located(config.sweep, file), "--sweep")
+        sweep = Sweep(settings, config.options, records, config.out)
     with lock(config.out):
         _refuse_changes(plans, records)
         if sweep is not None:
@@ -118,11 +121,6 @@ def _plans(config: StudyConfig, records: Records, subset: str, file: Path | None
     if wrong:
         raise Problems(wrong, f"{len(wrong)} of {len(config.runs)} runs cannot be trained")
     return plans
-
-
-def _sweep(config: StudyConfig, values: Options, records: Records, file: Path | None) -> Sweep:
-    settings: SweepConfig = entry(SweepConfig, located(values, file), "--sweep")
-    return Sweep(settings, config.options, records, config.out)
 
 
 def _refuse_changes(plans: list[_Plan], records: Records) -> None:

@@ -119,7 +119,10 @@ class _Blend:
             if head not in self._sums:
                 self._sums[head] = np.zeros((self._patch[0], *self._shape[1:], outputs), np.float32)
             for (_, y, x), patch in zip(places, values.reshape(-1, *self._patch, outputs), strict=True):
-                _add(self._sums[head], self._weight * patch, y, x)
+                rows = slice(max(y, 0), min(y + patch.shape[1], self._shape[1]))
+                columns = slice(max(x, 0), min(x + patch.shape[2], self._shape[2]))
+                inside = (self._weight * patch)[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+                self._sums[head][:, rows, columns] += inside
 
     def finished(self, end: int) -> Part:
         """The blended logits of the slices from `base` to `end`, which becomes the new `base`."""
@@ -173,13 +176,6 @@ def _patches(image: np.ndarray, places: list[Triple], sliding: SlidingWindow) ->
     slices = [with_neighbours(image, np.array([z]), sliding.neighbours) for z, _, _ in places]
     cut = [cut_patch(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
     return np.stack(cut).astype(np.float32)
-
-
-def _add(total: np.ndarray, values: np.ndarray, y: int, x: int) -> None:
-    """Add a patch's values (d, h, w, classes) at its rows and columns to the sums (d, H, W, classes)."""
-    rows = slice(max(y, 0), min(y + values.shape[1], total.shape[1]))
-    columns = slice(max(x, 0), min(x + values.shape[2], total.shape[2]))
-    total[:, rows, columns] += values[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
 
 
 def predict_slices(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 8) -> Iterator[Part]:

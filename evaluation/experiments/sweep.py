@@ -133,7 +133,8 @@ class Sweep:
         """Train a trial, or the rest of it; returns the reason of a crash, if it crashed."""
         values = {name: draw(trial, name, axis) for name, axis in self._axes.items()}
         folder = self._folder(trial.number)
-        settings = ", ".join(f"{name} {_format(value)}" for name, value in values.items())
+        shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in values.items()}
+        settings = ", ".join(f"{name} {value}" for name, value in shown.items())
         print(f"trial {trial.number + 1} of {self._config.trials}{self._time_left()}: {settings}", flush=True)
         try:
             config = resolve(self._config, self._common, values)
@@ -242,10 +243,6 @@ class Sweep:
         )
         given = ["--config", str(file), *words, "--records", str(self._records.path), "--out", str(self._out / "best")]
         return shlex.join(["python", "-m", "training.train", *given])
-
-
-def _format(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _load_optuna() -> Any:

@@ -170,7 +170,15 @@ def format_table(scores: dict[str, Any]) -> str:
     """
     cells = {level: {name: _cell(scores["level"][level][name]) for name in METRICS} for level in LEVELS}
     width = max(len(text) for row in cells.values() for text in row.values()) + 2
-    lines = [*_heading(scores), "", " " * 9 + "     n  " + _columns(HEADINGS, width) + f"{'Brier':<7}ECE"]
+    patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
+    count = f"{patients} patient{'s' if patients != 1 else ''}, {slices} slice{'s' if slices != 1 else ''}"
+    heading = f"Category {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
+    lines = [
+        heading,
+        f"First weights: {scores['weights']}",
+        "",
+        " " * 9 + "     n  " + _columns(HEADINGS, width) + f"{'Brier':<7}ECE",
+    ]
     for level in LEVELS:
         found = scores["level"][level]
         plain = f"{found['brier']:<7.3f}{found['ece']:.3f}"
@@ -198,15 +206,6 @@ def _level(scored: Units) -> dict[str, Any]:
 
 def _columns(texts: dict[str, str], width: int) -> str:
     return "".join(f"{texts[name]:<{width}}" for name in METRICS)
-
-
-def _heading(scores: dict[str, Any]) -> list[str]:
-    patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
-    count = f"{patients} patient{'s' if patients != 1 else ''}, {slices} slice{'s' if slices != 1 else ''}"
-    return [
-        f"Category {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}",
-        f"First weights: {scores['weights']}",
-    ]
 
 
 def _notes(scores: dict[str, Any]) -> list[str]:

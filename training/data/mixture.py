@@ -162,7 +162,11 @@ def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mappi
         train = [each.cases(divided(each.records, config)[0]) for each in annotating]
         head.check_training_cases([each.records for each in annotating], train)
     folders = [open_folder(config, each, entry.share) for each, entry in zip(targets, config.sources, strict=True)]
-    sizes = {size for folder in folders if (size := _slice_size(folder, config)) is not None}
+    sizes = set()
+    if config.input.patch is None:
+        for folder in folders:
+            cases = [*folder.train, *folder.validation]
+            sizes.add(check_sizes(folder.records, cases, config.input, config.model.stride))
     if len(sizes) > 1:
         raise UserError(f"--records: slices differ in size between the folders ({sorted(sizes)}); set --input.size")
     for folder in folders:  # a shard that is missing or cut short is an error now, not when a step comes to it
@@ -229,10 +233,3 @@ def _check_slice_size(records: Records, size: tuple[int, int], config: "Training
             f"{records.path}: slices of {size[0]} x {size[1]}, and --model.input_size takes {patch[1]} x {patch[2]}; "
             f"set --input.resize {list(patch[1:])} or --input.patch {list(patch)}"
         )
-
-
-def _slice_size(folder: Folder, config: "TrainingConfig") -> tuple[int, int] | None:
-    """Rows and columns of the slices that batches are made of; None of patches."""
-    if config.input.patch is not None:
-        return None
-    return check_sizes(folder.records, [*folder.train, *folder.validation], config.input, config.model.stride)
