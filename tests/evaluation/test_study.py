@@ -286,7 +286,10 @@ def test_changed_records_are_refused(studied, study, records, fresh, tmp_path):
         ([{"train": {}}], "run 1: --runs: missing option --name"),
         ([{"name": "a"}], "a: --runs: missing option --train"),
         ([{"name": "a/b", "train": {}}], "a/b: --name: expected letters, digits"),
-        ([{"name": "a", "train": "none.yaml"}], "none.yaml: config of the training not found; paths in "),
+        (
+            [{"name": "a", "train": "none.yaml"}],
+            "none.yaml: config of the training not found; expected a YAML file or the name of a shipped one",
+        ),
         ([{"name": "a", "train": {"epochz": 1}}], "a: train: unrecognized arguments: --epochz=1; did you mean --epochs?"),
         ([{"name": "a", "train": {}, "options": {"epochs": "many"}}], "a: train: --epochs: expected int; received many"),
         ([{"name": "a", "train": {}, "options": {"model.filters": 0}}], "a: --model.filters: expected at least 1; received 0"),

@@ -91,11 +91,11 @@ def test_a_config_is_found_beside_the_studys_file(tmp_path, monkeypatch):
         tmp_path / "train.yaml"
     )
     assert located({"train": {"epochs": 1}}, tmp_path / "study.yaml") == {"train": {"epochs": 1}}
+    assert located({"train": "glioma/train_3d"}, tmp_path / "study.yaml")["train"].endswith("configs/glioma/train_3d.yaml")
     monkeypatch.chdir(tmp_path)
     assert located(values, None)["train"] == "train.yaml"
-    (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match=r"train\.yaml: config of the training not found.*paths in .* are relative"):
-        located(values, tmp_path / "other" / "study.yaml")
+    with pytest.raises(UserError, match=r"none\.yaml: config of the training not found.*paths in .*study\.yaml are relative"):
+        located({"train": "none.yaml"}, tmp_path / "study.yaml")
     with pytest.raises(UserError, match=r"^none\.yaml: config of the training not found"):
         located({"train": "none.yaml"}, None)
 
