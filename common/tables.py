@@ -26,8 +26,8 @@ def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS)
 
     lines = []
     for row in rows:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\r\n").writerow([cell(value) for value in row])  # so that a lone \\r is quoted
+        buffer = io.StringIO()  # with this end of line the writer quotes a carriage return in a cell too
+        csv.writer(buffer, lineterminator="\r\n").writerow([cell(value) for value in row])
         lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
     return "".join(lines)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from common import cli
-from common.configs import find_config
-from common.errors import UserError
+from common.configs import CONFIGS, config_names
+from common.errors import UserError, did_you_mean
 from common.files import read_yaml
 from training.config import TrainConfig
 from training.run import Run
@@ -108,13 +108,15 @@ def located(values: Options, file: Path | None) -> Options:
     if not isinstance(train, str | Path):
         return values
     path = Path(train) if file is None else file.parent / train
-    if path.is_file():
-        return values | {"train": str(path)}
-    try:
-        return values | {"train": str(find_config(train, "config of the training"))}
-    except UserError as error:
+    shipped = CONFIGS / f"{str(train).removesuffix('.yaml')}.yaml"
+    found = next((candidate for candidate in (path, shipped) if candidate.is_file()), None)
+    if found is None:
         hint = "" if file is None else f"; paths in {file} are relative to its folder"
-        raise UserError(f"{error}{hint}") from None
+        raise UserError(
+            f"{train}: config of the training not found; expected a YAML file or the name of a shipped one"
+            f"{did_you_mean(str(train), config_names())}{hint}"
+        )
+    return values | {"train": str(found)}
 
 
 def _content(train: Options | Path) -> Options:
