@@ -105,6 +105,7 @@ def main() -> None:
             hint = did_you_mean(name.replace("-", "_").rpartition(".")[2], table)
             raise UserError(f"{name}: unknown command{hint} (see {NAME} --help)")
         command = table[name]
+        sys.path.append(str(Path.cwd()))  # as with python -m, modules of the user's folder are found (--model.name)
         module = import_module(command.module)
         cli.run(module.main, getattr(module, command.config), arguments, f"{NAME} {name}")
 

@@ -279,8 +279,11 @@ def _program() -> str:
 
 
 def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
-    """Let a list option take its items as words: `--runs A B` becomes `--runs=["A", "B"]`."""
-    lists = {f"--{name}" for name, kind in typing.get_type_hints(config).items() if _is_list(kind)}
+    """Let a list option, of a group too, take its items as words: `--runs A B` becomes `--runs=["A", "B"]`."""
+    kinds = typing.get_type_hints(config)
+    for group, kind in [(name, kind) for name, kind in kinds.items() if is_dataclass(kind)]:
+        kinds |= {f"{group}.{name}": inner for name, inner in typing.get_type_hints(kind).items()}
+    lists = {f"--{name}" for name, kind in kinds.items() if _is_list(kind)}
     joined: list[str] = []
     while arguments:
         word = arguments.pop(0)
@@ -290,7 +293,8 @@ def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
         items = []
         while arguments and not arguments[0].startswith("--"):
             items.append(arguments.pop(0))
-        joined.append(f"{word}={json.dumps(items)}")
+        nothing = items == ["null"] and "." in word  # at the top of a config it may be a name
+        joined.append(f"{word}=null" if nothing else f"{word}={json.dumps(items)}")
     return joined
 
 

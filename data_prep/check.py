@@ -104,7 +104,10 @@ def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary]) ->
     }
     names = dict.fromkeys(name for case in cases for name in case.attributes)
     rows |= {name: _counted(Counter(case.attributes.get(name, "none") for case in cases)) for name in names}
-    return [f"{name:<16} {value}" for name, value in rows.items() if value] + _label_table(source, good)
+    table = _label_table(source, good)
+    named = [*rows.items(), *([("labels", table[0])] if table else [])]
+    width = max(16, *(len(name) for name, value in named if value))
+    return [f"{name:<{width}} {value}" for name, value in named if value] + table[1:]
 
 
 def _counted(values: Counter[str]) -> str:
@@ -115,7 +118,7 @@ def _counted(values: Counter[str]) -> str:
 
 
 def _label_table(source: Source, good: list[CaseSummary]) -> list[str]:
-    """Table of label ids: class, voxels, share of all voxels, and number of cases that have it."""
+    """Table of label ids under its title: class, voxels, share of all voxels, and number of cases that have it."""
     voxels: Counter[int] = sum((case.voxels for case in good), Counter())
     if not voxels or source.schema is None:
         return []
@@ -126,7 +129,7 @@ def _label_table(source: Source, good: list[CaseSummary]) -> list[str]:
         name, share = names.get(identifier, "not annotated"), f"{count / voxels.total():.4%}"
         rows.append((str(identifier), name, str(count), share, str(having)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    title = f"labels           schema {source.schema.name}, over the {len(good)} cases that can be used"
+    title = f"schema {source.schema.name}, over the {len(good)} cases that can be used"
     lines = []
     for first, words, *others in rows:
         numbers = [cell.rjust(width) for cell, width in zip(others, widths[2:], strict=True)]

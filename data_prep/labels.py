@@ -101,7 +101,7 @@ class LabelSchema:
         ids = label[inside]
         unknown = self._unknown(label, ids)
         if unknown:
-            raise ValueError(f"label ids {unknown} are unknown to schema {self.name}, which knows {sorted(self.known)}")
+            raise ValueError(f"label ids {unknown} are unknown to schema {self.name}, whose ids are {sorted(self.known)}")
         encoded = np.full_like(label, self.known.get(0, 0), np.uint8)
         lowest = min(self.known)
         table = np.zeros(max(self.known) - lowest + 1, np.uint8)

@@ -103,7 +103,8 @@ def main(config: PlotsConfig) -> None:
         _print(_draw_class_frequencies(records, config.out))
         _print(_draw_runs_on_records(runs, records.path, config.out))
     if config.source is not None:
-        source = open_source(config.source, config)
+        schema = runs[0].schema if runs else records.schema if records is not None else None
+        source = open_source(config.source, config, schema)
         scan = _read_scan(config, source, _preparation(runs, records))
         _print(_draw_volume(scan, config.out))
         _print(_draw_predictions(scan, config.out, prediction_names))

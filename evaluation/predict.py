@@ -142,7 +142,7 @@ def _source(config: PredictConfig, run: Run) -> Source:
     """The scans, with the run's channels in their order."""
     wanted = config.channels or run.channels
     if wanted != run.channels:
-        raise UserError(f"--channels: {run.path} sees {', '.join(run.channels)}; received {', '.join(wanted)}")
+        raise UserError(f"--channels: {run.path} was trained on {', '.join(run.channels)}; received {', '.join(wanted)}")
     found = open_source(config.source, replace(config, channels=None)).channels
     missing = [name for name in run.channels if name not in found]
     if missing and config.missing_channels == "refuse":
@@ -150,7 +150,7 @@ def _source(config: PredictConfig, run: Run) -> Source:
             f"{config.source}: has channels {', '.join(found)}; {run.path} needs {', '.join(missing)} as well "
             "(a table may have an empty column of that name, with --missing_channels zero)"
         )
-    return open_source(config.source, replace(config, channels=run.channels))
+    return open_source(config.source, replace(config, channels=run.channels), run.schema)
 
 
 def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:

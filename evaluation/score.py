@@ -66,7 +66,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     predictions = open_predictions(folder, wanted)
     if not predictions.cases:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
-    source = open_source(root, config)
+    source = open_source(root, config, predictions.schema)
     scores, schema = score_predictions(predictions, source, config.workers)
     summaries = summarise_scores(scores)
     facts = {

@@ -75,7 +75,7 @@ class TuneConfig:
     flips: list[str] = field(default_factory=list)
     """Axes that are mirrored in turn, as they will be in evaluation.predict."""
     batch_size: int | None = None
-    """Slices or windows at once, which changes speed and memory alone; default: 8 slices, or one window."""
+    """Slices or patches at once, which changes speed and memory alone; default: 8 slices, or one patch."""
 
     def check(self) -> None:
         """Refuse numbers out of range.

@@ -51,7 +51,7 @@ class CustomConfig:
         except (ImportError, ValueError):
             there = False
         if not there:  # the package itself is imported later, because it loads a framework
-            raise UserError(f"--model.name {self.name}: expected package.module:callable of an installed package")
+            raise UserError(f"--model.name {self.name}: expected package.module:callable of a package or of a module here")
 
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the patches of prediction: those of `input_size`, else those of training."""
@@ -78,7 +78,7 @@ class CustomConfig:
             found = getattr(import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(
-                f"--model.name {self.name}: expected package.module:callable of an installed package; {error}"
+                f"--model.name {self.name}: expected package.module:callable of a package or of a module here; {error}"
             ) from None
         if not callable(found):
             raise UserError(f"--model.name {self.name}: expected something that can be called; found {type(found).__name__}")

@@ -94,3 +94,17 @@ def test_it_runs_as_a_module_and_for_a_reader_that_goes_away():
         ["bash", "-o", "pipefail", "-c", command], cwd=glioskull.ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "u", "")
+
+
+def test_a_module_of_the_users_folder_is_found(tmp_path):
+    (tmp_path / "my_models.py").write_text("tiny = 3\n")
+    program = glioskull.ROOT / "glioskull.py"
+    for name, words in (
+        ("my_models:tiny", "records"),
+        ("your_models:tiny", "of a package or of a module here"),
+    ):
+        command = [sys.executable, program, "train", "--model.name", name, "--records", "R", "--out", "O"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert ("--model.name" in done.stderr) == (name == "your_models:tiny")

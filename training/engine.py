@@ -291,7 +291,9 @@ def prepare_backend(run: Run) -> None:
 def print_start(training: Training) -> None:
     """Print what is trained, on what, and from where."""
     config, data = training.config, training.data
-    what = "slices with their copies" if config.input.patch is None else "patches make one pass"
+    copies = config.input.copies and any(folder.records.copies for folder in data.folders)
+    slices = "slices, stored copies included" if copies else "slices"
+    what = slices if config.input.patch is None else "patches make one pass"
     train, validation = (sum(len(getattr(folder, side)) for folder in data.folders) for side in ("train", "validation"))
     channels = ", ".join(data.records.channels)
     print(f"device: {device()}; {config.precision}")
@@ -307,6 +309,7 @@ def print_start(training: Training) -> None:
     if config.split == "slice":
         print("slice split: slices of one patient train and validate; the scores are too good")
     if not data.has_validation or not config.validate:
-        print(f"no validation{'' if data.has_validation else ' cases'}: the last model is kept, and patience does nothing")
+        unused = "" if config.patience is None else ", and --patience is not used"
+        print(f"no validation{'' if data.has_validation else ' cases'}: the last model is kept{unused}")
     if training.progress.epoch:
         print(f"resuming after epoch {training.progress.epoch}")

@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from common.errors import UserError
+from data_prep.labels import LabelSchema
 from data_prep.sources.base import Source, SourceConfig
 
 __all__ = ["LAYOUTS", "Source", "SourceConfig", "open_source"]
@@ -17,19 +18,27 @@ LAYOUTS = {
 }
 
 
-def open_source(root: Path, config: SourceConfig | None = None) -> Source:
+def open_source(root: Path, config: SourceConfig | None = None, expected: LabelSchema | None = None) -> Source:
     """Open a source of scans, in the layout that is named or recognised.
 
     Args:
         root: the folder (a CSV file for the layout `table`).
         config: options of reading.
+        expected: schema of annotations in a layout that implies none (`table`), where `labels` is auto, such as a run's.
 
     Raises:
         UserError: not found, no layout recognised, or an invalid description of the data.
         Problems: duplicate case ids, all of them listed.
     """
     config = config or SourceConfig()
-    root = Path(root)
+    source = _open(Path(root), config)
+    if expected is not None and config.labels == "auto" and source.schema is not None and not source.implies_schema:
+        source.schema = expected
+    return source
+
+
+def _open(root: Path, config: SourceConfig) -> Source:
+    """Source in the layout that is named or recognised, with the schema that its layout implies."""
     if not root.exists():
         raise UserError(f"{root}: source not found; expected a folder of scans or a CSV table")
     try:

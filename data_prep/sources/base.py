@@ -27,7 +27,8 @@ class SourceConfig:
     channels: list[str] | None = None
     """Names of the channels in the order of a network's input; default: all of the layout in its standard order."""
     labels: str = "auto"
-    """Label schema: a name in configs/labels or the path of a YAML file; auto: the one that the layout implies."""
+    """Label schema: a name in configs/labels or the path of a YAML file; auto: the one that the layout implies; of a table that
+    of the run or of the predictions, where there are any, else binary."""
     missing_channels: Literal["refuse", "zero"] = "refuse"
     """Missing channels: refuse the case, or take zeros."""
     tolerance_mm: float = 1e-3
@@ -44,6 +45,7 @@ class Source(ABC):
         looks_for: files that the layout is recognised by, for errors.
         channels: names of the channels in the order of a network's input.
         schema: of the label ids; None where the source has no labels.
+        implies_schema: whether the layout decides the schema that `labels: auto` means.
         likely_schemas: names of shipped schemas to suggest where a label id is unknown.
     """
 
@@ -51,6 +53,7 @@ class Source(ABC):
     looks_for: ClassVar[str]
     channels: list[str]
     schema: LabelSchema | None
+    implies_schema: ClassVar[bool] = True
     likely_schemas: tuple[str, ...] = ()
 
     def __init__(self, root: Path, config: SourceConfig) -> None:

@@ -77,7 +77,7 @@ def label_problem(name: str, array: np.ndarray, schema: LabelSchema | None, like
     """Label ids: finite whole numbers of the schema; `likely` schemas are suggested otherwise."""
     broken = finite_problem(name, array)
     if broken is None and array.dtype.kind == "f" and (fractions := array != np.rint(array)).any():
-        received = f"received {array[fractions][0]:g}, and {np.count_nonzero(fractions)} such voxels"
+        received = f"received {array[fractions][0]:g} and the like in {np.count_nonzero(fractions)} voxels"
         broken = f"{name}: expected whole label ids; {received}; resample labels with nearest neighbours"
     if broken or schema is None:
         return broken
@@ -91,7 +91,7 @@ def label_problem(name: str, array: np.ndarray, schema: LabelSchema | None, like
     advice = f"try --labels {' or '.join(fitting)}" if fitting else own
     return (
         f"{name}: unknown label id {', '.join(map(str, unknown[:10]))} in {np.isin(ids, unknown).sum()} voxels; "
-        f"schema {schema.name} knows {', '.join(map(str, sorted(schema.known)))}; {advice}"
+        f"schema {schema.name} has {', '.join(map(str, sorted(schema.known)))}; {advice}"
     )
 
 

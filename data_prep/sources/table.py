@@ -29,6 +29,7 @@ class TableSource(NiftiSource):
 
     layout = "table"
     looks_for = f"a CSV file, or a folder with {TABLE}"
+    implies_schema = False
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         super().__init__(root, config)

@@ -102,7 +102,7 @@ def draw_crop(
                     for axes in (image_axes, mask_axes):
                         _mark_window(axes, geometry, plane, oriented)
         display.class_legend(figure, schema)
-        figure.suptitle(f"{title}\ntumour voxels outside the window: {100 * share_lost(classes, geometry):.2g} %")
+        figure.suptitle(f"{title}\ntumour voxels outside the crop: {100 * share_lost(classes, geometry):.2g} %")
         return style.save(figure, path)
 
 

@@ -65,7 +65,7 @@ class InferenceConfig:
         if "z" in self.flips and not any(patch is not None and patch[0] > 1 for patch in patches):
             raise UserError("--flips z: mirrors volumes, and these networks see single slices; leave z out")
         if any(self.least_size) and None not in patches:
-            raise UserError("--least_size: pads whole slices, and these networks see windows; leave it out")
+            raise UserError("--least_size: pads whole slices, and these networks are given patches; leave it out")
 
     def effective_batch_size(self, sliding: "SlidingWindow") -> int:
         """Slices or patches at once, the default where none was given."""

@@ -46,6 +46,8 @@ class InnerConfig:
     """Rows and columns."""
     mode: Literal["fast", "slow"] = "fast"
     """How."""
+    marks: list[int] | None = None
+    """Numbers."""
 
 
 @dataclass(kw_only=True)
@@ -134,6 +136,20 @@ def test_a_choice_by_another_name_leaves_no_option_of_the_default(config_file):
 )
 def test_a_list_takes_its_items_as_words(arguments, names):
     assert parse(*arguments).names == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "marks"),
+    [
+        (["--inner.marks", "1", "2", "--count", "1"], [1, 2]),
+        (["--inner.marks", "3"], [3]),
+        (["--inner.marks", "[1, 2]"], [1, 2]),
+        (["--inner.marks=[1]", "--inner.marks+", "4"], [1, 4]),
+        (["--inner.marks", "null"], None),
+    ],
+)
+def test_a_list_of_a_group_takes_its_items_as_words(arguments, marks):
+    assert parse(*arguments).inner.marks == marks
 
 
 def test_later_ones_win(config_file):

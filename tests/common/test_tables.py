@@ -2,7 +2,7 @@ import csv
 import io
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.tables import WIDTH, aligned, counted, csv_text, markdown, wrapped
@@ -19,6 +19,7 @@ def test_csv_has_six_decimals_and_empty_cells_for_what_is_unknown():
 
 
 @given(st.lists(st.lists(st.text(max_size=5), min_size=2, max_size=2), min_size=1))
+@example([["", "\r"], ["a\r\n", "\n"]])
 def test_csv_reads_back_any_text(rows):
     text = csv_text(rows)
     assert list(csv.reader(io.StringIO(text, newline=""))) == rows

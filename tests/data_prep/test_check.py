@@ -58,6 +58,16 @@ def test_options_of_the_source_are_taken(tmp_path, capsys):
     assert "channels         t2, t1\n" in out
 
 
+def test_values_of_long_attribute_names_are_aligned(tmp_path, capsys):
+    table = write_table(tmp_path, [scan("a", ids=(0, 1))])
+    lines = table.read_text().splitlines()
+    table.write_text(f"{lines[0]},neoplasm_histologic_grade\n{lines[1]},2\n")
+    _, out, _ = run(capsys, "--source", table)
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith(("source", "labels", "neoplasm")))
+    assert rows["neoplasm_histologic_grade"] == "2 (1)"
+    assert {line.index(rows[line.split()[0]]) for line in out.splitlines() if line.split()[0] in rows} == {26}
+
+
 def test_missing_channels_taken_as_zeros_are_counted(tmp_path, capsys):
     root = write_brats(tmp_path, [scan("a"), scan("b", channels=("flair", "t1"))])
     status, out, _ = run(capsys, "--source", root, "--missing_channels", "zero")

@@ -13,7 +13,7 @@ from PIL import Image
 from common.files import read_lines, write_json
 from data_prep.labels import LabelSchema
 from evaluation.inference.ensemble import softmax
-from tests.scans import KAGGLE_CHANNELS, LPS, scan, write_brats, write_kaggle_3m
+from tests.scans import KAGGLE_CHANNELS, LPS, scan, write_brats, write_kaggle_3m, write_table
 from training.run import Run
 
 CASE = "case_4"
@@ -110,6 +110,17 @@ def test_an_unannotated_patient_is_segmented(command, trained, tmp_path):
     np.testing.assert_array_equal(image.affine, LPS)
 
 
+def test_a_table_has_the_schema_of_the_run(command, trained, tmp_path):
+    table = write_table(tmp_path / "scans", [scan("a", shape=(16, 14, 6))])  # ids 0, 1, 2, 4: not those of binary
+    done = command("evaluation.predict", "--runs", trained, "--source", table, "--out", tmp_path / "p")
+    assert done.status == 0, done.err
+    assert set(np.unique(nibabel.load(tmp_path / "p" / "a.nii.gz").dataobj)) <= {0, 1, 2, 4}
+    refused = command(
+        "evaluation.predict", "--runs", trained, "--source", table, "--labels", "binary", "--out", tmp_path / "other"
+    )
+    assert (refused.status, "unknown label id 2, 4" in refused.err) == (2, True)
+
+
 def test_all_bad_cases_are_listed_before_work_starts(command, trained, tmp_path):
     source = write_brats(tmp_path / "source", [scan(f"case_{name}", seed=1, shape=(18, 20, 8)) for name in "abc"])
     for name in "ac":
@@ -125,7 +136,7 @@ def test_all_bad_cases_are_listed_before_work_starts(command, trained, tmp_path)
     [
         (("--batch_size", 0), "--batch_size: expected at least 1"),
         (("--runs", "nowhere"), "expected a run"),
-        (("--channels", "flair", "t2"), "sees flair, t1, t1ce, t2; received flair, t2"),
+        (("--channels", "flair", "t2"), "was trained on flair, t1, t1ce, t2; received flair, t2"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(predict, options, words):

@@ -142,7 +142,7 @@ def test_a_patient_with_several_cases_counts_once_with_their_mean(tmp_path, case
     scans.write_rows(table, rows)
     labels = {cases[0].id: cases[0].label, cases[1].id: np.zeros_like(cases[1].label), cases[2].id: cases[2].label}
     predictions = write_predictions(tmp_path / "p", labels)
-    run("--predictions", predictions, "--source", table, "--labels", "brats2017-2021")
+    run("--predictions", predictions, "--source", table)  # a table: the schema of the predictions
     scored = read_scores(predictions / "scores" / "per_patient.csv")
     assert {patient for patient, _, _ in scored} == {"first", "second"}
     assert float(scored["first", "region", "WT"]["dice"]) == 0.5

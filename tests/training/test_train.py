@@ -37,7 +37,7 @@ def test_the_command_says_what_it_does(whole):
     lines = (whole / "printed.txt").read_text().splitlines()
     assert lines[0].startswith("device: CPU")
     assert "channels flair, t1, t1ce, t2" in lines[1]
-    assert lines[2] == "data: 3 training cases (48 slices with their copies, 12 steps an epoch), 1 validation cases"
+    assert lines[2] == "data: 3 training cases (48 slices, stored copies included, 12 steps an epoch), 1 validation cases"
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in epochs] == [f"epoch {number}/4" for number in range(1, 5)]
     assert all("slices/s" in line and "min left" in line for line in epochs)
@@ -109,7 +109,7 @@ def test_training_on_all_patients_keeps_the_last_model(command, source, tmp_path
     out = tmp_path / "run"
     done = command("training.train", "--records", tmp_path / "records", "--out", out, *TOY, "--epochs", 2, "--patience", 1)
     assert done.status == 0, done.err
-    assert done.out.count("no validation cases: the last model is kept") == 1
+    assert done.out.count("no validation cases: the last model is kept, and --patience is not used\n") == 1
     assert not (out / "best.weights.h5").exists()
     assert Run(out).weights == out / "last.weights.h5"
     assert len(history(out)) == 2

@@ -164,7 +164,7 @@ BAD_SLICES = {
 }
 BAD_MASKS = {
     "16 bits": (lambda path: save_slice(path, pixels(path).astype(np.uint16)), "8-bit grey .*; received mode I;16 of 16 bits"),
-    "unknown id": (lambda path: with_value(path, 7), "unknown label id 7 in 1 voxels; schema .* knows 0, 255; write a schema"),
+    "unknown id": (lambda path: with_value(path, 7), "unknown label id 7 in 1 voxels; schema .* has 0, 255; write a schema"),
     "three channels": (lambda path: save_slice(path, np.stack([pixels(path)] * 3, -1)), "of one channel; received mode RGB"),
 }
 BAD_PICTURES = {
@@ -224,9 +224,7 @@ def test_masks_of_0_and_1_are_refused_unless_they_are_meant(tmp_path):
     ones = made()
     ones.label[ones.label > 0] = 1
     root = write_kaggle_3m(tmp_path, [ones])
-    line = both(
-        *only(root), r"unknown label id 1 in .* voxels; schema kaggle_3m knows 0, 255; try --labels binary \(also slices"
-    )
+    line = both(*only(root), r"unknown label id 1 in .* voxels; schema kaggle_3m has 0, 255; try --labels binary \(also slices")
     assert line.startswith(f"{root / FIRST / FIRST}_2_mask.tif: ")
     assert line.endswith("(also slices 3, 4, 5, 6, 7)")
     source, files = only(root, labels="binary")

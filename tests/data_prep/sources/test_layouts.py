@@ -269,7 +269,7 @@ def shorten(path: Path) -> None:
 
 
 BAD_LABELS = {
-    "unknown id": (lambda path: with_voxel(path, 9, np.int16), "unknown label id 9 in 1 voxels; schema .* knows 0, 1, 2, "),
+    "unknown id": (lambda path: with_voxel(path, 9, np.int16), "unknown label id 9 in 1 voxels; schema .* has 0, 1, 2, "),
     "negative id": (lambda path: with_voxel(path, -1, np.int16), "unknown label id -1 in 1 voxels"),
     "huge id": (lambda path: with_voxel(path, 1e9, np.float64), "unknown label id 1000000000 in 1 voxels"),
     "fraction": (lambda path: with_voxel(path, 1.5, np.float32), "expected whole label ids; received 1.5"),

@@ -1,8 +1,10 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 
 from common.errors import MissingPackage, Problems, UserError
+from data_prep.labels import LabelSchema
 from data_prep.sources import SourceConfig, open_source
 from tests.scans import scan, write_brats, write_msd, write_table
 
@@ -49,3 +51,19 @@ def test_an_unknown_schema_gives_one_line(tmp_path, write):
 def test_errors_come_whole_out_of_another_process(error):
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_a_table_has_the_expected_schema_unless_another_is_named(tmp_path):
+    expected = LabelSchema.load("brats2023")
+    table = write_table(tmp_path / "t", [scan("a", ids=(0, 1))])
+    assert open_source(table, expected=expected).schema == expected
+    assert open_source(table).schema == LabelSchema.load("binary")
+    named = SourceConfig(labels="brats2012-2015")
+    assert open_source(table, named, expected).schema == LabelSchema.load("brats2012-2015")
+    unlabelled = write_table(tmp_path / "u", [replace(scan("a"), label=None)])
+    assert open_source(unlabelled, expected=expected).schema is None
+
+
+def test_a_layout_that_implies_a_schema_keeps_it(tmp_path):
+    folder = write_brats(tmp_path / "b", [scan("a")])
+    assert open_source(folder, expected=LabelSchema.load("brats2023")).schema == LabelSchema.load("brats2017-2021")

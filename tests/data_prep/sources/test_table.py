@@ -37,7 +37,7 @@ def test_labels_are_binary_unless_a_schema_is_given(tmp_path):
     source = open_source(path)
     assert source.schema.name == "binary"
     (line,) = source.check(source.cases()[0])
-    assert "schema binary knows 0, 1; try --labels brats2012-2015 or brats2023" in line
+    assert "schema binary has 0, 1; try --labels brats2012-2015 or brats2023" in line
     assert open_source(path, SourceConfig(labels="brats2023")).check(source.cases()[0]) == []
 
 
