@@ -8,6 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from common import cli
+from common.errors import UserError
 from tests import documents
 from tests.documents import DOCUMENTS, ROOT, blocks, command_problems, link_problems, path_problems
 
@@ -80,8 +82,21 @@ def test_commands_and_their_options_exist(name):
     assert not problems, "\n".join(["", *problems])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_takes_its_documented_arguments(name):
+    for call in documents.calls(ROOT / name):
+        config = documents.config_of_call(call)
+        if config is not None and any(word.startswith("--") and word != "--help" for word in call.words):
+            try:
+                cli.parse(config, call.words)
+            except UserError as error:
+                pytest.fail(f"{documents.place(ROOT / name, call.line)}: {error}")
+
+
 def test_calls_are_found():
-    assert sum(len(list(documents.calls(path))) for path in DOCUMENTS) > 40
+    found = [call for path in DOCUMENTS for call in documents.calls(path)]
+    assert len(found) > 80
+    assert {"train", "predict", "score", "make_records", "cross_validate", "study"} <= {call.name for call in found}
 
 
 WRONG = """# A page
