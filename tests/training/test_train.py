@@ -26,7 +26,8 @@ def test_a_run_explains_itself(whole, records):
     assert run.channels == opened.channels
     assert run.schema == opened.schema
     assert run.preparation == opened.preparation
-    assert run.metadata["records"]["fingerprint"] == opened.fingerprint
+    assert run.trained_on(opened)
+    assert run.records_paths == [records]
     assert (run.metadata["status"], run.metadata["epoch"], run.metadata["steps_per_epoch"]) == ("finished", EPOCHS, STEPS)
     assert (run.config.model.filters, run.config.seed, run.config.epochs) == (2, 5, EPOCHS)
     assert run.config.precision == "float32"
