@@ -10,6 +10,7 @@ from common import cli
 from common.errors import Problems, UserError, expect_number
 from common.files import lock, read_json, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
 from common.parallel import check_workers, map_cases
+from common.tables import counted
 from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -106,7 +107,10 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
     ]
     problems += check_cases(source, cases, config.workers)
     if problems:
-        raise Problems(problems, f"{len(problems)} problems in {len(cases)} cases of {config.source}; nothing was built")
+        raise Problems(
+            problems,
+            f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')} of {config.source}; nothing was built",
+        )
     lines = [line for case in cases for line in source.warnings(case)]
     if lines:
         more = f" ({len(lines) - 1} more such lines: data_prep.check lists all)" if len(lines) > 1 else ""

@@ -31,8 +31,8 @@ from evaluation.tables.comparison import (
 from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
 from evaluation.tables.run_names import names_of
 
-FILES = {"segmentation": MANIFEST, "classification": "category_scores.json"}
-FORMAT = 1  # of category_scores.json
+FILES = {"segmentation": MANIFEST, "classification": "classification_scores.json"}
+FORMAT = 1  # of classification_scores.json
 
 
 @dataclass(kw_only=True)
@@ -142,11 +142,11 @@ def _chosen(option: str, wanted: list[str] | None, known: list[str], default: Se
 
 
 def _read_classifier(folder: Path, name: str) -> ScoredClassifier:
-    """Scores of a folder's `category_scores.json`: levels (per patient, per slice) with scores and intervals."""
+    """Scores of a folder's `classification_scores.json`: levels (per patient, per slice) with scores and intervals."""
     file = folder / FILES["classification"]
-    manifest = read_json(file, "category scores")
+    manifest = read_json(file, "classification scores")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise UserError(f"{file}: expected category scores of format {FORMAT}; received another file; score again")
+        raise UserError(f"{file}: expected classification scores of format {FORMAT}; received another file; score again")
     try:
         levels = manifest["level"]
         cells = {("level", level, score): cell for level in levels for score, cell in _cells(levels[level]).items()}
@@ -155,7 +155,7 @@ def _read_classifier(folder: Path, name: str) -> ScoredClassifier:
         task = f"{manifest['head']} ({', '.join(map(str, manifest['classes']))})"
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{file}: expected category scores of format {FORMAT}; received a damaged file ({error}); score again"
+            f"{file}: expected classification scores of format {FORMAT}; received a damaged file ({error}); score again"
         ) from None
     return ScoredClassifier(Column(name, read_split(manifest, file), head), task, cells)
 
@@ -175,7 +175,7 @@ def _compare_classifiers(config: CompareConfig, entries: list[ScoredClassifier])
     keys = [key for key in entries[0].cells if all(key in entry.cells for entry in entries)]
     known = list(dict.fromkeys(key[2] for key in keys))
     if not known:
-        raise UserError("--scores: expected category scores of one level, patient or slice; received none that all have")
+        raise UserError("--scores: expected classification scores of one level, patient or slice; received none that all have")
     metrics = _chosen("metrics", config.metrics, known, list(CLASSIFICATION))
     return compare_classifiers(entries, [key for key in keys if key[2] in metrics])
 

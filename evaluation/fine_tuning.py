@@ -11,6 +11,7 @@ from common import cli
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside, write_text
 from common.metrics import classification, overlap
+from common.metrics.catalogue import METRICS, absent_rule
 from common.tables import csv_text, wrapped
 from evaluation.experiments.runs import read_history
 from evaluation.figures.training import Picture, display_channel, display_orientation, draw_before_after, pixel_aspect
@@ -30,7 +31,7 @@ SEGMENTATION_NOTES = [
     "Segmentation loss: that of the run's config in both columns, so that they compare; mean over the annotated voxels.",
     "Tumour Dice: all classes but background as one, from one confusion matrix over all slices of the subset; nothing is "
     "averaged. Tumour Dice per patient: of each patient's slices together, averaged over patients.",
-    overlap.ABSENT_RULE,
+    absent_rule([METRICS["dice"]]),
 ]
 CLASSIFICATION_ROWS = (
     *("Classification loss", "Classification accuracy", "AUC (ROC)"),

@@ -10,6 +10,7 @@ from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_lines, refuse_inside
 from common.parallel import map_cases
+from common.tables import counted
 from data_prep.labels import LabelSchema
 from data_prep.prepare import prepare
 from data_prep.scans.case import CaseFiles
@@ -72,9 +73,8 @@ def main(config: PredictConfig) -> None:
     cases = _cases(source, config)
     problems = check_cases(source, cases)
     if problems:
-        raise Problems(
-            problems, f"{len(problems)} problems in {len(cases)} cases; leave cases out by --cases; nothing was predicted"
-        )
+        found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
+        raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
     rules = _postprocessing(config, heads)
     settings = _settings(config, rules)
     with lock(config.out):
@@ -104,7 +104,7 @@ def main(config: PredictConfig) -> None:
         written = "".join(predictor.finish() for predictor in predictors)
         segmented = sorted({*before, *(files.id for files in cases)}) if any(head.writes_voxels for head in heads) else []
         write_manifest(config.out, runs, config.source, task.schema, settings, segmented)
-    print(f"predictions: {config.out} ({len(cases)} cases{written})")
+    print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
 def _checked_heads(runs: list[Run]) -> list[EvaluatedHead]:

@@ -69,7 +69,9 @@ def run_folder(config: TrainingConfig) -> Path:
     given, expected = cli.as_dict(config), cli.as_dict(allowed)
     others = [name for name in given if given[name] != expected[name]]
     if others:
-        raise UserError(f"--resume takes every setting from {config.resume}; remove --{others[0]}")
+        raise UserError(
+            f"--resume takes every setting from {config.resume}; remove --{others[0]}, or the --config that sets {others[0]}"
+        )
     return config.resume
 
 

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 UNANNOTATED = 255
-ABSENT_RULE = (
-    "A structure absent in truth and in prediction counts 1 in every score; absent in truth alone (predicted though it is not "
-    "there) or in prediction alone (missed) it counts 0 in every score, sensitivity and precision included."
-)
 CHUNK = 1 << 16  # voxels counted at a time: np.bincount widens to int64, which should stay in the processor's cache
 
 

@@ -9,7 +9,7 @@ from common.errors import UserError
 from common.metrics import classification
 from common.metrics.statistics import LEVEL
 from evaluation.figures import style
-from evaluation.scores.classification import CategoryPredictions, Level, Units, units
+from evaluation.scores.classification import Level, SlicePredictions, Units, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,13 +18,13 @@ LINES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1
 CHANCE = "#888888"
 
 
-def draw_roc(path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
+def draw_roc(path: Path, predictions: SlicePredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
     """Draw the ROC curve, with the AUC and its interval, and the diagonal of chance; with more than two classes a curve each.
 
     Args:
         path: the files to write, without suffix.
         predictions: of the slices.
-        scores: their `category_scores.summary`.
+        scores: their `scores.classification.summary`.
         level: patients or slices.
 
     Returns:
@@ -53,9 +53,7 @@ def draw_roc(path: Path, predictions: CategoryPredictions, scores: dict[str, Any
         return style.save(figure, path)
 
 
-def draw_confusion(
-    path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient"
-) -> list[Path]:
+def draw_confusion(path: Path, predictions: SlicePredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
     """Draw the confusion matrix: counts, and their share of the true class, which is the darkness too.
 
     Args:
@@ -87,9 +85,7 @@ def draw_confusion(
         return style.save(figure, path)
 
 
-def draw_calibration(
-    path: Path, predictions: CategoryPredictions, scores: dict[str, Any], level: Level = "patient"
-) -> list[Path]:
+def draw_calibration(path: Path, predictions: SlicePredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
     """Draw the calibration curve: observed share over predicted probability, and below the predictions per bin.
 
     Args:

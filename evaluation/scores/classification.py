@@ -30,8 +30,8 @@ LEVELS: tuple[Level, ...] = ("patient", "slice")
 
 
 @dataclass(frozen=True)
-class CategoryPredictions:
-    """Predicted categories of slices; all lists and arrays have one entry per slice.
+class SlicePredictions:
+    """Class probabilities of slices; all lists and arrays have one entry per slice.
 
     Attributes:
         cases: ids of the cases.
@@ -79,11 +79,11 @@ class Units:
     patients: list[str]
 
 
-def units(predictions: CategoryPredictions, level: Level) -> Units:
+def units(predictions: SlicePredictions, level: Level) -> Units:
     """The patients, or the slices, of some predictions.
 
     Raises:
-        UserError: at the level of patients, one whose slices have several true categories.
+        UserError: at the level of patients, one whose slices have several true classes.
     """
     names, patient = np.unique(predictions.patients, return_inverse=True)
     if level == "slice":
@@ -94,21 +94,19 @@ def units(predictions: CategoryPredictions, level: Level) -> Units:
     truth[patient] = predictions.truth
     mixed = np.unique(patient[truth[patient] != predictions.truth])
     if mixed.size:
-        raise UserError(
-            f"patient {names[mixed[0]]}: expected one category in all cases; received several; leave the patient out"
-        )
+        raise UserError(f"patient {names[mixed[0]]}: expected one class in all cases; received several; leave the patient out")
     return Units(truth, sums / counts[:, None], np.arange(len(names)), list(names))
 
 
 def summary(
-    predictions: CategoryPredictions,
+    predictions: SlicePredictions,
     *,
     head: str,
     classes: list[str],
     split: Literal["patient", "slice"],
     weights: str,
 ) -> dict[str, Any]:
-    """Summarise predictions: the content of `category_scores.json`.
+    """Summarise predictions: the content of `classification_scores.json`.
 
     Args:
         predictions: of the slices that are scored.
@@ -122,12 +120,12 @@ def summary(
         fewer than `FEWEST` patients.
 
     Raises:
-        UserError: a patient has slices of several true categories.
+        UserError: a patient has slices of several true classes.
     """
     few = len(set(predictions.patients)) < FEWEST
     return {
         "format": FORMAT,
-        "kind": "category",
+        "kind": "classification",
         "head": head,
         "classes": list(classes),
         "split": split,
@@ -138,8 +136,8 @@ def summary(
     }
 
 
-def write_category_scores(folder: Path, predictions: CategoryPredictions, scores: dict[str, Any]) -> list[Path]:
-    """Write `per_patient.csv`, `per_slice.csv`, `table.txt` and, last, `category_scores.json`.
+def write_classification_scores(folder: Path, predictions: SlicePredictions, scores: dict[str, Any]) -> list[Path]:
+    """Write `per_patient.csv`, `per_slice.csv`, `table.txt` and, last, `classification_scores.json`.
 
     Args:
         folder: where to.
@@ -149,7 +147,7 @@ def write_category_scores(folder: Path, predictions: CategoryPredictions, scores
     Returns:
         The files written.
     """
-    names = ("per_patient.csv", "per_slice.csv", "table.txt", "category_scores.json")
+    names = ("per_patient.csv", "per_slice.csv", "table.txt", "classification_scores.json")
     per_patient, per_slice, table, manifest = (folder / name for name in names)
     classes = scores["classes"]
     by_patient = units(predictions, "patient")
@@ -172,7 +170,7 @@ def format_table(scores: dict[str, Any]) -> str:
     width = max(len(text) for row in cells.values() for text in row.values()) + 2
     patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
     count = f"{patients} patient{'s' if patients != 1 else ''}, {slices} slice{'s' if slices != 1 else ''}"
-    heading = f"Category {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
+    heading = f"Classification by {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
     lines = [
         heading,
         f"First weights: {scores['weights']}",

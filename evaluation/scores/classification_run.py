@@ -12,7 +12,7 @@ from common.errors import UserError
 from data_prep.records.folder import Records
 from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
 from evaluation.inference.ensemble import class_probabilities
-from evaluation.scores.classification import CategoryPredictions, format_table, summary, write_category_scores
+from evaluation.scores.classification import SlicePredictions, format_table, summary, write_classification_scores
 from training.data.batches import CLASSIFICATION, validation_batches
 from training.data.mixture import open_folder
 from training.data.slices import Slices, check_sizes, whole_slices
@@ -36,7 +36,7 @@ class ScoredRun:
     """
 
     run: Run
-    predictions: CategoryPredictions
+    predictions: SlicePredictions
     loss: float
 
 
@@ -64,13 +64,13 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     cases = [source.items[item][0] for item, _ in source.rows]
     patients = [records.cases[case].patient for case in cases]
     loss = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-7)).mean())
-    return ScoredRun(run, CategoryPredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss)
+    return ScoredRun(run, SlicePredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss)
 
 
 def merge_folds(parts: Sequence[ScoredRun]) -> ScoredRun:
     """Merge the predictions of several runs, such as all folds of a cross-validation."""
     found = [part.predictions for part in parts]
-    predictions = CategoryPredictions(
+    predictions = SlicePredictions(
         [case for each in found for case in each.cases],
         [patient for each in found for patient in each.patients],
         np.concatenate([each.slices for each in found]),
@@ -91,7 +91,7 @@ def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
         split=run.metadata["split"],
         weights=run.metadata["pretrained"],
     ) | {"loss": scored.loss}
-    files = write_category_scores(folder, scored.predictions, scores)
+    files = write_classification_scores(folder, scored.predictions, scores)
     pictures = {"confusion": draw_confusion, "calibration": draw_calibration}
     if len(set(scored.predictions.truth.tolist())) == len(head.class_names):  # a ROC curve needs patients of every class
         pictures |= {"roc": draw_roc}

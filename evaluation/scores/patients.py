@@ -15,6 +15,7 @@ from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
 from common.metrics.statistics import Summary, summarise_columns
 from common.parallel import map_cases
+from common.tables import counted
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
@@ -176,7 +177,10 @@ def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
     lines = list(problems)
     if lines:
         total = len(predictions.cases)
-        raise Problems(lines, f"{predictions.folder}: {len(lines)} problems in {total} cases to score; nothing was written")
+        raise Problems(
+            lines,
+            f"{predictions.folder}: {counted(len(lines), 'problem')} in {counted(total, 'case')} to score; nothing was written",
+        )
 
 
 def summarise_scores(scores: PatientScores) -> dict[Key, Summary]:

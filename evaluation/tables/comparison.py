@@ -219,12 +219,12 @@ def compare_classifiers(entries: Sequence[ScoredClassifier], keys: Sequence[Key]
     columns = [entry.column for entry in entries]
     rows = {key: [entry.cells[key] for entry in entries] for key in keys}
     return Comparison(
-        opening=f"{entries[0].task}: score [interval], both as each folder's category_scores.json has them",
+        opening=f"{entries[0].task}: score [interval], both as each folder's classification_scores.json has them",
         columns=columns,
         rows=rows,
         differences={},
         gaps=optimism_gaps(columns, rows),
-        notes=[*_split_notes(columns), "Patients' own scores are not in category scores, so there is no paired test."],
+        notes=[*_split_notes(columns), "Patients' own scores are not in classification scores, so there is no paired test."],
     )
 
 

@@ -18,13 +18,20 @@ def edit(file, **changes):
     write_json(file, json.loads(file.read_text()) | changes)
 
 
-def write_category(folder, value, split="patient", classes=("grade II", "grade III"), weights="random initialisation"):
+def write_classes(folder, value, split="patient", classes=("grade II", "grade III"), weights="random initialisation"):
     score = {"value": value, "low": value - 0.1, "high": min(1, value + 0.1)}
     auc = {"value": None, "low": None, "high": None}
     level = {"n": 20, "accuracy": score, "f1": score, "auc": auc, "roc": {"points": [[0, 0], [1, 1]]}}
     folder.mkdir()
-    content = {"format": 1, "kind": "category", "head": "grade", "classes": list(classes), "split": split, "weights": weights}
-    write_json(folder / "category_scores.json", content | {"level": {"patient": level, "slice": level | {"n": 400}}})
+    content = {
+        "format": 1,
+        "kind": "classification",
+        "head": "grade",
+        "classes": list(classes),
+        "split": split,
+        "weights": weights,
+    }
+    write_json(folder / "classification_scores.json", content | {"level": {"patient": level, "slice": level | {"n": 400}}})
     return folder
 
 
@@ -157,7 +164,7 @@ def test_structures_that_not_all_have_are_left_out(tmp_path, command):
 
 
 def test_categories_are_compared(tmp_path, command):
-    folders = [write_category(tmp_path / "a", 0.7), write_category(tmp_path / "b", 0.9, "slice", weights="ImageNet")]
+    folders = [write_classes(tmp_path / "a", 0.7), write_classes(tmp_path / "b", 0.9, "slice", weights="ImageNet")]
     done = command(COMPARE, "--scores", *folders, "--out", tmp_path / "out")
     assert done.status == 0, done.err
     assert "grade (grade II, grade III)" in done.out
@@ -220,7 +227,10 @@ def other_patients(folder):
         (lambda folder: edit(folder / "scores" / "scores.json", format=1), "expected scores of format 2"),
         (lambda folder: write_records(folder / "scores"), "expected scores per patient"),
         (lambda folder: edit(folder / "scores" / "scores.json", split="voxel"), "expected split to be one of patient, slice"),
-        (lambda folder: (folder / "scores" / "scores.json").unlink(), "expected scores.json or category_scores.json in it"),
+        (
+            lambda folder: (folder / "scores" / "scores.json").unlink(),
+            "expected scores.json or classification_scores.json in it",
+        ),
         (lambda folder: (folder / "scores" / "per_patient.csv").unlink(), "per_patient.csv: table not found"),
         (lambda folder: break_csv(folder, "a,b\n1,2\n"), "expected scores per patient, as evaluation.score writes them"),
         (lambda folder: change_csv(folder, "p01", "WT", dice="x"), "patient p01, WT: expected dice of 0 to 1; received 'x'"),
@@ -238,13 +248,13 @@ def test_scores_that_cannot_be_compared_are_refused(two, command, spoil, told):
 def test_the_same_folder_twice_one_folder_and_two_kinds_are_refused(two, tmp_path, command):
     assert "received one of them twice" in one_line(command(COMPARE, "--scores", two[0], two[0] / "scores"))
     assert "at least two folders" in one_line(command(COMPARE, "--scores", two[0]))
-    category = write_category(tmp_path / "c", 0.7)
-    assert "expected all of one kind" in one_line(command(COMPARE, "--scores", two[0], category))
+    classes = write_classes(tmp_path / "c", 0.7)
+    assert "expected all of one kind" in one_line(command(COMPARE, "--scores", two[0], classes))
 
 
 def test_categories_that_cannot_be_compared_are_refused(tmp_path, command):
-    one, other = write_category(tmp_path / "a", 0.7), write_category(tmp_path / "b", 0.7, classes=("x", "y"))
+    one, other = write_classes(tmp_path / "a", 0.7), write_classes(tmp_path / "b", 0.7, classes=("x", "y"))
     assert "one head and its classes" in one_line(command(COMPARE, "--scores", one, other))
     assert "--structures" in one_line(command(COMPARE, "--scores", one, other, "--structures", "WT"))
-    edit(other / "category_scores.json", level={"patient": 3})
+    edit(other / "classification_scores.json", level={"patient": 3})
     assert "damaged" in one_line(command(COMPARE, "--scores", one, other))

@@ -13,7 +13,7 @@ from data_prep.records.folder import Records
 from evaluation import fine_tuning
 from evaluation.fine_tuning import Choice, Part, choose_slices, format_markdown, format_text
 from evaluation.scores import classification_run as category_run
-from evaluation.scores.classification import CategoryPredictions
+from evaluation.scores.classification import SlicePredictions
 from evaluation.scores.records import Counts, Subset, score_records
 from training.data.batches import InputConfig
 from training.data.slices import whole_slices
@@ -109,7 +109,7 @@ def scored(auc_truth, loss):
     """Predictions of four slices of two patients, the first of which is told right."""
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
     names = ["a", "a", "b", "b"]
-    given = CategoryPredictions(names, names, np.arange(4), np.array(auc_truth), probabilities)
+    given = SlicePredictions(names, names, np.arange(4), np.array(auc_truth), probabilities)
     return category_run.ScoredRun(None, given, loss)
 
 

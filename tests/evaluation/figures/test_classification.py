@@ -7,7 +7,7 @@ from common.errors import UserError
 from common.metrics import classification
 from evaluation.figures import style
 from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
-from evaluation.scores.classification import CategoryPredictions, summary, units
+from evaluation.scores.classification import SlicePredictions, summary, units
 
 NAMES = {2: ["grade II", "grade III"], 3: ["glioma", "meningioma", "pituitary tumour"]}
 DRAWN = [draw_roc, draw_confusion, draw_calibration]
@@ -20,7 +20,7 @@ def made(classes=2, patients=24, each=3):
     raw = rng.random((patients * each, classes)) + 0.4 * np.eye(classes)[truth]
     names = [f"p{index:02}" for index in range(patients) for _ in range(each)]
     slices = np.tile(np.arange(each), patients)
-    given = CategoryPredictions(names, names, slices, truth, raw / raw.sum(axis=1, keepdims=True))
+    given = SlicePredictions(names, names, slices, truth, raw / raw.sum(axis=1, keepdims=True))
     facts = {"head": "grade", "classes": NAMES[classes], "split": "patient", "weights": "random initialisation"}
     return given, summary(given, **facts)
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from common.metrics.classification_intervals import AUC_INTERVAL_NOTE, auc_interval
-from evaluation.scores.classification import CategoryPredictions, format_table, summary, units, write_category_scores
+from evaluation.scores.classification import SlicePredictions, format_table, summary, units, write_classification_scores
 
 CLASSES = ["grade II", "grade III"]
 FACTS = {"head": "grade", "classes": CLASSES, "split": "patient", "weights": "random initialisation"}
@@ -20,7 +20,7 @@ def predictions(patients=20, each=12, classes=2, seed=0, skill=1.0):
     logits = np.repeat(logits, each, axis=0) + 0.3 * rng.standard_normal((patients * each, classes))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     names = [f"p{index:02}" for index in range(patients) for _ in range(each)]
-    return CategoryPredictions(names, names, np.tile(np.arange(each), patients), np.repeat(truth, each), probabilities)
+    return SlicePredictions(names, names, np.tile(np.arange(each), patients), np.repeat(truth, each), probabilities)
 
 
 def summarised(given, **facts):
@@ -31,7 +31,7 @@ def test_the_summary_has_exactly_this_form():
     found = summarised(predictions())
     assert {key: value for key, value in found.items() if key != "level"} == {
         "format": 1,
-        "kind": "category",
+        "kind": "classification",
         **FACTS,
         "aggregation": "mean over the patient's slices of each class's probability",
         "interval": AUC_INTERVAL_NOTE,
@@ -48,7 +48,7 @@ def test_the_summary_has_exactly_this_form():
 
 
 def test_a_patients_probability_is_the_mean_over_the_slices():
-    given = CategoryPredictions(
+    given = SlicePredictions(
         ["a", "a", "b", "c"],
         ["y", "y", "x", "y"],
         np.array([0, 1, 0, 0]),
@@ -122,15 +122,15 @@ def test_one_class_has_no_auc_and_one_patient_no_interval(tmp_path):
     assert found["level"]["slice"]["accuracy"]["low"] is None
     assert found["interval"] == "none for fewer than 5 patients"
     assert "no AUC, because a class is missing in truth" in format_table(found)
-    write_category_scores(tmp_path, given, found)
+    write_classification_scores(tmp_path, given, found)
 
 
 def test_the_files_hold_every_patient_and_slice(tmp_path):
     given = predictions(patients=4, each=3)
     found = summarised(given)
-    files = write_category_scores(tmp_path, given, found)
-    assert [file.name for file in files] == ["per_patient.csv", "per_slice.csv", "table.txt", "category_scores.json"]
-    assert json.loads((tmp_path / "category_scores.json").read_text()) == found
+    files = write_classification_scores(tmp_path, given, found)
+    assert [file.name for file in files] == ["per_patient.csv", "per_slice.csv", "table.txt", "classification_scores.json"]
+    assert json.loads((tmp_path / "classification_scores.json").read_text()) == found
     assert (tmp_path / "table.txt").read_text() == format_table(found) + "\n"
     with (tmp_path / "per_patient.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -150,7 +150,7 @@ def test_more_than_two_classes_have_a_probability_each(tmp_path):
     classes = ["glioma", "meningioma", "pituitary tumour"]
     given = predictions(patients=9, classes=3)
     found = summarised(given, classes=classes, head="kind")
-    write_category_scores(tmp_path, given, found)
+    write_classification_scores(tmp_path, given, found)
     heading = (tmp_path / "per_patient.csv").read_text().splitlines()[0]
     assert heading == "patient,truth,probability_glioma,probability_meningioma,probability_pituitary_tumour,predicted"
     assert "each class against the rest" in format_table(found)
@@ -159,7 +159,7 @@ def test_more_than_two_classes_have_a_probability_each(tmp_path):
 def test_the_table_says_where_the_weights_come_from_and_fits_a_terminal():
     table = format_table(summarised(predictions(), split="slice"))
     lines = table.splitlines()
-    assert lines[0] == "Category grade (grade II, grade III): 20 patients, 240 slices; split by slice"
+    assert lines[0] == "Classification by grade (grade II, grade III): 20 patients, 240 slices; split by slice"
     assert lines[1] == "First weights: random initialisation"
     assert "say little about new patients" in table
     assert max(map(len, lines)) <= 120
@@ -167,8 +167,8 @@ def test_the_table_says_where_the_weights_come_from_and_fits_a_terminal():
 
 
 def test_a_patient_of_several_categories_is_refused():
-    given = CategoryPredictions(["a", "b"], ["x", "x"], np.array([0, 0]), np.array([0, 1]), np.full((2, 2), 0.5))
-    with pytest.raises(UserError, match="patient x: expected one category"):
+    given = SlicePredictions(["a", "b"], ["x", "x"], np.array([0, 0]), np.array([0, 1]), np.full((2, 2), 0.5))
+    with pytest.raises(UserError, match="patient x: expected one class"):
         summarised(given)
 
 
@@ -178,6 +178,6 @@ def test_a_patient_of_several_categories_is_refused():
 )
 def test_what_cannot_be_scored_is_refused(truth, probabilities):
     with pytest.raises(ValueError, match="expected"):
-        CategoryPredictions(["a"], ["a"], np.array([0]), np.array(truth), np.array(probabilities))
+        SlicePredictions(["a"], ["a"], np.array([0]), np.array(truth), np.array(probabilities))
     with pytest.raises(ValueError, match="at least one"):
-        CategoryPredictions([], [], np.zeros(0), np.zeros(0, int), np.zeros((0, 2)))
+        SlicePredictions([], [], np.zeros(0), np.zeros(0, int), np.zeros((0, 2)))

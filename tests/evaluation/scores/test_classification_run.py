@@ -11,7 +11,7 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.records.folder import Records
-from evaluation.scores.classification import CategoryPredictions
+from evaluation.scores.classification import SlicePredictions
 from evaluation.scores.classification_run import ScoredRun, merge_folds, score_run
 from training.run import Run
 
@@ -50,8 +50,8 @@ def test_every_tumour_slice_is_told_once(scored, classified, records):
 
 
 def test_several_runs_are_one(scored):
-    first = CategoryPredictions(["a"], ["p"], np.array([3]), np.array([1]), np.array([[0.2, 0.8]]))
-    second = CategoryPredictions(["b"] * 3, ["q"] * 3, np.arange(3), np.zeros(3, int), np.full((3, 2), 0.5))
+    first = SlicePredictions(["a"], ["p"], np.array([3]), np.array([1]), np.array([[0.2, 0.8]]))
+    second = SlicePredictions(["b"] * 3, ["q"] * 3, np.arange(3), np.zeros(3, int), np.full((3, 2), 0.5))
     run = SimpleNamespace(name="first")
     found = merge_folds([ScoredRun(run, first, 1.0), ScoredRun(SimpleNamespace(), second, 2.0)])
     assert found.run is run
@@ -69,7 +69,7 @@ def test_the_command_scores_a_classifier(command, classified, records, tmp_path)
     out = tmp_path / "scores"
     done = command("evaluation.score", "--run", classified, "--records", records, "--subset", "train", "--out", out)
     assert done.status == 0, done.err
-    scores = json.loads((out / "category_scores.json").read_text())
+    scores = json.loads((out / "classification_scores.json").read_text())
     assert (scores["head"], scores["classes"], scores["split"]) == ("grade", ["HGG", "LGG"], "patient")
     assert scores["weights"] == "random initialisation"
     assert np.isfinite(scores["loss"])
