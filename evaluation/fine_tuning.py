@@ -14,7 +14,8 @@ from common.metrics import classification, overlap
 from common.metrics.catalogue import METRICS, absent_rule
 from common.tables import csv_text, wrapped
 from evaluation.experiments.runs import read_history
-from evaluation.figures.training import Picture, display_channel, display_orientation, draw_before_after, pixel_aspect
+from evaluation.figures.display import display_channel
+from evaluation.figures.training import Picture, display_orientation, draw_before_after, pixel_aspect
 from evaluation.heads import heads_of
 from evaluation.heads.base import EvaluatedHead
 from evaluation.heads.classification import ClassificationHead

@@ -1,4 +1,4 @@
-"""Frozen layers: those that a phase does not train, batch statistics included."""
+"""Frozen layers of a phase: not trained, and their batch statistics do not change either."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any

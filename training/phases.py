@@ -14,7 +14,7 @@ class PhaseConfig:
     """A phase of a training. What it leaves out is as in the training's own options."""
 
     name: str = ""
-    """For people."""
+    """Name that is printed."""
     epochs: int | None = None
     """Length in epochs."""
     steps: int | None = None

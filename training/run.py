@@ -1,4 +1,4 @@
-"""The run folder: all that prediction, scoring and resuming need, and nothing that must be run to be read.
+"""The run folder: all that prediction, scoring and resuming need, and no code.
 
 RUN/config.yaml        every setting, resolved          history.csv        a row of scores per epoch
     preparation.yaml   how scans were prepared          best.weights.h5    of the best epoch on validation

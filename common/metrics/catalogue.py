@@ -160,7 +160,7 @@ _CATALOGUE = (
         heading="HD95",
         definition="95th percentile of the distances between the surfaces of T and P in mm, by surface area, the larger of "
         "both directions (compute_robust_hausdorff of google-deepmind/surface-distance)",
-        compute=lambda pair: hd95(*pair.masks, pair.spacing_mm or (1.0, 1.0, 1.0)),
+        compute=lambda pair: hd95(*pair.masks, pair.known_spacing_mm),
         unit="mm",
         limits=(0.0, math.inf),
         direction="smaller",

@@ -117,6 +117,17 @@ class StructurePair:
         return self.case.spacing_mm
 
     @property
+    def known_spacing_mm(self) -> Spacing:
+        """Distance of neighbouring voxels, for metrics that need it.
+
+        Raises:
+            ValueError: it is unknown.
+        """
+        if self.case.spacing_mm is None:
+            raise ValueError("expected a case with the distance of its voxels; received one without")
+        return self.case.spacing_mm
+
+    @property
     def voxel_ml(self) -> float | None:
         """Volume of a voxel in millilitres; None where it is unknown."""
         if self.case.voxel_ml is None and self.case.spacing_mm is not None:

@@ -23,7 +23,7 @@ import numpy as np
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
-INTERVAL = f"{100 * LEVEL:g} % t interval"
+INTERVAL = f"{100 * LEVEL:g} % interval"
 FEWEST = 5  # patients of an interval
 FEWEST_PAIRS = 6  # with fewer, no result of a two-sided signed-rank test falls below 0.05
 DECIMALS = 9  # to which scores are equal: the noise of floats makes no ranks, and no patient that is not missed

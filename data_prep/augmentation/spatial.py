@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep.augmentation.draw import AXES, Augmentation
 from data_prep.grid.geometry import Triple, cut_patch
-from data_prep.grid.sampling import sample, sample_slices
+from data_prep.grid.sampling import sample, sample_slices, to_float
 
 # A cubic B-spline over knots h apart is as smooth as a Gaussian of sigma h / sqrt(3), and keeps 151/315 of the variance of
 # independent numbers at its knots along each axis.
@@ -134,9 +134,7 @@ def transformed_blocks(
         first, last = int(numbers[block].min()), int(numbers[block].max())
         corner, shape = (first, start[1], start[2]), (last + 1 - first, size[1], size[2])
         chosen = (numbers[block] - first if repeat_edge else z, y, x)
-        pixels = np.array(cut_patch(image, corner, shape)[chosen], np.float32, order="C")
-        if image.dtype == np.uint8:
-            pixels /= np.float32(255)
+        pixels = to_float(np.array(cut_patch(image, corner, shape)[chosen], order="C"))
         yield block, pixels, np.array(cut_patch(label, corner, shape)[chosen], order="C")
 
 

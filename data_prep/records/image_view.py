@@ -1,7 +1,8 @@
 """Network input: stored intensities -> the numbers and channels that a network is given.
 
-Records store float16, or uint8 where 0..255 stand for 0..1. `network_input` is the one place where bytes are scaled: slices,
-patches, tiles and whole volumes of records pass through it (`ImageView`), and so do scans that are prepared for prediction.
+Records store float16, or uint8 where 0..255 stand for 0..1. `network_input` is the one place where network input is
+scaled: slices, patches, tiles and whole volumes of records pass through it (`ImageView`), and so do scans that are prepared for
+prediction. Stored copies are augmented before, in float32 (`data_prep.grid.sampling.to_float`).
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ anterior up and coronal ones superior up, both with the patient's left on the ri
 them. A volume without geometry (no spacing) is displayed as it is in the file, without side marks.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Spacing = tuple[float, float, float]
 OPACITY = 0.65  # enough for the classes' own lightness to tell them apart in a black-and-white print
 PERCENTILES = (0.5, 99.5)
+PREFERRED_CHANNEL = "flair"
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -104,3 +106,10 @@ def tumour_slices(classes: np.ndarray) -> np.ndarray:
     """Voxels of any class but background in each slice of (Z, H, W) class indices; int64 (Z,)."""
     counts: np.ndarray = ((classes > 0) & (classes != 255)).sum(axis=(1, 2))
     return counts
+
+
+def display_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
+    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours)."""
+    names = [name.lower() for name in channels]
+    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else 0
+    return channels[place], neighbours * len(channels) + place

@@ -10,7 +10,8 @@ import numpy as np
 
 from data_prep.records.folder import Records
 from evaluation.figures import display, style
-from evaluation.figures.training import display_channel, display_orientation, seen_aspect
+from evaluation.figures.display import display_channel
+from evaluation.figures.training import display_orientation, seen_aspect
 from evaluation.inference.ensemble import class_probabilities
 from models.gradcam import grad_cam
 from training.data.mixture import open_folder

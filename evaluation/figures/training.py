@@ -23,7 +23,6 @@ AUGMENTED_ROWS = 3
 AUGMENTED = 4  # beside each original
 TITLE_WIDTH = 31  # letters that stand above a narrow picture
 SMALL = 6.0  # points
-PREFERRED_CHANNEL = "flair"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
         rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
         source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
         made = [_augmented(run, records, source, place) for place in range(len(source))]
-    title = f"On-line augmentation of {run.path.resolve().name}: {display_channel(run.channels)[0]}, as the network sees it"
+    title = f"On-line augmentation of {run.path.resolve().name}: {display.display_channel(run.channels)[0]}, network input"
     aspect = seen_aspect(records.cases[chosen[0][0]], run.config.input)
     return draw_augmentation(path, [first for first, _ in made], [others for _, others in made], records.schema, title, aspect)
 
@@ -120,13 +119,6 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
 def has_augmentation(run: Run) -> bool:
     """True where a run's training slices are augmented as they are read."""
     return not run.config.augment.is_off
-
-
-def display_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
-    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours)."""
-    names = [name.lower() for name in channels]
-    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else 0
-    return channels[place], neighbours * len(channels) + place
 
 
 def display_orientation(picture: np.ndarray, facts: CaseRecord) -> np.ndarray:
@@ -229,7 +221,7 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
     config, (item, number) = run.config, source.rows[row]
     facts = records.cases[source.items[item][0]]
     augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
-    _, channel = display_channel(run.channels)
+    _, channel = display.display_channel(run.channels)
     example = source[row]
     made = []
     for column in range(AUGMENTED):
@@ -242,7 +234,7 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
 
 def _augmented_patches(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Picture, list[Picture]]]:
     """Middle slice of a patch around the tumour of each case, and of the augmented patch."""
-    config, (_, channel), rows = run.config, display_channel(run.channels), []
+    config, (_, channel), rows = run.config, display.display_channel(run.channels), []
     sampler = PatchSampler(records, [(case, 0) for case in cases], config.input, config.augment)
     slices = config.input.patch[0] + 2 * config.input.neighbours
     still = draw(AugmentConfig(probability=0.0), np.random.default_rng(), len(run.channels))
@@ -264,7 +256,7 @@ def _panel(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray
     image, label = example[0], example[1][SEGMENTATION]
     if label.ndim == 3:
         image, label = image[len(image) // 2], label[len(label) // 2]
-    _, channel = display_channel(run.channels, run.config.input.neighbours)
+    _, channel = display.display_channel(run.channels, run.config.input.neighbours)
     return Picture(title, display_orientation(image[..., channel], facts), display_orientation(bits_to_classes(label), facts))
 
 

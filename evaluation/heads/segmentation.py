@@ -12,6 +12,7 @@ from data_prep.labels import bits_to_classes
 from data_prep.prepare import Prepared, inside_mask
 from data_prep.scans import nifti
 from data_prep.scans.case import Case
+from evaluation.figures.display import display_channel
 from evaluation.figures.overlay import draw_overlay
 from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 from evaluation.figures.runs import SCORES, Curves, History, voxel_curves
@@ -25,7 +26,6 @@ from evaluation.scores.records import score_records
 from evaluation.tables.records import format_records_table, record_facts, record_rows
 
 OVERLAYS = "overlays"
-OVERLAY_CHANNEL = "flair"  # drawn where there is a channel of this name; else the first
 
 
 class SegmentationHead(EvaluatedHead):
@@ -131,6 +131,6 @@ class SegmentationPredictor(Predictor):
     def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray) -> Path:
         task, channels = self._task, self._ensemble.runs[0].channels
         truth = None if prepared.label is None else bits_to_classes(prepared.label)
-        image = prepared.image[..., channels.index(OVERLAY_CHANNEL) if OVERLAY_CHANNEL in channels else 0]
+        image = prepared.image[..., display_channel(channels)[1]]
         path = task.out / OVERLAYS / f"{case.files.id}.png"
         return draw_overlay(path, image, truth, classes, task.schema, case.files.id, prepared.geometry.spacing_mm)

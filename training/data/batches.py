@@ -140,9 +140,9 @@ def validation_batches(
     """Every example in order, over and over, so that each `batches` of them are one pass.
 
     Args:
-        source: as `training.data.slices.validation_slices` gives it, or `training.data.patches.Tiles`.
+        source: as `training.data.slices.whole_slices` gives it, or `training.data.patches.Tiles`.
         config: batch_size and threads are used.
-        unannotated: makes an example that weighs nothing of another one; the last batch is filled up with such examples, as
+        unannotated: copies an example with a target of weight 0; the last batch is filled up with such examples, as
             several devices need it. None: the last batch may be smaller.
 
     Returns:

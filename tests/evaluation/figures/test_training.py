@@ -115,12 +115,6 @@ def test_words_break_between_changes_alone():
     assert folded.splitlines() == ["flipped x and y, rotated 12°,", "crop 100 x 82 %, noise 0.05"]
 
 
-def test_flair_is_shown_where_there_is_one():
-    assert figures_training.display_channel(CHANNELS) == ("flair", 1)
-    assert figures_training.display_channel(["T1", "FLAIR"], neighbours=2) == ("FLAIR", 5)
-    assert figures_training.display_channel(["t1", "t2"]) == ("t1", 0)
-
-
 def a_run(records, **options):
     """A run's settings without a folder."""
     config = TrainConfig(**options)
