@@ -61,7 +61,7 @@ def bce_by_hand(bits, logits):
 )
 def test_each_term_is_the_formula_and_the_weights_are_linear(seed, classes, annotated, smooth, bce, dice):
     bits, logits = made(seed, (2, 4, 5), classes, annotated=annotated)
-    bits[0, 0, 0] = 1  # at least one voxel is annotated
+    bits[:, 0, 0] = 1  # at least one voxel of each sample is annotated; samples without any are left out of the mean
     expected_bce = bce_by_hand(bits, logits)
     expected_dice = np.mean([dice_by_hand(b, x, smooth) for b, x in zip(bits, logits, strict=True)])
     assert loss(bits, logits, bce=1, dice=0, smooth=smooth) == pytest.approx(expected_bce, rel=1e-4, abs=1e-5)
