@@ -16,8 +16,9 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 SLOW = {
     *("tensorflow", "keras", "jax", "grain", "matplotlib", "sklearn", "scipy", "albumentations", "cv2"),
-    *("optuna", "tqdm", "h5py", "nibabel", "absl", "filelock", "PIL", "SimpleITK", "pydicom", "highdicom", "wandb"),
-    *("openvino", "onnxruntime", "dask", "distributed", "nilearn", "ipyniivue", "torch", "monai"),
+    *("optuna", "tqdm", "h5py", "nibabel", "absl", "filelock", "PIL", "importlib.metadata"),
+    *("SimpleITK", "pydicom", "highdicom", "wandb", "openvino", "onnxruntime", "dask", "distributed"),
+    *("nilearn", "ipyniivue", "torch", "monai"),
 }
 """Packages that are imported where they are used: frameworks, what is slow to load, and what is optional."""
 STRING = re.compile(r"[a-z]\w*(\.\w+)+(:\w+)?")
@@ -65,7 +66,7 @@ def loads_slow(module):
     rest, seen = [module], set()
     while rest:
         name = rest.pop()
-        if name.partition(".")[0] in SLOW:
+        if name in SLOW or name.partition(".")[0] in SLOW:
             return True
         if name in trees() and name not in seen:
             seen.add(name)

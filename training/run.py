@@ -12,7 +12,6 @@ import platform
 import shutil
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -294,6 +293,8 @@ def create_run(path: Path, config: TrainingConfig, data: Data, heads: dict[str, 
 
 def write_environment(path: Path, device: str, deterministic: bool) -> dict[str, Any]:
     """Record versions, device and threads in `environment.json`; what resumes must agree on for equal bits."""
+    from importlib.metadata import PackageNotFoundError, version
+
     import keras
 
     def installed(package: str) -> str | None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
 from data_prep.sources import nifti_rules
 from models.pretrained import checksum
-from training.run import Run
+
+if TYPE_CHECKING:
+    from training.run import Run
 
 MANIFEST = "predictions.json"
 FORMAT = 1
@@ -85,7 +87,7 @@ def predicted_cases(folder: Path) -> list[str]:
     return [str(case) for case in _read_manifest(folder)["cases"]] if is_finished(folder) else []
 
 
-def earlier_cases(folder: Path, runs: Sequence[Run], settings: dict[str, Any]) -> list[str]:
+def earlier_cases(folder: Path, runs: "Sequence[Run]", settings: dict[str, Any]) -> list[str]:
     """Ids of the cases that an earlier call with equal weights and settings has put into a folder.
 
     Raises:
@@ -107,7 +109,7 @@ def earlier_cases(folder: Path, runs: Sequence[Run], settings: dict[str, Any]) -
 
 
 def write_manifest(
-    folder: Path, runs: Sequence[Run], source: Path, schema: LabelSchema, settings: dict[str, Any], cases: Sequence[str]
+    folder: Path, runs: "Sequence[Run]", source: Path, schema: LabelSchema, settings: dict[str, Any], cases: Sequence[str]
 ) -> None:
     """Write `predictions.json`, which makes a predictions folder complete.
 
@@ -187,7 +189,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _weights(runs: Sequence[Run]) -> list[dict[str, str]]:
+def _weights(runs: "Sequence[Run]") -> list[dict[str, str]]:
     """Name and CRC-32C of each run's weights file."""
     return [{"file": run.weights.name, "crc32c": checksum(run.weights)} for run in runs]
 
