@@ -154,7 +154,7 @@ class TrainingConfig:
             if not entry.share > 0:
                 raise UserError(f"--records: {entry.path}: expected a share above 0; received {entry.share}")
         if self.validate_every is not None and self.steps_per_epoch is not None:
-            raise UserError("--validate_every: is the length of an epoch, as --steps_per_epoch is; leave one of them out")
+            raise UserError("--validate_every: is the length of an epoch, as --steps_per_epoch is; give --steps_per_epoch null")
         check_phases(self)
 
     def _check_augmentation(self) -> None:
