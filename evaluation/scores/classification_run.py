@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from data_prep.records.folder import Records
 from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
 from evaluation.inference.ensemble import class_probabilities
 from evaluation.scores.classification import SlicePredictions, format_table, summary, write_classification_scores
+from evaluation.scores.slices import scored_slices
 from training.data.batches import CLASSIFICATION, validation_batches
-from training.data.mixture import open_folder
-from training.data.slices import Slices, check_sizes, whole_slices
-from training.data.targets import FolderTargets
+from training.data.slices import Slices
 from training.hardware.backend import load_backend
 from training.heads.classification import ClassificationHead
 from training.run import Run
@@ -58,7 +56,7 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     if CLASSIFICATION not in run.heads:
         raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
     records = run.open_records(records_path)
-    source = _slices(run, records, subset)
+    source = scored_slices(run, records, subset, f"case with a known {run.config.target.attribute}")
     load_backend()
     probabilities, truth = _probabilities(run.load_network(weights), source, batch_size, run)
     cases = [source.items[item][0] for item, _ in source.rows]
@@ -100,20 +98,6 @@ def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
     print(format_table(scores))
     print(f"scores: {folder} ({', '.join(file.name for file in files)})")
     return scores
-
-
-def _slices(run: Run, records: Records, subset: str) -> Slices:
-    config, targets = run.config, FolderTargets(records, run.heads, frozenset(run.heads))
-    if config.split == "slice" and subset == "validation":
-        whole = open_folder(config, targets).validation_examples
-        if not isinstance(whole, Slices):
-            raise UserError(f"{run.path}: has no validation slices")
-        return whole
-    cases = targets.cases(records.subset(subset, config.fold))
-    if not cases:
-        raise UserError(f"{records.path}: subset {subset} has no case with a known {config.target.attribute}")
-    check_sizes(records, cases, config.input, config.model.stride)
-    return whole_slices(records, cases, config.input, targets)
 
 
 def _probabilities(network: "keras.Model", source: Slices, batch_size: int, run: Run) -> tuple[np.ndarray, np.ndarray]:

@@ -28,11 +28,10 @@ from data_prep.structures import (
 )
 from evaluation.inference.ensemble import PATCHES
 from evaluation.scores.patients import CaseScores, Key, PatientScores, mean_over_cases, score_case
+from evaluation.scores.slices import scored_slices
 from models.volume import predict_volume
 from training.data.batches import SEGMENTATION, InputConfig, validation_batches
-from training.data.mixture import open_folder
-from training.data.slices import Slices, check_sizes, whole_slices
-from training.data.targets import FolderTargets
+from training.data.slices import Slices
 from training.hardware.backend import load_backend
 from training.run import Run
 
@@ -209,7 +208,7 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
     if not own:
         print(f"warning: {records_path} are not the records of {run_path}: their {subset} patients may have trained it")
     config = replace(run.config.input, batch_size=batch_size)
-    source = _slices(run, records, subset)
+    source = scored_slices(run, records, subset)
     patients = [records.cases[source.items[item][0]].patient for item, _ in source.rows]
     return Subset(run, records, source, config, patients, own)
 
@@ -307,19 +306,3 @@ def _of_volumes(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> 
 def _classes(logits: np.ndarray) -> np.ndarray:
     found: np.ndarray = logits.argmax(axis=-1).astype(np.uint8)
     return found
-
-
-def _slices(run: Run, records: Records, subset: str) -> Slices:
-    """The slices of a subset; of a run that divided slices, the validation slices are its own."""
-    config = run.config
-    if config.split == "slice" and subset == "validation":
-        whole = open_folder(config, FolderTargets(records, run.heads, frozenset(run.heads))).validation_examples
-        if not isinstance(whole, Slices):
-            raise UserError(f"{run.path}: has no validation slices; choose another --subset")
-        return whole
-    cases = records.subset(subset, config.fold)
-    if not cases:
-        raise UserError(f"{records.path}: subset {subset} is empty; choose another --subset")
-    if run.sliding_window().patch is None:
-        check_sizes(records, cases, config.input, config.model.stride)
-    return whole_slices(records, cases, config.input)

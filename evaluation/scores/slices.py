@@ -1,0 +1,34 @@
+"""Slices of records that a run is scored on."""
+
+from common.errors import UserError
+from data_prep.records.folder import Records
+from training.data.mixture import open_folder
+from training.data.slices import Slices, check_sizes, whole_slices
+from training.data.targets import FolderTargets
+from training.run import Run
+
+
+def scored_slices(run: Run, records: Records, subset: str, needed: str = "case") -> Slices:
+    """Slices of a subset that are annotated for a head of a run; of a slice split, validation is the run's own slices.
+
+    Args:
+        run: that is scored.
+        records: with the run's channels.
+        subset: train, validation or test; of the run's fold where it has one.
+        needed: noun for an annotated case, for the error.
+
+    Raises:
+        UserError: the subset has no annotated case, or slices of a size that the network does not take.
+    """
+    config, targets = run.config, FolderTargets(records, run.heads, frozenset(run.heads))
+    if config.split == "slice" and subset == "validation":
+        validation = open_folder(config, targets).validation_examples
+        if not isinstance(validation, Slices):
+            raise UserError(f"{run.path}: has no validation slices; choose another --subset")
+        return validation
+    cases = targets.cases(records.subset(subset, config.fold))
+    if not cases:
+        raise UserError(f"{records.path}: subset {subset} has no {needed}; choose another --subset")
+    if run.sliding_window().patch is None:
+        check_sizes(records, cases, config.input, config.model.stride)
+    return whole_slices(records, cases, config.input, targets)
