@@ -13,7 +13,6 @@ from common.files import make_folder, refuse_inside, write_text
 from common.metrics import classification, overlap
 from common.metrics.catalogue import METRICS, absent_rule
 from common.tables import csv_text, wrapped
-from evaluation.experiments.runs import read_history
 from evaluation.figures.display import display_channel
 from evaluation.figures.training import Picture, display_orientation, draw_before_after, pixel_aspect
 from evaluation.heads import heads_of
@@ -26,6 +25,7 @@ from evaluation.scores.classification_run import ScoredRun, score_run
 from evaluation.scores.records import Counts, Subset
 from training.data.batches import CLASSIFICATION
 from training.run import Run
+from training.state.history import read_history
 
 COLUMNS = ("Before", "After")
 SEGMENTATION_NOTES = [

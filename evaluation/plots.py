@@ -125,7 +125,7 @@ def _print(files: list[Path]) -> None:
 def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[Path]:
     """Loss and scores over epochs, of the heads that all runs have."""
     heads = common_heads(runs)
-    histories = [figures_runs.read_history(run.path, name) for run, name in zip(runs, names, strict=True)]
+    histories = [figures_runs.load_history(run.path, name) for run, name in zip(runs, names, strict=True)]
     figures = {name: curves for head in heads for name, curves in head.learning_curves(histories).items()}
     return [
         file for name, curves in figures.items() for file in figures_runs.draw_learning_curves(out / name, histories, curves)

@@ -4,14 +4,14 @@ STUDY/runs/NAME   a run              STUDY/logs/runs/NAME.yaml   every setting t
                                      STUDY/logs/runs/NAME.log    output of its training and its scoring
 """
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 from common import cli
-from common.files import read_text, write_yaml
+from common.files import write_yaml
 from evaluation.experiments import runner
 from training.config import TrainConfig
+from training.state.history import read_history
 
 Row = dict[str, float]
 
@@ -58,16 +58,6 @@ class Epochs:
         return (
             f"  epoch {row['epoch']:.0f}/{config.total_epochs}: loss {row['loss']:.4f}{validation}; about {left:.1f} min left"
         )
-
-
-def read_history(run: Path) -> list[Row]:
-    """The rows of a run's history.csv; none where no epoch was finished."""
-    file = run / "history.csv"
-    if not file.is_file():
-        return []
-    return [
-        {name: float(value) for name, value in row.items()} for row in csv.DictReader(read_text(file, "history").splitlines())
-    ]
 
 
 def training_of(folder: Path, records: Path) -> runner.Training:

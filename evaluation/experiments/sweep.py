@@ -17,11 +17,12 @@ from common.errors import MissingPackage, UserError
 from common.files import read_yaml, write_yaml
 from data_prep.records.folder import Records
 from evaluation.experiments.runner import last_error
-from evaluation.experiments.runs import Epochs, Row, beside, read_history, train, training_of
+from evaluation.experiments.runs import Epochs, Row, beside, train, training_of
 from evaluation.experiments.settings import Options, merged, option_words, resolve
 from evaluation.experiments.space import SweepConfig, axes, draw
 from evaluation.experiments.table import Column, write_table
 from training.config import TrainConfig
+from training.state.history import read_history
 
 if TYPE_CHECKING:
     import optuna

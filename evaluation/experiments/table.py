@@ -12,10 +12,10 @@ from common.metrics.catalogue import METRICS, Scale
 from common.tables import csv_text, markdown
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN
-from evaluation.experiments.runs import read_history
 from evaluation.scores.folder import MANIFEST, read_scores
 from evaluation.scores.records import record_keys, score_key
 from training.run import Run
+from training.state.history import read_history
 
 LOSS, ACCURACY = Scale(name="loss", heading="loss", direction="smaller"), Scale(name="accuracy", heading="accuracy")
 

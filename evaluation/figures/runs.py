@@ -1,6 +1,5 @@
 """Figures of trainings and of records: learning curves of one or several runs, and how frequent the classes are."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import read_text, read_yaml
+from common.files import read_yaml
 from common.metrics.overlap import column
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
+from training.state.history import read_history
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ class History:
         return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
 
 
-def read_history(run: Path, name: str | None = None) -> History:
+def load_history(run: Path, name: str | None = None) -> History:
     """Read a run's `history.csv` and its classes.
 
     Args:
@@ -72,14 +72,15 @@ def read_history(run: Path, name: str | None = None) -> History:
     Raises:
         UserError: a file is missing, or the history has no finished epoch.
     """
-    file = run / "history.csv"
     if not (run / "run.json").is_file():
         raise UserError(f"{run}: expected a run (a folder with run.json, made by training.train)")
-    rows = list(csv.DictReader(read_text(file, "training history").splitlines()))
+    rows = read_history(run)
     if not rows or "epoch" not in rows[0]:
-        raise UserError(f"{file}: expected a row per epoch under a heading with `epoch`; no finished epoch was found")
+        raise UserError(
+            f"{run / 'history.csv'}: expected a row per epoch under a heading with `epoch`; no finished epoch was found"
+        )
     schema = LabelSchema.from_dict(read_yaml(run / "schema.yaml", "label schema"), run / "schema.yaml")
-    columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0] if name is not None}
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return History(name or run.resolve().name, schema.class_names, columns)
 
 
@@ -247,10 +248,3 @@ def _finish_panel(axes: "Axes", heading: str, name: str) -> None:
 def _run_labels(histories: Sequence[History]) -> list[str]:
     """Prefixes of "training" in the legend: none for a single run."""
     return [""] if len(histories) == 1 else [f"{history.name}, " for history in histories]
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return float("nan")

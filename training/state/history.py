@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.files import write_text
+from common.files import read_text, write_text
 
 
 def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[str]) -> dict[str, float]:
@@ -37,3 +37,19 @@ def write_history(path: Path, rows: list[dict[str, float]]) -> None:
     writer.writeheader()
     writer.writerows({name: f"{value:.9g}" for name, value in row.items()} for row in rows)
     write_text(path, text.getvalue())
+
+
+def read_history(run: Path) -> list[dict[str, float]]:
+    """Rows of a run's history.csv, one per finished epoch; NaN for a cell without a number, no rows without a file."""
+    file = run / "history.csv"
+    if not file.is_file():
+        return []
+    rows = csv.DictReader(read_text(file, "training history").splitlines())
+    return [{name: _number(cell) for name, cell in row.items() if name is not None} for row in rows]
+
+
+def _number(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return float("nan")

@@ -14,11 +14,11 @@ import yaml
 
 from common import cli
 from evaluation.experiments import runner
-from evaluation.experiments.runs import read_history
 from evaluation.experiments.sweep import STATES
 from tests.training.runs import TOY, history
 from training.config import TrainConfig
 from training.run import FORMAT, Run
+from training.state.history import read_history
 
 NAME = "evaluation.study"
 EPOCHS, TRIALS = 3, 8

@@ -61,7 +61,7 @@ def panels(figure):
 
 
 def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_path, drawn):
-    history = figures_runs.read_history(write_run(tmp_path / "model1"))
+    history = figures_runs.load_history(write_run(tmp_path / "model1"))
     draw(tmp_path / "f", [history])
     found = panels(drawn[0])
     assert list(found) == ["Loss", "Mean IoU (background included)", *(f"IoU of {name}" for name in SCHEMA.class_names)]
@@ -74,7 +74,7 @@ def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_
 
 
 def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_path, drawn):
-    histories = [figures_runs.read_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(3)]
+    histories = [figures_runs.load_history(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in range(3)]
     draw(tmp_path / "f", histories, score="dice")
     lines = panels(drawn[0])["Loss"].lines
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 3
@@ -86,7 +86,7 @@ def test_runs_differ_in_colour_and_marker_training_and_validation_in_line(tmp_pa
 
 def test_many_runs_have_panels_for_training_and_validation_and_variants_share_a_colour(tmp_path, drawn):
     names = ["model 1", "model 1 augmented", "model 2", "model 2 augmented", "3D", "3D augmented"]
-    histories = [figures_runs.read_history(write_run(tmp_path / str(seed), seed=seed), name) for seed, name in enumerate(names)]
+    histories = [figures_runs.load_history(write_run(tmp_path / str(seed), seed=seed), name) for seed, name in enumerate(names)]
     draw(tmp_path / "f", histories)
     found = panels(drawn[0])
     assert list(found)[:3] == ["Loss, training", "Loss, validation", "Mean IoU (background included), training"]
@@ -104,8 +104,8 @@ def test_many_runs_have_panels_for_training_and_validation_and_variants_share_a_
 def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, drawn):
     other = LabelSchema.load("binary")
     histories = [
-        figures_runs.read_history(write_run(tmp_path / "all", validation=False)),
-        figures_runs.read_history(write_run(tmp_path / "binary", schema=other)),
+        figures_runs.load_history(write_run(tmp_path / "all", validation=False)),
+        figures_runs.load_history(write_run(tmp_path / "binary", schema=other)),
     ]
     draw(tmp_path / "f", histories)
     found = panels(drawn[0])
@@ -115,7 +115,7 @@ def test_runs_without_validation_and_of_other_classes_share_a_figure(tmp_path, d
 
 
 def test_classifiers_have_a_panel_for_accuracy_and_auc(tmp_path, drawn):
-    history = figures_runs.read_history(write_run(tmp_path / "grade", kind="classification"))
+    history = figures_runs.load_history(write_run(tmp_path / "grade", kind="classification"))
     panels_of = {"loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"}
     assert slice_curves([history]) == Curves("scores over slices", panels_of)
     draw(tmp_path / "f", [history], "classification")
@@ -128,7 +128,7 @@ def test_classifiers_have_a_panel_for_accuracy_and_auc(tmp_path, drawn):
 
 @pytest.mark.parametrize("kind", ["segmentation", "classification"])
 def test_a_line_stands_where_fine_tuning_begins(tmp_path, drawn, kind):
-    histories = [figures_runs.read_history(write_run(tmp_path / name, tuned=2, kind=kind)) for name in "ab"]
+    histories = [figures_runs.load_history(write_run(tmp_path / name, tuned=2, kind=kind)) for name in "ab"]
     draw(tmp_path / "f", histories, kind, "dice")
     for axes in panels(drawn[0]).values():
         assert list(axes.lines[-1].get_xdata()) == [3.5, 3.5]  # between epochs 3 and 4, once for both
@@ -137,7 +137,7 @@ def test_a_line_stands_where_fine_tuning_begins(tmp_path, drawn, kind):
 
 
 def test_runs_that_are_fine_tuned_at_other_epochs_have_lines_of_their_colours(tmp_path, drawn):
-    histories = [figures_runs.read_history(write_run(tmp_path / f"r{tuned}", tuned=tuned)) for tuned in (0, 1, 2)]
+    histories = [figures_runs.load_history(write_run(tmp_path / f"r{tuned}", tuned=tuned)) for tuned in (0, 1, 2)]
     draw(tmp_path / "f", histories)
     lines = [line for line in panels(drawn[0])["Loss"].lines if "begins" in line.get_label()]
     assert [line.get_label() for line in lines] == ["r1, fine-tuning begins", "r2, fine-tuning begins"]
@@ -150,7 +150,7 @@ def test_runs_that_are_fine_tuned_at_other_epochs_have_lines_of_their_colours(tm
 def test_no_texts_overlap(tmp_path, drawn, count, kind):
     names = [f"a_run_with_a_rather_long_name_{index}" for index in range(count)]
     runs = [write_run(tmp_path / name, kind=kind, tuned=index) for index, name in enumerate(names)]
-    draw(tmp_path / "f", [figures_runs.read_history(run) for run in runs], kind)
+    draw(tmp_path / "f", [figures_runs.load_history(run) for run in runs], kind)
     figure = drawn[0]
     with style.style():
         figure.draw_without_rendering()
@@ -165,11 +165,11 @@ def test_a_run_without_a_finished_epoch_is_refused(tmp_path, content):
     run = write_run(tmp_path / "run")
     (run / "history.csv").write_text(content)
     with pytest.raises(UserError, match=r"history\.csv: expected a row per epoch"):
-        figures_runs.read_history(run)
+        figures_runs.load_history(run)
 
 
 def test_figures_are_written_twice_and_equal_each_time(tmp_path):
-    history = figures_runs.read_history(write_run(tmp_path / "run"))
+    history = figures_runs.load_history(write_run(tmp_path / "run"))
     first = draw(tmp_path / "a" / "curves", [history])
     again = draw(tmp_path / "b" / "curves", [history])
     assert [file.name for file in first] == ["curves.pdf", "curves.png"]

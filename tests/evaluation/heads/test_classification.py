@@ -60,9 +60,9 @@ def test_a_row_per_case_is_written_at_the_end(case, seen, tmp_path):
 
 
 def test_learning_curves_are_one_figure(tmp_path):
-    from evaluation.figures.runs import read_history
+    from evaluation.figures.runs import load_history
 
-    history = read_history(write_run(tmp_path / "grade", kind="classification"))
+    history = load_history(write_run(tmp_path / "grade", kind="classification"))
     assert list(ClassificationHead("classification", []).learning_curves([history])) == ["learning_curves"]
 
 

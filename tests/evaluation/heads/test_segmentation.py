@@ -100,9 +100,9 @@ def test_stored_rules_are_those_of_every_run(tmp_path):
 
 
 def test_learning_curves_are_of_iou_and_of_dice(tmp_path):
-    from evaluation.figures.runs import read_history
+    from evaluation.figures.runs import load_history
 
-    curves = SegmentationHead("segmentation", []).learning_curves([read_history(write_run(tmp_path / "a"))])
+    curves = SegmentationHead("segmentation", []).learning_curves([load_history(write_run(tmp_path / "a"))])
     assert list(curves) == ["learning_curves_iou", "learning_curves_dice"]
     assert "mean_dice" in curves["learning_curves_dice"].panels
 

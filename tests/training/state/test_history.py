@@ -1,8 +1,9 @@
 """History of a training: names of scores with one head and with several, and the file."""
 
 import csv
+import math
 
-from training.state.history import history_row, write_history
+from training.state.history import history_row, read_history, write_history
 
 LOGS = {"grade_auc": 0.5, "loss": 1.0, "val_grade_auc": 0.25, "val_loss": 2.0, "grade_category_grade_x": 3.0}
 
@@ -22,3 +23,19 @@ def test_a_row_per_epoch_is_written(tmp_path):
     write_history(tmp_path / "history.csv", [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": 0.25}])
     with (tmp_path / "history.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [{"epoch": "1", "loss": "0.333333333"}, {"epoch": "2", "loss": "0.25"}]
+
+
+def test_a_history_is_read_as_it_was_written(tmp_path):
+    rows = [{"epoch": 1.0, "loss": 0.5, "val_loss": 0.25}, {"epoch": 2.0, "loss": 0.125, "val_loss": 4.0}]
+    assert read_history(tmp_path) == []
+    write_history(tmp_path / "history.csv", rows)
+    assert read_history(tmp_path) == rows
+
+
+def test_a_cell_without_a_number_is_nan(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss,auc\n1,,x\n2,0.5\n3,0.25,1,more\n")
+    first, second, third = read_history(tmp_path)
+    assert math.isnan(first["loss"])
+    assert math.isnan(first["auc"])
+    assert math.isnan(second["auc"])
+    assert third == {"epoch": 3, "loss": 0.25, "auc": 1}
