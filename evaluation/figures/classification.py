@@ -8,6 +8,7 @@ import numpy as np
 from common.errors import UserError
 from common.metrics import classification
 from common.metrics.statistics import LEVEL
+from common.tables import counted
 from evaluation.figures import style
 from evaluation.scores.classification import Level, SlicePredictions, Units, units
 
@@ -142,8 +143,8 @@ def _draw_counts(axes: "Axes", found: classification.Calibration, level: Level) 
 
 
 def _counted(scored: Units, level: Level) -> str:
-    patients = f"{len(scored.patients)} patient{'s' if len(scored.patients) != 1 else ''}"
-    return patients if level == "patient" else f"{len(scored.truth)} slices of {patients}"
+    patients = counted(len(scored.patients), "patient")
+    return patients if level == "patient" else f"{counted(len(scored.truth), 'slice')} of {patients}"
 
 
 def _with_interval(score: dict[str, float | None]) -> str:

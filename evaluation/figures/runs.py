@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import read_yaml
 from common.metrics.overlap import column
+from common.tables import counted
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
 from training.state.history import read_history
@@ -22,9 +23,9 @@ COLUMNS = 3
 MOST_MARKERS = 12  # on a line
 MOST_TOGETHER = 3  # runs whose training and validation share a panel; lines of more run into each other
 MANY: Any = {"linewidth": 1.1, "markersize": 3.2, "markeredgewidth": 0.8}
-SCORES = {"iou": "IoU", "dice": "Dice"}
+VOXEL_SCORES = {"iou": "IoU", "dice": "Dice"}
 SLICE_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
-UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | SCORES
+UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | VOXEL_SCORES
 FINE_TUNING: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
 
 
@@ -86,7 +87,7 @@ def load_history(run: Path, name: str | None = None) -> History:
 
 def voxel_curves(histories: Sequence[History], score: str) -> Curves:
     """Curves of segmentations: the loss, the mean of a score ("iou" or "dice"), and the score of every class of any run."""
-    title = SCORES[score]
+    title = VOXEL_SCORES[score]
     names = dict.fromkeys(name for history in histories for name in history.classes)
     panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
     panels |= {column(score, name): f"{title} of {name}" for name in names}
@@ -152,7 +153,7 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
         axes.set_yticks(range(len(shares)), list(shares))
         axes.set_ylim(len(shares) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.set_title(f"Class frequency in the prepared volumes ({cases} case{'s' if cases != 1 else ''})")
+        axes.set_title(f"Class frequency in the prepared volumes ({counted(cases, 'case')})")
         return style.save(figure, path)
 
 

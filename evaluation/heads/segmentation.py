@@ -15,7 +15,7 @@ from data_prep.scans.case import Case
 from evaluation.figures.display import display_channel
 from evaluation.figures.overlay import draw_overlay
 from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
-from evaluation.figures.runs import SCORES, Curves, History, voxel_curves
+from evaluation.figures.runs import VOXEL_SCORES, Curves, History, voxel_curves
 from evaluation.heads.base import EvaluatedHead, Folds, PredictionTask, Predictor, RecordsScoring
 from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
@@ -77,7 +77,7 @@ class SegmentationHead(EvaluatedHead):
 
     def learning_curves(self, histories: Sequence[History]) -> dict[str, Curves]:
         """A figure of IoU and one of Dice, with the loss in both."""
-        return {f"learning_curves_{score}": voxel_curves(histories, score) for score in SCORES}
+        return {f"learning_curves_{score}": voxel_curves(histories, score) for score in VOXEL_SCORES}
 
 
 class SegmentationPredictor(Predictor):
@@ -118,9 +118,7 @@ class SegmentationPredictor(Predictor):
         task = self._task
         if not task.probabilities and task.postprocess.threshold is None:
             classes = self._ensemble.classes(prepared.image, inside)
-            if inside is not None:
-                classes[~inside] = 0
-            return postprocess.apply_classes(task.postprocess, classes, task.schema)
+            return postprocess.apply_classes(task.postprocess, classes, task.schema, inside)
         probabilities = self._ensemble.probabilities(prepared.image, inside)
         if task.probabilities:
             planes = [prepared.geometry.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]

@@ -101,16 +101,12 @@ def apply(
         config: checked.
         probabilities: (Z, H, W, classes) float32.
         schema: of the classes.
-        inside: (Z, H, W) bool, False where there can only be background, such as outside a skull-stripped head; it counts
-            before components are sought.
+        inside: as of `apply_classes`.
 
     Returns:
         (Z, H, W) uint8, class indices.
     """
-    classes = threshold_classes(probabilities, config.threshold)
-    if inside is not None:
-        classes[~inside] = 0
-    return apply_classes(config, classes, schema)
+    return apply_classes(config, threshold_classes(probabilities, config.threshold), schema, inside)
 
 
 def threshold_classes(probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
@@ -122,18 +118,24 @@ def threshold_classes(probabilities: np.ndarray, threshold: float | None) -> np.
     return classes
 
 
-def apply_classes(config: PostprocessConfig, classes: np.ndarray, schema: LabelSchema) -> np.ndarray:
+def apply_classes(
+    config: PostprocessConfig, classes: np.ndarray, schema: LabelSchema, inside: np.ndarray | None = None
+) -> np.ndarray:
     """Post-process class indices: all rules of a config but the threshold.
 
     Args:
         config: checked.
         classes: (Z, H, W) uint8, class indices; left as they are.
         schema: of the classes.
+        inside: (Z, H, W) bool, False where there can only be background, such as outside a skull-stripped head; it counts
+            before components are sought.
 
     Returns:
         (Z, H, W) uint8, class indices, a new array.
     """
     found = classes.astype(np.uint8, copy=True)
+    if inside is not None:
+        found[~inside] = 0
     part = found[foreground_box(found > 0)]  # a view: what is done to it is done to the volume
     if config.largest:
         _keep_largest(part)

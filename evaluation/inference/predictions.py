@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MANIFEST = "predictions.json"
 FORMAT = 1
 PROBABILITIES = "_probabilities"
-SCORES = "scores"  # folder of scores inside a predictions folder
+SCORES = "scores"  # folder of scores in a predictions folder, and in that of a cross-validation
 
 
 @dataclass(frozen=True)

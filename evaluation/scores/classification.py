@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.metrics import classification, classification_intervals
 from common.metrics.statistics import FEWEST
-from common.tables import csv_text, wrapped
+from common.tables import counted, csv_text, wrapped
 
 FORMAT = 1
 AGGREGATION = "mean over the patient's slices of each class's probability"
@@ -169,7 +169,7 @@ def format_table(scores: dict[str, Any]) -> str:
     cells = {level: {name: _cell(scores["level"][level][name]) for name in METRICS} for level in LEVELS}
     width = max(len(text) for row in cells.values() for text in row.values()) + 2
     patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
-    count = f"{patients} patient{'s' if patients != 1 else ''}, {slices} slice{'s' if slices != 1 else ''}"
+    count = f"{counted(patients, 'patient')}, {counted(slices, 'slice')}"
     heading = f"Classification by {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
     lines = [
         heading,

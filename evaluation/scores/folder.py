@@ -21,10 +21,10 @@ from data_prep.labels import LabelSchema
 from data_prep.sources.csv_rows import read_rows
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
+from evaluation.inference.predictions import SCORES
 from evaluation.scores.patients import Key, PatientScores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
-SCORES = "scores"  # folder of the scores in a folder of predictions
 FORMAT = 2
 OF_PATIENTS = "per patient, whole volumes on the native grid"
 OF_RECORDS = "slices of records, on the prepared grid"

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError
-
-SCORES = "scores"  # folders of scores, P/scores and RUN/scores_SUBSET, have the name of the folder that they are in
+from evaluation.inference.predictions import SCORES
 
 
 def names_of(option: str, folders: Sequence[Path], given: Sequence[str] | None) -> list[str]:
@@ -24,6 +23,7 @@ def names_of(option: str, folders: Sequence[Path], given: Sequence[str] | None) 
             problem = f"--names: expected {len(folders)} different names; received {', '.join(given)}"
             raise UserError(f"{problem}; give one for each of --{option}")
         return list(given)
+    # Folders of scores, P/scores and RUN/scores_SUBSET, have the name of the folder that they are in.
     parts = [folder.resolve().parts for folder in folders]
     plain = [each[:-1] if each[-1] == SCORES else each for each in parts]
     owners = [each[:-1] if each[-1].startswith(f"{SCORES}_") else each for each in plain]
