@@ -11,7 +11,7 @@ from common.files import lock, read_yaml, write_text, write_yaml
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.experiments.settings import training_help
-from evaluation.heads import heads_of
+from evaluation.heads import evaluators_of
 from evaluation.heads.base import Folds
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import load_file
@@ -77,11 +77,11 @@ def main(config: CrossValidateConfig) -> None:
             predictions=config.out / PREDICTIONS,
             call=_call,
         )
-        heads = heads_of(folds.runs)
-        if any(head.writes_voxels for head in heads):
+        evaluators = evaluators_of(folds.runs)
+        if any(evaluator.writes_voxels for evaluator in evaluators):
             _predict(config, folds)
-        for head in heads:
-            head.score_folds(folds)
+        for evaluator in evaluators:
+            evaluator.score_folds(folds)
 
 
 def _checked_options(config: CrossValidateConfig) -> list[str]:

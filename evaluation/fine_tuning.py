@@ -15,10 +15,10 @@ from common.metrics.catalogue import METRICS, absent_rule
 from common.tables import csv_text, wrapped
 from evaluation.figures.display import display_channel
 from evaluation.figures.training import Picture, display_orientation, draw_before_after, pixel_aspect
-from evaluation.heads import heads_of
-from evaluation.heads.base import EvaluatedHead
-from evaluation.heads.classification import ClassificationHead
-from evaluation.heads.segmentation import SegmentationHead
+from evaluation.heads import evaluators_of
+from evaluation.heads.base import HeadEvaluator
+from evaluation.heads.classification import ClassificationEvaluator
+from evaluation.heads.segmentation import SegmentationEvaluator
 from evaluation.scores import records as records_score
 from evaluation.scores.classification import LEVELS, units
 from evaluation.scores.classification_run import ScoredRun, score_run
@@ -97,8 +97,8 @@ class Choice:
 def main(config: FineTuningConfig) -> None:
     """Score, print the table, and say where the files are."""
     expect_number("batch_size", config.batch_size, 1)
-    _check_run(config.run, "--run", SegmentationHead)
-    _check_run(config.classifier, "--classifier", ClassificationHead)
+    _check_run(config.run, "--run", SegmentationEvaluator)
+    _check_run(config.classifier, "--classifier", ClassificationEvaluator)
     first = config.run or config.classifier
     if first is None:
         raise UserError("nothing to compare: give --run SEGMENTATION or --classifier CLASSIFIER, or both")
@@ -142,12 +142,12 @@ def _write(out: Path, parts: Sequence[Part]) -> list[Path]:
     return [table, values]
 
 
-def _check_run(path: Path | None, option: str, expected: type[EvaluatedHead]) -> None:
+def _check_run(path: Path | None, option: str, expected: type[HeadEvaluator]) -> None:
     """Refuse a run without the expected head, or one of a single phase."""
     if path is None:
         return
     run = Run(path)
-    if not any(isinstance(head, expected) for head in heads_of([run])):
+    if not any(isinstance(evaluator, expected) for evaluator in evaluators_of([run])):
         other = "--run" if option == "--classifier" else "--classifier"
         raise UserError(
             f"{option} {path}: expected a run of {expected.command}; received one of {run.command}; give it as {other}"

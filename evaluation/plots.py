@@ -20,7 +20,7 @@ from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
 from evaluation.figures import training as figures_training
 from evaluation.figures import volume as figures_volume
-from evaluation.heads import common_heads, heads_of
+from evaluation.heads import common_evaluators, evaluators_of
 from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
 from evaluation.tables.run_names import names_of
 from training.run import Run, open_runs
@@ -124,9 +124,9 @@ def _print(files: list[Path]) -> None:
 
 def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[Path]:
     """Loss and scores over epochs, of the heads that all runs have."""
-    heads = common_heads(runs)
+    evaluators = common_evaluators(runs)
     histories = [figures_runs.load_history(run.path, name) for run, name in zip(runs, names, strict=True)]
-    figures = {name: curves for head in heads for name, curves in head.learning_curves(histories).items()}
+    figures = {name: curves for evaluator in evaluators for name, curves in evaluator.learning_curves(histories).items()}
     return [
         file for name, curves in figures.items() for file in figures_runs.draw_learning_curves(out / name, histories, curves)
     ]
@@ -157,8 +157,8 @@ def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
         records = run.open_records(path)
         if figures_training.has_augmentation(run):
             drawn += figures_training.draw_run_augmentation(out / f"augmentation{suffix}", run, records)
-        for head in heads_of([run]):
-            drawn += head.draw_run(records, out, suffix)
+        for evaluator in evaluators_of([run]):
+            drawn += evaluator.draw_run(records, out, suffix)
     return drawn
 
 

@@ -16,7 +16,7 @@ from data_prep.prepare import prepare
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
-from evaluation.heads import EvaluatedHead, heads_of
+from evaluation.heads import HeadEvaluator, evaluators_of
 from evaluation.heads.base import PredictionTask
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
@@ -67,7 +67,7 @@ def main(config: PredictConfig) -> None:
     refuse_inside(config.out, config.source)
     inference = InferenceConfig(config.least_size, tuple(config.flips), config.batch_size, config.overlap)
     runs = open_runs(config.runs)
-    heads = _checked_heads(runs)
+    evaluators = _checked_evaluators(runs)
     inference.refuse_unused(runs)
     source = _source(config, runs[0])
     cases = _cases(source, config)
@@ -75,10 +75,10 @@ def main(config: PredictConfig) -> None:
     if problems:
         found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
         raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
-    rules = _postprocessing(config, heads)
+    rules = _postprocessing(config, evaluators)
     settings = _settings(config, rules)
     with lock(config.out):
-        before = earlier_cases(config.out, runs, settings)
+        earlier = earlier_cases(config.out, runs, settings)
         task = PredictionTask(
             source=source,
             out=config.out,
@@ -90,7 +90,7 @@ def main(config: PredictConfig) -> None:
             inside_only=config.inside_only,
             overlays=config.overlays,
         )
-        predictors = [head.predictor(task) for head in heads]
+        predictors = [evaluator.predictor(task) for evaluator in evaluators]
         preparation = replace(runs[0].preparation, crop=None)
 
         def predict_case(files: CaseFiles) -> None:
@@ -102,13 +102,14 @@ def main(config: PredictConfig) -> None:
 
         map_cases(predict_case, cases, title="predicting")
         written = "".join(predictor.finish() for predictor in predictors)
-        segmented = sorted({*before, *(files.id for files in cases)}) if any(head.writes_voxels for head in heads) else []
+        writes_voxels = any(evaluator.writes_voxels for evaluator in evaluators)
+        segmented = sorted({*earlier, *(files.id for files in cases)}) if writes_voxels else []
         write_manifest(config.out, runs, config.source, task.schema, settings, segmented)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
-def _checked_heads(runs: list[Run]) -> list[EvaluatedHead]:
-    """Heads of runs that agree on what they see and, those with equal heads, on their outputs."""
+def _checked_evaluators(runs: list[Run]) -> list[HeadEvaluator]:
+    """Evaluators of runs that agree on channels, preparation and schema and, those with equal heads, on their outputs."""
     first = runs[0]
     for run in runs:
         _ = run.weights  # refuses a run without a finished epoch before scans are read
@@ -119,22 +120,22 @@ def _checked_heads(runs: list[Run]) -> list[EvaluatedHead]:
         ):
             if received != expected:
                 raise UserError(f"{run.path}: its {name} differ from those of {first.path}, so they cannot go together")
-    heads = heads_of(runs)
-    for head in heads:
-        head.check_agreement()
-    return heads
+    evaluators = evaluators_of(runs)
+    for evaluator in evaluators:
+        evaluator.check_agreement()
+    return evaluators
 
 
-def _postprocessing(config: PredictConfig, heads: list[EvaluatedHead]) -> PostprocessConfig:
+def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> PostprocessConfig:
     """Post-processing: of the file that is given, else what evaluation.tune stored in the runs, which must agree."""
     if config.postprocess is not None:
         rules = load_file(config.postprocess)
     else:
-        stored = [each for head in heads for each in head.stored_postprocessing()] or [PostprocessConfig()]
+        stored = [each for evaluator in evaluators for each in evaluator.stored_postprocessing()] or [PostprocessConfig()]
         if any(other != stored[0] for other in stored):
             raise UserError("--runs: their post-processing differs (postprocess.yaml); choose one by --postprocess FILE")
         rules = stored[0]
-    rules.check(heads[0].run.schema)
+    rules.check(evaluators[0].run.schema)
     return rules
 
 

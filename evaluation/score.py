@@ -8,7 +8,7 @@ from common import cli
 from common.errors import UserError
 from common.files import make_folder, read_lines, refuse_inside
 from data_prep.sources import SourceConfig, open_source
-from evaluation.heads import heads_of
+from evaluation.heads import evaluators_of
 from evaluation.heads.base import RecordsScoring
 from evaluation.inference.predictions import MANIFEST, open_predictions
 from evaluation.scores.folder import SCORES, write_patient_scores
@@ -86,11 +86,11 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
 def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
     """Score every head of a run on records."""
     _check_out(config.out, records)
-    heads = heads_of([Run(path)])
-    for head in heads:
+    evaluators = evaluators_of([Run(path)])
+    for evaluator in evaluators:
         folder = config.out or path / f"scores_{config.subset}"
-        out = folder if len(heads) == 1 else folder / head.name
-        head.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config)))
+        out = folder if len(evaluators) == 1 else folder / evaluator.name
+        evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config)))
 
 
 def _check_out(out: Path | None, source: Path) -> None:

@@ -1,6 +1,6 @@
-"""Evaluation of heads: the contract of everything that depends on a head's kind.
+"""Evaluators of heads: the contract of everything that depends on a head's kind.
 
-`training.heads` holds the training side of each kind. `evaluation.heads.heads_of` finds the class of a run's heads.
+`training.heads` holds the training side of each kind. `evaluation.heads.evaluators_of` finds the evaluators of runs.
 """
 
 from abc import ABC, abstractmethod
@@ -112,8 +112,8 @@ class Folds:
     call: Callable[..., None]
 
 
-class EvaluatedHead(ABC):
-    """Evaluation of one head of one or several runs.
+class HeadEvaluator(ABC):
+    """Evaluator of one head of one or several runs.
 
     Args:
         name: of the head.

@@ -12,18 +12,18 @@ from data_prep.records.folder import Records
 from data_prep.scans.case import Case
 from evaluation.figures.gradcam import draw_run_gradcam
 from evaluation.figures.runs import Curves, History, slice_curves
-from evaluation.heads.base import EvaluatedHead, Folds, PredictionTask, Predictor, RecordsScoring
+from evaluation.heads.base import HeadEvaluator, Folds, PredictionTask, Predictor, RecordsScoring
 from evaluation.inference.ensemble import Classifiers
 from evaluation.inference.patient_class import CLASSES, ClassifiedCase, classify_patient, write_classes
 from evaluation.inference.predictions import SCORES
 from evaluation.scores import classification_run
-from training.heads.classification import ClassificationHead as TrainedHead
+from training.heads.classification import ClassificationHead
 from training.run import Run
 
 FOLDS_BATCH_SIZE = 16
 
 
-class ClassificationHead(EvaluatedHead):
+class ClassificationEvaluator(HeadEvaluator):
     """Classification of slices, such as a tumour's grade."""
 
     kind = "classification"
@@ -31,9 +31,9 @@ class ClassificationHead(EvaluatedHead):
     writes_voxels = False
     order = 1
 
-    def trained(self, run: Run) -> TrainedHead:
+    def trained(self, run: Run) -> ClassificationHead:
         """The head as it was trained: attribute and classes."""
-        return cast(TrainedHead, run.heads[self.name])
+        return cast(ClassificationHead, run.heads[self.name])
 
     def properties(self, run: Run) -> dict[str, Any]:
         """Attribute of the patients and names of its classes."""

@@ -1,4 +1,4 @@
-"""Segmentation heads in evaluation: NIfTI files and overlays, the table of records, folds scored on whole volumes."""
+"""Evaluator of segmentation heads: NIfTI files and overlays, the table of records, folds scored on whole volumes."""
 
 import shutil
 import sys
@@ -16,7 +16,7 @@ from evaluation.figures.display import display_channel
 from evaluation.figures.overlay import draw_overlay
 from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 from evaluation.figures.runs import VOXEL_SCORES, Curves, History, voxel_curves
-from evaluation.heads.base import EvaluatedHead, Folds, PredictionTask, Predictor, RecordsScoring
+from evaluation.heads.base import Folds, HeadEvaluator, PredictionTask, Predictor, RecordsScoring
 from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
 from evaluation.inference.postprocess import PostprocessConfig
@@ -28,8 +28,8 @@ from evaluation.tables.records import format_records_table, record_facts, record
 OVERLAYS = "overlays"
 
 
-class SegmentationHead(EvaluatedHead):
-    """Segmentation: class probabilities of voxels."""
+class SegmentationEvaluator(HeadEvaluator):
+    """Evaluator of a head that gives class probabilities of voxels."""
 
     kind = "segmentation"
     command = "training.train"

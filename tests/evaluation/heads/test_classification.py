@@ -10,12 +10,12 @@ from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.sources import open_source
 from evaluation.heads import classification
-from evaluation.heads.classification import ClassificationHead, ClassificationPredictor
+from evaluation.heads.classification import ClassificationEvaluator, ClassificationPredictor
 from evaluation.inference.patient_class import ClassifiedCase
 from tests.evaluation.figures.test_runs import write_run
-from training.heads.classification import ClassificationHead as TrainedHead
+from training.heads.classification import ClassificationHead
 
-TARGET = TrainedHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
+TARGET = ClassificationHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
 CLASSIFIERS = SimpleNamespace(runs=[SimpleNamespace(metadata={"pretrained": "random initialisation"})], target=TARGET)
 
 
@@ -63,12 +63,12 @@ def test_learning_curves_are_one_figure(tmp_path):
     from evaluation.figures.runs import load_history
 
     history = load_history(write_run(tmp_path / "grade", kind="classification"))
-    assert list(ClassificationHead("classification", []).learning_curves([history])) == ["learning_curves"]
+    assert list(ClassificationEvaluator("classification", []).learning_curves([history])) == ["learning_curves"]
 
 
 def test_a_run_without_validation_slices_has_no_grad_cam(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(classification, "draw_run_gradcam", lambda *arguments: [])
     run = SimpleNamespace(path=tmp_path, heads={"classification": TARGET})
-    head = ClassificationHead("classification", [run])
+    head = ClassificationEvaluator("classification", [run])
     assert head.draw_run(None, tmp_path, "") == []
     assert "has no validation slices; Grad-CAM is left out" in capsys.readouterr().out

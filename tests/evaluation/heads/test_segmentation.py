@@ -14,7 +14,7 @@ from data_prep.structures import scored_structures
 from evaluation.figures import patients as figures_patients
 from evaluation.heads import segmentation
 from evaluation.heads.base import Folds, PredictionTask
-from evaluation.heads.segmentation import SegmentationHead, SegmentationPredictor
+from evaluation.heads.segmentation import SegmentationEvaluator, SegmentationPredictor
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import PostprocessConfig, save
 from tests.evaluation.figures.test_runs import write_run
@@ -96,13 +96,13 @@ def test_stored_rules_are_those_of_every_run(tmp_path):
         (tmp_path / name).mkdir()
     save(tmp_path / "a", rules, {})
     runs = [SimpleNamespace(path=tmp_path / name) for name in "ab"]
-    assert SegmentationHead("segmentation", runs).stored_postprocessing() == [rules, PostprocessConfig()]
+    assert SegmentationEvaluator("segmentation", runs).stored_postprocessing() == [rules, PostprocessConfig()]
 
 
 def test_learning_curves_are_of_iou_and_of_dice(tmp_path):
     from evaluation.figures.runs import load_history
 
-    curves = SegmentationHead("segmentation", []).learning_curves([load_history(write_run(tmp_path / "a"))])
+    curves = SegmentationEvaluator("segmentation", []).learning_curves([load_history(write_run(tmp_path / "a"))])
     assert list(curves) == ["learning_curves_iou", "learning_curves_dice"]
     assert "mean_dice" in curves["learning_curves_dice"].panels
 
@@ -125,7 +125,7 @@ def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     monkeypatch.setattr(segmentation, "draw_per_patient", lambda path, scores, metric, title: drawn.update(title=title))
     (tmp_path / "figures").mkdir()
     folds = Folds(["run0", "run1"], records, tmp_path, tmp_path, predictions, lambda *words: called.append(words))
-    SegmentationHead("segmentation", []).score_folds(folds)
+    SegmentationEvaluator("segmentation", []).score_folds(folds)
     assert called == [("evaluation.score", "--predictions", predictions, "--source", tmp_path)]
     assert drawn["fold 0"] == {"A": 0.9, "B": 0.1}
     assert drawn["fold 1"] == {"C": 0.5, "D": 0.3}
