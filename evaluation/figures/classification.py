@@ -19,6 +19,24 @@ LINES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1
 CHANCE = "#888888"
 
 
+def draw_classification(folder: Path, predictions: SlicePredictions, scores: dict[str, Any]) -> list[Path]:
+    """Draw confusion matrix, calibration and, where every class is in truth, the ROC curve, all per patient.
+
+    Args:
+        folder: to write into.
+        predictions, scores: as of `draw_roc`.
+
+    Returns:
+        The files written.
+    """
+    files = draw_confusion(folder / "confusion", predictions, scores) + draw_calibration(
+        folder / "calibration", predictions, scores
+    )
+    if len(set(predictions.truth.tolist())) == len(scores["classes"]):
+        files += draw_roc(folder / "roc", predictions, scores)
+    return files
+
+
 def draw_roc(path: Path, predictions: SlicePredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
     """Draw the ROC curve, with the AUC and its interval, and the diagonal of chance; with more than two classes a curve each.
 

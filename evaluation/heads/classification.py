@@ -1,4 +1,4 @@
-"""Classification heads in evaluation: the table of classes, scores per patient and slice, Grad-CAM."""
+"""Evaluator of classification heads: the table of classes, scores per patient and slice, Grad-CAM."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,16 @@ from data_prep.labels import bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.records.folder import Records
 from data_prep.scans.case import Case
+from evaluation.figures.classification import draw_classification
 from evaluation.figures.gradcam import draw_run_gradcam
 from evaluation.figures.runs import Curves, History, slice_curves
-from evaluation.heads.base import HeadEvaluator, Folds, PredictionTask, Predictor, RecordsScoring
+from evaluation.heads.base import Folds, HeadEvaluator, PredictionTask, Predictor, RecordsScoring
 from evaluation.inference.ensemble import Classifiers
 from evaluation.inference.patient_class import CLASSES, ClassifiedCase, classify_patient, write_classes
 from evaluation.inference.predictions import SCORES
 from evaluation.scores import classification_run
+from evaluation.scores.classification import format_table, write_classification_scores
+from evaluation.scores.classification_run import ScoredRun
 from training.heads.classification import ClassificationHead
 from training.run import Run
 
@@ -24,7 +27,7 @@ FOLDS_BATCH_SIZE = 16
 
 
 class ClassificationEvaluator(HeadEvaluator):
-    """Classification of slices, such as a tumour's grade."""
+    """Evaluator of a head that classifies slices, such as a tumour's grade."""
 
     kind = "classification"
     command = "training.classify"
@@ -48,14 +51,14 @@ class ClassificationEvaluator(HeadEvaluator):
     def score_records(self, scoring: RecordsScoring) -> None:
         """Score the first run on slices of records, per patient and per slice; with ROC, confusion and calibration."""
         scored = classification_run.score_run(self.run.path, scoring.records, scoring.subset, scoring.batch_size)
-        classification_run.report(scoring.out, scored)
+        report(scoring.out, scored)
 
     def score_folds(self, folds: Folds) -> None:
         """Score each fold's validation slices by its run, all in one table."""
         parts = [
             classification_run.score_run(run.path, folds.records.path, "validation", FOLDS_BATCH_SIZE) for run in folds.runs
         ]
-        classification_run.report(folds.out / SCORES, classification_run.merge_folds(parts))
+        report(folds.out / SCORES, classification_run.merge_folds(parts))
 
     def learning_curves(self, histories: Sequence[History]) -> dict[str, Curves]:
         """One figure of loss, accuracy and AUC."""
@@ -67,6 +70,15 @@ class ClassificationEvaluator(HeadEvaluator):
         if not files:
             print(f"{self.run.path}: has no validation slices; Grad-CAM is left out")
         return files
+
+
+def report(folder: Path, scored: ScoredRun) -> None:
+    """Write scores and figures of a classifier; print the table and the files."""
+    scores = classification_run.run_summary(scored)
+    files = write_classification_scores(folder, scored.predictions, scores)
+    files += draw_classification(folder, scored.predictions, scores)
+    print(format_table(scores))
+    print(f"scores: {folder} ({', '.join(file.name for file in files)})")
 
 
 class ClassificationPredictor(Predictor):

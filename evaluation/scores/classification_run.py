@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
 from evaluation.inference.ensemble import class_probabilities
-from evaluation.scores.classification import SlicePredictions, format_table, summary, write_classification_scores
+from evaluation.scores.classification import SlicePredictions, summary
 from evaluation.scores.slices import scored_slices
 from training.data.batches import CLASSIFICATION, validation_batches
 from training.data.slices import Slices
@@ -79,8 +78,8 @@ def merge_folds(parts: Sequence[ScoredRun]) -> ScoredRun:
     return ScoredRun(parts[0].run, predictions, float(np.average([part.loss for part in parts], weights=weights)))
 
 
-def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
-    """Write scores and figures, print the table and their place; returns the scores."""
+def run_summary(scored: ScoredRun) -> dict[str, Any]:
+    """Summary of a scored run: the content of `classification_scores.json`, its loss included."""
     run, head = scored.run, scored.run.head(ClassificationHead)
     scores = summary(
         scored.predictions,
@@ -88,16 +87,8 @@ def report(folder: Path, scored: ScoredRun) -> dict[str, Any]:
         classes=head.class_names,
         split=run.metadata["split"],
         weights=run.metadata["pretrained"],
-    ) | {"loss": scored.loss}
-    files = write_classification_scores(folder, scored.predictions, scores)
-    pictures = {"confusion": draw_confusion, "calibration": draw_calibration}
-    if len(set(scored.predictions.truth.tolist())) == len(head.class_names):  # a ROC curve needs patients of every class
-        pictures |= {"roc": draw_roc}
-    for name, draw in pictures.items():
-        files += draw(folder / name, scored.predictions, scores)
-    print(format_table(scores))
-    print(f"scores: {folder} ({', '.join(file.name for file in files)})")
-    return scores
+    )
+    return scores | {"loss": scored.loss}
 
 
 def _probabilities(network: "keras.Model", source: Slices, batch_size: int, run: Run) -> tuple[np.ndarray, np.ndarray]:

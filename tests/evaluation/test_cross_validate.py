@@ -166,6 +166,7 @@ def test_a_fold_that_patience_has_ended_is_done(validated, command, options, fre
 
 def test_classifications_of_all_folds_are_scored_together(called, fresh, command, options, monkeypatch, tmp_path):
     """Classifiers take long to build: which functions are called for which fold is what matters here."""
+    from evaluation.heads import classification
     from evaluation.scores import classification_run
 
     asked, head = [], ClassificationHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
@@ -181,7 +182,7 @@ def test_classifications_of_all_folds_are_scored_together(called, fresh, command
         classification_run, "score_run", lambda run, records, subset, size: asked.append((run.name, subset)) or run.name
     )
     monkeypatch.setattr(classification_run, "merge_folds", lambda parts: parts)
-    monkeypatch.setattr(classification_run, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
+    monkeypatch.setattr(classification, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
     (tmp_path / "classify.yaml").write_text("epochs: 1\n")
     options = ("--records", options[1], "--train", tmp_path / "classify.yaml")
     assert command(NAME, *options, "--command", "classify", "--out", tmp_path / "out").status == 0

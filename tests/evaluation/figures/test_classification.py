@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from common.errors import UserError
 from common.metrics import classification
 from evaluation.figures import style
-from evaluation.figures.classification import draw_calibration, draw_confusion, draw_roc
+from evaluation.figures.classification import draw_calibration, draw_classification, draw_confusion, draw_roc
 from evaluation.scores.classification import SlicePredictions, summary, units
 
 NAMES = {2: ["grade II", "grade III"], 3: ["glioma", "meningioma", "pituitary tumour"]}
@@ -105,3 +106,14 @@ def test_figures_are_written_twice(tmp_path):
     files = [file for draw in DRAWN for file in draw(tmp_path / draw.__name__, *made())]
     assert len(files) == 6
     assert all(file.stat().st_size > 1000 for file in files)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_figures_of_a_classifier_have_a_roc_curve_where_every_class_is_in_truth(tmp_path, missing):
+    given, scores = made(3)
+    scores["classes"] = [*scores["classes"], "cyst"] if missing else scores["classes"]
+    if missing:
+        given = replace(given, probabilities=np.pad(given.probabilities, ((0, 0), (0, 1))))
+    files = draw_classification(tmp_path, given, scores)
+    assert {file.stem for file in files} == {"confusion", "calibration"} | (set() if missing else {"roc"})
+    assert all(file.is_file() for file in files)
