@@ -25,6 +25,7 @@ INTERVALS = {
     "auc": classification_intervals.auc_interval,
 }
 HEADINGS = {"accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
+SLICE_SPLIT_NOTE = "Split by slice: slices of the same patients were trained on, so these scores do not hold for new patients."
 Level = Literal["patient", "slice"]
 LEVELS: tuple[Level, ...] = ("patient", "slice")
 
@@ -218,9 +219,7 @@ def _notes(scores: dict[str, Any]) -> list[str]:
         f"ECE: expected calibration error in {classification.BINS} bins of equal width. Interval: {scores['interval']}.",
     ]
     if scores["split"] == "slice":
-        notes.append(
-            "Split by slice: slices of the same patients were trained on, so these figures say little about new patients."
-        )
+        notes.append(SLICE_SPLIT_NOTE)
     if any(scores["level"][level]["auc"]["value"] is None for level in LEVELS):
         notes.append("There is no AUC, because a class is missing in truth.")
     return notes

@@ -138,6 +138,11 @@ class RecordScores:
         return values
 
 
+def tumour_dice(confusion: np.ndarray) -> float:
+    """Dice of the tumour, all classes but background as one, of a confusion matrix."""
+    return overlap.overlap(confusion, range(1, len(confusion))).dice
+
+
 def record_keys(schema: LabelSchema) -> list[tuple[Structure, Metric]]:
     """Structures and metrics of scores on records: those with a direction; with background, those of counts alone."""
     judged = [metric for metric in METRICS.values() if metric.judged]

@@ -1,6 +1,7 @@
-"""Before and after fine-tuning: the table's numbers, what is chosen to be drawn, and what is refused."""
+"""Command fine_tuning: the numbers of its table, the files, and what is refused."""
 
 import csv
+import re
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 
@@ -9,14 +10,10 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_json
-from data_prep.records.folder import Records
 from evaluation import fine_tuning
-from evaluation.fine_tuning import Choice, Part, choose_slices, format_markdown, format_text
 from evaluation.scores import classification_run as category_run
 from evaluation.scores.classification import SlicePredictions
-from evaluation.scores.records import Counts, Subset, score_records
-from training.data.batches import InputConfig
-from training.data.slices import whole_slices
+from evaluation.scores.records import score_records
 from training.heads.classification import ClassificationHead, TargetConfig
 from training.run import FORMAT, Run
 from training.state.history import write_history
@@ -65,7 +62,7 @@ def test_the_table_is_written_and_says_what_is_averaged(compared):
     assert "3 patients, 24 slices of train" in done.out
     assert "Classification" not in done.out
     markdown = (out / "table.md").read_text()
-    assert "|  | Before | After |" in markdown
+    assert re.search(r"^\| +\| Before \| After \|$", markdown, re.MULTILINE)
     assert "from one confusion matrix over all slices" in markdown
     assert "that of the run's config in both columns" in markdown
 
@@ -145,51 +142,3 @@ def test_a_classifiers_rows_are_of_slices_and_of_patients(command, records, tmp_
     assert "Split by slice" in done.out
     assert ("both columns are of the same weights" in " ".join(done.out.split())) == (best_epoch == 1)
     assert not (out / "before_after.png").exists()
-
-
-def test_text_and_markdown_hold_the_same_rows():
-    parts = [Part(["head"], [("Loss", 0.5, float("nan"))], ["note"]), Part([], [("AUC", 1.0, 0.25)], [])]
-    assert [line.split() for line in format_text(parts).splitlines() if line.startswith(("Loss", "AUC"))] == [
-        ["Loss", "0.500", "none"],
-        ["AUC", "1.000", "0.250"],
-    ]
-    assert "| Loss | 0.500 | none |\n| AUC | 1.000 | 0.250 |" in format_markdown(parts)
-
-
-@pytest.fixture(scope="module")
-def subset(records):
-    """The slices of the training patients, with no network."""
-    opened = Records(records)
-    cases = opened.subset("train")
-    source = whole_slices(opened, cases, InputConfig())
-    patients = [opened.cases[source.items[item][0]].patient for item, _ in source.rows]
-    return Subset(None, opened, source, InputConfig(), patients, True)
-
-
-def counts(subset, hits):
-    """Patient -> a confusion matrix of 10 voxels of tumour, of which so many are found; None: without tumour."""
-    patients = sorted(set(subset.patients))
-    made = [[[5, 0], [0 if hit is None else 10 - hit, hit or 0]] for hit in hits]
-    return Counts(0.0, {patient: np.array(matrix) for patient, matrix in zip(patients, made, strict=True)})
-
-
-def test_the_best_the_median_and_the_worst_patient_are_drawn_where_most_tumour_is(subset):
-    first, second, third = sorted(set(subset.patients))
-    found = choose_slices(subset, counts(subset, [2, 9, 5]))
-    assert {patient: choice.rank for patient, choice in found.items()} == {second: "best", third: "median", first: "worst"}
-    for patient, choice in found.items():
-        item, number = subset.source.rows[choice.place]
-        facts = subset.records.cases[subset.source.items[item][0]]
-        tumour = facts.voxels[:, 1:].sum(axis=1)
-        assert facts.patient == patient
-        assert tumour[number] == tumour.max() > 0
-
-
-@pytest.mark.parametrize(
-    ("hits", "ranks"),
-    [([None, 9, 5], ["best", "worst"]), ([None, None, 5], ["best"]), ([None, None, None], ["best", "median", "worst"])],
-)
-def test_patients_without_tumour_are_left_out_where_there_are_others(subset, hits, ranks):
-    found = choose_slices(subset, counts(subset, hits))
-    assert [choice.rank for choice in found.values()] == ranks
-    assert all(isinstance(choice, Choice) for choice in found.values())
