@@ -15,13 +15,13 @@ from data_prep.structures import class_names
 from evaluation.figures.patients import draw_boxes
 from evaluation.scores.folder import MANIFEST, find_scores, read_patient_scores, read_scores, read_split
 from evaluation.tables.comparison import (
-    CLASSIFICATION,
+    CLASSIFICATION_SCALES,
     Cell,
-    Column,
+    ColumnHead,
     Comparison,
-    Key,
-    Scored,
+    RowKey,
     ScoredClassifier,
+    ScoredSegmentation,
     common_keys,
     compare_classifiers,
     compare_scores,
@@ -67,7 +67,7 @@ def main(config: CompareConfig) -> None:
         raise UserError("--structures: classifiers have none; expected it for scores of segmentations only; leave it out")
     if config.out is not None:
         make_folder(config.out)
-    entries: list[Scored] = []
+    entries: list[ScoredSegmentation] = []
     if kind == "segmentation":
         entries = [_read_entry(folder, name) for folder, name in zip(folders, names, strict=True)]
         comparison = _compare_segmentations(config, entries)
@@ -94,20 +94,20 @@ def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
     raise UserError(f"--scores: expected all of one kind, {' or '.join(FILES)}; received {received}")
 
 
-def _read_entry(folder: Path, name: str) -> Scored:
+def _read_entry(folder: Path, name: str) -> ScoredSegmentation:
     """Scores of the patients of a folder, with the classes that each structure is made of."""
     stored = read_scores(folder)
     scores = read_patient_scores(stored)
-    values: dict[Key, dict[str, float]] = {
+    values: dict[RowKey, dict[str, float]] = {
         (structure.kind, structure.name, metric): scores.by_patient(structure, metric) for structure, metric in scores.values
     }
     members: dict[tuple[str, str], tuple[str, ...]] = {
         (each.kind, each.name): class_names(each, stored.schema) for each in scores.structures
     }
-    return Scored(name, stored.split, values, members)
+    return ScoredSegmentation(name, stored.split, values, members)
 
 
-def _compare_segmentations(config: CompareConfig, entries: list[Scored]) -> Comparison:
+def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentation]) -> Comparison:
     keys, notes = common_keys(entries)
     known = list(dict.fromkeys(key[1] for key in keys))
     structures = _chosen("structures", config.structures, known, known)
@@ -157,7 +157,7 @@ def _read_classifier(folder: Path, name: str) -> ScoredClassifier:
         raise UserError(
             f"{file}: expected classification scores of format {FORMAT}; received a damaged file ({error}); score again"
         ) from None
-    return ScoredClassifier(Column(name, read_split(manifest, file), head), task, cells)
+    return ScoredClassifier(ColumnHead(name, read_split(manifest, file), head), task, cells)
 
 
 def _cells(level: dict[str, Any]) -> dict[str, Cell]:
@@ -176,11 +176,11 @@ def _compare_classifiers(config: CompareConfig, entries: list[ScoredClassifier])
     known = list(dict.fromkeys(key[2] for key in keys))
     if not known:
         raise UserError("--scores: expected classification scores of one level, patient or slice; received none that all have")
-    metrics = _chosen("metrics", config.metrics, known, list(CLASSIFICATION))
+    metrics = _chosen("metrics", config.metrics, known, list(CLASSIFICATION_SCALES))
     return compare_classifiers(entries, [key for key in keys if key[2] in metrics])
 
 
-def _write(out: Path, comparison: Comparison, entries: list[Scored], names: bool) -> list[Path]:
+def _write(out: Path, comparison: Comparison, entries: list[ScoredSegmentation], names: bool) -> list[Path]:
     """Write Markdown, CSV, text, and a box plot for each metric where there are patients' own scores."""
     texts = {
         "compare.md": format_markdown(comparison),

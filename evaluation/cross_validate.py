@@ -15,7 +15,7 @@ from evaluation.heads import evaluators_of
 from evaluation.heads.base import Folds
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import load_file
-from evaluation.inference.predictions import is_finished, merge_folds
+from evaluation.inference.predictions import is_finished, merge_predictions
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.run import Run
 
@@ -139,7 +139,7 @@ def _predict(config: CrossValidateConfig, folds: Folds) -> None:
         if not is_finished(folder):
             places = ("--runs", run.path, "--source", folds.source, "--cases", cases, "--out", folder)
             _call("evaluation.predict", *places, *options)
-    merge_folds(folders, folds.predictions)
+    merge_predictions(folders, folds.predictions)
 
 
 def _call(command: str, *arguments: object) -> None:

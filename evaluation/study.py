@@ -15,8 +15,8 @@ from common.errors import Problems, UserError
 from common.files import lock
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
-from evaluation.experiments.runs import Epochs, train, training_of
-from evaluation.experiments.settings import NamedTraining, changed_setting, entry, located, resolve
+from evaluation.experiments.runs import Epochs, train_run, training_of
+from evaluation.experiments.settings import RunSettings, changed_setting, locate_config, parse_entry, training_config
 from evaluation.experiments.space import SweepConfig
 from evaluation.experiments.sweep import Sweep
 from evaluation.experiments.table import (
@@ -84,7 +84,7 @@ def main(config: StudyConfig) -> None:
     plans = _plans(config, records, subset, file)
     sweep = None
     if config.sweep is not None:
-        settings: SweepConfig = entry(SweepConfig, located(config.sweep, file), "--sweep")
+        settings: SweepConfig = parse_entry(SweepConfig, locate_config(config.sweep, file), "--sweep")
         sweep = Sweep(settings, config.options, records, config.out)
     with lock(config.out):
         _refuse_changes(plans, records)
@@ -105,9 +105,9 @@ def _plans(config: StudyConfig, records: Records, subset: str, file: Path | None
     wrong = []
     for number, values in enumerate(config.runs, 1):
         try:
-            run: NamedTraining = entry(NamedTraining, located(values, file), "--runs")
+            run: RunSettings = parse_entry(RunSettings, locate_config(values, file), "--runs")
             run.check()
-            training = resolve(run, config.options)
+            training = training_config(run, config.options)
             training.check()
             if training.split == "patient" and not records.subset(subset, training.fold):
                 raise UserError(f"{records.path}: has no {subset} cases to score on; choose another --subset")
@@ -154,7 +154,7 @@ def _run_all(config: StudyConfig, plans: list[_Plan], subset: str) -> list[str]:
 def _run(config: StudyConfig, plan: _Plan, subset: str) -> str | None:
     """Train and score a run, as far as that is not done; returns the reason of a failure, if it failed."""
     folder, log = plan.folder, plan.training.log
-    status = train(plan.training, plan.config, Epochs(folder, plan.config))
+    status = train_run(plan.training, plan.config, Epochs(folder, plan.config))
     problem = runner.training_failure(plan.training, status)
     if problem is not None or _is_scored(folder, subset):
         return problem

@@ -34,14 +34,14 @@ class Training:
     log: Path | None = None
 
 
-def train(training: Training, enough: Callable[[], bool] = lambda: False) -> int:
+def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -> int:
     """Train a run to its end: start it, resume it, or skip it where it has ended.
 
     A folder left by a training that was killed before its run.json is started anew (`training.run.is_unused`).
 
     Args:
         training: of the run.
-        enough: called every half second, and once before a resume; true stops the training after its step.
+        should_stop: called every half second, and once before a resume; true stops the training after its step.
 
     Returns:
         Exit status of the command; 0 where nothing was left to train.
@@ -50,11 +50,11 @@ def train(training: Training, enough: Callable[[], bool] = lambda: False) -> int
     started = (folder / "run.json").is_file()
     if started or folder.exists():
         _wait_until_free(folder)
-    if started and (Run(folder).metadata.get("ended") or enough()):
+    if started and (Run(folder).metadata.get("ended") or should_stop()):
         return 0
     arguments = ["--resume", folder] if started else [*training.arguments, "--out", folder]
-    status = call(training.command, arguments, training.log, enough)
-    enough()  # for what came after its last call
+    status = call(training.command, arguments, training.log, should_stop)
+    should_stop()  # for what came after its last call
     return status
 
 
@@ -72,25 +72,27 @@ def failure(step: str, status: int, log: Path | None) -> str:
     return f"its {step} ended with status {status}" + (f" ({last_error(log)}); see {log}" if log else "")
 
 
-def call(command: str, arguments: Sequence[object], log: Path | None = None, enough: Callable[[], bool] = lambda: False) -> int:
-    """Run one of our commands in a child process, and interrupt it with this process or once `enough` is true.
+def call(
+    command: str, arguments: Sequence[object], log: Path | None = None, should_stop: Callable[[], bool] = lambda: False
+) -> int:
+    """Run one of our commands in a child process, and interrupt it with this process or once `should_stop` is true.
 
     Args:
         command: its module, such as training.train.
         arguments: its command line.
         log: file to which its output is added; None: the output of this process.
-        enough: called every half second.
+        should_stop: called every half second.
 
     Returns:
         Its exit status.
     """
     words = [str(argument) for argument in arguments]
     if log is None:
-        return processes.run_command(command, words, None, enough)
+        return processes.run_command(command, words, None, should_stop)
     make_folder(log.parent)
     with log.open("a", encoding="utf-8") as file:
         print(f"{CALL}python {shlex.join(['-m', command, *words])}", file=file, flush=True)
-        return processes.run_command(command, words, file, enough)
+        return processes.run_command(command, words, file, should_stop)
 
 
 def last_error(log: Path) -> str:

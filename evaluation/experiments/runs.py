@@ -13,7 +13,7 @@ from evaluation.experiments import runner
 from training.config import TrainConfig
 from training.state.history import read_history
 
-Row = dict[str, float]
+HistoryRow = dict[str, float]
 
 
 class Epochs:
@@ -22,16 +22,18 @@ class Epochs:
     Args:
         folder: of the run.
         config: of the training.
-        hopeless: called with the row of every epoch, in order; true stops the training.
+        should_stop: called with the row of every epoch, in order; true stops the training.
 
     Attributes:
-        stopped: whether `hopeless` was true for an epoch.
+        stopped: whether `should_stop` was true for an epoch.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, hopeless: Callable[[Row], bool] = lambda row: False) -> None:
+    def __init__(
+        self, folder: Path, config: TrainConfig, should_stop: Callable[[HistoryRow], bool] = lambda row: False
+    ) -> None:
         self._folder = folder
         self._config = config
-        self._hopeless = hopeless
+        self._should_stop = should_stop
         self._before = len(read_history(folder))
         self._read = 0
         self.stopped = False
@@ -43,10 +45,10 @@ class Epochs:
             row, self._read = rows[self._read], self._read + 1
             if self._read > self._before:
                 print(self._line(rows[: self._read]), flush=True)
-            self.stopped = self._hopeless(row)
+            self.stopped = self._should_stop(row)
         return self.stopped
 
-    def _line(self, rows: list[Row]) -> str:
+    def _line(self, rows: list[HistoryRow]) -> str:
         """Scores of the last of some epochs, and the time that is left."""
         row, config = rows[-1], self._config
         score = row.get(f"val_{config.monitor}")
@@ -62,11 +64,11 @@ class Epochs:
 
 def training_of(folder: Path, records: Path) -> runner.Training:
     """Training of a segmentation run of a study or sweep; its settings and its output are kept in `logs`."""
-    arguments = ("--config", beside(folder, ".yaml"), "--records", records)
-    return runner.Training(folder, "training.train", arguments, beside(folder, ".log"))
+    arguments = ("--config", log_path(folder, ".yaml"), "--records", records)
+    return runner.Training(folder, "training.train", arguments, log_path(folder, ".log"))
 
 
-def train(training: runner.Training, config: TrainConfig, epochs: Epochs) -> int:
+def train_run(training: runner.Training, config: TrainConfig, epochs: Epochs) -> int:
     """Train a run of a study or sweep to its end.
 
     Args:
@@ -78,10 +80,10 @@ def train(training: runner.Training, config: TrainConfig, epochs: Epochs) -> int
         Exit status of the training; 0 where nothing was left to train.
     """
     if not (training.folder / "run.json").is_file():
-        write_yaml(beside(training.folder, ".yaml"), cli.as_dict(config))
+        write_yaml(log_path(training.folder, ".yaml"), cli.as_dict(config))
     return runner.train(training, epochs)
 
 
-def beside(folder: Path, suffix: str) -> Path:
+def log_path(folder: Path, suffix: str) -> Path:
     """Path of a run's file outside its folder: STUDY/logs/runs/NAME and a suffix."""
     return folder.parent.parent / "logs" / folder.parent.name / f"{folder.name}{suffix}"

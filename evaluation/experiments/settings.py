@@ -20,7 +20,7 @@ GIVEN = ("config", "records", "out", "resume", "extend")  # options that an expe
 
 
 @dataclass(kw_only=True)
-class Training:
+class TrainingSettings:
     """A training's config and options that differ from it."""
 
     train: Options | Path
@@ -30,7 +30,7 @@ class Training:
 
 
 @dataclass(kw_only=True)
-class NamedTraining(Training):
+class RunSettings(TrainingSettings):
     """A run of a study."""
 
     name: str
@@ -46,7 +46,7 @@ class NamedTraining(Training):
             raise UserError(f"--name: expected letters, digits, '_', '.', '+' and '-', such as model1; received {self.name!r}")
 
 
-def entry(config: type, values: Options, where: str) -> Any:
+def parse_entry(config: type, values: Options, where: str) -> Any:
     """Parse a part of a study's file into the dataclass `config`; `where` names it in errors.
 
     Raises:
@@ -59,7 +59,7 @@ def entry(config: type, values: Options, where: str) -> Any:
     return cli.from_dict(config, values, Path(where))
 
 
-def resolve(training: Training, common: Options, chosen: Options | None = None) -> TrainConfig:
+def training_config(training: TrainingSettings, common: Options, chosen: Options | None = None) -> TrainConfig:
     """Every setting of a training.
 
     Args:
@@ -94,7 +94,7 @@ def training_help(command: str) -> Iterator[None]:
         raise UserError(re.sub(r"\(see .* --help\)", f"(see python -m {command} --help)", str(error))) from None
 
 
-def located(values: Options, file: Path | None) -> Options:
+def locate_config(values: Options, file: Path | None) -> Options:
     """Part of a study's file with its `train` as a path: relative to the file, or the name of a shipped config.
 
     Args:
@@ -157,9 +157,9 @@ def changed_setting(run: Run, wanted: TrainConfig) -> str | None:
 
 def option_words(options: Options) -> list[str]:
     """Options as a command line takes them."""
-    return [f"--{name}={text(value)}" for name, value in dotted(options).items()]
+    return [f"--{name}={option_text(value)}" for name, value in dotted(options).items()]
 
 
-def text(value: Any) -> str:
-    """A value as a command line takes it: words as they are, else JSON."""
+def option_text(value: Any) -> str:
+    """Text of an option's value on a command line: words as they are, else JSON."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from common.errors import UserError, expect_number
 from common.metrics.overlap import column
 from data_prep.records.folder import Records
-from evaluation.experiments.settings import Options, Training, entry, text
+from evaluation.experiments.settings import Options, TrainingSettings, option_text, parse_entry
 
 if TYPE_CHECKING:
     import optuna
 
 
 @dataclass(kw_only=True)
-class SweepConfig(Training):
+class SweepConfig(TrainingSettings):
     """A search for the best hyper-parameters."""
 
     trials: int = 30
@@ -86,12 +86,12 @@ def _axis(where: str, given: Any) -> Axis:
     if isinstance(given, list) and given:
         return given
     if not isinstance(given, dict):
-        raise UserError(f"{where}: expected choices [a, b] or a range {{low: 0, high: 1}}; received {text(given)}")
-    limits: Range = entry(Range, given, where)
+        raise UserError(f"{where}: expected choices [a, b] or a range {{low: 0, high: 1}}; received {option_text(given)}")
+    limits: Range = parse_entry(Range, given, where)
     if not limits.low < limits.high or (limits.log and limits.low <= 0):
-        raise UserError(f"{where}: expected low < high, and low > 0 where log is true; received {text(given)}")
+        raise UserError(f"{where}: expected low < high, and low > 0 where log is true; received {option_text(given)}")
     if limits.step is not None and (limits.log or limits.step <= 0):
-        raise UserError(f"{where}: expected a positive step, and none where log is true; received {text(given)}")
+        raise UserError(f"{where}: expected a positive step, and none where log is true; received {option_text(given)}")
     return limits
 
 
@@ -104,7 +104,7 @@ def draw(trial: "optuna.Trial", name: str, axis: Axis) -> Any:
         axis: values to draw from.
     """
     if isinstance(axis, list):
-        choices = {text(choice): choice for choice in axis}  # Optuna takes no lists as choices
+        choices = {option_text(choice): choice for choice in axis}  # Optuna takes no lists as choices
         return choices[trial.suggest_categorical(name, list(choices))]
     step = axis.step or 1
     if isinstance(axis.low, int) and isinstance(axis.high, int) and isinstance(step, int):

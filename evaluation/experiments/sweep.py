@@ -17,8 +17,8 @@ from common.errors import MissingPackage, UserError
 from common.files import read_yaml, write_yaml
 from data_prep.records.folder import Records
 from evaluation.experiments.runner import last_error
-from evaluation.experiments.runs import Epochs, Row, beside, train, training_of
-from evaluation.experiments.settings import Options, merged, option_words, resolve
+from evaluation.experiments.runs import Epochs, HistoryRow, log_path, train_run, training_of
+from evaluation.experiments.settings import Options, merged, option_words, training_config
 from evaluation.experiments.space import SweepConfig, axes, draw
 from evaluation.experiments.table import Column, write_table
 from training.config import TrainConfig
@@ -53,7 +53,7 @@ class Sweep:
         self._records = records
         self._out = out
         self._crashed: set[int] = set()
-        self._base = resolve(config, common)
+        self._base = training_config(config, common)
         if self._base.split == "patient" and not records.subset("validation", self._base.fold):
             raise UserError(f"{records.path}: has no validation cases, by which a sweep judges its trials")
         self._refuse_unknown_options()
@@ -64,7 +64,7 @@ class Sweep:
         for name, axis in self._axes.items():
             for value in axis if isinstance(axis, list) else (axis.low, axis.high):
                 try:
-                    resolve(self._config, self._common, {name: value})
+                    training_config(self._config, self._common, {name: value})
                 except UserError as error:
                     raise UserError(f"--sweep.space: {error}") from None
 
@@ -138,16 +138,16 @@ class Sweep:
         settings = ", ".join(f"{name} {value}" for name, value in shown.items())
         print(f"trial {trial.number + 1} of {self._config.trials}{self._time_left()}: {settings}", flush=True)
         try:
-            config = resolve(self._config, self._common, values)
+            config = training_config(self._config, self._common, values)
             config.check()
         except UserError as error:
             self._refuse(trial, str(error))
             return None
-        epochs = Epochs(folder, config, lambda row: self._hopeless(trial, config, row))
-        status = train(training_of(folder, self._records.path), config, epochs)
+        epochs = Epochs(folder, config, lambda row: self._should_prune(trial, config, row))
+        status = train_run(training_of(folder, self._records.path), config, epochs)
         return self._end(trial, status, epochs.stopped)
 
-    def _hopeless(self, trial: "optuna.Trial", config: TrainConfig, row: Row) -> bool:
+    def _should_prune(self, trial: "optuna.Trial", config: TrainConfig, row: HistoryRow) -> bool:
         """Report an epoch, once; true where the pruner ends the trial. A training is not pruned after its last epoch."""
         epoch = int(row["epoch"])
         if epoch not in self._trials()[trial.number].intermediate_values:
@@ -156,7 +156,7 @@ class Sweep:
 
     def _end(self, trial: "optuna.Trial", status: int, stopped: bool) -> str | None:
         """Record and print the end of a trial; returns the reason of a crash, if it crashed."""
-        log, score = beside(self._folder(trial.number), ".log"), self._score(trial.number)
+        log, score = log_path(self._folder(trial.number), ".log"), self._score(trial.number)
         if stopped:
             self._study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
             print(f"  pruned; training.train --resume {self._folder(trial.number)} would resume it", flush=True)
@@ -240,7 +240,7 @@ class Sweep:
         file, words = (
             (config.train, option_words(options))
             if isinstance(config.train, Path)
-            else (beside(self._folder(trial.number), ".yaml"), [])
+            else (log_path(self._folder(trial.number), ".yaml"), [])
         )
         given = ["--config", str(file), *words, "--records", str(self._records.path), "--out", str(self._out / "best")]
         return shlex.join(["python", "-m", "training.train", *given])

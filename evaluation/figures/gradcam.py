@@ -24,7 +24,7 @@ from training.run import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Row = tuple[str, np.ndarray, np.ndarray]
+HeatPair = tuple[str, np.ndarray, np.ndarray]
 HEAT = "inferno"  # lighter is hotter, in a black-and-white print as well
 HEAT_OPACITY = 0.75
 PAIRS = 3  # of image and heat map, beside each other
@@ -68,7 +68,7 @@ def draw_run_gradcam(path: Path, run: Run, records: Records, head: Classificatio
     return draw_gradcam(path, rows, title, seen_aspect(facts, run.config.input))
 
 
-def draw_gradcam(path: Path, rows: Sequence[Row], title: str = "", aspect: float = 1.0) -> list[Path]:
+def draw_gradcam(path: Path, rows: Sequence[HeatPair], title: str = "", aspect: float = 1.0) -> list[Path]:
     """Draw images, each beside its Grad-CAM heat map.
 
     Args:
@@ -153,7 +153,7 @@ def _explained(run: Run, images: np.ndarray, head: str) -> tuple[np.ndarray, np.
     return probabilities, heat
 
 
-def _draw_pair(axes: "Axes", row: Row, aspect: float) -> Any:
+def _draw_pair(axes: "Axes", row: HeatPair, aspect: float) -> Any:
     """An image and its heat map on axes of one title."""
     name, image, heat = row
     axes.set_title(name, fontsize=6.5)

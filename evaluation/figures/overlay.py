@@ -44,8 +44,8 @@ def draw_overlay(
     columns = {"image": None, "truth": truth, "prediction": prediction}
     if truth is None:
         del columns["truth"]
-    slices = choose_slices(prediction if truth is None else truth, prediction)
-    shown = _Display.of(image, spacing_mm)
+    slices = displayed_slices(prediction if truth is None else truth, prediction)
+    shown = _Display.from_image(image, spacing_mm)
     with style.style():
         size = 2.0 * len(columns)
         figure = style.new_figure(height=2.0 * len(slices) * shown.ratio + 0.7, width=size, gaps=(0.01, 0.03))
@@ -86,7 +86,7 @@ def draw_models(
     pictures = {"image": None} | ({} if truth is None else {"truth": truth}) | {**predictions}
     marked = list(predictions.values()) if truth is None or not display.tumour_slices(truth).any() else [truth]
     z = int(np.sum([display.tumour_slices(classes) for classes in marked], axis=0).argmax())
-    shown = _Display.of(image, spacing_mm)
+    shown = _Display.from_image(image, spacing_mm)
     rows = -(-len(pictures) // ACROSS)
     across = -(-len(pictures) // rows)  # as many in each row, or nearly so
     size = min(style.WIDTH / across, LARGEST)
@@ -106,7 +106,7 @@ def draw_models(
         return style.save(figure, path)
 
 
-def choose_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:
+def displayed_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:
     """The slice with the most tumour, and one below and one above it that still hold some; rising.
 
     Args:
@@ -142,7 +142,7 @@ class _Display:
     oriented: bool
 
     @classmethod
-    def of(cls, image: np.ndarray, spacing_mm: display.Spacing | None) -> Self:
+    def from_image(cls, image: np.ndarray, spacing_mm: display.Spacing | None) -> Self:
         """The display of one channel (Z, H, W) with spacing (z, y, x)."""
         box = bounding_box((image != 0).any(axis=0), margin=3)
         aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0

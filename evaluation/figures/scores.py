@@ -21,7 +21,7 @@ from data_prep.structures import (
     scored_structures,
 )
 from evaluation.figures import style
-from evaluation.scores.folder import Interval, StoredScores, read_scores
+from evaluation.scores.folder import Estimate, StoredScores, read_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ class ModelScores:
     """
 
     name: str
-    values: dict[Structure, Interval]
+    values: dict[Structure, Estimate]
     patients: int
     pooled: bool
 
@@ -110,7 +110,7 @@ def row_label(structure: Structure) -> str:
     return f"mean {'with' if structure == MEAN_WITH_BACKGROUND else 'without'} background"
 
 
-def _values(stored: StoredScores, metric: Metric) -> dict[Structure, Interval]:
+def _values(stored: StoredScores, metric: Metric) -> dict[Structure, Estimate]:
     """Structure -> value by a metric: regions, background where it is counted, classes, means."""
     schema = stored.schema
     background, mean = background_structures(schema)

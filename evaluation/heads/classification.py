@@ -58,7 +58,7 @@ class ClassificationEvaluator(HeadEvaluator):
         parts = [
             classification_run.score_run(run.path, folds.records.path, "validation", FOLDS_BATCH_SIZE) for run in folds.runs
         ]
-        report(folds.out / SCORES, classification_run.merge_folds(parts))
+        report(folds.out / SCORES, classification_run.merge_runs(parts))
 
     def learning_curves(self, histories: Sequence[History]) -> dict[str, Curves]:
         """One figure of loss, accuracy and AUC."""

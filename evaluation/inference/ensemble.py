@@ -137,8 +137,8 @@ class Ensemble(Networks):
         if inside is None:
             return (slice(None),) * 3
         run = self.runs[index]
-        around = run.preparation.crop == "brain" or self.config.sliding_window(run).patch is not None
-        return foreground_box(inside) if around else (slice(None),) * 3
+        is_cropped = run.preparation.crop == "brain" or self.config.sliding_window(run).patch is not None
+        return foreground_box(inside) if is_cropped else (slice(None),) * 3
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def write_manifest(
     write_json(folder / MANIFEST, manifest)
 
 
-def merge_folds(folders: Sequence[Path], out: Path) -> None:
+def merge_predictions(folders: Sequence[Path], out: Path) -> None:
     """Merge the predictions of a cross-validation's folds: all files, then a manifest with the runs and cases of all folds.
 
     Args:

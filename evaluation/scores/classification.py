@@ -18,7 +18,7 @@ from common.tables import counted, csv_text, wrapped
 
 FORMAT = 1
 AGGREGATION = "mean over the patient's slices of each class's probability"
-METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
+CLASSIFICATION_METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
 INTERVALS = {
     "accuracy": classification_intervals.accuracy_interval,
     "f1": classification_intervals.f1_interval,
@@ -167,7 +167,7 @@ def format_table(scores: dict[str, Any]) -> str:
     Args:
         scores: from `summary`.
     """
-    cells = {level: {name: _cell(scores["level"][level][name]) for name in METRICS} for level in LEVELS}
+    cells = {level: {name: _cell(scores["level"][level][name]) for name in CLASSIFICATION_METRICS} for level in LEVELS}
     width = max(len(text) for row in cells.values() for text in row.values()) + 2
     patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
     count = f"{counted(patients, 'patient')}, {counted(slices, 'slice')}"
@@ -196,7 +196,7 @@ def _level(scored: Units) -> dict[str, Any]:
     """Scores of one level with their intervals; an AUC is None where a class is missing in truth."""
     given = scored.truth, scored.probabilities
     found: dict[str, Any] = {"n": len(scored.truth)}
-    for name, metric in METRICS.items():
+    for name, metric in CLASSIFICATION_METRICS.items():
         value = float(metric(*given))
         low, high = INTERVALS[name](*given, scored.patient)
         found[name] = {"value": None if np.isnan(value) else value, "low": low, "high": high}
@@ -204,7 +204,7 @@ def _level(scored: Units) -> dict[str, Any]:
 
 
 def _columns(texts: dict[str, str], width: int) -> str:
-    return "".join(f"{texts[name]:<{width}}" for name in METRICS)
+    return "".join(f"{texts[name]:<{width}}" for name in CLASSIFICATION_METRICS)
 
 
 def _notes(scores: dict[str, Any]) -> list[str]:

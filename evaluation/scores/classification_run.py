@@ -64,7 +64,7 @@ def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, 
     return ScoredRun(run, SlicePredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss)
 
 
-def merge_folds(parts: Sequence[ScoredRun]) -> ScoredRun:
+def merge_runs(parts: Sequence[ScoredRun]) -> ScoredRun:
     """Merge the predictions of several runs, such as all folds of a cross-validation."""
     found = [part.predictions for part in parts]
     predictions = SlicePredictions(

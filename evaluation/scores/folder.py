@@ -22,7 +22,7 @@ from data_prep.sources.csv_rows import read_rows
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
-from evaluation.scores.patients import Key, PatientScores
+from evaluation.scores.patients import PatientScores, ScoreKey
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
 FORMAT = 2
@@ -38,7 +38,7 @@ AVERAGING = (
 
 
 @dataclass(frozen=True)
-class Interval:
+class Estimate:
     """Value with the bounds of its interval, None where there is none."""
 
     value: float
@@ -65,7 +65,7 @@ class StoredScores:
     schema: LabelSchema
     split: str
     patients: int
-    summary: dict[tuple[str, str, str], Interval]
+    summary: dict[tuple[str, str, str], Estimate]
     keys: dict[tuple[str, str, str], str]
 
 
@@ -78,7 +78,7 @@ def write_patient_scores(
     folder: Path,
     scores: PatientScores,
     schema: LabelSchema,
-    summaries: dict[Key, Summary],
+    summaries: dict[ScoreKey, Summary],
     table: str,
     options: dict[str, Any],
     facts: dict[str, Any],
@@ -129,7 +129,7 @@ def _patient_rows(scores: PatientScores) -> list[list[Any]]:
     return rows
 
 
-def _summary_rows(scores: PatientScores, summaries: dict[Key, Summary]) -> list[list[Any]]:
+def _summary_rows(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> list[list[Any]]:
     """Rows of summary.csv: a row for each structure and metric."""
     statistics = ["patients", "mean", "sd", "median", "low_95", "high_95"]
     rows: list[list[Any]] = [["kind", "structure", "score", *statistics, "patients_absent_in_truth"]]
@@ -193,7 +193,7 @@ def read_scores(folder: Path) -> StoredScores:
         for row in values["summary"]:
             key = (str(row["kind"]), str(row["structure"]), str(row["score"]))
             value = float(row["mean" if per_patient else "value"])
-            summary[key] = Interval(value, row.get("low"), row.get("high"))
+            summary[key] = Estimate(value, row.get("low"), row.get("high"))
             keys[key] = str(row.get("key", ""))
         changed = [
             name
@@ -250,7 +250,7 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
             f"{file}: expected a row for each patient and structure of schema {stored.schema.name}; received other rows; "
             "score again"
         )
-    values: dict[Key, np.ndarray] = {}
+    values: dict[ScoreKey, np.ndarray] = {}
     absent = {}
     for structure in structures:
         mine = [found[patient, structure.kind, structure.name] for patient in patients]

@@ -22,7 +22,7 @@ from data_prep.sources import Source
 from data_prep.structures import CLASS_MEAN, Structure, averaged, distinct, scored_structures
 from evaluation.inference.predictions import PredictionSet, ids_to_classes, prediction_path, read_classes
 
-Key = tuple[Structure, str]
+ScoreKey = tuple[Structure, str]
 """Key of a score: a structure, and the name of a metric of the catalogue."""
 
 
@@ -42,7 +42,7 @@ class PatientScores:
     structures: list[Structure]
     patients: list[str]
     cases: list[int]
-    values: dict[Key, np.ndarray]
+    values: dict[ScoreKey, np.ndarray]
     absent: dict[Structure, np.ndarray]
 
     def by_patient(self, structure: Structure, metric: str) -> dict[str, float]:
@@ -88,7 +88,7 @@ class CaseScores:
         absent: the structures that are absent in truth.
     """
 
-    values: dict[Key, float]
+    values: dict[ScoreKey, float]
     absent: set[Structure]
 
 
@@ -102,7 +102,7 @@ def _score_or_problem(files: CaseFiles, predictions: PredictionSet, source: Sour
 
 def score_case(pair: LabelPair, schema: LabelSchema) -> CaseScores:
     """Every metric of the catalogue for every structure of a case; the class mean is that of the foreground classes."""
-    values: dict[Key, float] = {}
+    values: dict[ScoreKey, float] = {}
     absent = set()
     for first, others in distinct(scored_structures(schema)).items():
         found = pair.structure(first.members)
@@ -183,7 +183,7 @@ def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
         )
 
 
-def summarise_scores(scores: PatientScores) -> dict[Key, Summary]:
+def summarise_scores(scores: PatientScores) -> dict[ScoreKey, Summary]:
     """Summary over patients of every score, with intervals."""
     table = np.stack(list(scores.values.values()), axis=1)
     ranges = [METRICS[name].interval_range(column) for (_, name), column in scores.values.items()]

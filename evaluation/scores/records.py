@@ -27,7 +27,7 @@ from data_prep.structures import (
     scored_structures,
 )
 from evaluation.inference.ensemble import PATCHES
-from evaluation.scores.patients import CaseScores, Key, PatientScores, mean_over_cases, score_case
+from evaluation.scores.patients import CaseScores, PatientScores, ScoreKey, mean_over_cases, score_case
 from evaluation.scores.slices import scored_slices
 from models.volume import predict_volume
 from training.data.batches import SEGMENTATION, InputConfig, validation_batches
@@ -114,7 +114,7 @@ class RecordScores:
     schema: LabelSchema
     loss: float
     confusion: np.ndarray
-    volumes: dict[Key, float]
+    volumes: dict[ScoreKey, float]
     patients: int
     slices: int
     crop: str
@@ -124,7 +124,7 @@ class RecordScores:
         """Share of the annotated voxels that got their class."""
         return overlap.accuracy(self.confusion)
 
-    def values(self) -> dict[Key, float]:
+    def values(self) -> dict[ScoreKey, float]:
         """Every score of every structure; those with background come last and have the metrics of counts alone."""
         pair, values = LabelPair(self.confusion), {}
         for structure, metric in record_keys(self.schema):

@@ -25,9 +25,9 @@ from common.tables import counted
 from data_prep.structures import Structure
 from evaluation.scores.folder import AVERAGING, SPLITS
 
-Key = tuple[str, str, str]  # kind, structure, metric; for classifiers "level", "patient" or "slice", metric
+RowKey = tuple[str, str, str]  # kind, structure, metric; for classifiers "level", "patient" or "slice", metric
 MOST_LISTED = 20  # patients in a line
-CLASSIFICATION = {
+CLASSIFICATION_SCALES = {
     scale.name: scale
     for scale in (
         Scale(name="accuracy", heading="accuracy"),
@@ -57,7 +57,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnHead:
     """Head of a column.
 
     Attributes:
@@ -72,18 +72,18 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredSegmentation:
     """Scores of segmentations, per patient.
 
     Attributes:
-        name, split: as in `Column`.
+        name, split: as in `ColumnHead`.
         values: key -> patient -> score; every key has the same patients.
         members: (kind, structure) -> sorted names of the classes that it is made of.
     """
 
     name: str
     split: str
-    values: dict[Key, dict[str, float]]
+    values: dict[RowKey, dict[str, float]]
     members: dict[tuple[str, str], tuple[str, ...]]
 
     @property
@@ -102,9 +102,9 @@ class ScoredClassifier:
         cells: key -> mean and interval.
     """
 
-    column: Column
+    column: ColumnHead
     task: str
-    cells: dict[Key, Cell]
+    cells: dict[RowKey, Cell]
 
 
 @dataclass(frozen=True)
@@ -137,26 +137,28 @@ class Comparison:
     """
 
     opening: str
-    columns: list[Column]
-    rows: dict[Key, list[Cell]]
-    differences: dict[Key, list[Difference]]
+    columns: list[ColumnHead]
+    rows: dict[RowKey, list[Cell]]
+    differences: dict[RowKey, list[Difference]]
     gaps: list[str]
     notes: list[str]
     hidden: frozenset[tuple[str, str]] = frozenset()
 
     @property
-    def shown(self) -> list[Key]:
+    def shown(self) -> list[RowKey]:
         """Keys of the rows that are printed."""
         return [key for key in self.rows if key[:2] not in self.hidden]
 
 
-def scale_of(key: Key) -> Scale:
+def scale_of(key: RowKey) -> Scale:
     """Scale of a row: of the metric catalogue, or of a classifier's score."""
-    known: Mapping[str, Scale] = CLASSIFICATION if key[0] == "level" else METRICS
+    known: Mapping[str, Scale] = CLASSIFICATION_SCALES if key[0] == "level" else METRICS
     return known.get(key[2], Scale(name=key[2], heading=key[2]))
 
 
-def compare_scores(entries: Sequence[Scored], keys: Sequence[Key], hidden: Collection[tuple[str, str]] = ()) -> Comparison:
+def compare_scores(
+    entries: Sequence[ScoredSegmentation], keys: Sequence[RowKey], hidden: Collection[tuple[str, str]] = ()
+) -> Comparison:
     """Compare scores of segmentations; every entry against the first on the patients that both have.
 
     Args:
@@ -167,7 +169,7 @@ def compare_scores(entries: Sequence[Scored], keys: Sequence[Key], hidden: Colle
     Raises:
         UserError: an entry of the reference's split has no patient in common with it.
     """
-    columns = [Column(entry.name, entry.split, (counted(len(entry.patients), "patient"),)) for entry in entries]
+    columns = [ColumnHead(entry.name, entry.split, (counted(len(entry.patients), "patient"),)) for entry in entries]
     means = []
     for entry in entries:
         table = _table(entry, keys, entry.patients)
@@ -202,7 +204,7 @@ def compare_scores(entries: Sequence[Scored], keys: Sequence[Key], hidden: Colle
     )
 
 
-def compare_classifiers(entries: Sequence[ScoredClassifier], keys: Sequence[Key]) -> Comparison:
+def compare_classifiers(entries: Sequence[ScoredClassifier], keys: Sequence[RowKey]) -> Comparison:
     """Compare scores of classifiers by their means and intervals.
 
     Args:
@@ -241,7 +243,7 @@ def repeated(members: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[tuple[s
     return found
 
 
-def common_keys(entries: Sequence[Scored]) -> tuple[list[Key], list[str]]:
+def common_keys(entries: Sequence[ScoredSegmentation]) -> tuple[list[RowKey], list[str]]:
     """The rows that all entries have, in the order of the first.
 
     Returns:
@@ -263,7 +265,7 @@ def common_keys(entries: Sequence[Scored]) -> tuple[list[Key], list[str]]:
     return keys, notes + ([f"Left out, for not all columns have them: {', '.join(missing)}."] if missing else [])
 
 
-def optimism_gaps(columns: Sequence[Column], rows: Mapping[Key, Sequence[Cell]]) -> list[str]:
+def optimism_gaps(columns: Sequence[ColumnHead], rows: Mapping[RowKey, Sequence[Cell]]) -> list[str]:
     """Score of each slice split minus that of each patient split, a line per metric; nothing where all are split alike."""
     sliced = [c for c, column in enumerate(columns) if column.split == "slice"]
     whole = [c for c, column in enumerate(columns) if column.split == "patient"]
@@ -283,7 +285,7 @@ def optimism_gaps(columns: Sequence[Column], rows: Mapping[Key, Sequence[Cell]])
     return lines
 
 
-def best_columns(columns: Sequence[Column], cells: Sequence[Cell], scale: Scale) -> set[int]:
+def best_columns(columns: Sequence[ColumnHead], cells: Sequence[Cell], scale: Scale) -> set[int]:
     """Columns of a row that are marked: the best of each split, as printed; none of a split whose columns are equal."""
     best: set[int] = set()
     for split in SPLITS if scale.judged else ():
@@ -305,19 +307,19 @@ def title(structure: Sequence[str]) -> str:
     return Structure(cast(Literal["region", "class", "mean"], kind), name).title
 
 
-def _table(entry: Scored, keys: Sequence[Key], patients: Sequence[str]) -> np.ndarray:
+def _table(entry: ScoredSegmentation, keys: Sequence[RowKey], patients: Sequence[str]) -> np.ndarray:
     """(patients, keys) float64."""
     return np.array([[entry.values[key][patient] for key in keys] for patient in patients], np.float64).reshape(
         len(patients), len(keys)
     )
 
 
-def _ranges(keys: Sequence[Key], table: np.ndarray) -> list[tuple[float, float] | None]:
+def _ranges(keys: Sequence[RowKey], table: np.ndarray) -> list[tuple[float, float] | None]:
     """Range of the interval of each column of a table (patients, keys)."""
     return [METRICS[key[2]].interval_range(column) for key, column in zip(keys, table.T, strict=True)]
 
 
-def _differences(entry: Scored, reference: Scored, keys: Sequence[Key]) -> list[Difference]:
+def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys: Sequence[RowKey]) -> list[Difference]:
     """A difference per key; no test between two splits, whose networks did not learn from the same kind of data."""
     both = sorted(set(entry.patients) & set(reference.patients))
     other_split = entry.split != reference.split
@@ -331,11 +333,11 @@ def _differences(entry: Scored, reference: Scored, keys: Sequence[Key]) -> list[
     return [Difference(pair, None if other_split else pair.p, note or ("too few" if pair.p is None else "")) for pair in found]
 
 
-def _split_notes(columns: Sequence[Column]) -> list[str]:
+def _split_notes(columns: Sequence[ColumnHead]) -> list[str]:
     return [SPLIT_RULE] if any(column.split == "slice" for column in columns) else []
 
 
-def _left_out(entries: Sequence[Scored]) -> list[str]:
+def _left_out(entries: Sequence[ScoredSegmentation]) -> list[str]:
     """Patients that the differences leave out, a line per pair and side."""
     reference, lines = entries[0], []
     for entry in entries[1:]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.metrics.statistics import INTERVAL
 from common.tables import aligned, counted, markdown, wrapped
-from evaluation.tables.comparison import Column, Comparison, Difference, Key, best_columns, scale_of, title
+from evaluation.tables.comparison import ColumnHead, Comparison, Difference, RowKey, best_columns, scale_of, title
 
 CSV_COLUMNS = (
     *("table", "kind", "structure", "score", "name", "minus", "split", "n", "value", "low_95", "high_95"),
@@ -63,7 +63,7 @@ def csv_rows(comparison: Comparison) -> list[list[Any]]:
     return rows
 
 
-def _head_lines(columns: Sequence[Column], column: Column) -> list[str]:
+def _head_lines(columns: Sequence[ColumnHead], column: ColumnHead) -> list[str]:
     """The lines below a column's name; the split stands there where one of the columns has a slice split."""
     split = [f"{column.split} split"] if any(each.split == "slice" for each in columns) else []
     return [*split, *column.head]
@@ -98,7 +98,7 @@ def _difference_body(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _difference_text(key: Key, found: Difference) -> str:
+def _difference_text(key: RowKey, found: Difference) -> str:
     """Difference as printed: `-0.100 [-0.120, -0.080] worse, p 0.002`."""
     pair = found.paired
     if pair is None:

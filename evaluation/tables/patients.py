@@ -4,10 +4,10 @@ from common.metrics.catalogue import METRICS, absent_rule
 from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE, Summary
 from common.tables import aligned, counted, wrapped
 from data_prep.structures import CLASS_MEAN, distinct, repeated_note
-from evaluation.scores.patients import Key, PatientScores
+from evaluation.scores.patients import PatientScores, ScoreKey
 
 
-def format_table(scores: PatientScores, summaries: dict[Key, Summary]) -> str:
+def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> str:
     """Text of the table: means over patients, the main ones with their interval, and notes below.
 
     Structures of the same voxels are printed once. IoU, volumes and all other intervals are in the CSV files.

@@ -181,7 +181,7 @@ def test_classifications_of_all_folds_are_scored_together(called, fresh, command
     monkeypatch.setattr(
         classification_run, "score_run", lambda run, records, subset, size: asked.append((run.name, subset)) or run.name
     )
-    monkeypatch.setattr(classification_run, "merge_folds", lambda parts: parts)
+    monkeypatch.setattr(classification_run, "merge_runs", lambda parts: parts)
     monkeypatch.setattr(classification, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
     (tmp_path / "classify.yaml").write_text("epochs: 1\n")
     options = ("--records", options[1], "--train", tmp_path / "classify.yaml")

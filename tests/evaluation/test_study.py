@@ -60,7 +60,7 @@ def called(command):
     class Called(list):
         limit = None
 
-        def __call__(self, name, arguments, log, enough=lambda: False):
+        def __call__(self, name, arguments, log, should_stop=lambda: False):
             if self.limit is not None and len(self) >= self.limit:
                 raise Killed
             folder = next(word for word, option in zip(arguments[1:], arguments, strict=False) if option in STANDS)

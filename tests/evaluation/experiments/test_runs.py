@@ -3,7 +3,7 @@
 import yaml
 
 from evaluation.experiments import runner
-from evaluation.experiments.runs import Epochs, beside, train, training_of
+from evaluation.experiments.runs import Epochs, log_path, train_run, training_of
 from training.config import TrainConfig
 
 
@@ -31,9 +31,9 @@ def test_the_settings_of_a_new_run_are_kept_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "call", lambda *arguments: calls.append(arguments) or 0)
     folder, config = tmp_path / "runs" / "a", TrainConfig(epochs=3)
     training = training_of(folder, tmp_path / "records")
-    assert train(training, config, Epochs(folder, config)) == 0
+    assert train_run(training, config, Epochs(folder, config)) == 0
     settings = tmp_path / "logs" / "runs" / "a.yaml"
-    assert beside(folder, ".yaml") == settings
+    assert log_path(folder, ".yaml") == settings
     assert yaml.safe_load(settings.read_text())["epochs"] == 3
     ((command, arguments, log, _),) = calls
     assert command == "training.train"

@@ -9,15 +9,15 @@ import yaml
 from common import cli
 from common.errors import UserError
 from evaluation.experiments.settings import (
-    NamedTraining,
-    Training,
+    RunSettings,
+    TrainingSettings,
     changed_setting,
     dotted,
-    entry,
-    located,
+    locate_config,
     merged,
     option_words,
-    resolve,
+    parse_entry,
+    training_config,
     training_help,
 )
 from evaluation.experiments.space import SweepConfig
@@ -48,8 +48,8 @@ def test_options_are_words_of_a_command_line():
 def test_a_runs_options_win_over_those_of_all_and_chosen_ones_over_both(tmp_path):
     file = tmp_path / "train.yaml"
     file.write_text("epochs: 2\nmodel: {filters: 3, depth: 1}\nseed: 1\n")
-    training = Training(train=file, options={"model.filters": 4, "steps_per_epoch": 7})
-    config = resolve(training, {"model": {"filters": 5, "depth": 2}, "steps_per_epoch": 6}, {"steps_per_epoch": 8})
+    training = TrainingSettings(train=file, options={"model.filters": 4, "steps_per_epoch": 7})
+    config = training_config(training, {"model": {"filters": 5, "depth": 2}, "steps_per_epoch": 6}, {"steps_per_epoch": 8})
     assert (config.epochs, config.seed, config.model.filters, config.model.depth) == (2, 1, 4, 2)
     assert config.steps_per_epoch == 8
 
@@ -70,7 +70,7 @@ def test_a_training_that_cannot_be_resolved_is_refused(tmp_path, train, options,
             (tmp_path / "train.yaml").write_text(train)
         train = tmp_path / "train.yaml"
     with pytest.raises(UserError) as error:
-        resolve(Training(train=train, options=options), {})
+        training_config(TrainingSettings(train=train, options=options), {})
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -86,37 +86,39 @@ def test_errors_refer_to_the_help_of_the_training():
 def test_a_config_is_found_beside_the_studys_file(tmp_path, monkeypatch):
     (tmp_path / "train.yaml").touch()
     values = {"name": "a", "train": "train.yaml"}
-    assert located(values, tmp_path / "study.yaml") == {"name": "a", "train": str(tmp_path / "train.yaml")}
-    assert located({"train": str(tmp_path / "train.yaml")}, Path("elsewhere/study.yaml"))["train"] == str(
+    assert locate_config(values, tmp_path / "study.yaml") == {"name": "a", "train": str(tmp_path / "train.yaml")}
+    assert locate_config({"train": str(tmp_path / "train.yaml")}, Path("elsewhere/study.yaml"))["train"] == str(
         tmp_path / "train.yaml"
     )
-    assert located({"train": {"epochs": 1}}, tmp_path / "study.yaml") == {"train": {"epochs": 1}}
-    assert located({"train": "glioma/train_3d"}, tmp_path / "study.yaml")["train"].endswith("configs/glioma/train_3d.yaml")
+    assert locate_config({"train": {"epochs": 1}}, tmp_path / "study.yaml") == {"train": {"epochs": 1}}
+    assert locate_config({"train": "glioma/train_3d"}, tmp_path / "study.yaml")["train"].endswith(
+        "configs/glioma/train_3d.yaml"
+    )
     monkeypatch.chdir(tmp_path)
-    assert located(values, None)["train"] == "train.yaml"
+    assert locate_config(values, None)["train"] == "train.yaml"
     with pytest.raises(UserError, match=r"none\.yaml: config of the training not found.*paths in .*study\.yaml are relative"):
-        located({"train": "none.yaml"}, tmp_path / "study.yaml")
+        locate_config({"train": "none.yaml"}, tmp_path / "study.yaml")
     with pytest.raises(UserError, match=r"^none\.yaml: config of the training not found"):
-        located({"train": "none.yaml"}, None)
+        locate_config({"train": "none.yaml"}, None)
 
 
 def test_an_entry_with_an_unknown_or_missing_key_is_refused():
-    assert entry(NamedTraining, {"name": "a", "train": {}}, "--runs") == NamedTraining(name="a", train={})
+    assert parse_entry(RunSettings, {"name": "a", "train": {}}, "--runs") == RunSettings(name="a", train={})
     with pytest.raises(UserError, match=r"^--runs: expected train, options, name; received config"):
-        entry(NamedTraining, {"name": "a", "config": "x"}, "--runs")
+        parse_entry(RunSettings, {"name": "a", "config": "x"}, "--runs")
     with pytest.raises(UserError, match=r"^--runs: missing option --train"):
-        entry(NamedTraining, {"name": "a"}, "--runs")
+        parse_entry(RunSettings, {"name": "a"}, "--runs")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "a b", ".."])
 def test_a_name_that_makes_no_folder_is_refused(name):
     with pytest.raises(UserError, match=r"^--name: expected letters"):
-        NamedTraining(name=name, train={}).check()
+        RunSettings(name=name, train={}).check()
 
 
 @pytest.mark.parametrize("name", ["model1", "a.b", "x+y", "3d-unet_2"])
 def test_a_name_that_makes_a_folder_is_taken(name):
-    NamedTraining(name=name, train={}).check()
+    RunSettings(name=name, train={}).check()
 
 
 @pytest.mark.parametrize(
@@ -144,10 +146,10 @@ def test_the_setting_that_differs_from_a_runs_is_named(begun, wanted, setting):
 def test_the_shipped_studies_can_be_trained(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # paths in a study are relative to its file
     study = yaml.safe_load(file.read_text())
-    parts = [entry(NamedTraining, located(run, file), "--runs") for run in study.get("runs", [])]
-    parts += [entry(SweepConfig, located(study["sweep"], file), "--sweep")] if "sweep" in study else []
+    parts = [parse_entry(RunSettings, locate_config(run, file), "--runs") for run in study.get("runs", [])]
+    parts += [parse_entry(SweepConfig, locate_config(study["sweep"], file), "--sweep")] if "sweep" in study else []
     assert parts
     for part in parts:
-        config = resolve(part, study.get("options", {}))
+        config = training_config(part, study.get("options", {}))
         assert isinstance(config, TrainConfig)
         config.check()

@@ -48,7 +48,7 @@ class Trainer:
     def __init__(self):
         self.calls, self.killed_after, self.ends = [], None, {}
 
-    def __call__(self, name, arguments, log, enough):
+    def __call__(self, name, arguments, log, should_stop):
         assert name == "training.train"
         given = dict(zip(map(str, arguments[::2]), map(str, arguments[1::2]), strict=True))
         folder = log.parents[2] / "trials" / log.stem
@@ -58,9 +58,9 @@ class Trainer:
             return self.ends.pop(folder.name)
         folder.mkdir(parents=True, exist_ok=True)
         self._status(folder, None)
-        return self._train(folder, yaml.safe_load(log.with_suffix(".yaml").read_text()), enough)
+        return self._train(folder, yaml.safe_load(log.with_suffix(".yaml").read_text()), should_stop)
 
-    def _train(self, folder, config, enough):
+    def _train(self, folder, config, should_stop):
         rows = read_history(folder)
         while len(rows) < EPOCHS:
             epoch = len(rows) + 1
@@ -73,7 +73,7 @@ class Trainer:
             if self.killed_after == (folder.name, epoch):
                 self.killed_after = None
                 raise Killed
-            if enough():
+            if should_stop():
                 return 130
         self._status(folder, "epochs")
         return 0

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
-from evaluation.figures.overlay import choose_slices, draw_models, draw_overlay
+from evaluation.figures.overlay import displayed_slices, draw_models, draw_overlay
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 
@@ -28,7 +28,7 @@ def drawn(monkeypatch):
 
 def test_the_slice_with_the_most_tumour_is_shown_between_two_others(volume):
     truth = volume[1]
-    chosen = choose_slices(truth, truth)
+    chosen = displayed_slices(truth, truth)
     assert len(chosen) == 3
     assert chosen[1] == 9
     assert all(truth[z].any() for z in chosen)
@@ -36,14 +36,14 @@ def test_the_slice_with_the_most_tumour_is_shown_between_two_others(volume):
 
 def test_where_truth_is_empty_the_prediction_decides_and_without_any_the_volume(volume):
     empty = np.zeros_like(volume[1])
-    assert choose_slices(empty, volume[1]) == choose_slices(volume[1], volume[1])
-    assert choose_slices(empty, empty) == [5, 10, 15]
+    assert displayed_slices(empty, volume[1]) == displayed_slices(volume[1], volume[1])
+    assert displayed_slices(empty, empty) == [5, 10, 15]
 
 
 def test_not_annotated_voxels_are_no_tumour(volume):
     truth = volume[1].copy()
     truth[18] = 255
-    assert choose_slices(truth, truth) == choose_slices(volume[1], volume[1])
+    assert displayed_slices(truth, truth) == displayed_slices(volume[1], volume[1])
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -13,7 +13,7 @@ from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, MEAN_WITH_BACKGROUND, Structure
 from evaluation.figures import style
 from evaluation.figures.scores import ModelScores, draw_scores, read_model, row_label, scored_metrics
-from evaluation.scores.folder import Interval
+from evaluation.scores.folder import Estimate
 from tests.evaluation.scores.test_folder import made_scores, write_made, write_records
 
 SCHEMA = LabelSchema.load("brats2023")
@@ -121,7 +121,7 @@ def drawn(monkeypatch):
 
 
 def model(name, background=True, value=0.5, per_patient=False):
-    bar = Interval(value, value - 0.1, value + 0.1) if per_patient else Interval(value)
+    bar = Estimate(value, value - 0.1, value + 0.1) if per_patient else Estimate(value)
     rows = [Structure("class", each) for each in SCHEMA.class_names if background or each != "background"]
     rows += [CLASS_MEAN, MEAN_WITH_BACKGROUND] if background else [CLASS_MEAN]
     return ModelScores(name, dict.fromkeys(rows, bar), 5, not per_patient)

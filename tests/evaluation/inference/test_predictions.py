@@ -14,7 +14,7 @@ from evaluation.inference.predictions import (
     earlier_cases,
     ids_to_classes,
     is_finished,
-    merge_folds,
+    merge_predictions,
     open_predictions,
     predicted_cases,
     prediction_path,
@@ -111,7 +111,7 @@ def test_folds_are_merged_without_their_scores(tmp_path):
         (folder / "overlays").mkdir()
         (folder / "overlays" / f"{case}.png").write_bytes(b"png")
         folders.append(folder)
-    merge_folds(folders, tmp_path / "all")
+    merge_predictions(folders, tmp_path / "all")
     names = sorted(path.name for path in (tmp_path / "all").iterdir())
     assert names == ["a.nii.gz", "b.nii.gz", "overlays", MANIFEST]
     assert sorted(path.name for path in (tmp_path / "all" / "overlays").iterdir()) == ["a.png", "b.png"]

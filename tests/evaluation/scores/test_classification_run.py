@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.records.folder import Records
 from evaluation.scores.classification import SlicePredictions
-from evaluation.scores.classification_run import ScoredRun, merge_folds, score_run
+from evaluation.scores.classification_run import ScoredRun, merge_runs, score_run
 from training.run import Run
 
 
@@ -53,14 +53,14 @@ def test_several_runs_are_one(scored):
     first = SlicePredictions(["a"], ["p"], np.array([3]), np.array([1]), np.array([[0.2, 0.8]]))
     second = SlicePredictions(["b"] * 3, ["q"] * 3, np.arange(3), np.zeros(3, int), np.full((3, 2), 0.5))
     run = SimpleNamespace(name="first")
-    found = merge_folds([ScoredRun(run, first, 1.0), ScoredRun(SimpleNamespace(), second, 2.0)])
+    found = merge_runs([ScoredRun(run, first, 1.0), ScoredRun(SimpleNamespace(), second, 2.0)])
     assert found.run is run
     assert found.loss == pytest.approx((1 + 3 * 2) / 4)  # over slices
     assert (found.predictions.cases, found.predictions.patients) == (["a", "b", "b", "b"], ["p", "q", "q", "q"])
     assert found.predictions.slices.tolist() == [3, 0, 1, 2]
     assert found.predictions.truth.tolist() == [1, 0, 0, 0]
     np.testing.assert_array_equal(found.predictions.probabilities, [[0.2, 0.8]] + [[0.5, 0.5]] * 3)
-    alone = merge_folds([scored])
+    alone = merge_runs([scored])
     np.testing.assert_array_equal(alone.predictions.probabilities, scored.predictions.probabilities)
     assert alone.loss == pytest.approx(scored.loss)
 

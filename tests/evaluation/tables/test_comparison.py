@@ -10,9 +10,9 @@ from common.metrics.catalogue import METRICS
 from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE
 from evaluation.tables.comparison import (
     Cell,
-    Column,
-    Scored,
+    ColumnHead,
     ScoredClassifier,
+    ScoredSegmentation,
     best_columns,
     common_keys,
     compare_classifiers,
@@ -36,7 +36,7 @@ def both_of(pairs):
 def made(name, values, split="patient", keys=(DICE,), members=("edema",)):
     """Scores of patients p0, p1, ...; the same for each key."""
     table = {f"p{number}": value for number, value in enumerate(values)}
-    return Scored(name, split, {key: dict(table) for key in keys}, {key[:2]: members for key in keys})
+    return ScoredSegmentation(name, split, {key: dict(table) for key in keys}, {key[:2]: members for key in keys})
 
 
 def paired(one, other, key=DICE):
@@ -161,7 +161,7 @@ def test_splits_without_a_patient_in_common_still_have_a_gap():
 
 
 def test_one_split_has_no_gap():
-    columns = [Column("a", "slice"), Column("b", "slice")]
+    columns = [ColumnHead("a", "slice"), ColumnHead("b", "slice")]
     assert optimism_gaps(columns, {DICE: [Cell(0.1), Cell(0.2)]}) == []
 
 
@@ -170,7 +170,7 @@ def test_one_split_has_no_gap():
     [([0.1, 0.2], {1}), ([0.3, 0.3], set()), ([0.2, 0.1, 0.2], {0, 2}), ([None, 0.1], set()), ([0.5, 0.50001], set())],
 )
 def test_the_best_is_the_highest_as_printed(values, best):
-    columns = [Column(str(number), "patient") for number in range(len(values))]
+    columns = [ColumnHead(str(number), "patient") for number in range(len(values))]
     assert best_columns(columns, [Cell(value) for value in values], METRICS["dice"]) == best
 
 
@@ -203,7 +203,7 @@ def test_a_name_cannot_break_the_markdown_table():
 
 def categories(name, split, value, task="grade (II, III)"):
     key = ("level", "patient", "auc")
-    return ScoredClassifier(Column(name, split, ("20 patients", "weights: scratch")), task, {key: Cell(value, 0.1, 0.9)})
+    return ScoredClassifier(ColumnHead(name, split, ("20 patients", "weights: scratch")), task, {key: Cell(value, 0.1, 0.9)})
 
 
 def test_categories_side_by_side():
