@@ -130,7 +130,7 @@ def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentati
 
 
 def _chosen(option: str, wanted: list[str] | None, known: list[str], default: Sequence[str]) -> list[str]:
-    """Names that were asked for, all of which must be known; by default those of the default that are, or all."""
+    """Chosen names, all of which must be known; without a choice the known names of the default, or else all."""
     if wanted is None:
         return [name for name in default if name in known] or known
     missing = [name for name in wanted if name not in known]

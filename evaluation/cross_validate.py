@@ -143,7 +143,7 @@ def _predict(config: CrossValidateConfig, folds: Folds) -> None:
 
 
 def _call(command: str, *arguments: object) -> None:
-    """Run one of our commands in a child process; it prints its own errors.
+    """Run a command of the toolkit in a child process; it prints its own errors.
 
     Raises:
         UserError: it failed.

@@ -218,7 +218,7 @@ def _read_prediction(folder: Path, case: str, schema: LabelSchema, grid: Geometr
 
 
 def _chosen_case(source: Source, wanted: str | None, predictions: list[Path]) -> CaseFiles:
-    """The case that was asked for; else the first annotated one that all predictions have, as far as there is one."""
+    """The chosen case; without a choice the first annotated one that all predictions have, as far as there is one."""
     cases = source.cases()
     if wanted is None:
         for predicted in filter(None, map(predicted_cases, predictions)):

@@ -40,7 +40,7 @@ class PredictConfig(SourceConfig):
     out: Path
     """Folder for ID.nii.gz, overlays/ID.png, classes.csv and predictions.json."""
     postprocess: Path | None = None
-    """YAML file with threshold, smallest components and the like (see evaluation.tune); default: what is stored in the runs."""
+    """YAML file with threshold, smallest components and the like (see evaluation.tune); default: the one stored in the runs."""
     cases: Path | None = None
     """Text file with the ids of the cases to segment, one a line; default: all."""
     probabilities: bool = False
@@ -174,7 +174,7 @@ def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
 
 
 def _settings(config: PredictConfig, rules: PostprocessConfig) -> dict[str, Any]:
-    """Settings of the manifest that decide the voxels, beyond the runs."""
+    """Settings of the manifest on which the voxels depend, beyond the runs."""
     return {
         "least_size": list(config.least_size),
         "flips": config.flips,

@@ -41,7 +41,7 @@ class ScoreConfig(SourceConfig):
     subset: Literal["train", "validation", "test"] = "test"
     """Which of the records' cases are scored."""
     batch_size: int = 16
-    """Slices that the model sees at once; it changes speed and memory, not the scores."""
+    """Slices in a batch; it changes speed and memory, not the scores."""
     workers: int | str = 1
     """Processes that score predictions, or a Dask scheduler's address or file."""
     out: Path | None = None

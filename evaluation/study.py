@@ -46,7 +46,7 @@ class StudyConfig(cli.ConfigWithFiles):
     """Folder of the study."""
     runs: list[dict[str, Any]] = field(default_factory=list)
     """The runs, each with `name`, `train` (a config of training.train by its path relative to the study's file, or its content)
-    and, if wanted, `options` that differ from it, such as {input.copies: false, epochs: 3}."""
+    and optional `options` that differ from it, such as {input.copies: false, epochs: 3}."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of all runs and trials; those of a run win over them."""
     subset: Literal["train", "validation", "test"] | None = None
@@ -178,7 +178,7 @@ def _report(config: StudyConfig, plans: list[_Plan], records: Records, subset: s
     _, heading = rankings(records.schema)[config.rank_by]
     note = f"Scored on the {subset} cases of {config.records}, on the prepared grid; ranked by {heading}."
     if len(results) > 1:
-        note += " The first place was chosen on these very cases, so its scores flatter."
+        note += " The first place was chosen on these cases, so its scores are optimistic."
     title = f"# {config.out.resolve().name}"
     text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, [note])
     print(f"\n{text}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")

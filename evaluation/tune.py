@@ -27,9 +27,9 @@ from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
 TABLE = "tune.csv"
-MOST_THRESHOLDS = 255  # which of them a probability reaches is kept in a byte
+MOST_THRESHOLDS = 255  # the number of thresholds that a probability reaches is stored in a byte
 OPTIMISTIC = (
-    "The setting was chosen on these very patients, so its score is optimistic; score it on patients that neither trained nor "
+    "The setting was chosen on these patients, so its score is optimistic; score it on patients that neither trained nor "
     "chose it. Scores are means over patients of whole cases, on the records' grid: what the crop cut off is "
     f"not counted. In brackets: {INTERVAL_NOTE}."
 )
@@ -42,15 +42,15 @@ class TuneConfig:
     Every run predicts its own validation patients; for the folds of a cross-validation one setting is chosen over all patients.
     The search goes in stages, and each keeps what those before it chose: first threshold, largest component and least voxels of
     the foreground's components together; then, where the schema has regions such as WT, TC and ET, the least voxels of each
-    region's components, the outermost region first; last, below how many voxels in a case an innermost region is not believed.
-    What is taken out of a region becomes a class of the region around it. The setting is stored in each run (postprocess.yaml,
-    and tune.csv with the score of every setting that was tried), in place of an earlier one.
+    region's components, the outermost region first; last, the voxels in a case below which an innermost region is removed.
+    Voxels that are removed from a region become a class of the region around it. The setting is stored in each run
+    (postprocess.yaml, and tune.csv with the score of every setting that was tried), in place of an earlier one.
     """
 
     runs: list[Path]
     """Run folders of networks with equal classes, or the folder of a cross-validation for all of its folds."""
     records: Path | None = None
-    """The records that the runs were trained on, where they have been moved; null: where the runs say."""
+    """The records that the runs were trained on, where they have been moved; null: the path in the runs."""
     metric: str = "dice"
     """Metric to improve: dice, iou, sensitivity, precision or hd95 (by masks, which takes longer)."""
     structure: str = CLASS_MEAN.name
@@ -73,7 +73,7 @@ class TuneConfig:
     inside_only: bool = True
     """Call voxels that are zero in every channel background, as evaluation.predict does."""
     flips: list[str] = field(default_factory=list)
-    """Axes that are mirrored in turn, as they will be in evaluation.predict."""
+    """Axes that are mirrored in turn, as in a later evaluation.predict."""
     batch_size: int | None = None
     """Slices or patches at once, which changes speed and memory alone; default: 8 slices, or one patch."""
 
@@ -81,7 +81,7 @@ class TuneConfig:
         """Refuse numbers out of range.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: names the option and the expected values.
         """
         judged = [name for name, metric in METRICS.items() if metric.judged]
         if self.metric not in judged:
@@ -127,7 +127,7 @@ def main(config: TuneConfig) -> None:
 
 
 def make_grid(config: TuneConfig) -> Grid:
-    """The settings to try, those that change nothing among them."""
+    """Grid of the settings to try, those that change nothing included."""
     return Grid(
         thresholds=[None, *sorted(set(config.thresholds))],
         largest=[False, True] if config.largest else [False],
@@ -161,7 +161,7 @@ def _refuse_unknown_spacing(jobs: Sequence[_Job], metric: Metric) -> None:
 
 
 def _job(run: Run, records_path: Path | None) -> _Job:
-    """Run with its records and validation cases; refuses runs whose validation says nothing about new patients."""
+    """Run with its records and validation cases; refuses runs without validation patients of their own."""
     _ = run.weights  # refuses a run without a finished epoch
     if SEGMENTATION not in run.heads:
         raise UserError(f"{run.path}: expected a run with the head {SEGMENTATION}; received heads {', '.join(run.heads)}")
@@ -268,7 +268,7 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
 
 
 def describe(setting: PostprocessConfig) -> str:
-    """Setting in words."""
+    """Description of a setting, for the printed result."""
     parts = [] if setting.threshold is None else [f"threshold {setting.threshold:g}"]
     parts += ["largest component"] if setting.largest else []
     for name, least in setting.least_voxels.items():

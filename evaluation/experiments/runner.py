@@ -37,7 +37,7 @@ class Training:
 def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -> int:
     """Train a run to its end: start it, resume it, or skip it where it has ended.
 
-    A folder left by a training that was killed before its run.json is started anew (`training.run.is_unused`).
+    A folder left by a training that was killed before its run.json is started again (`training.run.is_unused`).
 
     Args:
         training: of the run.
@@ -75,7 +75,7 @@ def failure(step: str, status: int, log: Path | None) -> str:
 def call(
     command: str, arguments: Sequence[object], log: Path | None = None, should_stop: Callable[[], bool] = lambda: False
 ) -> int:
-    """Run one of our commands in a child process, and interrupt it with this process or once `should_stop` is true.
+    """Run a command of the toolkit in a child process, and interrupt it with this process or once `should_stop` is true.
 
     Args:
         command: its module, such as training.train.

@@ -34,13 +34,13 @@ class RunSettings(TrainingSettings):
     """A run of a study."""
 
     name: str
-    """Of the run's folder, and of its row in the table."""
+    """Name of the run's folder, and of its row in the table."""
 
     def check(self) -> None:
         """Refuse a name that makes no folder.
 
         Raises:
-            UserError: says which.
+            UserError: other letters than a folder's name may have.
         """
         if not re.fullmatch(r"\w[\w.+-]*", self.name):
             raise UserError(f"--name: expected letters, digits, '_', '.', '+' and '-', such as model1; received {self.name!r}")

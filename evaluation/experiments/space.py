@@ -25,7 +25,7 @@ class SweepConfig(TrainingSettings):
     seed: int = 0
     """Of the draws."""
     startup: int = 5
-    """Trials that are drawn at random before later ones learn from them, and that are finished before any is pruned."""
+    """Trials that are drawn at random before TPE uses their scores, and that are finished before any is pruned."""
     warmup: int = 1
     """Epochs that every trial trains before it may be pruned."""
     prune: bool = True
@@ -38,7 +38,7 @@ class SweepConfig(TrainingSettings):
         """Refuse settings that cannot be searched.
 
         Raises:
-            UserError: names the setting and what was expected.
+            UserError: names the setting and the expected values.
         """
         expect_number("sweep.trials", self.trials, 1)
         expect_number("sweep.seed", self.seed, 0)

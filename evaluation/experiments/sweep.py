@@ -1,8 +1,8 @@
 """A sweep: trials of hyper-parameters, each an ordinary run, chosen by Optuna's TPE and stopped early by its median pruner.
 
-Optuna's state is in STUDY/sweep.db. A trial that a call left behind is still running there, and its run folder holds its exact
-state, so the next call resumes both. A draw is keyed by (seed, number of the trial): a sweep that was stopped equals one that
-was not.
+Optuna's state is in STUDY/sweep.db. A trial that a call left unfinished is still in state RUNNING there, and its run folder
+holds its exact state, so the next call resumes both. A draw is keyed by (seed, number of the trial): a sweep that was stopped
+equals one that was not.
 """
 
 import math
@@ -55,7 +55,7 @@ class Sweep:
         self._crashed: set[int] = set()
         self._base = training_config(config, common)
         if self._base.split == "patient" and not records.subset("validation", self._base.fold):
-            raise UserError(f"{records.path}: has no validation cases, by which a sweep judges its trials")
+            raise UserError(f"{records.path}: has no validation cases, on which a sweep scores its trials")
         self._refuse_unknown_options()
         self._optuna = _load_optuna()
 
@@ -72,7 +72,7 @@ class Sweep:
         """Refuse to go on with other settings than those that the trials were begun with.
 
         Raises:
-            UserError: says which setting changed.
+            UserError: names the setting that changed.
         """
         file = self._out / SETTINGS
         if not file.is_file():
@@ -83,7 +83,7 @@ class Sweep:
             raise UserError(f"{self._out}: its sweep was begun with another {changed[0]}; choose another --out")
 
     def _settings(self) -> dict[str, Any]:
-        """Settings that may not change; more trials may be asked for, and `train` holds every option."""
+        """Settings that may not change; the number of trials may grow, and `train` holds every option."""
         settings = cli.as_dict(self._config) | {"train": cli.as_dict(self._base), "records": self._records.fingerprint}
         return {name: value for name, value in settings.items() if name not in ("trials", "options")}
 
@@ -119,7 +119,7 @@ class Sweep:
         return self._study.get_trials(deepcopy=False)
 
     def _next(self) -> "optuna.Trial | None":
-        """A trial that an earlier call left behind, else a new one; None where there are enough."""
+        """A trial that an earlier call left unfinished, else a new one; None after the last one."""
         trials = self._trials()
         for frozen in trials:
             if frozen.state.name == "RUNNING" and frozen.number not in self._crashed:
@@ -210,7 +210,7 @@ class Sweep:
         """Note below the table."""
         return (
             f"Score: {self._config.metric} of the best epoch, {self._config.direction}d. Trials and epochs were chosen on the "
-            "validation cases, so it flatters; score the best run, once, on test cases."
+            "validation cases, so it is optimistic; score the best run, once, on test cases."
         )
 
     def _columns(self) -> list[Column]:

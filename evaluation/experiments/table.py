@@ -71,7 +71,7 @@ def check_ranking(by: str, schema: LabelSchema) -> None:
     """Refuse a key that runs on records of this schema are not scored by.
 
     Raises:
-        UserError: says which are known.
+        UserError: lists the known keys.
     """
     known = rankings(schema)
     if by not in known:

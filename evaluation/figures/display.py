@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Spacing = tuple[float, float, float]
-OPACITY = 0.65  # enough for the classes' own lightness to tell them apart in a black-and-white print
+OPACITY = 0.65  # so that classes differ in lightness in a black-and-white print
 PERCENTILES = (0.5, 99.5)
 PREFERRED_CHANNEL = "flair"
 

@@ -108,7 +108,7 @@ def draw_gradcam(path: Path, rows: Sequence[HeatPair], title: str = "", aspect: 
 
 
 def _of_every_class(records: Records, source: Slices, known: dict[str, int], count: int) -> list[int]:
-    """Places in a source of slices with much tumour: classes, and in them patients, take turns; sorted by class.
+    """Places in a source of slices with much tumour: classes, and in them patients, alternate; sorted by class.
 
     Args:
         records: where the slices stand.
@@ -125,7 +125,7 @@ def _of_every_class(records: Records, source: Slices, known: dict[str, int], cou
 
 
 def _in_turns(indices: Sequence[int], key: Callable[[int], Hashable]) -> list[int]:
-    """Indices in an order in which the keys take turns; those of one key stay in the order given."""
+    """Indices in an order in which the keys alternate; those of one key stay in the order given."""
     seen: Counter[Hashable] = Counter()
     turns = {}
     for index in indices:
@@ -135,7 +135,7 @@ def _in_turns(indices: Sequence[int], key: Callable[[int], Hashable]) -> list[in
 
 
 def _examples(source: Slices, chosen: Sequence[int], head: str) -> tuple[np.ndarray, list[int]]:
-    """Images (n, H, W, C) float32 as the network sees them, and true class indices."""
+    """Network input (n, H, W, C) float32, and true class indices."""
     examples = [source[index] for index in chosen]
     images = np.stack([image for image, _ in examples]).astype(np.float32)
     return images, [int(target[head][0]) for _, target in examples]
@@ -161,5 +161,5 @@ def _draw_pair(axes: "Axes", row: HeatPair, aspect: float) -> Any:
     left, right = (axes.inset_axes((start, 0, 0.495, 1)) for start in (0, 0.505))
     display.show(left, grey, aspect)
     display.show(right, grey, aspect)
-    # The hotter, the less of the image shows through: what does not matter stays as it is.
+    # The hotter, the less of the image shows through: pixels without evidence stay as they are.
     return right.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=HEAT_OPACITY * heat, aspect=aspect, interpolation="bilinear")

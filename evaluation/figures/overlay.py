@@ -133,7 +133,7 @@ class _Display:
         grey: (Z, H, W) grey values of 0..1, cut to the box of the head.
         box: rows and columns of that box.
         aspect: height of a voxel over its width.
-        oriented: whether the source has a geometry, so that the patient's sides are known.
+        oriented: whether the source has a geometry, which gives the patient's sides.
     """
 
     grey: np.ndarray

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CAPTION = "diamond: mean, points: patients"
 BOXED = "box: quartiles, line: median (of {fewest} patients or more)"
-FEWEST = 6  # patients of a set that has a box; the quartiles of fewer say less than their points
+FEWEST = 6  # patients of a set that has a box; quartiles of fewer would be values of single patients
 WORST = 3  # patients that are named beside a box
 BOX = 0.25  # half a box's width; this and the next three in inches
 JITTER = 0.16  # how far from the middle points may lie

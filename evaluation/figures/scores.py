@@ -59,7 +59,7 @@ def read_model(folder: Path, name: str, metric: Metric) -> ModelScores:
 
     Args:
         folder: of scores, or of predictions with their scores.
-        name: display name of the model; where slices of the scored patients may have trained it, the figure says so.
+        name: display name of the model; " (slice split)" is added where slices of the scored patients may have trained it.
         metric: of the catalogue.
 
     Raises:
@@ -104,7 +104,7 @@ def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> li
 
 
 def row_label(structure: Structure) -> str:
-    """Name of a row: the structure's, without its kind; means say whether they take background in."""
+    """Name of a row: the structure's, without its kind; of a mean: with or without background."""
     if structure.kind != "mean":
         return structure.name
     return f"mean {'with' if structure == MEAN_WITH_BACKGROUND else 'without'} background"

@@ -48,7 +48,7 @@ STYLE: Any = {
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
-    "pdf.fonttype": 42,  # TrueType, which journals ask for and editors of drawings can edit
+    "pdf.fonttype": 42,  # TrueType, as journals require; drawing programs can edit its text
 }
 
 

@@ -101,7 +101,7 @@ class Folds:
         source: the scans.
         out: folder of the cross-validation.
         predictions: folder of the merged predictions; they exist where a head writes voxels.
-        call: runs a command of ours in a process of its own.
+        call: runs a command of the toolkit in a process of its own.
     """
 
     runs: Sequence[Run]

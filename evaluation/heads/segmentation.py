@@ -114,7 +114,7 @@ class SegmentationPredictor(Predictor):
         return f", pictures in {self._task.out / OVERLAYS}" if self._task.overlays else ""
 
     def _classes(self, case: Case, prepared: Prepared, inside: np.ndarray | None) -> np.ndarray:
-        """Class indices (Z, H, W) after post-processing; probabilities are written where they were asked for."""
+        """Class indices (Z, H, W) after post-processing; the probabilities are written where the task includes them."""
         task = self._task
         if not task.probabilities and task.postprocess.threshold is None:
             classes = self._ensemble.classes(prepared.image, inside)

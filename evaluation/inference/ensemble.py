@@ -63,9 +63,9 @@ class InferenceConfig:
         """
         patches = [run.sliding_window().patch for run in runs]
         if "z" in self.flips and not any(patch is not None and patch[0] > 1 for patch in patches):
-            raise UserError("--flips z: mirrors volumes, and these networks see single slices; leave z out")
+            raise UserError("--flips z: mirrors volumes, and these networks take single slices; leave z out")
         if any(self.least_size) and None not in patches:
-            raise UserError("--least_size: pads whole slices, and these networks are given patches; leave it out")
+            raise UserError("--least_size: pads whole slices, and these networks take patches; leave it out")
 
     def effective_batch_size(self, sliding: "SlidingWindow") -> int:
         """Slices or patches at once, the default where none was given."""

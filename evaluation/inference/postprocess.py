@@ -60,7 +60,7 @@ class PostprocessConfig:
         """Refuse numbers out of range, and names that the schema does not have.
 
         Raises:
-            UserError: names the option and what was expected.
+            UserError: names the option and the expected values.
         """
         _expect("threshold", "0 to 1", self.threshold, self.threshold is None or 0 <= self.threshold <= 1)
         for name, least in self.least_voxels.items():
@@ -136,7 +136,7 @@ def apply_classes(
     found = classes.astype(np.uint8, copy=True)
     if inside is not None:
         found[~inside] = 0
-    part = found[foreground_box(found > 0)]  # a view: what is done to it is done to the volume
+    part = found[foreground_box(found > 0)]  # a view: changes of it change the volume
     if config.largest:
         _keep_largest(part)
     for name, least in config.least_voxels.items():

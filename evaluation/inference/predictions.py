@@ -1,7 +1,7 @@
 """Predictions folder: one NIfTI file per case, and a manifest that is written last.
 
 PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
-            ID_probabilities.nii.gz   class probabilities, where they were asked for
+            ID_probabilities.nii.gz   class probabilities, with --probabilities
             predictions.json          cases, schema, settings, and the runs and weights (with checksums) that made them
 """
 
@@ -164,7 +164,7 @@ def read_classes(image: ImageRef, schema: LabelSchema, likely: tuple[str, ...] =
     """Read a NIfTI label as class indices (i, j, k), uint8, 255 where not annotated.
 
     Raises:
-        UserError: damaged, not whole numbers, or ids that the schema does not know; `likely` names schemas to hint at.
+        UserError: damaged, not whole numbers, or ids that the schema lacks; `likely` names schemas to hint at.
     """
     return ids_to_classes(str(image), nifti.read_image(image), schema, likely)
 
@@ -173,7 +173,7 @@ def ids_to_classes(name: str, label: np.ndarray, schema: LabelSchema, likely: tu
     """Convert label ids to class indices, uint8, 255 where not annotated.
 
     Raises:
-        UserError: not whole numbers, or an id that the schema does not know; `name` is that of the file.
+        UserError: not whole numbers, or an id that the schema lacks; `name` is that of the file.
     """
     problem = nifti_rules.label_problem(name, label, schema, likely)
     if problem:

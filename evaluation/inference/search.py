@@ -7,7 +7,7 @@ changes the setting only where that betters the score by more than a margin. So 
 the sum of the stages, not their product.
 
 Components are sought once per case and stage (in the first, per threshold), and their voxels counted by true and predicted
-class; a setting then only says which of them become another class.
+class; a setting then only selects those that become another class.
 """
 
 import sys
@@ -70,7 +70,7 @@ class RegionStage:
     Attributes:
         region: the region, and the class that its voxels become.
         whole: the rule on all of its voxels in a case (`replace`), or else on each of its components (`least_voxels`).
-        values: what is tried besides 0.
+        values: that are tried besides 0.
     """
 
     region: NestedRegion
@@ -231,7 +231,7 @@ def search(
         progress: show a bar on standard error.
 
     Returns:
-        All that was tried, no post-processing first, and the place of what was chosen among it.
+        All trials, no post-processing first, and the index of the chosen one.
     """
     sign = objective.metric.sign
     outcomes: Outcomes = partial(foreground_outcomes, schema=schema, grid=grid)

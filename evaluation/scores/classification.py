@@ -52,7 +52,7 @@ class SlicePredictions:
         """Refuse entries that cannot be scored.
 
         Raises:
-            ValueError: no slice, lengths that differ, or what is no probability.
+            ValueError: no slice, lengths that differ, or values that are no probabilities.
         """
         lengths = {len(each) for each in (self.cases, self.patients, self.slices, self.truth, self.probabilities)}
         if lengths in ({0}, set()) or len(lengths) > 1:
@@ -162,7 +162,7 @@ def write_classification_scores(folder: Path, predictions: SlicePredictions, sco
 
 
 def format_table(scores: dict[str, Any]) -> str:
-    """The table that is printed: a row per level, each score with its interval, and what they mean below.
+    """The table that is printed: a row per level, each score with its interval, and definitions below.
 
     Args:
         scores: from `summary`.

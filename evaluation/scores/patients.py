@@ -93,7 +93,7 @@ class CaseScores:
 
 
 def _score_or_problem(files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema) -> CaseScores | str:
-    """Scores of one case, or the line that says why it cannot be scored."""
+    """Scores of one case, or the problem in one line where it cannot be scored."""
     try:
         return score_case(_read_pair(files, predictions, source, schema), schema)
     except UserError as error:
@@ -194,7 +194,7 @@ def _read_pair(files: CaseFiles, predictions: PredictionSet, source: Source, sch
     """Truth and prediction of a case on its own grid.
 
     Raises:
-        UserError: either cannot be read, or has ids that its schema does not know.
+        UserError: either cannot be read, or has ids that its schema lacks.
     """
     ids, affine = source.read_label(files)
     truth = ids_to_classes(str(files.label), ids, schema, source.likely_schemas)

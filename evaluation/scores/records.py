@@ -97,7 +97,7 @@ class RecordScores:
     """Scores of a run on a subset of records.
 
     Attributes:
-        run, records, subset: what was scored on what.
+        run, records, subset: the run, and the subset of the records that it was scored on.
         own_records: True where the run was trained on these records.
         schema: of the classes.
         loss: mean over annotated voxels.

@@ -131,7 +131,7 @@ class Comparison:
         columns: the sets of scores; the first is the reference.
         rows: key -> a cell per column.
         differences: key -> a difference per column but the first; empty for classifiers.
-        gaps: by how much slice splits flatter, a line per metric and pair of columns.
+        gaps: optimism gaps of slice splits, a line per metric and pair of columns.
         notes: lines below the tables.
         hidden: (kind, structure) of the rows that repeat another one; they are in CSV alone.
     """
@@ -320,7 +320,7 @@ def _ranges(keys: Sequence[RowKey], table: np.ndarray) -> list[tuple[float, floa
 
 
 def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys: Sequence[RowKey]) -> list[Difference]:
-    """A difference per key; no test between two splits, whose networks did not learn from the same kind of data."""
+    """A difference per key; no test between two splits, whose networks were trained on different kinds of data."""
     both = sorted(set(entry.patients) & set(reference.patients))
     other_split = entry.split != reference.split
     if not both and not other_split:

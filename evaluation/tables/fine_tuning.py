@@ -80,7 +80,7 @@ def classification_scores(run: Run, before: ScoredRun, after: ScoredRun, subset:
 
 
 def format_text(parts: Sequence[RunScores]) -> str:
-    """Text of the table for a terminal, with what was scored above and definitions below."""
+    """Text of the table for a terminal, with the scored slices above and definitions below."""
     rows = _cells(parts)
     width = max(len(name) for name, *_ in rows) + 2
     lines = [f"{name:<{width}}{before:>8}{after:>8}" for name, before, after in rows]
@@ -89,7 +89,7 @@ def format_text(parts: Sequence[RunScores]) -> str:
 
 
 def format_markdown(parts: Sequence[RunScores]) -> str:
-    """Markdown of the table, with what was scored above and definitions below."""
+    """Markdown of the table, with the scored slices above and definitions below."""
     heads, notes = ("\n".join(f"- {line}" for line in lines) for lines in _around(parts))
     return "\n\n".join([heads, markdown(_cells(parts), right=(1, 2)), notes]) + "\n"
 

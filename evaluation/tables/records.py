@@ -25,7 +25,7 @@ def record_rows(scores: RecordScores) -> list[tuple[str, str, str, str, float]]:
 
 
 def record_facts(scores: RecordScores) -> dict[str, Any]:
-    """Entries of scores.json: what was scored, and the confusion matrix."""
+    """Entries of scores.json: the scored slices, and the confusion matrix."""
     return {
         "records": str(scores.records),
         "own_records": scores.own_records,
@@ -42,7 +42,7 @@ def record_facts(scores: RecordScores) -> dict[str, Any]:
 
 
 def format_records_table(scores: RecordScores) -> str:
-    """Text of the table, with what was counted above and what the means include below."""
+    """Text of the table, with the slices that were scored above and definitions below."""
     values = scores.values()
     groups = distinct(scored_structures(scores.schema))
     structures = [*groups, *background_structures(scores.schema)]
