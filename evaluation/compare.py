@@ -52,7 +52,7 @@ class CompareConfig:
     structures: list[str] | None = None
     """Classes and regions to compare, such as WT TC, or class_mean; default: all that the sets have in common."""
     metrics: list[str] | None = None
-    """Metrics to compare; default: dice hd95, or accuracy f1 auc for classifiers."""
+    """Metrics to compare, e.g. dice; default: those that evaluation.score prints with an interval."""
     patient_names: bool = True
     """Name the worst patients in the box plots."""
     out: Path | None = None

@@ -23,9 +23,9 @@ FORMS = ({"predictions", "source"}, {"run", "records"})
 class ScoreConfig(SourceConfig):
     """Score predictions against annotations.
 
-    Two forms, of which exactly one is given. `--predictions P --source DIR`: Dice, IoU, sensitivity, precision, HD95 and
-    volumes per patient, class and region, over whole volumes on the patients' own grid. `--run RUN --records R`: the table of
-    the glioma paper (loss, accuracy, and the same metrics per class and region) over the slices of a subset of records.
+    Two forms, of which exactly one is given. `--predictions P --source DIR`: every metric, e.g. Dice and HD95, per patient,
+    class and region, over whole volumes on the patients' own grid. `--run RUN --records R`: the table of the glioma paper
+    (loss, accuracy, and the metrics with a direction per class and region) over the slices of a subset of records.
     """
 
     predictions: Path | None = None

@@ -52,8 +52,8 @@ class StudyConfig(cli.ConfigWithFiles):
     subset: Literal["train", "validation", "test"] | None = None
     """Subset on which the runs are scored; default: test where the records have test cases, else validation."""
     rank_by: str = "dice"
-    """Score that ranks the runs: a metric, such as dice, iou or hd95, of the mean over the foreground classes; of a region or
-    class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy."""
+    """Score that ranks the runs: a metric of evaluation.score, e.g. dice, of the mean over the foreground classes; of a region
+    or class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy."""
     sweep: dict[str, Any] | None = None
     """A search with Optuna (requirements-sweep.txt): `train` and `options` as in a run; `space`: option -> choices [a, b] or
     range {low: 0, high: 1, log: false, step: null}; `trials`; `metric`, such as val_mean_iou, and `direction`; `seed`; `prune`,

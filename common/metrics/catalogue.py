@@ -87,7 +87,8 @@ class Metric(Scale):
         needs_spacing: True where the value is unknown without the distance of voxels.
         from_masks: True where `compute` reads masks; other metrics follow from the confusion matrix alone.
         averaged: True where the class mean has it.
-        shown: "interval" in printed tables with its interval, "mean" without it, "files" in files alone.
+        shown: "interval" in tables of scores per patient with its interval, and by default in comparisons and studies; "mean"
+            without it; "files" in files alone. The table of scores on records has every metric with a direction.
     """
 
     definition: str
