@@ -13,7 +13,7 @@ from common import cli
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
 from common.metrics.catalogue import METRICS, Metric
-from common.metrics.statistics import INTERVAL_NOTE, paired_columns, summarise_columns
+from common.metrics.statistics import INTERVAL_NOTE, STUDENT, paired_columns, student_note, summarise_columns
 from common.tables import aligned, counted, csv_text, wrapped
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import inside_mask
@@ -52,7 +52,7 @@ class TuneConfig:
     records: Path | None = None
     """The records that the runs were trained on, where they have been moved; null: the path in the runs."""
     metric: str = "dice"
-    """Metric to improve: dice, iou, sensitivity, precision or hd95 (by masks, which takes longer)."""
+    """Metric to improve: a metric of evaluation.score with a direction, e.g. dice; one of masks, e.g. hd95, takes longer."""
     structure: str = CLASS_MEAN.name
     """Structure that is scored: a region or class of the schema; class_mean, the mean over the foreground classes; or
     region_mean, that over the regions."""
@@ -264,7 +264,9 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     none = f"none of {len(trials) - 1} settings was better by more than {config.margin:g}"
     result = f"chosen: {describe(trials[chosen].setting)}" if chosen else none
     heading = f"{metric.arrow_label} of {config.structure}, {counted(len(before), 'validation patient')}"
-    return "\n".join([heading, "", *aligned(rows), "", *wrapped([result, OPTIMISTIC])])
+    has_student = metric.worst is not None and summaries[0].interval_method == STUDENT
+    notes = [result, OPTIMISTIC, *student_note([f"{metric.heading} of {config.structure}"] if has_student else [])]
+    return "\n".join([heading, "", *aligned(rows), "", *wrapped(notes)])
 
 
 def describe(setting: PostprocessConfig) -> str:

@@ -27,6 +27,8 @@ INTERVAL = f"{100 * LEVEL:g} % interval"
 FEWEST = 5  # patients of an interval
 FEWEST_PAIRS = 6  # with fewer, no result of a two-sided signed-rank test falls below 0.05
 DECIMALS = 9  # to which scores are equal: the noise of floats makes no ranks, and no patient that is not missed
+STUDENT = "Student's t"
+ATOM = "t on the logit scale above the worst value and Jeffreys for the share above it, combined"
 INTERVAL_NOTE = (
     f"{INTERVAL} of the mean over patients: where a metric has a worst value, t on the logit scale for the patients above it, "
     "Jeffreys for their share, and both combined (Zou and Donner, 2008); otherwise, and for differences, Student's t; none for "
@@ -46,6 +48,7 @@ class Summary:
         sd: sample standard deviation; None for a single patient.
         median: over patients.
         low, high: 95 % interval of the mean; None for fewer than `FEWEST` patients.
+        interval_method: `STUDENT` or `ATOM`; None without an interval.
     """
 
     patients: int
@@ -54,6 +57,7 @@ class Summary:
     median: float
     low: float | None
     high: float | None
+    interval_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,16 @@ def summarise_columns(table: np.ndarray, ranges: Sequence[Range | None] | None =
                 median=float(np.median(column)),
                 low=None if low is None else float(low[0]),
                 high=None if high is None else float(high[0]),
+                interval_method=None if low is None else STUDENT if range_ is None else ATOM,
             )
         )
     return summaries
+
+
+def student_note(scores: Sequence[str]) -> list[str]:
+    """Note for scores of metrics with a worst value that have Student's interval all the same; empty without such scores."""
+    listed = ", ".join(scores)
+    return [f"{STUDENT}, because the value of a patient lies beyond the metric's worst value: {listed}."] if scores else []
 
 
 def paired_columns(one: np.ndarray, other: np.ndarray, ranges: Sequence[Range | None] | None = None) -> list[PairedDifference]:

@@ -16,9 +16,11 @@ from common.metrics.statistics import (
     FEWEST_PAIRS,
     INTERVAL,
     INTERVAL_NOTE,
+    STUDENT,
     PairedDifference,
     holm,
     paired_columns,
+    student_note,
     summarise_columns,
 )
 from common.tables import counted
@@ -170,11 +172,16 @@ def compare_scores(
         UserError: an entry of the reference's split has no patient in common with it.
     """
     columns = [ColumnHead(entry.name, entry.split, (counted(len(entry.patients), "patient"),)) for entry in entries]
-    means = []
+    means, student = [], []
     for entry in entries:
         table = _table(entry, keys, entry.patients)
         summaries = summarise_columns(table, ranges=_ranges(keys, table))
         means.append([Cell(each.mean, each.low, each.high, each.patients) for each in summaries])
+        student += [
+            f"{scale_of(key).heading} of {title(key)} ({entry.name})"
+            for key, each in zip(keys, summaries, strict=True)
+            if each.interval_method == STUDENT and METRICS[key[2]].worst is not None and key[:2] not in hidden
+        ]
     rows = {key: [cells[k] for cells in means] for k, key in enumerate(keys)}
     others = [_differences(entry, entries[0], keys) for entry in entries[1:]]
     differences = {}
@@ -196,6 +203,7 @@ def compare_scores(
             AVERAGING,
             absent_rule(metrics),
             f"{INTERVAL_NOTE}.",
+            *student_note(student),
             CHANGE_RULE,
             TEST_RULE,
             *(["p is corrected by Holm's rule over the columns of a row, not over rows."] if several else []),

@@ -6,11 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.metrics.statistics import (
+    ATOM,
     FEWEST,
+    STUDENT,
     Summary,
     holm,
     mean_interval,
     paired_columns,
+    student_note,
     summarise,
     summarise_columns,
     wilcoxon_p,
@@ -28,6 +31,15 @@ def test_fewer_than_five_patients_have_no_interval():
             assert found.low is found.high is None
             assert (found.sd is None) == (count == 1)
     assert summarise(np.linspace(0.2, 0.9, FEWEST)).low is not None
+
+
+def test_a_summary_names_the_method_of_its_interval():
+    table = np.random.default_rng(0).random((FEWEST, 2))
+    assert [each.interval_method for each in summarise_columns(table, [None, (0, 1)])] == [STUDENT, ATOM]
+    assert [each.interval_method for each in summarise_columns(table[1:], [None, (0, 1)])] == [None, None]
+    assert student_note([]) == []
+    (note,) = student_note(["HD95 of WT", "HD95 of ET"])
+    assert note == f"{STUDENT}, because the value of a patient lies beyond the metric's worst value: HD95 of WT, HD95 of ET."
 
 
 def test_equal_patients_of_a_metric_without_range_have_an_interval_of_no_width():

@@ -8,7 +8,8 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json
-from common.metrics.catalogue import METRICS
+from common.metrics.catalogue import METRICS, MISSED_MM
+from common.metrics.statistics import ATOM, STUDENT
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.scores.folder import (
@@ -120,3 +121,18 @@ def test_a_metric_that_this_version_does_not_know_is_read_over(tmp_path, monkeyp
     monkeypatch.undo()
     assert "other" in read_json(tmp_path / "scores" / "scores.json", "scores")["metrics"]
     assert {metric for _, metric in read_patient_scores(read_scores(tmp_path)).values} == set(METRICS)
+
+
+def test_every_interval_has_the_name_of_its_method(tmp_path):
+    scores = made_scores(0)
+    scores.values[scores.structures[0], "hd95"][0] = MISSED_MM + 1
+    write_patient_scores(tmp_path, scores, SCHEMA, summarise_scores(scores), "", {}, {})
+    methods = {
+        (row["structure"], row["score"]): row["interval_method"]
+        for row in read_json(tmp_path / "scores.json", "scores")["summary"]
+    }
+    assert methods["WT", "hd95"] == methods["WT", "true_ml"] == STUDENT
+    assert methods["TC", "hd95"] == methods["WT", "dice"] == ATOM
+    write_made(tmp_path / "few", 0, patients=4)
+    few = read_json(tmp_path / "few" / "scores" / "scores.json", "scores")["summary"]
+    assert {row["interval_method"] for row in few} == {None}

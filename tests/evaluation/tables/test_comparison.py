@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from common.metrics.catalogue import METRICS
+from common.metrics.catalogue import METRICS, MISSED_MM
 from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE
 from evaluation.tables.comparison import (
     Cell,
@@ -100,6 +100,16 @@ def test_patients_of_one_set_alone_are_left_out():
 def test_no_patient_in_common_is_no_comparison():
     with pytest.raises(UserError, match="b and a: expected patients that both have"):
         compare_scores([made("a", [0.1]), replace(made("b", []), values={DICE: {"q": 0.3}})], [DICE])
+
+
+def test_an_interval_by_another_method_than_that_of_its_metric_is_named():
+    usual, far = 10 * random(1), 10 * random(2) + [MISSED_MM, *[0.0] * 9]
+    notes = [
+        compare_scores([made(name, each, keys=(HD95,)) for name, each in zip("ab", both, strict=True)], [HD95]).notes
+        for both in ((usual, far), (usual, usual))
+    ]
+    assert ["HD95 of WT (region) (b)." in " ".join(each) for each in notes] == [True, False]
+    assert "HD95 of WT (region) (a)" not in " ".join(notes[0])
 
 
 def test_the_table_has_means_stars_and_differences_from_the_first():

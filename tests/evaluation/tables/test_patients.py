@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.metrics.catalogue import METRICS
+from common.metrics.catalogue import METRICS, MISSED_MM
 from data_prep.labels import LabelSchema
 from data_prep.structures import scored_structures
 from evaluation.scores.patients import summarise_scores
@@ -54,3 +54,13 @@ def test_one_patient_has_no_interval_and_absent_structures_are_counted():
     text = " ".join(format_table(scores, summarise_scores(scores)).split())
     assert "1 patient, 1 case; mean over patients (fewer than 5 patients, so no interval)" in text
     assert "Absent in truth: ET (region): 1 of 1 patient." in text
+
+
+def test_an_interval_by_another_method_than_that_of_its_metric_is_named():
+    scores = made_scores(0)
+    wt, tc = scores.structures[:2]
+    scores.values[wt, "hd95"][0] = MISSED_MM + 1
+    scores.values[tc, "hd95"][0] = MISSED_MM
+    text = " ".join(format_table(scores, summarise_scores(scores)).split())
+    assert "Student's t, because the value of a patient lies beyond the metric's worst value: HD95 of WT (region)." in text
+    assert "beyond the metric's worst value" not in " ".join(table()[1])
