@@ -90,6 +90,7 @@ def main(config: StudyConfig) -> None:
         _refuse_changes(plans, records)
         if sweep is not None:
             sweep.refuse_changes()
+        _warn_of_missing_copies(plans, records)
         problems = _run_all(config, plans, subset)
         if plans:
             _report(config, plans, records, subset)
@@ -137,6 +138,18 @@ def _refuse_changes(plans: list[_Plan], records: Records) -> None:
             changed.append(f"{plan.folder}: was begun with another --{setting}; rename the run, or choose another --out")
     if changed:
         raise Problems(changed, "nothing was trained")
+
+
+def _warn_of_missing_copies(plans: list[_Plan], records: Records) -> None:
+    """Warn of runs that should differ in their use of augmented copies, on records without copies."""
+    copies = {plan.folder.name: plan.config.input.copies for plan in plans}
+    if records.copies == 0 and len(set(copies.values())) > 1:
+        named = {used: ", ".join(name for name, each in copies.items() if each == used) for used in (True, False)}
+        print(
+            f"warning: {records.path}: has no augmented copies, so input.copies changes nothing: {named[True]} (true) train on "
+            f"the same examples as {named[False]} (false); build the records by make_records --augment.copies 1",
+            flush=True,
+        )
 
 
 def _run_all(config: StudyConfig, plans: list[_Plan], subset: str) -> list[str]:

@@ -26,6 +26,10 @@ RUNS = [
     {"name": "refused", "train": "tiny.yaml", "options": {"input.size": [7, 7]}},
     {"name": "wide", "train": {"model": {"filters": 3}}, "options": {"epochs": 2}},
 ]
+COPIES = [
+    {"name": "plain", "train": "tiny.yaml", "options": {"input.copies": False}},
+    {"name": "copies", "train": "tiny.yaml"},
+]
 
 
 class Killed(Exception):
@@ -276,6 +280,24 @@ def test_changed_records_are_refused(studied, study, records, fresh, tmp_path):
     done = study(studied, "--records", other, runs=RUNS[:1])
     assert "plain: was begun with another --records" in done.errors[0]
     assert not fresh
+
+
+@pytest.mark.parametrize(("copies", "warned"), [(0, True), (1, False)])
+def test_runs_that_differ_in_copies_are_warned_of_on_records_without(study, records, monkeypatch, tmp_path, copies, warned):
+    other = shutil.copytree(records, tmp_path / "records")
+    manifest = json.loads((other / "dataset.json").read_text()) | {"copies": copies}
+    (other / "dataset.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(module, "_run_all", lambda *arguments: [])
+    done = study(tmp_path / "out", "--records", other, runs=COPIES)
+    assert done.status == 0, done.err
+    assert [line for line in done.out.splitlines() if line.startswith("warning:")] == [
+        f"warning: {other}: has no augmented copies, so input.copies changes nothing: copies (true) train on the same examples "
+        "as plain (false); build the records by make_records --augment.copies 1"
+    ] * warned
+
+
+def test_runs_that_agree_in_copies_are_not_warned_of(studied):
+    assert "warning:" not in (studied / "printed.txt").read_text()
 
 
 @pytest.mark.parametrize(
