@@ -45,6 +45,11 @@ def coronal(volume: np.ndarray, y: int, oriented: bool) -> np.ndarray:
     return volume[::-1, y, ::-1] if oriented else volume[:, y]
 
 
+def pixel_aspect(spacing_mm: Spacing | None) -> float:
+    """Height of an axial pixel over its width, from the spacing (z, y, x) in millimetres; 1 without geometry."""
+    return spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
+
+
 def paint(picture: np.ndarray, classes: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
     """Lay the classes translucently over a grey picture.
 

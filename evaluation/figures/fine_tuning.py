@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_prep.records.folder import CaseRecord
-from evaluation.figures.display import display_channel
-from evaluation.figures.training import Picture, display_orientation, draw_before_after, pixel_aspect
+from evaluation.figures.display import display_channel, pixel_aspect
+from evaluation.figures.training import Picture, display_orientation, draw_before_after
 from evaluation.scores.records import Counts, Subset, predicted, tumour_dice
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def draw_fine_tuning(path: Path, subset: Subset, networks: "Sequence[keras.Model
         rows.append(row)
     run = subset.run.path.resolve().name
     title = f"{run} before and after fine-tuning, on {name}; patients by their Dice after it, over all slices"
-    aspect = pixel_aspect(_slice(subset, indices[-1])[0])
+    aspect = pixel_aspect(_slice(subset, indices[-1])[0].geometry.spacing_mm)
     return draw_before_after(path, rows, subset.run.schema, title, aspect)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.records.folder import Records
 from evaluation.figures import display, style
 from evaluation.figures.display import display_channel
-from evaluation.figures.training import display_orientation, seen_aspect
+from evaluation.figures.training import display_orientation, input_aspect
 from evaluation.inference.ensemble import class_probabilities
 from models.gradcam import grad_cam
 from training.data.mixture import open_folder
@@ -65,7 +65,7 @@ def draw_run_gradcam(path: Path, run: Run, records: Records, head: Classificatio
     width = LETTERS * min(PAIRS, len(rows)) // PAIRS
     title = "\n".join(textwrap.fill(line, width) for line in lines)
     facts = records.cases[source.items[source.rows[chosen[0]][0]][0]]
-    return draw_gradcam(path, rows, title, seen_aspect(facts, run.config.input))
+    return draw_gradcam(path, rows, title, input_aspect(facts, run.config.input))
 
 
 def draw_gradcam(path: Path, rows: Sequence[HeatPair], title: str = "", aspect: float = 1.0) -> list[Path]:

@@ -145,8 +145,7 @@ class _Display:
     def from_image(cls, image: np.ndarray, spacing_mm: display.Spacing | None) -> Self:
         """The display of one channel (Z, H, W) with spacing (z, y, x)."""
         box = bounding_box((image != 0).any(axis=0), margin=3)
-        aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
-        return cls(display.grey(image)[:, *box], box, aspect, spacing_mm is not None)
+        return cls(display.grey(image)[:, *box], box, display.pixel_aspect(spacing_mm), spacing_mm is not None)
 
     @property
     def ratio(self) -> float:

@@ -112,7 +112,7 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
         source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
         made = [_augmented(run, records, source, place) for place in range(len(source))]
     title = f"On-line augmentation of {run.path.resolve().name}: {display.display_channel(run.channels)[0]}, network input"
-    aspect = seen_aspect(records.cases[chosen[0][0]], run.config.input)
+    aspect = input_aspect(records.cases[chosen[0][0]], run.config.input)
     return draw_augmentation(path, [first for first, _ in made], [others for _, others in made], records.schema, title, aspect)
 
 
@@ -126,15 +126,9 @@ def display_orientation(picture: np.ndarray, facts: CaseRecord) -> np.ndarray:
     return display.axial(picture[None], 0, facts.geometry.spacing_mm is not None)
 
 
-def pixel_aspect(facts: CaseRecord) -> float:
-    """Height of a prepared case's pixel over its width, in millimetres; 1 where its source has no geometry."""
-    spacing = facts.geometry.spacing_mm
-    return spacing[1] / spacing[2] if spacing else 1.0
-
-
-def seen_aspect(facts: CaseRecord, config: InputConfig) -> float:
+def input_aspect(facts: CaseRecord, config: InputConfig) -> float:
     """Pixel aspect of a network's input, after slices were cropped or padded and resized."""
-    aspect = pixel_aspect(facts)
+    aspect = display.pixel_aspect(facts.geometry.spacing_mm)
     if config.resize is None:
         return aspect
     height, width = config.size or (facts.layout["height"], facts.layout["width"])

@@ -38,7 +38,7 @@ def draw_mosaic(
         The files written, PDF and PNG.
     """
     oriented = spacing_mm is not None
-    aspect = spacing_mm[1] / spacing_mm[2] if spacing_mm else 1.0
+    aspect = display.pixel_aspect(spacing_mm)
     rows, lines = bounding_box((image != 0).any(axis=0), margin=2)
     grey = display.grey(image)[:, rows, lines]
     marked = np.zeros(grey.shape, np.uint8) if classes is None else classes[:, rows, lines]
@@ -81,7 +81,7 @@ def draw_crop(
     z, y = _busiest(classes, geometry)
     views = {"axial": (display.axial, z, 0), "coronal": (display.coronal, y, 1)}
     spacing = geometry.spacing_mm or (1.0, 1.0, 1.0)
-    aspects = {"axial": spacing[1] / spacing[2], "coronal": spacing[0] / spacing[2]}
+    aspects = {"axial": display.pixel_aspect(spacing), "coronal": spacing[0] / spacing[2]}
     volumes = {
         "uncut": (whole_grey, np.where(classes == 255, 0, classes), (0, 0, 0)),
         "cut": (geometry.cut(whole_grey), geometry.cut(np.where(classes == 255, 0, classes)), geometry.start),

@@ -188,7 +188,7 @@ def test_the_panel_of_a_run_on_windows_shows_their_middle_slices(records, tmp_pa
 def test_resized_pixels_keep_the_shape_of_the_head(records, settings, expected):
     facts = next(iter(Records(records).cases.values()))
     spacing = facts.geometry.spacing_mm
-    assert figures_training.seen_aspect(facts, settings) == pytest.approx(expected * spacing[1] / spacing[2])
+    assert figures_training.input_aspect(facts, settings) == pytest.approx(expected * spacing[1] / spacing[2])
 
 
 def test_augmentation_is_told_from_the_settings(records):
