@@ -64,7 +64,7 @@ def choice(registry: dict[str, str], default: str) -> Any:
         registry: name -> "module:Dataclass"; the entry of the name `IMPORT_PATH` is for any name with a colon in it.
         default: the name that is taken where none is given.
     """
-    return field(default_factory=lambda: _load(registry[default])(), metadata={"registry": registry, "default": default})
+    return field(default_factory=lambda: load_class(registry[default])(), metadata={"registry": registry, "default": default})
 
 
 def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
@@ -315,7 +315,7 @@ def _with_choices(config: type, arguments: list[str]) -> type:
         entry = IMPORT_PATH if ":" in str(name) and name not in registry else name
         if entry not in registry:
             raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}")
-        replaced.append((item.name, _load(registry[entry]), choice(registry, entry)))
+        replaced.append((item.name, load_class(registry[entry]), choice(registry, entry)))
     if not replaced:
         return config
     return make_dataclass(config.__name__, replaced, bases=(config,), kw_only=True, namespace={"__doc__": config.__doc__})
@@ -345,7 +345,7 @@ def _name_in(text: str, option: str | None) -> str | None:
     return content.get("name") if isinstance(content, dict) else None
 
 
-def _load(path: str) -> type:
+def load_class(path: str) -> Any:
+    """Class of an import path "package.module:Name"; its module is imported now."""
     module, name = path.split(":")
-    loaded: type = getattr(import_module(module), name)
-    return loaded
+    return getattr(import_module(module), name)

@@ -8,14 +8,14 @@ from common import cli
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside
 from evaluation.figures.fine_tuning import draw_fine_tuning
-from evaluation.heads import evaluators_of
-from evaluation.heads.base import HeadEvaluator
-from evaluation.heads.classification import ClassificationEvaluator
-from evaluation.heads.segmentation import SegmentationEvaluator
 from evaluation.scores import records as records_score
 from evaluation.scores.classification_run import score_run
 from evaluation.tables.fine_tuning import RunScores, classification_scores, format_text, segmentation_scores, write_table
+from training.data.batches import CLASSIFICATION, SEGMENTATION
 from training.run import Run
+
+OPTIONS = {"--run": (SEGMENTATION, "training.train"), "--classifier": (CLASSIFICATION, "training.classify")}
+"""Option -> head of its runs, and the command that trains them."""
 
 
 @dataclass(kw_only=True)
@@ -43,8 +43,8 @@ class FineTuningConfig:
 def main(config: FineTuningConfig) -> None:
     """Score the runs with both weights, print the table and write it, and draw the figure."""
     expect_number("batch_size", config.batch_size, 1)
-    _check_run(config.run, "--run", SegmentationEvaluator)
-    _check_run(config.classifier, "--classifier", ClassificationEvaluator)
+    _check_run(config.run, "--run")
+    _check_run(config.classifier, "--classifier")
     first = config.run or config.classifier
     if first is None:
         raise UserError("nothing to compare: give --run SEGMENTATION or --classifier CLASSIFIER, or both")
@@ -62,16 +62,14 @@ def main(config: FineTuningConfig) -> None:
     print("\n" + "\n".join(f"wrote {file}" for file in [*write_table(out, parts), *files]))
 
 
-def _check_run(path: Path | None, option: str, expected: type[HeadEvaluator]) -> None:
-    """Refuse a run without the expected head, or one of a single phase."""
+def _check_run(path: Path | None, option: str) -> None:
+    """Refuse a run without the head of an option, or one of a single phase."""
     if path is None:
         return
-    run = Run(path)
-    if not any(isinstance(evaluator, expected) for evaluator in evaluators_of([run])):
-        other = "--run" if option == "--classifier" else "--classifier"
-        raise UserError(
-            f"{option} {path}: expected a run of {expected.command}; received one of {run.command}; give it as {other}"
-        )
+    run, (head, command) = Run(path), OPTIONS[option]
+    if head not in run.heads:
+        other = next(name for name in OPTIONS if name != option)
+        raise UserError(f"{option} {path}: expected a run of {command}; received one of {run.command}; give it as {other}")
     if run.before is None:
         raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 

@@ -16,8 +16,8 @@ from data_prep.prepare import prepare
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
-from evaluation.heads import HeadEvaluator, evaluators_of
-from evaluation.heads.base import PredictionTask
+from evaluation.heads import evaluators_of
+from evaluation.heads.base import HeadEvaluator, PredictionTask
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import PostprocessConfig, load_file
