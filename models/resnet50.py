@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
+from common.files import checksum
 from data_prep.grid.geometry import Triple
 from models import pretrained
 
@@ -75,7 +76,7 @@ class ResNet50Config:
         if self.weights == pretrained.IMAGENET:
             return "ImageNet (keras.applications)"
         path = pretrained.weights_file(self.weights)
-        return f"file {path.name} (crc32c {pretrained.checksum(path)})"
+        return f"file {path.name} (crc32c {checksum(path)})"
 
     def fixed_layers(self, network: "keras.Model") -> list[Any]:
         """Layers that never train: batch normalisations of a pretrained backbone, statistics and scales.

@@ -169,8 +169,3 @@ def test_arrays_in_another_file_are_refused(network, tmp_path):
     with h5py.File(tmp_path / "linked.h5", "w") as file:
         file.create_dataset("secret", (4,), np.uint8, external=[(str(tmp_path / "passwords"), 0, 4)])
     refused(tmp_path / "linked.h5", network, "other files")
-
-
-def test_the_checksum_is_crc32c(tmp_path):
-    (tmp_path / "file").write_bytes(b"123456789")
-    assert pretrained.checksum(tmp_path / "file") == "e3069283"
