@@ -13,8 +13,9 @@ from common.errors import UserError
 from common.files import checksum, read_json, write_json
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, case_rng, draw
+from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema
-from data_prep.prepare import PrepareConfig, Prepared, inside_mask, prepare
+from data_prep.prepare import PrepareConfig, Prepared, prepare
 from data_prep.records.folder import case_path
 from data_prep.records.shard import write_shard
 from data_prep.scans.case import Case, CaseFiles
