@@ -64,7 +64,7 @@ def numbers(source):
 
 
 def with_tumour(opened, cases):
-    return {(case, int(number)) for case in cases for number in np.flatnonzero(opened.cases[case].voxels[:, 1:].any(axis=1))}
+    return {(case, int(number)) for case in cases for number in np.flatnonzero(opened.cases[case].tumour_slices)}
 
 
 def test_without_classes_the_values_found_are_the_classes():

@@ -170,9 +170,9 @@ def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mappi
     if len(sizes) > 1:
         raise UserError(f"--records: slices differ in size between the folders ({sorted(sizes)}); set --input.size")
     for folder in folders:  # a shard that is missing or cut short is an error now, not when a step comes to it
-        for case in {*folder.train, *folder.validation}:
-            for copy in range(folder.records.copies_of(case) + 1 if case in folder.train else 1):
-                folder.records.shard(case, copy)
+        items = {*folder.records.items_of(folder.train, copies=True), *folder.records.items_of(folder.validation, copies=False)}
+        for case, copy in items:
+            folder.records.shard(case, copy)
     examples = sum(len(source) for folder in folders for source in folder.sources)
     return Data(folders, config.epoch_steps or max(examples // config.input.batch_size, 1))
 

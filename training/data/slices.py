@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from common.errors import UserError
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
 from data_prep.grid.resize import resize_image, resize_label
-from data_prep.records.folder import Records
+from data_prep.records.folder import Item, Records
 from models.volume import with_neighbours
 from training.data.batches import LABEL, SEGMENTATION, Example, InputConfig
 from training.data.targets import FolderTargets
@@ -36,7 +36,7 @@ class Slices:
     def __init__(
         self,
         records: Records,
-        items: Sequence[tuple[str, int]],
+        items: Sequence[Item],
         rows: np.ndarray,
         config: InputConfig,
         resize_labels: bool = False,
@@ -85,7 +85,7 @@ class Slices:
     def case_counts(self, tumour_only: bool) -> Mapping[str, int]:
         """Case id -> number of slices, all or those with tumour alone; copies count as their original."""
         counts: Counter[str] = Counter()
-        tumour: list[Any] = [self._records.cases[case].voxels[:, 1:].any(axis=1) for case, _ in self.items]
+        tumour = [self._records.cases[case].tumour_slices for case, _ in self.items]
         for item, number in self.rows:
             counts[self.items[item][0]] += int(not tumour_only or tumour[item][number])
         return counts
@@ -144,10 +144,10 @@ def training_slices(
     Returns:
         one source; or with a `tumour_share` between 0 and 1 two, the slices with tumour first.
     """
-    items = [(case, copy) for case in cases for copy in range((records.copies_of(case) if config.copies else 0) + 1)]
-    facts = [records.cases[case] if copy == 0 else records.case(case, copy) for case, copy in items]
+    items = records.items_of(cases, config.copies)
+    facts = [records.case(case, copy) for case, copy in items]
     rows = np.concatenate([_rows(index, len(fact.voxels)) for index, fact in enumerate(facts)])
-    tumour = np.concatenate([fact.voxels[:, 1:].any(axis=1) for fact in facts])
+    tumour = np.concatenate([fact.tumour_slices for fact in facts])
     if config.drop_empty:
         brain = np.concatenate([fact.brain > 0 for fact in facts])
         rows, tumour = rows[brain], tumour[brain]
@@ -162,7 +162,7 @@ def whole_slices(records: Records, cases: Sequence[str], config: InputConfig, ta
     """Every slice of some cases, in order, for validation and scores; those with tumour alone if no others are annotated."""
     rows = np.concatenate([_rows(index, len(records.cases[case].voxels)) for index, case in enumerate(cases)])
     if targets is not None and targets.tumour_only:
-        rows = rows[np.concatenate([records.cases[case].voxels[:, 1:].any(axis=1) for case in cases])]
+        rows = rows[np.concatenate([records.cases[case].tumour_slices for case in cases])]
     return Slices(records, [(case, 0) for case in cases], rows, config, targets=targets)
 
 
@@ -192,7 +192,7 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
     def multiples(size: tuple[int, int]) -> list[int]:
         return [-(-side // stride) * stride for side in size]
 
-    sizes = {(fact.layout["height"], fact.layout["width"]) for fact in (records.cases[case] for case in cases)}
+    sizes = {records.cases[case].shape[1:] for case in cases}
     if config.size is None and len(sizes) > 1:
         raise UserError(
             f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); "

@@ -35,6 +35,9 @@ class OneVolume:
         self.cases = {"case": SimpleNamespace(geometry=SimpleNamespace(spacing_mm=spacing_mm), voxels=None)}
         self.preparation = PrepareConfig(intensity="minmax")
 
+    def case(self, case, copy):
+        return self.cases[case]
+
     def shard(self, case, copy):
         return self._shard
 
