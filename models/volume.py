@@ -173,8 +173,8 @@ def _patches(image: np.ndarray, places: list[Triple], sliding: SlidingWindow) ->
     depth, height, width = sliding.patch or (1, 1, 1)
     if depth > 1:
         return np.stack([cut_patch(image, place, (depth, height, width)) for place in places]).astype(np.float32)
-    slices = [with_neighbours(image, np.array([z]), sliding.neighbours) for z, _, _ in places]
-    cut = [cut_patch(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
+    slices = [with_neighbours(image, np.array([z]), sliding.neighbours)[0] for z, _, _ in places]
+    cut = [cut_patch(picture, (y, x), (height, width)) for picture, (_, y, x) in zip(slices, places, strict=True)]
     return np.stack(cut).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from common.errors import UserError
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
+from data_prep.grid.geometry import crop_or_pad
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Item, Records
 from models.volume import with_neighbours
@@ -91,7 +92,7 @@ class Slices:
         return counts
 
     def _fitted(self, array: np.ndarray) -> np.ndarray:
-        return array if self._config.size is None else fit(array, self._config.size)
+        return array if self._config.size is None else crop_or_pad(array, self._config.size)
 
 
 def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> tuple[list[Slices], list[Slices]]:
@@ -164,19 +165,6 @@ def whole_slices(records: Records, cases: Sequence[str], config: InputConfig, ta
     if targets is not None and targets.tumour_only:
         rows = rows[np.concatenate([records.cases[case].tumour_slices for case in cases])]
     return Slices(records, [(case, 0) for case in cases], rows, config, targets=targets)
-
-
-def fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut or zero-pad the first two axes of an array to `size`, evenly around the middle."""
-    for axis, wanted in enumerate(size):
-        length = array.shape[axis]
-        start = max(length - wanted, 0) // 2
-        array = np.moveaxis(np.moveaxis(array, axis, 0)[start : start + min(length, wanted)], 0, axis)
-        before = max(wanted - length, 0) // 2
-        pads = [(0, 0)] * array.ndim
-        pads[axis] = (before, max(wanted - length, 0) - before)
-        array = np.pad(array, pads)
-    return array
 
 
 def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> tuple[int, int]:

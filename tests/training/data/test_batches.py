@@ -5,7 +5,7 @@ from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
 from training.data.batches import SEGMENTATION, InputConfig, training_batches, validation_batches
-from training.data.slices import Slices, check_sizes, fit, training_slices, whole_slices
+from training.data.slices import Slices, check_sizes, training_slices, whole_slices
 
 
 @pytest.fixture(scope="module")
@@ -169,26 +169,6 @@ def test_even_adds_nothing_where_batches_are_full(opened):
     config = InputConfig(batch_size=8)
     source = whole_slices(opened, opened.split["train"], config)
     assert [len(image) for image, _ in one_pass(source, config, even=True)] == [8, 8, 8]
-
-
-@pytest.mark.parametrize(
-    ("length", "wanted", "expected"),
-    [
-        (5, 5, [1, 2, 3, 4, 5]),
-        (5, 3, [2, 3, 4]),
-        (5, 2, [2, 3]),
-        (5, 8, [0, 1, 2, 3, 4, 5, 0, 0]),
-        (4, 6, [0, 1, 2, 3, 4, 0]),
-        (1, 4, [0, 1, 0, 0]),
-    ],
-)
-def test_fit_cuts_or_pads_evenly(length, wanted, expected):
-    line = np.arange(1, length + 1)
-    np.testing.assert_array_equal(fit(line[:, None], (wanted, 1))[:, 0], expected)
-    np.testing.assert_array_equal(fit(line[None], (1, wanted))[0], expected)
-    image = fit(np.repeat(line[:, None, None], 2, axis=2), (wanted, 3))
-    assert image.shape == (wanted, 3, 2)
-    np.testing.assert_array_equal(image[:, 1], np.repeat(np.array(expected)[:, None], 2, axis=1))
 
 
 def test_slices_of_several_sizes_are_fitted_to_one(uneven):
