@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.grid.geometry import Triple, cut_patch
+from data_prep.grid.geometry import AXES, Triple, cut_patch
 from data_prep.grid.resize import resize_image
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _logits(network: "keras.Model", batch: np.ndarray, sliding: SlidingWindow) -
 def _mirrored(network: "keras.Model", batch: np.ndarray, flips: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Logits averaged over every combination of mirrored axes, each mirrored back."""
     total: dict[str, np.ndarray] = {}
-    axes = ("z", "y", "x")[-(batch.ndim - 2) :]
+    axes = AXES[-(batch.ndim - 2) :]
     ways = list(product(*[(1, -1) if axis in flips else (1,) for axis in axes]))
     for way in ways:
         mirror = (slice(None), *(slice(None, None, step) for step in way))

@@ -13,6 +13,7 @@ import numpy as np
 from data_prep.grid.boxes import centred_start
 
 Triple = tuple[int, int, int]
+AXES = ("z", "y", "x")  # of the prepared grid, in order
 
 
 @dataclass(frozen=True)
