@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_prep.grid.geometry import AXES, Triple, cut_patch
+from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image
 
 if TYPE_CHECKING:
@@ -234,25 +235,6 @@ def _resized_back(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if logits.shape[1:3] == size:
         return logits
     return np.stack([resize_image(picture, size) for picture in logits])
-
-
-def with_neighbours(image: np.ndarray, slices: np.ndarray, neighbours: int) -> np.ndarray:
-    """Slices of a volume with their neighbours as further channels (2.5D).
-
-    Args:
-        image: (Z, H, W, C).
-        slices: (n,) slice numbers.
-        neighbours: on each side; beyond the volume the edge slice is repeated.
-
-    Returns:
-        (n, H, W, C * (2 * neighbours + 1)): all channels of the lowest neighbour first.
-    """
-    if neighbours == 0:
-        return image[slices]
-    steps = np.arange(-neighbours, neighbours + 1)
-    numbers = np.clip(slices[:, None] + steps, 0, image.shape[0] - 1)
-    stacked = np.moveaxis(image[numbers], 1, -2)
-    return stacked.reshape(*stacked.shape[:-2], -1)
 
 
 def _padding(length: int, stride: int, least: int) -> tuple[int, int]:

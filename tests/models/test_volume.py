@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.volume import SlidingWindow, predict_patches, predict_slices, predict_volume, with_neighbours
+from data_prep.grid.neighbours import with_neighbours
+from models.volume import SlidingWindow, predict_patches, predict_slices, predict_volume
 
 
 @pytest.fixture(scope="module")
@@ -84,35 +85,6 @@ def test_the_last_batch_is_filled_with_repeats():
     assert [place for place, _ in parts] == [slice(0, 3), slice(3, 5)]
     np.testing.assert_array_equal(network.batches[1], image[[3, 4, 4]])
     assert parts[1][1]["segmentation"].shape == (2, 2, 2, 1)
-
-
-def numbered(slices=5):
-    """A volume whose voxels tell their slice and channel: 10 * slice + channel."""
-    numbers = 10 * np.arange(slices)[:, None] + np.arange(2)
-    return np.broadcast_to(numbers[:, None, None], (slices, 3, 4, 2))
-
-
-@pytest.mark.parametrize(
-    ("number", "neighbours", "expected"),
-    [
-        (2, 0, [20, 21]),
-        (2, 1, [10, 11, 20, 21, 30, 31]),
-        (0, 1, [0, 1, 0, 1, 10, 11]),
-        (4, 2, [20, 21, 30, 31, 40, 41, 40, 41, 40, 41]),
-    ],
-)
-def test_neighbours_are_channels_from_the_lowest_up(number, neighbours, expected):
-    seen = with_neighbours(numbered(), np.array([number]), neighbours)
-    assert seen.shape == (1, 3, 4, len(expected))
-    assert seen[0, 1, 2].tolist() == expected
-
-
-def test_neighbours_of_many_slices_are_those_of_each(rng):
-    image = rng.standard_normal((6, 3, 4, 2))
-    chosen = np.array([5, 0, 3, 3])
-    for neighbours in (0, 1, 7):
-        expected = np.concatenate([with_neighbours(image, np.array([number]), neighbours) for number in chosen])
-        np.testing.assert_array_equal(with_neighbours(image, chosen, neighbours), expected)
 
 
 def test_a_network_of_neighbouring_slices_sees_what_training_saw(pointwise):

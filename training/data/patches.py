@@ -218,7 +218,7 @@ def as_example(
 
 
 def _cut(volume: np.ndarray, start: Triple, size: Triple, config: InputConfig) -> np.ndarray:
-    """A patch of a volume; neighbours beyond the volume repeat its edge, as in `models.volume.with_neighbours`."""
+    """A patch of a volume; neighbours beyond the volume repeat its edge, as in `data_prep.grid.neighbours.with_neighbours`."""
     if config.neighbours == 0:
         return cut_patch(volume, start, size)
     numbers = np.clip(np.arange(start[0], start[0] + size[0]), 0, len(volume) - 1)

@@ -10,9 +10,9 @@ from common.errors import UserError
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
 from data_prep.grid.geometry import crop_or_pad
+from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Item, Records
-from models.volume import with_neighbours
 from training.data.batches import LABEL, SEGMENTATION, Example, InputConfig
 from training.data.targets import FolderTargets
 

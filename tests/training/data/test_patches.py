@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from data_prep.augmentation.draw import AugmentConfig, CopiesConfig
 from data_prep.grid.geometry import cut_patch, middle_start
+from data_prep.grid.neighbours import with_neighbours
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
-from models.volume import with_neighbours
 from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
 from tests.training.runs import assert_equal
