@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from common.boxes import crop_box
 from common.errors import UserError
-from data_prep.grid.boxes import bounding_box, centred_start
-from data_prep.grid.geometry import Geometry, Triple, middle_start
+from data_prep.grid.geometry import Geometry, Triple, centred_start, middle_start
 from data_prep.grid.masks import brain_mask
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import Case
@@ -154,7 +154,7 @@ def _crop(uncropped: Triple, channels: dict[str, np.ndarray | None], config: Pre
         return (0, 0, 0), uncropped
     if config.crop == "middle" and config.size is not None:
         return middle_start(uncropped, config.size), config.size
-    z, y, x = bounding_box(brain_mask(array for array in channels.values() if array is not None))
+    z, y, x = crop_box(brain_mask(array for array in channels.values() if array is not None))
     size = config.size or (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     start = [
         centred_start(length, wanted, part.start + part.stop)

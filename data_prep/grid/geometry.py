@@ -10,8 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from data_prep.grid.boxes import centred_start
-
 Triple = tuple[int, int, int]
 AXES = ("z", "y", "x")  # of the prepared grid, in order
 
@@ -124,6 +122,24 @@ def cut_patch(volume: np.ndarray, start: Sequence[int], size: Sequence[int], fil
     patch = np.full((*size, *volume.shape[len(size) :]), fill, volume.dtype)
     patch[target] = volume[inside]
     return patch
+
+
+def centred_start(length: int, size: int, middle: int | None = None) -> int:
+    """First voxel along one axis of a crop of `size` voxels around a middle.
+
+    A crop that leaves the volume is moved back inside; one that is larger than the volume is padded evenly on both sides.
+
+    Args:
+        length: voxels of the volume.
+        size: voxels of the crop.
+        middle: twice the middle's position, such as first + last + 1 of a box; None: the volume's own.
+
+    Returns:
+        Negative where the crop is padded.
+    """
+    if middle is None or size >= length:
+        return (length - size) // 2
+    return min(max((middle - size) // 2, 0), length - size)
 
 
 def middle_start(shape: Triple, size: Triple) -> Triple:
