@@ -122,8 +122,3 @@ def mean_dice(confusion: np.ndarray) -> float:
 def _check(indices: np.ndarray, count: int) -> None:
     if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < count:
         raise ValueError(f"expected indices of 0..{count - 1}; received {indices.min()}..{indices.max()}")
-
-
-def column(score: str, name: str) -> str:
-    """Column of a class's score in `history.csv`: `iou_non_enhancing_tumor`."""
-    return f"{score}_{name.replace(' ', '_').replace('-', '_')}"

@@ -16,12 +16,12 @@ from typing import TypeVar
 import numpy as np
 
 from common.errors import UserError
+from common.tables import read_rows
 from data_prep.labels import LabelSchema
 from data_prep.scans import tiff
 from data_prep.scans.case import Case, CaseFiles, ImageRef
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import Source, SourceConfig, choose_channels, refuse, sorted_cases, visible_files
-from data_prep.sources.csv_rows import read_rows
 
 CHANNELS = ["pre", "flair", "post"]
 SCHEMA = "kaggle_3m"

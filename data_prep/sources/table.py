@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 from common.errors import Problems, UserError
+from common.tables import read_rows
 from data_prep.labels import SCHEMAS, LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.scans.nifti import SUFFIXES
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
-from data_prep.sources.csv_rows import read_rows
 from data_prep.sources.nifti_source import NiftiSource
 
 TABLE = "cases.csv"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from common.metrics import overlap
+from common.tables import score_column
 from data_prep.labels import bits_to_classes
 
 NAMES = ["background", "edema", "non-enhancing tumor"]
@@ -41,8 +42,8 @@ def test_it_counts_what_numpy_counts_over_all_batches(metric):
     assert found["mean_iou"] == pytest.approx(overlap.mean_iou(expected))
     assert found["mean_dice"] == pytest.approx(overlap.mean_dice(expected))
     for place, name in enumerate(NAMES):
-        assert found[overlap.column("iou", name)] == pytest.approx(overlap.iou_per_class(expected)[place])
-        assert found[overlap.column("dice", name)] == pytest.approx(overlap.dice_per_class(expected)[place])
+        assert found[score_column("iou", name)] == pytest.approx(overlap.iou_per_class(expected)[place])
+        assert found[score_column("dice", name)] == pytest.approx(overlap.dice_per_class(expected)[place])
     assert len(found) == 3 + 2 * len(NAMES)
 
 
