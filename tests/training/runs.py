@@ -11,6 +11,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from training.data.batches import CLASSIFICATION, InputConfig
+from training.data.slices import training_slices
+from training.data.targets import FolderTargets
+from training.heads.classification import ClassificationHead
 from training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +113,14 @@ def assert_equal(first, second):
     for one, other in zip(first, second, strict=True):
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+def tumour_grade(opened):
+    """Targets of a classification head of slices with tumour."""
+    head = ClassificationHead(CLASSIFICATION, "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    return FolderTargets(opened, {CLASSIFICATION: head}, frozenset({CLASSIFICATION}))
+
+
+def training_sources(opened, config=None):
+    """Slices of the training cases and their copies."""
+    return training_slices(opened, opened.split["train"], config or InputConfig())

@@ -20,11 +20,6 @@ from training.run import Run
 GRADES = {"case_0": "HGG", "case_1": "HGG", "case_2": "HGG", "case_3": "LGG", "case_4": "LGG"}
 
 
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
-
-
 @pytest.fixture
 def classify(command, records, tmp_path):
     """`classify(*options)`: what is refused before a network is built."""

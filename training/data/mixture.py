@@ -12,9 +12,11 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from data_prep.records.folder import Records
+from training.data.augmentation import OnlineAugmentation
 from training.data.batches import Examples, InputConfig, RandomMap, batched, training_examples, validation_batches
+from training.data.division import divide_cases, divide_slices
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
-from training.data.slices import OnlineAugmentation, Slices, by_slice, check_sizes, divided, training_slices, whole_slices
+from training.data.slices import Slices, check_sizes, training_slices, whole_slices
 from training.data.targets import FolderTargets, Joined, Mapped
 from training.heads.base import Head
 
@@ -159,7 +161,7 @@ def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mappi
         annotating = [each for each in targets if name in each.annotates]
         if not annotating:
             raise UserError(f"--records: expected a folder that annotates the head {name}; received none")
-        train = [each.cases(divided(each.records, config)[0]) for each in annotating]
+        train = [each.cases(divide_cases(each.records, config)[0]) for each in annotating]
         head.check_training_cases([each.records for each in annotating], train)
     folders = [open_folder(config, each, entry.share) for each, entry in zip(targets, config.sources, strict=True)]
     sizes = set()
@@ -189,7 +191,7 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
         UserError: the folder does not serve the training.
     """
     records = targets.records
-    train, validation = (targets.cases(cases) for cases in divided(records, config))
+    train, validation = (targets.cases(cases) for cases in divide_cases(records, config))
     if not train:
         raise UserError(f"{records.path}: expected training cases; found none; see the records' train.txt, or choose a --fold")
     if config.input.patch is not None:
@@ -202,7 +204,7 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
     every = whole_slices(records, validation, config.input, targets) if validation else None
     if every is not None and not len(every):
         raise UserError(f"{records.path}: expected validation slices with tumour; found none; take --slices all")
-    slices, every = by_slice(records, config, slices, every)
+    slices, every = divide_slices(records, config, slices, every)
     augmentation = None
     if not config.augment.is_off:
         augmentation = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)

@@ -1,25 +1,17 @@
-"""Whole slices of records for training and validation: views of memory-mapped shards, divided by patient or by slice."""
+"""Whole slices of records for training and validation: views of memory-mapped shards."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augmentation.apply import apply
-from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
 from data_prep.grid.geometry import crop_or_pad
 from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image, resize_label
 from data_prep.records.folder import Item, Records
-from training.data.batches import LABEL, SEGMENTATION, Example, InputConfig
+from training.data.batches import LABEL, Example, InputConfig
 from training.data.targets import FolderTargets
-
-if TYPE_CHECKING:
-    from training.config import TrainingConfig
-
-SLICE_PARTS = 5  # into which slices are dealt where the records have no folds
 
 
 class Slices:
@@ -95,42 +87,6 @@ class Slices:
         return array if self._config.size is None else crop_or_pad(array, self._config.size)
 
 
-def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> tuple[list[Slices], list[Slices]]:
-    """Divide slices without regard to patients, as some papers did: (sources of all other parts, sources of one part).
-
-    Args:
-        sources: to be divided.
-        parts: into how many parts the slices of each case are dealt.
-        part: the one to validate on.
-        seed: of the dealing.
-    """
-
-    def place(case: str, slices: int) -> np.ndarray:
-        return case_rng(seed, case, 0).permutation(slices) % parts
-
-    train = [source.only(lambda case, slices: place(case, slices) != part) for source in sources]
-    validation = [source.only(lambda case, slices: place(case, slices) == part) for source in sources]
-    return train, validation
-
-
-def divided(records: Records, config: "TrainingConfig") -> tuple[list[str], list[str]]:
-    """Training and validation cases of the records, or of a fold; with `split: slice` all of them on both sides."""
-    train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
-    if config.split == "slice":
-        train = validation = sorted({*train, *validation})
-    return train, validation
-
-
-def by_slice(
-    records: Records, config: "TrainingConfig", sources: list[Slices], validation: Slices | None
-) -> tuple[list[Slices], Slices | None]:
-    """Training and validation slices, with `split: slice` divided anew without regard to patients."""
-    if config.split == "patient" or validation is None:
-        return sources, validation
-    parts, part = len(records.folds) or SLICE_PARTS, config.fold or 0
-    return slice_split(sources, parts, part, config.seed)[0], slice_split([validation], parts, part, config.seed)[1][0]
-
-
 def training_slices(
     records: Records, cases: Sequence[str], config: InputConfig, targets: FolderTargets | None = None
 ) -> list[Slices]:
@@ -194,31 +150,6 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
             f"set --input.{option} to multiples of {stride}, such as {multiples((height, width))}"
         )
     return height, width
-
-
-class OnlineAugmentation:
-    """Random map that augments each example as it is read.
-
-    Args:
-        config: what may be changed.
-        neighbours: slices on each side that an example carries as further channels; they are changed alike.
-        unit_range: whether intensities run from 0 to 1 and must stay there.
-    """
-
-    def __init__(self, config: AugmentConfig, neighbours: int, unit_range: bool) -> None:
-        self._config = config
-        self._neighbours = neighbours
-        self._unit_range = unit_range
-
-    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """One augmented example; labels that are not pictures pass as they are."""
-        image, labels = example
-        channels = image.shape[-1] // (2 * self._neighbours + 1)
-        drawn = draw(self._config, rng, channels).with_neighbours(self._neighbours)
-        label = labels.get(SEGMENTATION)
-        given = np.zeros(image.shape[:2], np.uint8) if label is None else label
-        image, changed = (array[0] for array in apply(drawn, image[None], given[None], unit_range=self._unit_range))
-        return image, labels if label is None else labels | {SEGMENTATION: changed}
 
 
 def _rows(index: int, slices: int) -> np.ndarray:

@@ -4,13 +4,9 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
+from tests.training.runs import assert_equal
 from training.data.batches import SEGMENTATION, InputConfig, training_batches, validation_batches
 from training.data.slices import Slices, check_sizes, training_slices, whole_slices
-
-
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
 
 
 def batches(opened, config, seed=0, start=0, count=20):
@@ -28,13 +24,6 @@ def one_pass(source, config, even=False, passes=1):
 
 def unannotated(example):
     return example[0], {head: np.zeros_like(target) for head, target in example[1].items()}
-
-
-def assert_equal(first, second):
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        for left, right in zip(one, other, strict=True):
-            np.testing.assert_array_equal(left, right)
 
 
 def test_an_example_is_a_slice_of_its_shard(opened):

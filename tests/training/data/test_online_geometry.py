@@ -18,9 +18,9 @@ from tests.data_prep.augmentation.synthetic import (
     label_at,
     scan,
 )
+from training.data.augmentation import OnlineAugmentation
 from training.data.batches import SEGMENTATION, InputConfig
 from training.data.patches import PatchSampler
-from training.data.slices import OnlineAugmentation
 
 GEOMETRY = {"brightness": 0.0, "contrast": 0.0, "gamma": 0.0, "noise": 0.0, "probability": 1.0}
 SHAPE = (44, 100, 96)

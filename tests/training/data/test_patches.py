@@ -25,20 +25,6 @@ SHAPE = (8, 16, 16)
 PATCHES = st.tuples(st.integers(1, 12), st.integers(1, 20), st.integers(1, 20))
 
 
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
-
-
-@pytest.fixture(scope="module")
-def stored_as_uint8(source, command, tmp_path_factory):
-    """Records whose intensities are bytes."""
-    out = tmp_path_factory.mktemp("uint8") / "records"
-    options = ("--prepare.size", "[8,16,16]", "--prepare.dtype", "uint8", "--split.fractions", "[1,0,0]", "--workers", 1)
-    assert command("data_prep.make_records", "--source", source, "--out", out, *options).status == 0
-    return Records(out)
-
-
 def sampler(records, config, augment=STILL, items=(("case_0", 0),)):
     return PatchSampler(records, items, config, augment)
 
