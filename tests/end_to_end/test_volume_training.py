@@ -7,8 +7,9 @@ import pytest
 
 from data_prep.records.folder import Records
 from tests.training.runs import (
+    CUSTOM,
     EPOCHS,
-    TOY,
+    SHORT,
     VOLUMES,
     assert_equal_arrays,
     assert_equal_runs,
@@ -18,9 +19,6 @@ from tests.training.runs import (
 )
 from training.optimizers import timed_rate
 from training.run import Run
-
-CUSTOM = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:])
-SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
 
 
 @pytest.fixture

@@ -22,6 +22,10 @@ TOY = (
     *("--model.filters", 2, "--model.depth", 1, "--model.dropout", 0.2, "--precision", "float32"),
     *("--input.batch_size", 4, "--optimizer.learning_rate", 0.01, "--seed", 5),
 )
+SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
+"""Options of a training of few steps; they stand behind TOY."""
+CUSTOM = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:])
+"""Options of a toy network that is not the toolkit's."""
 VOLUMES = (
     *(*TOY, "--model.rank", 3, "--input.patch", "[4,8,8]", "--input.tumour_share", 0.5, "--steps_per_epoch", 12),
     *("--augment.rank", 3, "--augment.probability", 0.5, "--augment.tilt_degrees", 10, "--augment.flips", '["x","y","z"]'),

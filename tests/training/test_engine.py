@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from data_prep.records.folder import Records
-from tests.training.runs import TOY, assert_equal_runs, history, weights
+from tests.training.runs import SHORT, TOY, assert_equal_runs, history, weights
 from training.config import TrainConfig
 from training.data.batches import InputConfig
 from training.engine import check_monitor, train
@@ -16,20 +16,6 @@ from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 from training.optimizers import OptimizerConfig
 from training.run import Run
-
-SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
-
-
-@pytest.fixture
-def toy(command, records):
-    """`toy(out, *options)`: train a toy network, and expect that it works."""
-
-    def run(out, *options):
-        done = command("training.train", "--records", records, "--out", out, *TOY, *SHORT, *options)
-        assert done.status == 0, done.err
-        return done
-
-    return run
 
 
 @dataclass(kw_only=True)
