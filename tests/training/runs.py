@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from training.data.batches import CLASSIFICATION, InputConfig
+from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches, training_examples
 from training.data.slices import training_slices
 from training.data.targets import FolderTargets
 from training.heads.classification import ClassificationHead
@@ -128,3 +128,9 @@ def tumour_grade(opened):
 def training_sources(opened, config=None):
     """Slices of the training cases and their copies."""
     return training_slices(opened, opened.split["train"], config or InputConfig())
+
+
+def read_batches(sources, config, count, seed=0, start=0, augmentation=None):
+    """Training batches from a step on: (image, label) arrays."""
+    iterator = iter(training_batches(training_examples(sources, config, seed, augmentation), config, start))
+    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]

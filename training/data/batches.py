@@ -103,7 +103,7 @@ def training_examples(
     return examples if augmentation is None else examples.seed(seed).random_map(augmentation)
 
 
-def batched(
+def training_batches(
     examples: "grain.MapDataset", config: InputConfig, start: int, watch: "StopWatch | None" = None
 ) -> "grain.IterDataset":
     """Endless batches from step `start` on; those before it are not read.
@@ -120,18 +120,6 @@ def batched(
     from training.data.stopwatch import Timed
 
     return Timed(batches, watch)
-
-
-def training_batches(
-    sources: Sequence[Examples],
-    config: InputConfig,
-    seed: int,
-    start: int,
-    augmentation: RandomMap | None = None,
-    watch: "StopWatch | None" = None,
-) -> "grain.IterDataset":
-    """Endless shuffled batches of one records folder; arguments as of `training_examples` and `batched`."""
-    return batched(training_examples(sources, config, seed, augmentation), config, start, watch)
 
 
 def validation_batches(

@@ -13,7 +13,7 @@ from common import cli
 from common.errors import UserError
 from data_prep.records.folder import Records
 from training.data.augmentation import OnlineAugmentation
-from training.data.batches import Examples, InputConfig, RandomMap, batched, training_examples, validation_batches
+from training.data.batches import Examples, InputConfig, RandomMap, training_batches, training_examples, validation_batches
 from training.data.division import divide_cases, divide_slices
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
 from training.data.slices import Slices, check_sizes, training_slices, whole_slices
@@ -92,7 +92,7 @@ class Data:
         mixed = streams[0]
         if len(streams) > 1:
             mixed = grain.MapDataset.mix(streams, weights=[folder.share for folder in self.folders])
-        return batched(mixed, config.input, start, watch)
+        return training_batches(mixed, config.input, start, watch)
 
     def validation_batches(self, config: "TrainingConfig", even: bool) -> "tuple[grain.IterDataset | None, int | None]":
         """Validation examples of all folders in batches, and how many make one pass; None where nothing is validated.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.augmentation.draw import AugmentConfig
-from tests.training.runs import assert_equal, training_sources, tumour_grade
+from tests.training.runs import assert_equal, read_batches, training_sources, tumour_grade
 from training.data.augmentation import OnlineAugmentation
-from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches
+from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
 from training.data.slices import training_slices
 
 EVERYTHING = AugmentConfig(probability=0.8, elastic_sigma=3.0, crop=0.2, fill=0.3, fill_from=1)
@@ -19,8 +19,7 @@ STILL = AugmentConfig(probability=0)
 def batches(opened, augment, start=0, count=6, seed=0, **settings):
     config = InputConfig(batch_size=4, **settings)
     changed = OnlineAugmentation(augment, config.neighbours, unit_range=True)
-    iterator = iter(training_batches(training_sources(opened, config), config, seed, start, changed))
-    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
+    return read_batches(training_sources(opened, config), config, count, seed, start, changed)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
@@ -46,9 +45,7 @@ def test_augmentation_is_drawn_anew_in_each_pass(opened):
 
 def test_without_a_change_augmentation_changes_nothing(opened):
     config = InputConfig(batch_size=4)
-    iterator = iter(training_batches(training_sources(opened), config, 0, 0))
-    plain = [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(6))]
-    assert_equal(batches(opened, STILL), plain)
+    assert_equal(batches(opened, STILL), read_batches(training_sources(opened), config, 6))
 
 
 def test_image_and_label_move_together(opened):

@@ -4,15 +4,14 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
-from tests.training.runs import assert_equal
-from training.data.batches import SEGMENTATION, InputConfig, training_batches, validation_batches
+from tests.training.runs import assert_equal, read_batches, training_sources
+from training.data.batches import SEGMENTATION, InputConfig, validation_batches
 from training.data.slices import Slices, check_sizes, training_slices, whole_slices
 
 
 def batches(opened, config, seed=0, start=0, count=20):
     """Some training batches: (image, label) arrays."""
-    iterator = iter(training_batches(training_slices(opened, opened.split["train"], config), config, seed, start))
-    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
+    return read_batches(training_sources(opened, config), config, count, seed, start)
 
 
 def one_pass(source, config, even=False, passes=1):

@@ -13,8 +13,8 @@ from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
 from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
-from tests.training.runs import assert_equal
-from training.data.batches import SEGMENTATION, InputConfig, training_batches
+from tests.training.runs import assert_equal, read_batches
+from training.data.batches import SEGMENTATION, InputConfig, training_batches, training_examples
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
 
 STILL = AugmentConfig(probability=0)
@@ -41,8 +41,7 @@ def batches(records, augment=EVERYTHING, start=0, count=6, seed=0, **options):
     config = InputConfig(**{"batch_size": 3, "patch": (4, 8, 8), "tumour_share": 0.5} | options)
     places = training_patches(records, records.split["train"], config)
     change = PatchSampler(records, places[0].items, config, augment)
-    iterator = iter(training_batches(places, config, seed, start, change))
-    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
+    return read_batches(places, config, count, seed, start, change)
 
 
 class Numbered:
@@ -194,7 +193,8 @@ def test_windows_are_drawn_anew_in_each_pass(opened):
 def test_the_share_of_windows_around_tumour_is_kept(opened, share):
     config = InputConfig(batch_size=10, patch=(1, 2, 2), tumour_share=share)
     places = training_patches(opened, opened.split["train"], config)
-    iterator = iter(training_batches(places, config, 0, 0, lambda element, rng: (element, {})))
+    examples = training_examples(places, config, 0, lambda element, rng: (element, {}))
+    iterator = iter(training_batches(examples, config, 0))
     elements = np.concatenate([next(iterator)[0] for _ in range(20)])
     assert elements[:, 1].mean() == pytest.approx(share, abs=0.01)
 
