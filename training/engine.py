@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import lock, read_json, remove_unfinished, write_yaml
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
-from training.data.mixture import Data, open_data, open_records
+from training.data.mixture import Mixture, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.hardware.backend import load_backend
 from training.hardware.devices import device, gpus, resolve
@@ -44,7 +44,7 @@ def train(config: TrainingConfig) -> None:
     with lock(folder):
         heads = settings.make_heads(records)
         check_monitor(settings, heads)
-        data = open_data(settings, records, heads)
+        data = open_mixture(settings, records, heads)
         if old is None:
             refuse_used(folder)
         load_backend()
@@ -105,7 +105,7 @@ def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
         raise UserError(f"--loss_weights: expected heads of {', '.join(heads)}; received {unknown[0]}")
 
 
-def start_run(folder: Path, config: TrainingConfig, data: Data, heads: dict[str, Head]) -> Run:
+def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
     """A new run folder with the resolved config."""
     entries = [replace(entry, path=entry.path.resolve()) for entry in config.sources]
     several = len(entries) > 1 or entries[0].heads is not None
@@ -145,7 +145,7 @@ class Training:
 
     run: Run
     config: TrainingConfig
-    data: Data
+    data: Mixture
     heads: dict[str, Head]
     phases: list[Phase]
     progress: Progress
@@ -154,7 +154,7 @@ class Training:
     freezing: LayerFreezing
 
 
-def train_run(run: Run, data: Data, heads: dict[str, Head]) -> None:
+def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     """Train what is left of a run, one phase after the other."""
     remove_unfinished(run.path)
     prepare_backend(run)
@@ -184,7 +184,7 @@ def train_run(run: Run, data: Data, heads: dict[str, Head]) -> None:
     print(f"run: {run.path} ({status} after {progress.epoch} epochs, {progress.minutes:.1f} min{best})")
 
 
-def open_training(run: Run, data: Data, heads: dict[str, Head]) -> Training:
+def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> Training:
     """Build the network, seeded, or as it was after the last epoch that was finished."""
     import keras
 
@@ -210,7 +210,7 @@ def prepare_phase(training: Training, phase: Phase) -> None:
     compile_for(training.model, phase, training.config, training.data, training.heads)
 
 
-def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data: Data, heads: Mapping[str, Head]) -> None:
+def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data: Mixture, heads: Mapping[str, Head]) -> None:
     """Compile a network with the losses and metrics of a phase, and an optimizer that begins anew."""
     examples = {
         name: [(folder.records, part) for folder in data.folders if name in folder.targets.annotates for part in folder.sources]

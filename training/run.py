@@ -24,7 +24,7 @@ from data_prep.records.folder import Records
 from models.unet import without_levels
 from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
-from training.data.mixture import Data
+from training.data.mixture import Mixture
 from training.hardware.devices import cores
 from training.heads import head_from_metadata
 from training.heads.base import Head
@@ -255,7 +255,7 @@ def refuse_used(path: Path) -> None:
         raise UserError(f"{path}: exists and is not empty; {hint} another --out")
 
 
-def create_run(path: Path, config: TrainingConfig, data: Data, heads: dict[str, Head]) -> Run:
+def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
     """Start a run folder.
 
     Args:

@@ -13,7 +13,7 @@ from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
 from training.config import ClassifyConfig
 from training.data.batches import CLASSIFICATION, InputConfig
-from training.data.mixture import open_data
+from training.data.mixture import open_mixture
 from training.heads.classification import ClassificationHead, TargetConfig, target_values
 from training.run import Run
 
@@ -45,7 +45,7 @@ def head_and_folder(opened, **changes):
     """The head, and the examples that a config trains and validates on."""
     settings = config(records=opened.path, **changes)
     heads = settings.make_heads([opened])
-    return heads[CLASSIFICATION], open_data(settings, [opened], heads).folders[0]
+    return heads[CLASSIFICATION], open_mixture(settings, [opened], heads).folders[0]
 
 
 def examples(opened, **changes):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderExamples:
     """Training and validation examples of one records folder.
 
     Attributes:
@@ -52,15 +52,15 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Examples of a training.
+class Mixture:
+    """Examples of a training, mixed from its records folders.
 
     Attributes:
         folders: in the order of the config.
         steps_per_epoch: batches that make an epoch.
     """
 
-    folders: list[Folder]
+    folders: list[FolderExamples]
     steps_per_epoch: int
 
     @property
@@ -140,7 +140,7 @@ def open_records(config: "TrainingConfig") -> list[Records]:
     return opened
 
 
-def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mapping[str, Head]) -> Data:
+def open_mixture(config: "TrainingConfig", records: Sequence[Records], heads: Mapping[str, Head]) -> Mixture:
     """Find the training and validation examples of all folders.
 
     Args:
@@ -176,10 +176,10 @@ def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mappi
         for case, copy in items:
             folder.records.shard(case, copy)
     examples = sum(len(source) for folder in folders for source in folder.sources)
-    return Data(folders, config.epoch_steps or max(examples // config.input.batch_size, 1))
+    return Mixture(folders, config.epoch_steps or max(examples // config.input.batch_size, 1))
 
 
-def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float = 1.0) -> Folder:
+def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float = 1.0) -> FolderExamples:
     """Find the training and validation examples of one folder.
 
     Args:
@@ -198,7 +198,7 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
         sources = training_patches(records, train, config.input)
         sampler = PatchSampler(records, sources[0].items, config.input, config.augment, targets)
         tiles = _validation_of_patches(records, validation, config, targets) if validation else None
-        return Folder(records, share, train, validation, sources, tiles, sampler, targets)
+        return FolderExamples(records, share, train, validation, sources, tiles, sampler, targets)
     _check_slice_size(records, check_sizes(records, [*train, *validation], config.input, config.model.stride), config)
     slices = training_slices(records, train, folder_input(config, targets), targets)
     every = whole_slices(records, validation, config.input, targets) if validation else None
@@ -208,7 +208,7 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
     augmentation = None
     if not config.augment.is_off:
         augmentation = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
-    return Folder(records, share, train, validation, slices, every, augmentation, targets)
+    return FolderExamples(records, share, train, validation, slices, every, augmentation, targets)
 
 
 def folder_input(config: "TrainingConfig", targets: FolderTargets) -> InputConfig:

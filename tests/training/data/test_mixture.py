@@ -10,7 +10,7 @@ from data_prep.records.folder import Records
 from tests.training.runs import assert_equal, read_batches
 from training.config import RecordsConfig, TrainConfig
 from training.data.batches import CLASSIFICATION, InputConfig
-from training.data.mixture import open_data, open_records
+from training.data.mixture import open_mixture, open_records
 from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 
@@ -39,7 +39,7 @@ def config(*folders, **changes):
 
 def opened(settings, heads=None):
     records = open_records(settings)
-    return open_data(settings, records, heads or settings.make_heads(records))
+    return open_mixture(settings, records, heads or settings.make_heads(records))
 
 
 def batches(data, settings, start=0, count=12):
