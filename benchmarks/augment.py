@@ -148,7 +148,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
     """Open the records of a config, and build and compile its network as in training."""
     import keras
 
-    from training.hardware.devices import gpus, resolve
+    from training.hardware.devices import chosen_precision, gpus
 
     if keras.backend.backend() == "tensorflow" and config.deterministic != "off" and not gpus():
         import tensorflow as tf
@@ -158,7 +158,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
     heads = config.make_heads([records])
     data = open_mixture(config, [records], heads)
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(resolve(config.precision))
+    keras.config.set_dtype_policy(chosen_precision(config.precision))
     channels = len(records.channels) * (2 * config.input.neighbours + 1)
     model = config.model.build(channels, {SEGMENTATION: len(records.schema.classes)})
     compile_for(model, resolved_phases(config)[0], config, data, heads)

@@ -277,9 +277,9 @@ def import_backend(setting: Setting) -> None:
     load_backend()
     import keras
 
-    from training.hardware.devices import resolve
+    from training.hardware.devices import chosen_precision
 
-    if setting.precision == "bfloat16" and resolve("auto") != "mixed_bfloat16":
+    if setting.precision == "bfloat16" and chosen_precision("auto") != "mixed_bfloat16":
         raise UserError("--precision bfloat16: this processor does not multiply bfloat16; take float32")
     keras.config.set_dtype_policy("mixed_bfloat16" if setting.precision == "bfloat16" else "float32")
 

@@ -102,27 +102,27 @@ def repeated_note(groups: dict[Structure, list[Structure]]) -> list[str]:
 
 @dataclass(frozen=True)
 class NestedRegion:
-    """Region of the region tree, with the region around it.
+    """Region of the region tree, with its parent.
 
     Attributes:
         name: of the region.
         members: sorted indices of its classes.
-        around: name of the smallest region that holds it and more; None where there is none.
-        stand_in: index of the class that its voxels become when they are taken out of it: a class of `around`, or background.
+        parent: name of the smallest region that holds it and more; None where there is none.
+        replacement: index of the class that its voxels become when they are taken out of it: one of `parent`, or background.
         innermost: True where it holds no other region.
     """
 
     name: str
     members: tuple[int, ...]
-    around: str | None
-    stand_in: int
+    parent: str | None
+    replacement: int
     innermost: bool
 
 
 def region_tree(schema: LabelSchema) -> list[NestedRegion]:
-    """Regions of a schema from the outermost to the innermost, each with the region around it.
+    """Regions of a schema from the outermost to the innermost, each with its parent, the region around it.
 
-    Where several classes of the region around could stand in, it is the last in the schema's order, which names classes from
+    Where the parent has several classes to replace a region by, it is the last in the schema's order, which names classes from
     the outside in: enhancing tumour that is none becomes non-enhancing tumour rather than necrosis, and the core that is none
     edema. Regions that take in background are left out; of regions of the same classes the first stays.
     """
@@ -133,13 +133,13 @@ def region_tree(schema: LabelSchema) -> list[NestedRegion]:
     depth = {members: sum(other > members for other in names) for members in names}
     tree = []
     for inner in sorted(names, key=lambda members: depth[members]):
-        around = min((other for other in names if other > inner), key=len, default=None)
+        parent = min((other for other in names if other > inner), key=len, default=None)
         tree.append(
             NestedRegion(
                 name=names[inner],
                 members=tuple(sorted(inner)),
-                around=None if around is None else names[around],
-                stand_in=0 if around is None else max(around - inner),
+                parent=None if parent is None else names[parent],
+                replacement=0 if parent is None else max(parent - inner),
                 innermost=not any(other < inner for other in names),
             )
         )

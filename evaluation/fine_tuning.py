@@ -152,14 +152,14 @@ def _check_run(path: Path | None, option: str, expected: type[EvaluatedHead]) ->
         raise UserError(
             f"{option} {path}: expected a run of {expected.command}; received one of {run.command}; give it as {other}"
         )
-    if run.before is None:
+    if run.weights_before_last_phase is None:
         raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 
 
 def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[Part, list[Path]]:
     """The rows of a segmentation, and the figure of three of its slices."""
     subset = records_score.open_subset(path, config.records, config.subset, config.batch_size)
-    networks = [records_score.load(subset.run, weights) for weights in (subset.run.before, None)]
+    networks = [records_score.load(subset.run, weights) for weights in (subset.run.weights_before_last_phase, None)]
     before, after = (records_score.count(subset, network) for network in networks)
     counted = f"{_counted(len(after.patients), len(subset.source))} of {config.subset} of {config.records.resolve().name}"
     rows = [
@@ -178,7 +178,8 @@ def _classification(config: FineTuningConfig, path: Path) -> Part:
     """The rows of a classifier."""
     run = Run(path)
     before, after = (
-        score_run(path, config.records, config.subset, config.batch_size, weights) for weights in (run.before, None)
+        score_run(path, config.records, config.subset, config.batch_size, weights)
+        for weights in (run.weights_before_last_phase, None)
     )
     given = after.predictions
     counted = f"{_counted(len(set(given.patients)), len(given.truth))} of {config.subset} of {config.records.resolve().name}"

@@ -268,7 +268,7 @@ class ClassifyConfig(TrainingConfig):
             UserError: fewer than two classes, or a value in two of them.
         """
         tumour_only = self.slices == "tumour"
-        return {CLASSIFICATION: ClassificationHead.of(CLASSIFICATION, self.target, records, tumour_only, self.balance)}
+        return {CLASSIFICATION: ClassificationHead.from_config(CLASSIFICATION, self.target, records, tumour_only, self.balance)}
 
     def resolved(self, heads: dict[str, Head]) -> Self:
         """The classes by name."""

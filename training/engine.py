@@ -18,7 +18,7 @@ from training.config import TrainingConfig
 from training.data.mixture import Mixture, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.hardware.backend import load_backend
-from training.hardware.devices import device, gpus, resolve
+from training.hardware.devices import chosen_precision, device, gpus
 from training.hardware.distribution import Distribution
 from training.heads.base import Head
 from training.initialisation import initialise
@@ -111,7 +111,7 @@ def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[s
     several = len(entries) > 1 or entries[0].heads is not None
     resolved = replace(
         config.resolved(heads),
-        precision=resolve(config.precision),
+        precision=chosen_precision(config.precision),
         records=[*entries] if several else entries[0].path,
         out=folder.resolve(),
     )
@@ -170,8 +170,8 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
         for phase in phases[progress.phase - 1 :]:
             if phase.number > progress.phase:
                 begin_phase(training, phase)
-            if not progress.leaves(phase, phases):
-                ended = fit(training, phase) or "epochs"
+            if not progress.is_phase_over(phase, phases):
+                ended = train_phase(training, phase) or "epochs"
             if ended != "epochs":
                 break
     status = "finished" if progress.is_over(phases) else "stopped"
@@ -232,7 +232,7 @@ def begin_phase(training: Training, phase: Phase) -> None:
     from training.state.weights import load_weights
 
     with training.distribution.scope():
-        before = training.run.keep_before(phase.number, phase.restart_from)
+        before = training.run.keep_weights_before(phase.number, phase.restart_from)
         if phase.restart_from == "best":
             load_weights(training.model, before)
         prepare_phase(training, phase)
@@ -242,7 +242,7 @@ def begin_phase(training: Training, phase: Phase) -> None:
     print(f"phase {phase.number}{name}: {phase.epochs} epochs, learning rate {phase.optimizer.learning_rate:g}{frozen}")
 
 
-def fit(training: Training, phase: Phase) -> str | None:
+def train_phase(training: Training, phase: Phase) -> str | None:
     """Train what is left of a phase; what ended the training early, if anything did."""
     from training.data.stopwatch import StopWatch
     from training.state.callbacks import EpochKeeper

@@ -171,12 +171,12 @@ class Run:
         return without_levels(network)
 
     @property
-    def before(self) -> Path | None:
+    def weights_before_last_phase(self) -> Path | None:
         """The weights that the last phase began with; None in a run of one phase."""
         kept = sorted(self.path.glob("before_phase*.weights.h5"), key=lambda path: (len(path.name), path.name))
         return kept[-1] if kept else None
 
-    def keep_before(self, phase: int, restart_from: str) -> Path:
+    def keep_weights_before(self, phase: int, restart_from: str) -> Path:
         """Keep the weights that a phase begins with, beside those that come of it; kept ones stay as they are.
 
         Args:

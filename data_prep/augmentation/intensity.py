@@ -58,7 +58,9 @@ class IntensityChanges:
     unit_range: bool
 
     @classmethod
-    def of(cls, augmentation: Augmentation, statistics: Callable[[], BrainStatistics], unit_range: bool) -> Self | None:
+    def from_augmentation(
+        cls, augmentation: Augmentation, statistics: Callable[[], BrainStatistics], unit_range: bool
+    ) -> Self | None:
         """Convert relative changes to absolute ones; None where nothing changes.
 
         Args:

@@ -84,7 +84,7 @@ class RegionStage:
 
     def settings(self, current: PostprocessConfig, schema: LabelSchema) -> list[PostprocessConfig]:
         """Current setting with each of the values added."""
-        name, target = self.region.name, schema.class_names[self.region.stand_in]
+        name, target = self.region.name, schema.class_names[self.region.replacement]
         if self.whole:
             rules = [ReplaceRule(structure=name, below_voxels=value, by=target) for value in self.values]
             return [replace(current, replace=[*current.replace, rule]) for rule in rules]
@@ -102,7 +102,7 @@ def region_stages(schema: LabelSchema, grid: Grid) -> list[RegionStage]:
     everything = tuple(range(1, len(schema.classes)))
     regions = [region for region in region_tree(schema) if region.members != everything]
     small = [RegionStage(region, False, grid.region_least) for region in regions if grid.region_least]
-    rare = [region for region in regions if region.innermost and region.around]
+    rare = [region for region in regions if region.innermost and region.parent]
     return small + [RegionStage(region, True, grid.below) for region in rare if grid.below]
 
 
@@ -289,7 +289,7 @@ def region_outcomes(
     counts = count_parts(*stage.parts(classes), classes, maps[0], len(schema.classes))
     sizes = counts.sum(axis=(1, 2))
     for value, setting in zip(stage.values, stage.settings(current, schema), strict=True):
-        changed = _moved(confusion, counts[sizes < value].sum(axis=0), stage.region.stand_in)
+        changed = _moved(confusion, counts[sizes < value].sum(axis=0), stage.region.replacement)
         yield LabelPair(changed, maps[0], partial(apply_classes, setting, found, schema), case.spacing_mm)
 
 

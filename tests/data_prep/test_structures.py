@@ -22,7 +22,7 @@ GLIOMA = {"WT": (None, "background", False), "TC": ("WT", "edema", False), "ET":
 
 def tree(schema):
     return {
-        region.name: (region.around, schema.class_names[region.stand_in], region.innermost) for region in region_tree(schema)
+        region.name: (region.parent, schema.class_names[region.replacement], region.innermost) for region in region_tree(schema)
     }
 
 

@@ -38,7 +38,7 @@ def config(**changes):
 
 def indices(records, target):
     """Class index of each case, by a head of the target."""
-    return ClassificationHead.of(CLASSIFICATION, target, [records], tumour_only=True, balance=True).indices(records)
+    return ClassificationHead.from_config(CLASSIFICATION, target, [records], tumour_only=True, balance=True).indices(records)
 
 
 def head_and_folder(opened, **changes):

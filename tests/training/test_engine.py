@@ -87,11 +87,11 @@ def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_p
 def test_frozen_layers_do_not_move_in_their_phase(toy, tmp_path):
     toy(tmp_path / "run", "--phases", '[{"epochs": 1}, {"epochs": 1, "freeze": ["encoder", "bottom"], "restart_from": "last"}]')
     run = Run(tmp_path / "run")
-    before, after = weights(run.before), weights(run.path / "last.weights.h5")
+    before, after = weights(run.weights_before_last_phase), weights(run.path / "last.weights.h5")
     moved = [not np.array_equal(before[name], after[name]) for name in before]
     assert any(moved)
     assert sum(moved) < len(moved) - 8
-    network = run.load_network(run.before)
+    network = run.load_network(run.weights_before_last_phase)
     frozen = {each.path: np.array(each) for each in network.weights if each.path.startswith(("encoder", "bottom"))}
     network.load_weights(run.path / "last.weights.h5")
     for each in network.weights:

@@ -91,11 +91,11 @@ def test_a_falling_rate_falls_within_each_phase(tune, tmp_path):
 def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_have_left(tuned, tune, tmp_path):
     tune(tmp_path / "run", "--phases", "[]")
     first = Run(tmp_path / "run")
-    assert first.before is None
-    assert_equal_arrays(weights(Run(tuned).before), weights(first.weights))
+    assert first.weights_before_last_phase is None
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(first.weights))
     for row, other in zip(history(tuned), history(tmp_path / "run"), strict=False):
         assert {**row, "minutes": ""} == {**other, "minutes": ""}
-    network = Run(tuned).load_network(Run(tuned).before)
+    network = Run(tuned).load_network(Run(tuned).weights_before_last_phase)
     assert np.isfinite(network.predict_on_batch(np.zeros((1, 16, 16, 4), np.float32))["segmentation"]).all()
 
 
@@ -115,7 +115,7 @@ def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, tune,
     assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
     resume(command, out, "--max_minutes", 60)
     assert_equal_runs(tuned, out)
-    assert_equal_arrays(weights(Run(tuned).before), weights(Run(out).before))
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
 def test_killed_between_the_phases_and_resumed_equals_uninterrupted(tuned, command, tmp_path):
@@ -123,14 +123,14 @@ def test_killed_between_the_phases_and_resumed_equals_uninterrupted(tuned, comma
     (out / "before_phase2.weights.h5").rename(out / "best.weights.h5")  # as it was before fine-tuning
     assert "resuming after epoch 2" in resume(command, out).out
     assert_equal_runs(tuned, out)
-    assert_equal_arrays(weights(Run(tuned).before), weights(Run(out).before))
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
 def test_killed_in_the_second_phase_and_resumed_equals_uninterrupted(longer, command, tmp_path):
     out = back_to(longer, EPOCHS + 1, tmp_path / "run")
     assert "resuming after epoch 3" in resume(command, out).out
     assert_equal_runs(longer, out)
-    assert_equal_arrays(weights(Run(longer).before), weights(Run(out).before))
+    assert_equal_arrays(weights(Run(longer).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
 def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
@@ -152,4 +152,4 @@ def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
     run = Run(tmp_path / "run")
     if run.metadata["best_epoch"] >= 3:
         pytest.fail("choose another rate")
-    assert_equal_arrays(weights(run.before), weights(run.path / "last.weights.h5"))
+    assert_equal_arrays(weights(run.weights_before_last_phase), weights(run.path / "last.weights.h5"))

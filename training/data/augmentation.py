@@ -4,7 +4,7 @@ import numpy as np
 
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import AugmentConfig, draw
-from training.data.batches import SEGMENTATION, Example
+from training.data.batches import LABEL, Example
 
 
 class OnlineAugmentation:
@@ -26,7 +26,7 @@ class OnlineAugmentation:
         image, labels = example
         channels = image.shape[-1] // (2 * self._neighbours + 1)
         drawn = draw(self._config, rng, channels).with_neighbours(self._neighbours)
-        label = labels.get(SEGMENTATION)
+        label = labels.get(LABEL)
         given = np.zeros(image.shape[:2], np.uint8) if label is None else label
         image, changed = (array[0] for array in apply(drawn, image[None], given[None], unit_range=self._unit_range))
-        return image, labels if label is None else labels | {SEGMENTATION: changed}
+        return image, labels if label is None else labels | {LABEL: changed}

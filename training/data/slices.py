@@ -23,7 +23,7 @@ class Slices:
         rows: (n, 2) int, index into `items` and slice number of each example.
         config: neighbours, size and resize are used.
         resize_labels: whether labels are resized too, as training wants; what is scored keeps the records' pixels.
-        targets: of the examples; None: the label alone, by `SEGMENTATION`.
+        targets: of the examples; None: the label alone, by `LABEL`.
     """
 
     def __init__(

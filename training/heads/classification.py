@@ -51,7 +51,7 @@ class ClassificationHead(Head):
     headlines = {"auc": "AUC", "accuracy": "accuracy"}  # noqa: RUF012
 
     @classmethod
-    def of(cls, name: str, target: TargetConfig, records: Sequence[Records], tumour_only: bool, balance: bool) -> Self:
+    def from_config(cls, name: str, target: TargetConfig, records: Sequence[Records], tumour_only: bool, balance: bool) -> Self:
         """The head of a config; without configured classes these are the values in the records."""
         return cls(name, target.attribute, target_values(records, target), tumour_only, balance)
 

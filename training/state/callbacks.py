@@ -68,7 +68,7 @@ class EpochKeeper(keras.callbacks.Callback):
         """Start the epoch's progress bar."""
         self._epoch_started = time.monotonic()
         self._validating = 0.0
-        self._waited_before = self._watch.seconds
+        self._waiting_before = self._watch.seconds
         self._first_step = 0.0
         if self._phase.schedule.name == "timed" and self._config.max_minutes:
             rate = timed_rate(self._phase.optimizer.learning_rate, self._progress.minutes, self._config.max_minutes)
@@ -136,7 +136,7 @@ class EpochKeeper(keras.callbacks.Callback):
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
         """Line of an epoch: scores, speed, and the time that is left."""
         training = max(seconds - self._validating, 1e-9)
-        waited = (self._watch.seconds - self._waited_before) / training
+        waiting = (self._watch.seconds - self._waiting_before) / training
         scores = self._scores(row, "")
         if "val_loss" in row:
             scores += f"; validation {self._scores(row, 'val_')}{' (best)' if better else ''}"
@@ -146,7 +146,7 @@ class EpochKeeper(keras.callbacks.Callback):
         what = "slices" if self._config.input.patch is None else "patches"
         steps = self.params["steps"]
         share, seconds_of = ((steps - 1) / steps, training - self._first_step) if steps > 1 else (1.0, training)
-        speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waited:.1%} of the time waiting for data"
+        speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waiting:.1%} of the time waiting for data"
         return f"epoch {self._progress.epoch}/{self._last_epoch()}: {scores}; {speed}; about {left:.1f} min left"
 
     def _scores(self, row: dict[str, float], front: str) -> str:
