@@ -270,7 +270,7 @@ def import_backend(setting: Setting) -> None:
     """Load Keras and its backend as every command does, and set the precision.
 
     Raises:
-        UserError: bfloat16 is asked for, and the processor would emulate it.
+        UserError: bfloat16 is chosen, and the processor would emulate it.
     """
     from training.hardware.backend import load_backend
 
@@ -297,7 +297,7 @@ def torch_network(setting: Setting) -> Any:
 
 
 def autocast(setting: Setting) -> AbstractContextManager[Any]:
-    """PyTorch's mixed precision, where bfloat16 is asked for."""
+    """PyTorch's mixed precision, where bfloat16 is chosen."""
     import torch
 
     context: AbstractContextManager[Any] = torch.autocast("cpu", torch.bfloat16, enabled=setting.precision == "bfloat16")

@@ -4,7 +4,7 @@
     python -m benchmarks.volumes --filters 16 --depth 3
 
 The peer is a twin of the 3D UNet with the same weights. Every contender has a process of its own, and does one repeat in each
-round. Memory grows from what a process held once it had made its network; time and memory are told as ratios to the peer's.
+round. Memory grows from what a process held once it had made its network; time and memory are printed as ratios to the peer's.
 """
 
 import tempfile

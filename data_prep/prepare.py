@@ -46,7 +46,7 @@ class PrepareConfig:
         """Refuse settings that contradict each other.
 
         Raises:
-            UserError: names them.
+            UserError: two settings exclude each other, or one is out of its range.
         """
         if self.dtype == "uint8" and self.intensity != "minmax":
             raise UserError("dtype: uint8 holds 0..1 alone, so it needs intensity: minmax; take dtype: float16 with zscore")

@@ -45,7 +45,7 @@ class ResNet50Config:
         """Refuse what makes no network.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or a name that no weights file can have.
         """
         expect_number("model.dense", self.dense, 1)
         expect_number("model.dropout", self.dropout, 0, 0.99)
@@ -122,7 +122,7 @@ class ResNet50Config:
         """(N, H, W, channels), as ImageNet weights expect them -> (N, 2048) features."""
         import keras
 
-        with warnings.catch_warnings():  # "usually expects 1 or 3 input channels": we know
+        with warnings.catch_warnings():  # Keras warns of other channels than 1 or 3
             warnings.simplefilter("ignore", UserWarning)
             backbone = keras.applications.ResNet50(
                 include_top=False, weights=None, input_shape=(None, None, channels), pooling="avg", name=BACKBONE

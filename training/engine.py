@@ -76,7 +76,7 @@ def run_folder(config: TrainingConfig) -> Path:
 
 
 def run_to_resume(config: TrainingConfig) -> Run:
-    """An existing run, its config extended if that was asked for; files stay as they are until it trains."""
+    """An existing run, its config extended by `--extend`; files stay as they are until it trains."""
     run = Run(config.resume or Path())
     if not isinstance(config, run.config_type):
         raise UserError(f"{run.path}: is a run of {run.command}; go on with it by that command")
@@ -119,7 +119,7 @@ def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[s
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove a run that has not come to its first epoch, so that the next start finds its folder as the first one did."""
+    """Remove a run that has not come to its first epoch, so that the folder is as it was before."""
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -228,7 +228,7 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
 
 
 def begin_phase(training: Training, phase: Phase) -> None:
-    """Take up the weights that a phase begins with, and compile the network for it."""
+    """Load the weights that a phase begins with, and compile the network for it."""
     from training.state.weights import load_weights
 
     with training.distribution.scope():

@@ -116,7 +116,7 @@ def check_phases(config: PhasedConfig) -> None:
     """Refuse phases that cannot be trained.
 
     Raises:
-        UserError: says which, and what was expected.
+        UserError: a number out of its range, or settings that exclude each other.
     """
     phases = resolved_phases(config)
     for phase in phases:

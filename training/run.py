@@ -177,7 +177,7 @@ class Run:
         return kept[-1] if kept else None
 
     def keep_weights_before(self, phase: int, restart_from: str) -> Path:
-        """Keep the weights that a phase begins with, beside those that come of it; kept ones stay as they are.
+        """Store the weights that a phase begins with; stored ones are not overwritten.
 
         Args:
             phase: its number.
@@ -216,7 +216,7 @@ class Run:
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs of some folders; a folder of evaluation.cross_validate stands for the runs of its folds.
+    """Runs of some folders; a folder of evaluation.cross_validate gives the runs of its folds.
 
     Raises:
         UserError: no run there, or none at all.
@@ -233,7 +233,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 def is_unused(path: Path) -> bool:
     """True for a folder in which a training can start: missing, empty, or left by one that was killed before run.json.
 
-    What such a training leaves is written again; a config.yaml of somebody's own is not one of its files.
+    What such a training leaves is written again; a config.yaml that the user wrote is not one of its files.
     """
     if not path.exists():
         return True

@@ -91,7 +91,7 @@ class Records:
 
     Args:
         path: the folder.
-        channels: those that images show, in this order; None: all, as they are stored. `channels` names them.
+        channels: names of the channels of the images, in this order; None: all, as they are stored.
 
     Raises:
         UserError: no records there, an unfinished build, another format, or a channel that they lack.

@@ -68,7 +68,7 @@ class InputConfig:
         """Refuse numbers that make no batches.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or settings that exclude each other.
         """
         expect_number("input.batch_size", self.batch_size, 1)
         expect_number("input.patch", min(self.patch or (1,)), 1)

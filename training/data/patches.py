@@ -188,7 +188,7 @@ def training_patches(records: Records, cases: Sequence[str], config: InputConfig
         one source; or with a `tumour_share` between 0 and 1 two, the patches around tumour first.
 
     Raises:
-        UserError: patches around tumour are asked for, and there is none.
+        UserError: `tumour_share` is above 0, and no case has tumour.
     """
     items = records.items_of(cases, config.copies)
     passes = [max(ceil(prod(records.cases[case].shape) / prod(config.patch or (1,))), 1) for case, _ in items]

@@ -22,7 +22,7 @@ class Slices:
         items: (case, copy) of each shard.
         rows: (n, 2) int, index into `items` and slice number of each example.
         config: neighbours, size and resize are used.
-        resize_labels: whether labels are resized too, as training wants; what is scored keeps the records' pixels.
+        resize_labels: whether labels are resized too, as in training; labels that are scored keep the records' pixels.
         targets: of the examples; None: the label alone, by `LABEL`.
     """
 
@@ -124,13 +124,13 @@ def whole_slices(records: Records, cases: Sequence[str], config: InputConfig, ta
 
 
 def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> tuple[int, int]:
-    """Refuse slices of different sizes, or of one that the network cannot halve often enough.
+    """Refuse slices of different sizes, or of a size that the network cannot halve often enough.
 
     Returns:
         rows and columns of the network's input.
 
     Raises:
-        UserError: says which, and what to set.
+        UserError: sizes differ, or the network cannot halve them.
     """
 
     def multiples(size: tuple[int, int]) -> list[int]:

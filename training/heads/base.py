@@ -106,7 +106,7 @@ class Head(ABC):
         """Refuse training cases that the head cannot be trained on; `cases` of each folder.
 
         Raises:
-            UserError: says what is missing.
+            UserError: too few cases or classes.
         """
 
     @abstractmethod

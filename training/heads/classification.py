@@ -31,7 +31,7 @@ class TargetConfig:
 
 @dataclass(frozen=True)
 class ClassificationHead(Head):
-    """Softmax over classes of patients, or for two classes a sigmoid of one logit, which speaks for the second.
+    """Softmax over classes of patients, or for two classes a sigmoid of one logit, that of the second class.
 
     Attributes:
         attribute: of the patients.

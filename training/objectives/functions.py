@@ -32,8 +32,8 @@ def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
     losses = ops.mean(1 - (2 * both + smooth) / (total + smooth), axis=-1)
     if over == "batch":
         return losses
-    seen = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
-    return ops.sum(losses * seen) / ops.maximum(ops.sum(seen), 1.0)
+    weight = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
+    return ops.sum(losses * weight) / ops.maximum(ops.sum(weight), 1.0)
 
 
 def focal(bits: Any, logits: Any, gamma: float, alpha: list[float]) -> Any:
