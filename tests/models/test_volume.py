@@ -13,7 +13,7 @@ from models.volume import SlidingWindow, predict_patches, predict_slices, predic
 
 @pytest.fixture(scope="module")
 def pointwise():
-    """A network of 1 x 1 convolutions: what it says of a voxel depends on that voxel alone."""
+    """A network of 1 x 1 convolutions: a voxel's logits depend on that voxel alone."""
     import keras
 
     def build(channels):
@@ -128,7 +128,7 @@ def test_logits_are_the_mean_of_all_mirrored_views(flips, rows, columns):
 
 
 class Pointwise:
-    """In the place of a network: what it says of a voxel follows from that voxel's channels alone."""
+    """In the place of a network: a voxel's logits follow from its channels alone."""
 
     def __init__(self):
         self.shapes = []
@@ -139,7 +139,7 @@ class Pointwise:
         return {"segmentation": np.stack([batch.sum(axis=-1), batch[..., 0] ** 2, -batch[..., -1]], axis=-1)}
 
 
-def told(image):
+def pointwise_logits(image):
     return Pointwise().predict_on_batch(image.astype(np.float32))["segmentation"]
 
 
@@ -151,25 +151,25 @@ def told(image):
     batch_size=st.integers(1, 5),
     flips=st.sets(st.sampled_from("xyz")),
 )
-def test_patches_of_a_pointwise_network_blend_to_its_own_word(shape, patch, overlap, batch_size, flips):
+def test_patches_of_a_pointwise_network_blend_to_its_logits(shape, patch, overlap, batch_size, flips):
     image, network = volume((*shape, 2)), Pointwise()
     sliding = SlidingWindow(1, patch, overlap, flips=tuple(flips))
     logits = together(predict_patches(network, image, sliding, batch_size), shape)
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(logits, pointwise_logits(image), rtol=2e-6, atol=2e-6)
     assert {seen[1:] for seen in network.shapes} == {(*patch, 2)}
     assert max(seen[0] for seen in network.shapes) <= batch_size
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8])
-def test_stored_intensities_are_shown_as_float32(dtype):
+def test_stored_intensities_become_float32(dtype):
     image = (100 * volume((5, 6, 7, 2))).astype(dtype)
     logits = together(predict_patches(Pointwise(), image, SlidingWindow(1, (4, 4, 4))), image.shape)
-    np.testing.assert_allclose(logits, told(image), rtol=1e-5)
+    np.testing.assert_allclose(logits, pointwise_logits(image), rtol=1e-5)
 
 
 class Placed:
-    """In the place of a network: what it says of a voxel depends on where in its patch it stands."""
+    """In the place of a network: a voxel's logits depend on its place in the patch."""
 
     def __init__(self, factor=1.0):
         self.factor = factor
@@ -260,7 +260,7 @@ def test_patches_of_one_slice_carry_their_neighbours(shape, patch, neighbours, b
     sliding = SlidingWindow(1, (1, *patch), neighbours=neighbours)
     network = Pointwise()
     logits = together(predict_patches(network, image, sliding, batch_size), shape)
-    expected = told(with_neighbours(image, np.arange(shape[0]), neighbours))
+    expected = pointwise_logits(with_neighbours(image, np.arange(shape[0]), neighbours))
     np.testing.assert_allclose(logits, expected, rtol=2e-6, atol=2e-6)
     assert {seen[1:] for seen in network.shapes} == {(*patch, 2 * (2 * neighbours + 1))}
     assert len(network.shapes) >= shape[0] / batch_size  # each slice once: slices do not overlap
@@ -272,7 +272,7 @@ def test_a_sliding_window_without_a_patch_takes_slices():
         network = Pointwise()
         logits = together(predict_volume(network, image, SlidingWindow(4, patch), seen[0]), image.shape)
         assert network.shapes[0] == seen
-        np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
+        np.testing.assert_allclose(logits, pointwise_logits(image), rtol=2e-6, atol=2e-6)
 
 
 def test_patches_need_a_size():

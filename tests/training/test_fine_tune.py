@@ -16,7 +16,7 @@ OPTIONS = ("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "const
 
 
 def phases(epochs=TUNED, rate=TUNED_RATE, loss=None):
-    """Options of two phases, the first as long as --epochs says."""
+    """Options of two phases, the first of --epochs epochs."""
     second = {"epochs": epochs, "optimizer": {"learning_rate": rate}, "loss": {"dice": 3.0} if loss is None else loss}
     return ("--phases", json.dumps([{"name": "training"}, second | {"name": "fine-tuning"}]))
 
@@ -100,7 +100,7 @@ def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_hav
 
 
 def test_the_second_phase_has_its_own_loss(tune, tmp_path):
-    """With a rate of 0 the weights stay, so the loss alone tells the phases apart."""
+    """With a rate of 0 the weights stay, so the phases differ in the loss alone."""
     still = ("--optimizer.learning_rate", 0, "--model.normalisation", "none", "--model.dropout", 0)
     tune(tmp_path / "run", "--epochs", 1, *still, *phases(rate=0, loss={"bce": 0, "dice": 0}))
     rows = history(tmp_path / "run")

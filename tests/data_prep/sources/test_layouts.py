@@ -1,4 +1,4 @@
-"""One harness that every layout goes through: what is written is read; what is bad is told in one line."""
+"""One harness that every layout goes through: what is written is read; what is bad is refused in one line."""
 
 import gzip
 from collections.abc import Callable
@@ -294,7 +294,7 @@ BAD_IMAGES = {
 
 
 def assert_one_line(source: Source, path: Path, message: str, shallow: bool = True) -> None:
-    """The deep check, the shallow one where it looks, and reading all tell the same: one line that names the file."""
+    """The deep check, the shallow one where it applies, and reading give the same line, which names the file."""
     files = source.cases()[0]
     with pytest.raises(UserError, match=message) as caught:
         source.read(files)
