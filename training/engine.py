@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, remove_unfinished, write_yaml
+from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
 from training.data.mixture import Mixture, open_mixture, open_records
@@ -181,7 +182,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     best = ""
     if progress.best is not None:
         best = f", best validation {config.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
-    print(f"run: {run.path} ({status} after {progress.epoch} epochs, {progress.minutes:.1f} min{best})")
+    print(f"run: {run.path} ({status} after {counted(progress.epoch, 'epoch')}, {progress.minutes:.1f} min{best})")
 
 
 def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> Training:
@@ -239,7 +240,9 @@ def begin_phase(training: Training, phase: Phase) -> None:
     training.progress.begin_phase(phase.number)
     name = f" ({phase.name})" if phase.name else ""
     frozen = f", frozen: {', '.join(phase.freeze)}" if phase.freeze else ""
-    print(f"phase {phase.number}{name}: {phase.epochs} epochs, learning rate {phase.optimizer.learning_rate:g}{frozen}")
+    print(
+        f"phase {phase.number}{name}: {counted(phase.epochs, 'epoch')}, learning rate {phase.optimizer.learning_rate:g}{frozen}"
+    )
 
 
 def train_phase(training: Training, phase: Phase) -> str | None:
@@ -301,12 +304,14 @@ def print_start(training: Training) -> None:
     print(f"device: {device()}; {config.precision}")
     print(f"network: {config.model.name}, {training.model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
-        f"data: {train} training cases ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
-        f"{validation} validation cases"
+        f"data: {counted(train, 'training case')} ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
+        f"{counted(validation, 'validation case')}"
     )
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
-        parts = [f"{each.share / total:.0%} from {each.records.path} ({len(each.train)} cases)" for each in data.folders]
+        parts = [
+            f"{each.share / total:.0%} from {each.records.path} ({counted(len(each.train), 'case')})" for each in data.folders
+        ]
         print(f"batches: {', '.join(parts)}")
     if config.split == "slice":
         print("slice split: slices of one patient train and validate; the scores are too good")

@@ -77,7 +77,7 @@ def test_the_history_tells_the_phases_and_their_rates(tuned):
 
 def test_the_command_says_when_fine_tuning_begins(tuned):
     lines = (tuned / "printed.txt").read_text().splitlines()
-    place = lines.index("phase 2 (fine-tuning): 1 epochs, learning rate 0.002")
+    place = lines.index("phase 2 (fine-tuning): 1 epoch, learning rate 0.002")
     assert lines[place - 1].startswith("epoch 2/3")
     assert lines[place + 1].startswith("epoch 3/3")
 

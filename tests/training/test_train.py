@@ -39,7 +39,7 @@ def test_the_command_says_what_it_does(whole):
     lines = (whole / "printed.txt").read_text().splitlines()
     assert lines[0].startswith("device: CPU")
     assert "channels flair, t1, t1ce, t2" in lines[1]
-    assert lines[2] == "data: 3 training cases (48 slices, stored copies included, 12 steps an epoch), 1 validation cases"
+    assert lines[2] == "data: 3 training cases (48 slices, stored copies included, 12 steps an epoch), 1 validation case"
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in epochs] == [f"epoch {number}/4" for number in range(1, 5)]
     assert all("slices/s" in line and "min left" in line for line in epochs)

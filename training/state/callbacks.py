@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
+from common.tables import counted
 from training.config import TrainingConfig
 from training.data.stopwatch import StopWatch
 from training.heads.base import Head
@@ -168,13 +169,14 @@ class EpochKeeper(keras.callbacks.Callback):
         if progress.phase_epoch >= self._phase.epochs and not self._later:
             return None
         over = progress.is_out_of_patience(self._phase)
+        epochs = counted(patience or 0, "epoch")
         if over and not self._later:
-            print(f"stopped: no better validation {config.monitor} for {patience} epochs")
+            print(f"stopped: no better validation {config.monitor} for {epochs}")
             return "patience"
         if config.max_minutes is not None and progress.minutes + epoch_minutes > config.max_minutes:
             print(f"stopped: another epoch would pass --max_minutes {config.max_minutes:g}")
             return "max_minutes"
         if over and progress.phase_epoch < self._phase.epochs:
-            print(f"phase {self._phase.number} ended: no better validation {config.monitor} for {patience} epochs")
+            print(f"phase {self._phase.number} ended: no better validation {config.monitor} for {epochs}")
             return "phase"
         return None

@@ -164,7 +164,7 @@ BAD_SLICES = {
 }
 BAD_MASKS = {
     "16 bits": (lambda path: save_slice(path, pixels(path).astype(np.uint16)), "8-bit grey .*; received mode I;16 of 16 bits"),
-    "unknown id": (lambda path: with_value(path, 7), "unknown label id 7 in 1 voxels; schema .* has 0, 255; write a schema"),
+    "unknown id": (lambda path: with_value(path, 7), "unknown label id 7 in 1 voxel; schema .* has 0, 255; write a schema"),
     "three channels": (lambda path: save_slice(path, np.stack([pixels(path)] * 3, -1)), "of one channel; received mode RGB"),
 }
 BAD_PICTURES = {
