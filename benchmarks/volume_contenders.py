@@ -228,17 +228,17 @@ class MonaiVolume:
         setting = self._setting
         with torch.inference_mode():
             return self._infer(
-                self._image, setting.patch, self._batch, self._shown, OVERLAP, mode="gaussian", roi_weight_map=weights
+                self._image, setting.patch, self._batch, self._predicted, OVERLAP, mode="gaussian", roi_weight_map=weights
             )
 
-    def _shown(self, windows: Any) -> Any:
+    def _predicted(self, windows: Any) -> Any:
         self._windows += len(windows)
         with autocast(self._setting):
             return self._twin(windows).float()
 
 
 class _Counting:
-    """A network that counts the windows it is shown."""
+    """Network that counts the windows that it predicts."""
 
     def __init__(self, network: Any) -> None:
         self._network = network

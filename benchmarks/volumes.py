@@ -44,7 +44,7 @@ class VolumesConfig:
     batch: int = 2
     """Windows of a training step; PyTorch takes other, slower convolutions for a single small one."""
     windows: list[int] | None = None
-    """Windows that prediction shows at once; null: 1 and 4. PyTorch takes slower convolutions for a single small one."""
+    """Windows that are predicted at once; null: 1 and 4. PyTorch takes slower convolutions for a single small one."""
     rounds: int = 5
     """Interleaved repeats."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -53,7 +53,7 @@ class Phase:
 
     Attributes:
         number: counted from 1.
-        name: for people; may be empty.
+        name: is printed; may be empty.
         epochs: length.
         optimizer, schedule: the schedule counts within the phase.
         loss: numbers of the loss that differ from the config's.

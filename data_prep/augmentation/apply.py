@@ -65,7 +65,7 @@ def apply_to_patch(
     statistics: Callable[[], BrainStatistics] | None = None,
     repeat_edge: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Augmented patch of a volume; only what it shows is read, but for the statistics.
+    """Augmented patch of a volume; only the voxels that it needs are read, but for the statistics.
 
     Args:
         augmentation, image, label, unit_range, spacing_mm: as of `apply`.

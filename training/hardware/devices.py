@@ -32,7 +32,7 @@ def gpus() -> list[str]:
 
 
 def device() -> str:
-    """Devices and backend of the training, for people."""
+    """Devices and backend of the training, as printed and stored in the run."""
     import keras
 
     found = gpus()

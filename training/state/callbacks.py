@@ -1,4 +1,4 @@
-"""End of an epoch: best and last weights, history, exact state, a line for people, and whether to stop."""
+"""End of an epoch: best and last weights, history, exact state, the printed line, and whether to stop."""
 
 import math
 import time
