@@ -102,13 +102,13 @@ def repeated_note(groups: dict[Structure, list[Structure]]) -> list[str]:
 
 @dataclass(frozen=True)
 class NestedRegion:
-    """Region of the region tree, with its parent.
+    """Region of the region tree, with its parent, the region around it.
 
     Attributes:
         name: of the region.
         members: sorted indices of its classes.
         parent: name of the smallest region that holds it and more; None where there is none.
-        replacement: index of the class that its voxels become when they are taken out of it: one of `parent`, or background.
+        replacement: index of the class that its voxels become when taken out of it: a class of `parent`, or background.
         innermost: True where it holds no other region.
     """
 
@@ -120,9 +120,9 @@ class NestedRegion:
 
 
 def region_tree(schema: LabelSchema) -> list[NestedRegion]:
-    """Regions of a schema from the outermost to the innermost, each with its parent, the region around it.
+    """Regions of a schema from the outermost to the innermost, each with the region around it.
 
-    Where the parent has several classes to replace a region by, it is the last in the schema's order, which names classes from
+    Where several classes of the parent could be the replacement, it is the last in the schema's order, which names classes from
     the outside in: enhancing tumour that is none becomes non-enhancing tumour rather than necrosis, and the core that is none
     edema. Regions that take in background are left out; of regions of the same classes the first stays.
     """
