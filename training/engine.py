@@ -129,7 +129,7 @@ def empty_folder(folder: Path) -> None:
 
 
 @dataclass
-class Training:
+class OpenTraining:
     """A training that has been opened.
 
     Attributes:
@@ -185,7 +185,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     print(f"run: {run.path} ({status} after {counted(progress.epoch, 'epoch')}, {progress.minutes:.1f} min{best})")
 
 
-def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> Training:
+def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraining:
     """Build the network, seeded, or as it was after the last epoch that was finished."""
     import keras
 
@@ -199,13 +199,13 @@ def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> Training:
         if source is not None and loaded is not None:
             run.set_status("running", init_from=initialise(model, loaded, source))
         freezing = LayerFreezing(model, config.model.fixed_layers(model))
-        training = Training(run, config, data, heads, phases, progress, distribution, model, freezing)
+        training = OpenTraining(run, config, data, heads, phases, progress, distribution, model, freezing)
         prepare_phase(training, phases[progress.phase - 1])
         training.progress = load_state(run.path / "state", model)
     return training
 
 
-def prepare_phase(training: Training, phase: Phase) -> None:
+def prepare_phase(training: OpenTraining, phase: Phase) -> None:
     """Freeze the layers of a phase, and compile the network for it."""
     training.freezing.apply(training.config.frozen_layers(phase), f"--phases: phase {phase.number}: freeze")
     compile_for(training.model, phase, training.config, training.data, training.heads)
@@ -228,7 +228,7 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
     model.optimizer.build(model.trainable_variables)
 
 
-def begin_phase(training: Training, phase: Phase) -> None:
+def begin_phase(training: OpenTraining, phase: Phase) -> None:
     """Load the weights that a phase begins with, and compile the network for it."""
     from training.state.weights import load_weights
 
@@ -245,7 +245,7 @@ def begin_phase(training: Training, phase: Phase) -> None:
     )
 
 
-def train_phase(training: Training, phase: Phase) -> str | None:
+def train_phase(training: OpenTraining, phase: Phase) -> str | None:
     """Train what is left of a phase; what ended the training early, if anything did."""
     from training.data.stopwatch import StopWatch
     from training.state.callbacks import EpochKeeper
@@ -293,7 +293,7 @@ def prepare_backend(run: Run) -> None:
         print(f"warning: {changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}: equal bits are not promised")
 
 
-def print_start(training: Training) -> None:
+def print_start(training: OpenTraining) -> None:
     """Print what is trained, on what, and from where."""
     config, data = training.config, training.data
     copies = config.input.copies and any(folder.records.copies for folder in data.folders)
