@@ -23,7 +23,7 @@ from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.data.batches import SEGMENTATION
-from training.data.mixture import Data, open_data
+from training.data.mixture import Mixture, open_mixture
 from training.engine import compile_for
 from training.phases import resolved_phases
 
@@ -81,13 +81,13 @@ class Bench:
     """
 
     config: TrainConfig
-    data: Data
+    data: Mixture
     model: "keras.Model"
 
     def batches(self, augment: AugmentConfig, threads: int, watch: Any = None) -> Any:
         """Endless batches, from the same places of the records for any augmentation."""
         config = replace(self.config, augment=augment, input=replace(self.config.input, threads=threads))
-        return open_data(config, [self.data.records], self.data.folders[0].targets.heads).training_batches(config, 0, watch)
+        return open_mixture(config, [self.data.records], self.data.folders[0].targets.heads).training_batches(config, 0, watch)
 
 
 def main(config: AugmentBenchmarkConfig) -> None:
@@ -148,7 +148,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
     """Open the records of a config, and build and compile its network as in training."""
     import keras
 
-    from training.hardware.devices import gpus, resolve
+    from training.hardware.devices import chosen_precision, gpus
 
     if keras.backend.backend() == "tensorflow" and config.deterministic != "off" and not gpus():
         import tensorflow as tf
@@ -156,9 +156,9 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
         tf.config.experimental.enable_op_determinism()
     config = replace(config, records=records.path)
     heads = config.make_heads([records])
-    data = open_data(config, [records], heads)
+    data = open_mixture(config, [records], heads)
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(resolve(config.precision))
+    keras.config.set_dtype_policy(chosen_precision(config.precision))
     channels = len(records.channels) * (2 * config.input.neighbours + 1)
     model = config.model.build(channels, {SEGMENTATION: len(records.schema.classes)})
     compile_for(model, resolved_phases(config)[0], config, data, heads)

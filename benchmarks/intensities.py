@@ -3,8 +3,8 @@
     python -m benchmarks.intensities --source kaggle_3m --channel flair
 
 For every case the same voxels are drawn, as many of the tumour as of other tissue (above the channel's mean), on slices with
-tumour. The AUC over the voxels of all cases together tells how well one threshold would do for all patients; the mean of the
-cases' own AUCs hardly depends on the scaling, and is what one threshold for each patient would do.
+tumour. The AUC over the voxels of all cases together measures one threshold for all patients; the mean of the
+cases' own AUCs hardly depends on the scaling, and measures one threshold for each patient.
 """
 
 from dataclasses import dataclass, replace

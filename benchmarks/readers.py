@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.timing import interleaved, table
 from common import cli
 from data_prep.records.folder import Records, case_path
-from training.data.batches import InputConfig, training_batches
+from training.data.batches import InputConfig, training_batches, training_examples
 from training.data.slices import Slices, training_slices
 
 
@@ -56,7 +56,8 @@ def _mapped(source: Slices, config: ReadersConfig) -> None:
 
 
 def _grain(source: Slices, config: ReadersConfig) -> None:
-    batches = iter(training_batches([source], InputConfig(batch_size=config.batch_size), 0, 0))
+    given = InputConfig(batch_size=config.batch_size)
+    batches = iter(training_batches(training_examples([source], given, seed=0), given, start=0))
     for _ in range(config.batches):
         next(batches)
 

@@ -228,17 +228,17 @@ class MonaiVolume:
         setting = self._setting
         with torch.inference_mode():
             return self._infer(
-                self._image, setting.patch, self._batch, self._shown, OVERLAP, mode="gaussian", roi_weight_map=weights
+                self._image, setting.patch, self._batch, self._predicted, OVERLAP, mode="gaussian", roi_weight_map=weights
             )
 
-    def _shown(self, windows: Any) -> Any:
+    def _predicted(self, windows: Any) -> Any:
         self._windows += len(windows)
         with autocast(self._setting):
             return self._twin(windows).float()
 
 
 class _Counting:
-    """A network that counts the windows it is shown."""
+    """Network that counts the windows that it predicts."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -270,16 +270,16 @@ def import_backend(setting: Setting) -> None:
     """Load Keras and its backend as every command does, and set the precision.
 
     Raises:
-        UserError: bfloat16 is asked for, and the processor would emulate it.
+        UserError: bfloat16 is chosen, and the processor would emulate it.
     """
     from training.hardware.backend import load_backend
 
     load_backend()
     import keras
 
-    from training.hardware.devices import resolve
+    from training.hardware.devices import chosen_precision
 
-    if setting.precision == "bfloat16" and resolve("auto") != "mixed_bfloat16":
+    if setting.precision == "bfloat16" and chosen_precision("auto") != "mixed_bfloat16":
         raise UserError("--precision bfloat16: this processor does not multiply bfloat16; take float32")
     keras.config.set_dtype_policy("mixed_bfloat16" if setting.precision == "bfloat16" else "float32")
 
@@ -297,7 +297,7 @@ def torch_network(setting: Setting) -> Any:
 
 
 def autocast(setting: Setting) -> AbstractContextManager[Any]:
-    """PyTorch's mixed precision, where bfloat16 is asked for."""
+    """PyTorch's mixed precision, where bfloat16 is chosen."""
     import torch
 
     context: AbstractContextManager[Any] = torch.autocast("cpu", torch.bfloat16, enabled=setting.precision == "bfloat16")

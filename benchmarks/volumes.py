@@ -4,7 +4,7 @@
     python -m benchmarks.volumes --filters 16 --depth 3
 
 The peer is a twin of the 3D UNet with the same weights. Every contender has a process of its own, and does one repeat in each
-round. Memory grows from what a process held once it had made its network; time and memory are told as ratios to the peer's.
+round. Memory grows from what a process held once it had made its network; time and memory are printed as ratios to the peer's.
 """
 
 import tempfile
@@ -44,7 +44,7 @@ class VolumesConfig:
     batch: int = 2
     """Windows of a training step; PyTorch takes other, slower convolutions for a single small one."""
     windows: list[int] | None = None
-    """Windows that prediction shows at once; null: 1 and 4. PyTorch takes slower convolutions for a single small one."""
+    """Windows that are predicted at once; null: 1 and 4. PyTorch takes slower convolutions for a single small one."""
     rounds: int = 5
     """Interleaved repeats."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -58,7 +58,7 @@ class ConfigWithFiles:
 
 
 def choice(registry: dict[str, str], default: str) -> Any:
-    """Declare a field of a config that is one of several dataclasses, told apart by its `name`.
+    """Declare a field of a config that is one of several dataclasses, chosen by its `name`.
 
     Args:
         registry: name -> "module:Dataclass"; the entry of the name `IMPORT_PATH` is for any name with a colon in it.
@@ -305,7 +305,7 @@ def _is_list(kind: Any) -> bool:
 
 
 def _with_choices(config: type, arguments: list[str]) -> type:
-    """The config with each `choice` field given the type that its name on the command line or in the file asks for."""
+    """The config with each `choice` field given the type of its name on the command line or in the file."""
     replaced = []
     for item in fields(config):
         registry = item.metadata.get("registry")

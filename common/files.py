@@ -1,4 +1,4 @@
-"""Atomic files, JSON and YAML, and a lock on a folder."""
+"""Atomic files, JSON and YAML, checksums, and a lock on a folder."""
 
 import json
 import os
@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import yaml
 
 from common.errors import UserError
+
+BLOCK = 1 << 20  # bytes read at once
 
 
 @contextmanager
@@ -77,6 +80,15 @@ def read_yaml(path: Path, what: str) -> Any:
 def read_lines(path: Path, what: str) -> list[str]:
     """Read a text file's non-empty lines, stripped."""
     return [line.strip() for line in read_text(path, what).splitlines() if line.strip()]
+
+
+def checksum(path: Path) -> str:
+    """CRC-32C of a file, 8 hexadecimal digits."""
+    crc = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            crc.update(block)
+    return crc.digest().hex()
 
 
 def refuse_inside(out: Path, source: Path) -> None:

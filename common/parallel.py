@@ -53,7 +53,7 @@ def map_cases(
 
     Raises:
         UserError: of the function, with the case's name; or a worker died, or no scheduler answers.
-        MissingPackage: Dask is asked for and not installed.
+        MissingPackage: Dask is not installed.
         Exception: any other of the function, with the case's name as a note.
     """
     from tqdm import tqdm

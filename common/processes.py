@@ -47,9 +47,9 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
 
 
 def run_command(
-    command: str, arguments: Sequence[str], output: IO[str] | None = None, enough: Callable[[], bool] = lambda: False
+    command: str, arguments: Sequence[str], output: IO[str] | None = None, should_stop: Callable[[], bool] = lambda: False
 ) -> int:
-    """Run a command of the toolkit in a child process, and interrupt it with this process or once `enough` is true.
+    """Run a command of the toolkit in a child process, and interrupt it with this process or once `should_stop` is true.
 
     The child ends with this process in every case, a kill included (`command_signals`).
 
@@ -57,7 +57,7 @@ def run_command(
         command: its module, such as training.train.
         arguments: its command line.
         output: file for its standard output and error; None: those of this process.
-        enough: called every half second; True stops the command.
+        should_stop: called every half second; True interrupts the command.
 
     Returns:
         Its exit status.
@@ -68,7 +68,7 @@ def run_command(
     # In a group of its own Ctrl-C does not reach it; `_stop` interrupts it once.
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
     try:
-        while process.poll() is None and not enough():
+        while process.poll() is None and not should_stop():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
     finally:

@@ -1,14 +1,19 @@
-"""Tables as CSV, aligned text and Markdown."""
+"""Tables: CSV, written and read as spreadsheets write it, aligned text and Markdown."""
 
 import csv
 import io
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from common.errors import UserError
+from common.files import read_text
 
 WIDTH = 110  # columns of a terminal that printed tables and their notes keep within
 CSV_DECIMALS = 6
+SEPARATORS = ",;\t"  # of the CSV that is read
 
 
 def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS) -> str:
@@ -30,6 +35,25 @@ def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS)
         csv.writer(buffer, lineterminator="\r\n").writerow([cell(value) for value in row])
         lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
     return "".join(lines)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file as column name -> value, both stripped; empty lines are skipped.
+
+    UTF-8 with or without a byte order mark; commas, semicolons or tabs.
+
+    Raises:
+        UserError: not UTF-8, no or unclear column names, or a row of another length than the header.
+    """
+    text = read_text(path, "table").removeprefix("\ufeff")
+    header, *rows = _cells(path, text) or [(1, [])]
+    names = header[1]
+    if "" in names or len(set(names)) < len(names) or not names:
+        raise UserError(f"{path}: line {header[0]}: expected different column names; received {', '.join(names) or 'nothing'}")
+    for line, row in rows:
+        if len(row) != len(names):
+            raise UserError(f"{path}: line {line}: expected {len(names)} cells, as in the header; received {len(row)}")
+    return [dict(zip(names, row, strict=True)) for _, row in rows]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -57,6 +81,22 @@ def wrapped(notes: Sequence[str]) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(note, WIDTH)]
 
 
+def score_column(score: str, structure: str) -> str:
+    """Column name of a structure's score: `iou_non_enhancing_tumor`."""
+    return f"{score}_{structure.replace(' ', '_').replace('-', '_')}"
+
+
 def counted(number: int, noun: str) -> str:
     """Number and noun, in the plural where it must be: `1 patient`, `2 patients`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    """Line number and stripped cells of the rows that are not empty."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=max(SEPARATORS, key=first.count), strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not a CSV table ({error})") from None
+    return [(line, row) for line, row in rows if any(row)]

@@ -81,7 +81,7 @@ def _settings(config: MakePhantomConfig) -> dict[str, Any]:
 
 
 def _refuse_others(config: MakePhantomConfig) -> None:
-    """Refuse a folder that holds anything but a part of what was asked for.
+    """Refuse a folder that holds other files than these options make.
 
     Raises:
         UserError: it holds other files.

@@ -129,7 +129,8 @@ def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], 
     shards = [(case.id, copy) for case in cases for copy in range(copies[case.id] + 1)]
     missing = sum(not case_path(config.out, case, copy, ".json").is_file() for case, copy in shards)
     need, free = missing * layout.file_size, shutil.disk_usage(config.out).free
-    print(f"{len(cases)} cases, {missing} shards to build: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
+    built = f"{counted(len(cases), 'case')}, {counted(missing, 'shard')} to build"
+    print(f"{built}: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
     if need > free:
         raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
 

@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from common.boxes import crop_box
 from common.errors import UserError
-from data_prep.grid.boxes import bounding_box, centred_start
-from data_prep.grid.geometry import Geometry, Triple, middle_start
+from data_prep.grid.geometry import Geometry, Triple, centred_start, middle_start
+from data_prep.grid.masks import brain_mask
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import Case
 
@@ -45,7 +46,7 @@ class PrepareConfig:
         """Refuse settings that contradict each other.
 
         Raises:
-            UserError: names them.
+            UserError: two settings exclude each other, or one is out of its range.
         """
         if self.dtype == "uint8" and self.intensity != "minmax":
             raise UserError("dtype: uint8 holds 0..1 alone, so it needs intensity: minmax; take dtype: float16 with zscore")
@@ -100,7 +101,7 @@ class Prepared:
 
 
 def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Prepared:
-    """Preprocess one case; with `crop: null` the uncropped volume, as prediction wants it.
+    """Preprocess one case; with `crop: null` the uncropped volume, as in prediction.
 
     Args:
         case: as read; its label, if it has one, needs a schema.
@@ -147,29 +148,13 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
     return Scaling(low, high, mean, deviation or 1.0, keep_zero=True)
 
 
-def brain_mask(channels: list[np.ndarray]) -> np.ndarray:
-    """Brain mask, bool (z, y, x): voxels that are non-zero in any channel."""
-    mask = channels[0] != 0
-    for channel in channels[1:]:
-        mask |= channel != 0
-    return mask
-
-
-def inside_mask(image: np.ndarray) -> np.ndarray:
-    """Brain mask, bool (Z, H, W), of a prepared image (Z, H, W, C): voxels that are non-zero in any channel.
-
-    Compared as integers, which is several times faster than comparing float16.
-    """
-    return brain_mask(list(np.moveaxis(image.view(f"u{image.dtype.itemsize}"), -1, 0)))
-
-
 def _crop(uncropped: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:
     """Start and size of the crop (z, y, x)."""
     if config.crop is None:
         return (0, 0, 0), uncropped
     if config.crop == "middle" and config.size is not None:
         return middle_start(uncropped, config.size), config.size
-    z, y, x = bounding_box(brain_mask([array for array in channels.values() if array is not None]))
+    z, y, x = crop_box(brain_mask(array for array in channels.values() if array is not None))
     size = config.size or (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     start = [
         centred_start(length, wanted, part.start + part.stop)

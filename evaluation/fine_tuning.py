@@ -70,14 +70,14 @@ def _check_run(path: Path | None, option: str) -> None:
     if head not in run.heads:
         other = next(name for name in OPTIONS if name != option)
         raise UserError(f"{option} {path}: expected a run of {command}; received one of {run.command}; give it as {other}")
-    if run.before is None:
+    if run.weights_before_last_phase is None:
         raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 
 
 def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[RunScores, list[Path]]:
     """Scores of a segmentation, and the figure of three of its slices."""
     subset = records_score.open_subset(path, config.records, config.subset, config.batch_size)
-    networks = [records_score.load(subset.run, weights) for weights in (subset.run.before, None)]
+    networks = [records_score.load(subset.run, weights) for weights in (subset.run.weights_before_last_phase, None)]
     before, after = (records_score.count(subset, network) for network in networks)
     files = draw_fine_tuning(out / "before_after", subset, networks, (before, after))
     return segmentation_scores(subset.run, before, after, len(subset.source), _subset_name(config)), files
@@ -87,7 +87,8 @@ def _classification(config: FineTuningConfig, path: Path) -> RunScores:
     """Scores of a classifier."""
     run = Run(path)
     before, after = (
-        score_run(path, config.records, config.subset, config.batch_size, weights) for weights in (run.before, None)
+        score_run(path, config.records, config.subset, config.batch_size, weights)
+        for weights in (run.weights_before_last_phase, None)
     )
     return classification_scores(run, before, after, _subset_name(config))
 

@@ -15,8 +15,8 @@ from common.files import lock, write_text
 from common.metrics.catalogue import METRICS, Metric
 from common.metrics.statistics import INTERVAL_NOTE, STUDENT, paired_columns, student_note, summarise_columns
 from common.tables import aligned, counted, csv_text, wrapped
+from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
-from data_prep.prepare import inside_mask
 from data_prep.records.folder import Records
 from data_prep.structures import CLASS_MEAN, Structure, averaged, structures_by_name
 from evaluation.inference.ensemble import Ensemble, InferenceConfig

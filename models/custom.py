@@ -40,7 +40,7 @@ class CustomConfig:
         """Refuse a name that nothing can be imported by, and numbers that make no network.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a name that cannot be imported, or a number out of its range.
         """
         expect_number("model.stride", self.stride, 1)
         if self.input_size and len(self.input_size) != self.rank:

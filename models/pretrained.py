@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
 
 from common.errors import UserError
@@ -86,15 +85,6 @@ def imagenet_file() -> Path:
             f"--model.weights imagenet: {URL} could not be downloaded ({reason}); fetch {FILE} from there on "
             "another machine, then give it by --model.weights PATH or put it into ~/.keras/models"
         ) from None
-
-
-def checksum(path: Path) -> str:
-    """The CRC-32C of a file, 8 hexadecimal digits."""
-    found = google_crc32c.Checksum()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.digest().hex()
 
 
 def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:

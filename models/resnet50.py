@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
+from common.files import checksum
 from data_prep.grid.geometry import Triple
 from models import pretrained
 
@@ -44,7 +45,7 @@ class ResNet50Config:
         """Refuse what makes no network.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or a name that no weights file can have.
         """
         expect_number("model.dense", self.dense, 1)
         expect_number("model.dropout", self.dropout, 0, 0.99)
@@ -75,7 +76,7 @@ class ResNet50Config:
         if self.weights == pretrained.IMAGENET:
             return "ImageNet (keras.applications)"
         path = pretrained.weights_file(self.weights)
-        return f"file {path.name} (crc32c {pretrained.checksum(path)})"
+        return f"file {path.name} (crc32c {checksum(path)})"
 
     def fixed_layers(self, network: "keras.Model") -> list[Any]:
         """Layers that never train: batch normalisations of a pretrained backbone, statistics and scales.
@@ -121,7 +122,7 @@ class ResNet50Config:
         """(N, H, W, channels), as ImageNet weights expect them -> (N, 2048) features."""
         import keras
 
-        with warnings.catch_warnings():  # "usually expects 1 or 3 input channels": we know
+        with warnings.catch_warnings():  # Keras warns of other channels than 1 or 3
             warnings.simplefilter("ignore", UserWarning)
             backbone = keras.applications.ResNet50(
                 include_top=False, weights=None, input_shape=(None, None, channels), pooling="avg", name=BACKBONE

@@ -45,7 +45,7 @@ class UNetConfig:
     normalisation: Literal["none", "batch", "instance", "group"] = "batch"
     """After each 3-wide convolution: none, batch, instance or group (of 8) normalisation."""
     momentum: float = 0.99
-    """Of the moving statistics of batch normalisation; trainings of a few hundred steps want 0.9."""
+    """Of the moving statistics of batch normalisation; 0.9 suits trainings of a few hundred steps."""
     l2: float = 0.0
     """L2 penalty on the kernels of the convolutions."""
     widths: list[int] | None = None
@@ -54,7 +54,7 @@ class UNetConfig:
     """Add each block's input to its output (He et al., 2016; Milletari et al., 2016), through a 1-wide convolution where their
     numbers of features differ."""
     attention: bool = False
-    """Attention gates (Oktay et al., 2018): what comes up from below weighs the encoder's features, place by place."""
+    """Attention gates (Oktay et al., 2018): features from the level below weigh the encoder's features, voxel by voxel."""
     deep_supervision: int = 0
     """Levels below the first whose logits, enlarged, are supervised too while training, each half as much as the one above
     (Dou et al., 2017; Isensee et al., 2021); prediction does without them."""
@@ -63,7 +63,7 @@ class UNetConfig:
         """Refuse numbers that make no network.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range.
         """
         expect_number("model.filters", self.filters, 1)
         expect_number("model.depth", self.depth, 1)

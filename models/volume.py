@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.grid.geometry import Triple, cut_patch
+from data_prep.grid.geometry import AXES, Triple, cut_patch
+from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image
 
 if TYPE_CHECKING:
     import keras
 
 FLOOR = 0.1  # least weight of a patch's voxels along an axis, so that of a corner of a volume is a thousandth of the middle's
-Part = tuple[slice, dict[str, np.ndarray]]
+SliceLogits = tuple[slice, dict[str, np.ndarray]]
+"""Some slices of a volume, and their logits by head."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class SlidingWindow:
     flips: tuple[str, ...] = ()
 
 
-def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int) -> Iterator[Part]:
+def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int) -> Iterator[SliceLogits]:
     """Run a network over a whole volume, a part of its slices after the other.
 
     Args:
@@ -61,7 +63,9 @@ def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWi
     yield from predict(network, image, sliding, batch_size)
 
 
-def predict_patches(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 1) -> Iterator[Part]:
+def predict_patches(
+    network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 1
+) -> Iterator[SliceLogits]:
     """Run a network over overlapping patches and blend their logits, weighed by a Gaussian that has a floor.
 
     Sums are kept in float32 for one patch's slices only, because slices are done with when the next row of patches lies above
@@ -124,7 +128,7 @@ class _Blend:
                 inside = (self._weight * patch)[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
                 self._sums[head][:, rows, columns] += inside
 
-    def finished(self, end: int) -> Part:
+    def finished(self, end: int) -> SliceLogits:
         """The blended logits of the slices from `base` to `end`, which becomes the new `base`."""
         place = slice(max(self.base, 0), min(end, self._shape[0]))
         rows = slice(place.start - self.base, place.stop - self.base)
@@ -169,16 +173,18 @@ def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
 
 
 def _patches(image: np.ndarray, places: list[Triple], sliding: SlidingWindow) -> np.ndarray:
-    """Windows (n, d, h, w, C) float32 as a 3D network takes them, or (n, h, w, C) of single slices with their neighbours."""
+    """Patches (n, d, h, w, C) float32 as a 3D network takes them, or (n, h, w, C) of single slices with their neighbours."""
     depth, height, width = sliding.patch or (1, 1, 1)
     if depth > 1:
         return np.stack([cut_patch(image, place, (depth, height, width)) for place in places]).astype(np.float32)
-    slices = [with_neighbours(image, np.array([z]), sliding.neighbours) for z, _, _ in places]
-    cut = [cut_patch(picture, (0, y, x), (1, height, width))[0] for picture, (_, y, x) in zip(slices, places, strict=True)]
+    slices = [with_neighbours(image, np.array([z]), sliding.neighbours)[0] for z, _, _ in places]
+    cut = [cut_patch(picture, (y, x), (height, width)) for picture, (_, y, x) in zip(slices, places, strict=True)]
     return np.stack(cut).astype(np.float32)
 
 
-def predict_slices(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 8) -> Iterator[Part]:
+def predict_slices(
+    network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 8
+) -> Iterator[SliceLogits]:
     """Run a 2D network over every slice of a volume, a batch at a time.
 
     Args:
@@ -203,12 +209,12 @@ def predict_slices(network: "keras.Model", image: np.ndarray, sliding: SlidingWi
 def _logits(network: "keras.Model", batch: np.ndarray, sliding: SlidingWindow) -> dict[str, np.ndarray]:
     """Logits of a batch (N, H, W, C) at its own pixels, averaged over the mirrored inputs."""
     height, width = batch.shape[1:3]
-    seen = batch if sliding.resize is None else np.stack([resize_image(picture, sliding.resize) for picture in batch])
+    resized = batch if sliding.resize is None else np.stack([resize_image(picture, sliding.resize) for picture in batch])
     rows, columns = (
-        _padding(length, sliding.stride, least) for length, least in zip(seen.shape[1:3], sliding.least_size, strict=True)
+        _padding(length, sliding.stride, least) for length, least in zip(resized.shape[1:3], sliding.least_size, strict=True)
     )
-    inner = (slice(None), slice(rows[0], rows[0] + seen.shape[1]), slice(columns[0], columns[0] + seen.shape[2]))
-    padded = np.pad(seen, ((0, 0), rows, columns, (0, 0))).astype(np.float32, copy=False)
+    inner = (slice(None), slice(rows[0], rows[0] + resized.shape[1]), slice(columns[0], columns[0] + resized.shape[2]))
+    padded = np.pad(resized, ((0, 0), rows, columns, (0, 0))).astype(np.float32, copy=False)
     logits = _mirrored(network, padded, sliding.flips)
     return {
         head: values if values.ndim == 2 else _resized_back(values[inner], (height, width)) for head, values in logits.items()
@@ -218,7 +224,7 @@ def _logits(network: "keras.Model", batch: np.ndarray, sliding: SlidingWindow) -
 def _mirrored(network: "keras.Model", batch: np.ndarray, flips: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Logits averaged over every combination of mirrored axes, each mirrored back."""
     total: dict[str, np.ndarray] = {}
-    axes = ("z", "y", "x")[-(batch.ndim - 2) :]
+    axes = AXES[-(batch.ndim - 2) :]
     ways = list(product(*[(1, -1) if axis in flips else (1,) for axis in axes]))
     for way in ways:
         mirror = (slice(None), *(slice(None, None, step) for step in way))
@@ -234,25 +240,6 @@ def _resized_back(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if logits.shape[1:3] == size:
         return logits
     return np.stack([resize_image(picture, size) for picture in logits])
-
-
-def with_neighbours(image: np.ndarray, slices: np.ndarray, neighbours: int) -> np.ndarray:
-    """Slices of a volume with their neighbours as further channels (2.5D).
-
-    Args:
-        image: (Z, H, W, C).
-        slices: (n,) slice numbers.
-        neighbours: on each side; beyond the volume the edge slice is repeated.
-
-    Returns:
-        (n, H, W, C * (2 * neighbours + 1)): all channels of the lowest neighbour first.
-    """
-    if neighbours == 0:
-        return image[slices]
-    steps = np.arange(-neighbours, neighbours + 1)
-    numbers = np.clip(slices[:, None] + steps, 0, image.shape[0] - 1)
-    stacked = np.moveaxis(image[numbers], 1, -2)
-    return stacked.reshape(*stacked.shape[:-2], -1)
 
 
 def _padding(length: int, stride: int, least: int) -> tuple[int, int]:

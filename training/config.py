@@ -61,7 +61,7 @@ class TrainingConfig:
     """Input of the network, from the records."""
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(probability=None))
     """On-line augmentation of training examples, drawn anew each time one is read; it needs a `probability`, and
-    `--augment.probability 0` switches off what a config asks for."""
+    `--augment.probability 0` switches off what a config sets."""
     epochs: int = 4
     """Epochs to train; with `phases` those of each phase that gives no length itself."""
     steps: int | None = None
@@ -127,7 +127,7 @@ class TrainingConfig:
         raise NotImplementedError
 
     def resolved(self, heads: dict[str, Head]) -> Self:
-        """The config with what it leaves to the records filled in, so that the run stays what it is with other records."""
+        """The config with the settings that depend on the records filled in, so that a run stores them all."""
         return self
 
     def frozen_layers(self, phase: Phase) -> Sequence[str]:
@@ -138,7 +138,7 @@ class TrainingConfig:
         """Refuse settings that cannot be trained with, before anything is read.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or settings that exclude each other.
         """
         self.input.check()
         self._check_augmentation()
@@ -158,7 +158,7 @@ class TrainingConfig:
         check_phases(self)
 
     def _check_augmentation(self) -> None:
-        """Refuse changes that are asked for without a probability, which would be forgotten otherwise."""
+        """Refuse changes without a probability, which would never be made."""
         unused = replace(AugmentConfig(), probability=None, fill=self.augment.fill, fill_from=self.augment.fill_from)
         changed = [item.name for item in fields(unused) if getattr(self.augment, item.name) != getattr(unused, item.name)]
         if changed and self.augment.probability is None:
@@ -180,7 +180,7 @@ class TrainConfig(TrainingConfig):
         """Refuse settings that cannot be trained with, before anything is read.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or settings that exclude each other.
         """
         super().check()
         self.model.check()
@@ -252,7 +252,7 @@ class ClassifyConfig(TrainingConfig):
         """Refuse settings that cannot be trained with, before anything is read.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or settings that exclude each other.
         """
         super().check()
         self.model.check()
@@ -268,7 +268,7 @@ class ClassifyConfig(TrainingConfig):
             UserError: fewer than two classes, or a value in two of them.
         """
         tumour_only = self.slices == "tumour"
-        return {CLASSIFICATION: ClassificationHead.of(CLASSIFICATION, self.target, records, tumour_only, self.balance)}
+        return {CLASSIFICATION: ClassificationHead.from_config(CLASSIFICATION, self.target, records, tumour_only, self.balance)}
 
     def resolved(self, heads: dict[str, Head]) -> Self:
         """The classes by name."""

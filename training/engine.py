@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from common import cli
 from common.errors import UserError
 from common.files import lock, read_json, remove_unfinished, write_yaml
+from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
-from training.data.mixture import Data, open_data, open_records
+from training.data.mixture import Mixture, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.hardware.backend import load_backend
-from training.hardware.devices import device, gpus, resolve
+from training.hardware.devices import chosen_precision, device, gpus
 from training.hardware.distribution import Distribution
 from training.heads.base import Head
 from training.initialisation import initialise
@@ -44,7 +45,7 @@ def train(config: TrainingConfig) -> None:
     with lock(folder):
         heads = settings.make_heads(records)
         check_monitor(settings, heads)
-        data = open_data(settings, records, heads)
+        data = open_mixture(settings, records, heads)
         if old is None:
             refuse_used(folder)
         load_backend()
@@ -76,7 +77,7 @@ def run_folder(config: TrainingConfig) -> Path:
 
 
 def run_to_resume(config: TrainingConfig) -> Run:
-    """An existing run, its config extended if that was asked for; files stay as they are until it trains."""
+    """An existing run, its config extended by `--extend`; files stay as they are until it trains."""
     run = Run(config.resume or Path())
     if not isinstance(config, run.config_type):
         raise UserError(f"{run.path}: is a run of {run.command}; go on with it by that command")
@@ -105,13 +106,13 @@ def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
         raise UserError(f"--loss_weights: expected heads of {', '.join(heads)}; received {unknown[0]}")
 
 
-def start_run(folder: Path, config: TrainingConfig, data: Data, heads: dict[str, Head]) -> Run:
+def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
     """A new run folder with the resolved config."""
     entries = [replace(entry, path=entry.path.resolve()) for entry in config.sources]
     several = len(entries) > 1 or entries[0].heads is not None
     resolved = replace(
         config.resolved(heads),
-        precision=resolve(config.precision),
+        precision=chosen_precision(config.precision),
         records=[*entries] if several else entries[0].path,
         out=folder.resolve(),
     )
@@ -119,7 +120,7 @@ def start_run(folder: Path, config: TrainingConfig, data: Data, heads: dict[str,
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove a run that has not come to its first epoch, so that the next start finds its folder as the first one did."""
+    """Remove a run that has not come to its first epoch, so that the folder is as it was before."""
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -128,7 +129,7 @@ def empty_folder(folder: Path) -> None:
 
 
 @dataclass
-class Training:
+class OpenTraining:
     """A training that has been opened.
 
     Attributes:
@@ -145,7 +146,7 @@ class Training:
 
     run: Run
     config: TrainingConfig
-    data: Data
+    data: Mixture
     heads: dict[str, Head]
     phases: list[Phase]
     progress: Progress
@@ -154,7 +155,7 @@ class Training:
     freezing: LayerFreezing
 
 
-def train_run(run: Run, data: Data, heads: dict[str, Head]) -> None:
+def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     """Train what is left of a run, one phase after the other."""
     remove_unfinished(run.path)
     prepare_backend(run)
@@ -170,8 +171,8 @@ def train_run(run: Run, data: Data, heads: dict[str, Head]) -> None:
         for phase in phases[progress.phase - 1 :]:
             if phase.number > progress.phase:
                 begin_phase(training, phase)
-            if not progress.leaves(phase, phases):
-                ended = fit(training, phase) or "epochs"
+            if not progress.is_phase_over(phase, phases):
+                ended = train_phase(training, phase) or "epochs"
             if ended != "epochs":
                 break
     status = "finished" if progress.is_over(phases) else "stopped"
@@ -181,10 +182,10 @@ def train_run(run: Run, data: Data, heads: dict[str, Head]) -> None:
     best = ""
     if progress.best is not None:
         best = f", best validation {config.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
-    print(f"run: {run.path} ({status} after {progress.epoch} epochs, {progress.minutes:.1f} min{best})")
+    print(f"run: {run.path} ({status} after {counted(progress.epoch, 'epoch')}, {progress.minutes:.1f} min{best})")
 
 
-def open_training(run: Run, data: Data, heads: dict[str, Head]) -> Training:
+def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraining:
     """Build the network, seeded, or as it was after the last epoch that was finished."""
     import keras
 
@@ -198,19 +199,19 @@ def open_training(run: Run, data: Data, heads: dict[str, Head]) -> Training:
         if source is not None and loaded is not None:
             run.set_status("running", init_from=initialise(model, loaded, source))
         freezing = LayerFreezing(model, config.model.fixed_layers(model))
-        training = Training(run, config, data, heads, phases, progress, distribution, model, freezing)
+        training = OpenTraining(run, config, data, heads, phases, progress, distribution, model, freezing)
         prepare_phase(training, phases[progress.phase - 1])
         training.progress = load_state(run.path / "state", model)
     return training
 
 
-def prepare_phase(training: Training, phase: Phase) -> None:
+def prepare_phase(training: OpenTraining, phase: Phase) -> None:
     """Freeze the layers of a phase, and compile the network for it."""
     training.freezing.apply(training.config.frozen_layers(phase), f"--phases: phase {phase.number}: freeze")
     compile_for(training.model, phase, training.config, training.data, training.heads)
 
 
-def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data: Data, heads: Mapping[str, Head]) -> None:
+def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data: Mixture, heads: Mapping[str, Head]) -> None:
     """Compile a network with the losses and metrics of a phase, and an optimizer that begins anew."""
     examples = {
         name: [(folder.records, part) for folder in data.folders if name in folder.targets.annotates for part in folder.sources]
@@ -227,22 +228,24 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
     model.optimizer.build(model.trainable_variables)
 
 
-def begin_phase(training: Training, phase: Phase) -> None:
-    """Take up the weights that a phase begins with, and compile the network for it."""
+def begin_phase(training: OpenTraining, phase: Phase) -> None:
+    """Load the weights that a phase begins with, and compile the network for it."""
     from training.state.weights import load_weights
 
     with training.distribution.scope():
-        before = training.run.keep_before(phase.number, phase.restart_from)
+        before = training.run.keep_weights_before(phase.number, phase.restart_from)
         if phase.restart_from == "best":
             load_weights(training.model, before)
         prepare_phase(training, phase)
     training.progress.begin_phase(phase.number)
     name = f" ({phase.name})" if phase.name else ""
     frozen = f", frozen: {', '.join(phase.freeze)}" if phase.freeze else ""
-    print(f"phase {phase.number}{name}: {phase.epochs} epochs, learning rate {phase.optimizer.learning_rate:g}{frozen}")
+    print(
+        f"phase {phase.number}{name}: {counted(phase.epochs, 'epoch')}, learning rate {phase.optimizer.learning_rate:g}{frozen}"
+    )
 
 
-def fit(training: Training, phase: Phase) -> str | None:
+def train_phase(training: OpenTraining, phase: Phase) -> str | None:
     """Train what is left of a phase; what ended the training early, if anything did."""
     from training.data.stopwatch import StopWatch
     from training.state.callbacks import EpochKeeper
@@ -290,7 +293,7 @@ def prepare_backend(run: Run) -> None:
         print(f"warning: {changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}: equal bits are not promised")
 
 
-def print_start(training: Training) -> None:
+def print_start(training: OpenTraining) -> None:
     """Print what is trained, on what, and from where."""
     config, data = training.config, training.data
     copies = config.input.copies and any(folder.records.copies for folder in data.folders)
@@ -301,12 +304,14 @@ def print_start(training: Training) -> None:
     print(f"device: {device()}; {config.precision}")
     print(f"network: {config.model.name}, {training.model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
-        f"data: {train} training cases ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
-        f"{validation} validation cases"
+        f"data: {counted(train, 'training case')} ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
+        f"{counted(validation, 'validation case')}"
     )
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
-        parts = [f"{each.share / total:.0%} from {each.records.path} ({len(each.train)} cases)" for each in data.folders]
+        parts = [
+            f"{each.share / total:.0%} from {each.records.path} ({counted(len(each.train), 'case')})" for each in data.folders
+        ]
         print(f"batches: {', '.join(parts)}")
     if config.split == "slice":
         print("slice split: slices of one patient train and validate; the scores are too good")

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from models.pretrained import checksum
+from common.files import checksum
 from training.run import Run
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def build_optimizer(
     """The optimizer with its schedule, which counts the optimizer's own steps and so goes on exactly after a resume.
 
     Args:
-        optimizer, schedule: what was asked for.
+        optimizer, schedule: their configs.
         steps_per_epoch: steps that make an epoch.
         epochs: length of the training, for cosine.
     """

@@ -53,7 +53,7 @@ class Phase:
 
     Attributes:
         number: counted from 1.
-        name: for people; may be empty.
+        name: is printed; may be empty.
         epochs: length.
         optimizer, schedule: the schedule counts within the phase.
         loss: numbers of the loss that differ from the config's.
@@ -116,7 +116,7 @@ def check_phases(config: PhasedConfig) -> None:
     """Refuse phases that cannot be trained.
 
     Raises:
-        UserError: says which, and what was expected.
+        UserError: a number out of its range, or settings that exclude each other.
     """
     phases = resolved_phases(config)
     for phase in phases:

@@ -24,7 +24,7 @@ from data_prep.records.folder import Records
 from models.unet import without_levels
 from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
-from training.data.mixture import Data
+from training.data.mixture import Mixture
 from training.hardware.devices import cores
 from training.heads import head_from_metadata
 from training.heads.base import Head
@@ -171,13 +171,13 @@ class Run:
         return without_levels(network)
 
     @property
-    def before(self) -> Path | None:
+    def weights_before_last_phase(self) -> Path | None:
         """The weights that the last phase began with; None in a run of one phase."""
         kept = sorted(self.path.glob("before_phase*.weights.h5"), key=lambda path: (len(path.name), path.name))
         return kept[-1] if kept else None
 
-    def keep_before(self, phase: int, restart_from: str) -> Path:
-        """Keep the weights that a phase begins with, beside those that come of it; kept ones stay as they are.
+    def keep_weights_before(self, phase: int, restart_from: str) -> Path:
+        """Store the weights that a phase begins with; stored ones are not overwritten.
 
         Args:
             phase: its number.
@@ -216,7 +216,7 @@ class Run:
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs of some folders; a folder of evaluation.cross_validate stands for the runs of its folds.
+    """Runs of some folders; a folder of evaluation.cross_validate gives the runs of its folds.
 
     Raises:
         UserError: no run there, or none at all.
@@ -233,7 +233,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 def is_unused(path: Path) -> bool:
     """True for a folder in which a training can start: missing, empty, or left by one that was killed before run.json.
 
-    What such a training leaves is written again; a config.yaml of somebody's own is not one of its files.
+    What such a training leaves is written again; a config.yaml that the user wrote is not one of its files.
     """
     if not path.exists():
         return True
@@ -255,7 +255,7 @@ def refuse_used(path: Path) -> None:
         raise UserError(f"{path}: exists and is not empty; {hint} another --out")
 
 
-def create_run(path: Path, config: TrainingConfig, data: Data, heads: dict[str, Head]) -> Run:
+def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
     """Start a run folder.
 
     Args:

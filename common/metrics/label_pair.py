@@ -1,4 +1,4 @@
-"""Truth and prediction of one case: overlap counts at once, boolean masks only for metrics that ask for them."""
+"""Truth and prediction of one case: overlap counts at once, boolean masks only for metrics that need them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class LabelPair:
         confusion: (classes, classes) int64, truth in rows.
         truth: (X, Y, Z) uint8, class indices, 255 where not annotated, of the case or of a box outside of which there is only
             background; None where only counts are known.
-        predict: makes the predicted class indices of that box; called once, and only where masks are asked for.
+        predict: makes the predicted class indices of that box; called once, and only where masks are needed.
         spacing_mm: distance of neighbouring voxels along each axis of `truth`; None where it is unknown.
         voxel_ml: volume of a voxel in millilitres; None: the product of the spacing.
     """

@@ -93,37 +93,12 @@ def overlap(confusion: np.ndarray, members: Sequence[int]) -> Overlap:
     )
 
 
-def iou_per_class(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class, (classes,) float64, background first."""
-    return np.array([overlap(confusion, [c]).iou for c in range(len(confusion))])
-
-
-def dice_per_class(confusion: np.ndarray) -> np.ndarray:
-    """Dice of each class, (classes,) float64, background first."""
-    return np.array([overlap(confusion, [c]).dice for c in range(len(confusion))])
-
-
 def accuracy(confusion: np.ndarray) -> float:
     """Share of the annotated voxels that got their class; 1 where there is no annotated voxel."""
     total = int(confusion.sum())
     return int(np.trace(confusion)) / total if total else 1.0
 
 
-def mean_iou(confusion: np.ndarray) -> float:
-    """Mean of the IoU of all classes, background included."""
-    return float(iou_per_class(confusion).mean())
-
-
-def mean_dice(confusion: np.ndarray) -> float:
-    """Mean of the Dice of all classes, background included."""
-    return float(dice_per_class(confusion).mean())
-
-
 def _check(indices: np.ndarray, count: int) -> None:
     if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < count:
         raise ValueError(f"expected indices of 0..{count - 1}; received {indices.min()}..{indices.max()}")
-
-
-def column(score: str, name: str) -> str:
-    """Column of a class's score in `history.csv`: `iou_non_enhancing_tumor`."""
-    return f"{score}_{name.replace(' ', '_').replace('-', '_')}"

@@ -11,7 +11,7 @@ Choice of the interval (`docs/intervals.md`, `python -m benchmarks.intervals`): 
   interval of the product of both by the method of variance estimates recovery (MOVER; Zou and Donner, 2008). Its coverage is
   95 to 98 %, with missed patients and without (92 % in one case of 24; up to 99.9 % where some patients are nearly missed).
   Bounds that never fall short (Anderson, 1969; betting, Waudby-Smith and Ramdas, 2024) are one and a half to three times as
-  wide. Where nobody was missed it is wider than Student's t, for a few patients cannot exclude that some are: by 0.15 at 6
+  wide. Where no patient was missed it is wider than Student's t, for a few patients cannot exclude that some are: by 0.15 at 6
   patients, 0.02 at 50.
 * Below `FEWEST` patients there is no interval: it would be wider than half of the metric's range.
 """

@@ -65,7 +65,7 @@ def apply_to_patch(
     statistics: Callable[[], BrainStatistics] | None = None,
     repeat_edge: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Augmented patch of a volume; only what it shows is read, but for the statistics.
+    """Augmented patch of a volume; only the voxels that it needs are read, but for the statistics.
 
     Args:
         augmentation, image, label, unit_range, spacing_mm: as of `apply`.
@@ -120,7 +120,7 @@ def _augmented_blocks(
     if drawn != channels:
         raise ValueError(f"the augmentation was drawn for {drawn} channels; received an image of {channels}")
     measure = statistics or (lambda: brain_statistics(image))
-    changes = IntensityChanges.of(augmentation, measure, unit_range or image.dtype == np.uint8)
+    changes = IntensityChanges.from_augmentation(augmentation, measure, unit_range or image.dtype == np.uint8)
     for block, pixels, bits in transformed_blocks(augmentation, image, label, start, size, **reading):
         if augmentation.sources != tuple(range(channels)):
             pixels = np.ascontiguousarray(pixels[..., list(augmentation.sources)])

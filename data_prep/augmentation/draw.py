@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.geometry import AXES
 
-AXES = {"z": 0, "y": 1, "x": 2}
 LARGEST_SEED = 2**31 - 1
 
 

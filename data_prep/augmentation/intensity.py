@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from data_prep.augmentation.draw import Augmentation
+from data_prep.grid.masks import brain_mask
 from data_prep.grid.sampling import to_float
 
 
@@ -29,7 +30,7 @@ def brain_statistics(image: np.ndarray) -> BrainStatistics:
     count, total, squares = 0, np.zeros(image.shape[-1]), np.zeros(image.shape[-1])
     for picture in image:  # zeros outside the brain add nothing to the sums
         pixels = to_float(picture)
-        count += int(np.count_nonzero(_brain(pixels)))
+        count += int(np.count_nonzero(brain_mask(np.moveaxis(pixels, -1, 0))))
         flat = np.ascontiguousarray(pixels.reshape(-1, pixels.shape[-1]).T, np.float64)
         total += flat.sum(axis=1)
         squares += np.einsum("cp,cp->c", flat, flat)
@@ -57,7 +58,9 @@ class IntensityChanges:
     unit_range: bool
 
     @classmethod
-    def of(cls, augmentation: Augmentation, statistics: Callable[[], BrainStatistics], unit_range: bool) -> Self | None:
+    def from_augmentation(
+        cls, augmentation: Augmentation, statistics: Callable[[], BrainStatistics], unit_range: bool
+    ) -> Self | None:
         """Convert relative changes to absolute ones; None where nothing changes.
 
         Args:
@@ -89,7 +92,7 @@ class IntensityChanges:
             first_slice: number of its first slice in the patch; each slice has noise of its own, whatever the blocks.
         """
         width, channels = image.shape[2:]
-        brain = np.repeat(_brain(image), channels, axis=2)
+        brain = np.repeat(brain_mask(np.moveaxis(image, -1, 0)), channels, axis=2)
         # Rows with their channels side by side: NumPy is several times as fast along them as along a few channels.
         rows = image.reshape(*image.shape[:2], width * channels)
         if self.gamma is not None:
@@ -105,11 +108,3 @@ class IntensityChanges:
             np.add(rows, noise, out=rows, where=brain)
         if self.unit_range:
             np.clip(rows, 0, 1, out=rows)
-
-
-def _brain(image: np.ndarray) -> np.ndarray:
-    """Brain mask of an image (..., C): voxels that are non-zero in any channel."""
-    mask = image[..., 0] != 0
-    for channel in range(1, image.shape[-1]):
-        mask |= image[..., channel] != 0
-    return mask

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep.augmentation.draw import AXES, Augmentation
-from data_prep.grid.geometry import Triple, cut_patch
+from data_prep.augmentation.draw import Augmentation
+from data_prep.grid.geometry import AXES, Triple, cut_patch
 from data_prep.grid.sampling import sample, sample_slices, to_float
 
 # A cubic B-spline over knots h apart is as smooth as a Gaussian of sigma h / sqrt(3), and keeps 151/315 of the variance of

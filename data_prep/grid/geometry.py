@@ -4,14 +4,14 @@ The prepared grid is RAS+ reached by axis swaps and flips alone, indexed [z, y, 
 cropped or zero-padded. Nothing is interpolated, so the inverse is exact.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from data_prep.grid.boxes import centred_start
-
 Triple = tuple[int, int, int]
+AXES = ("z", "y", "x")  # of the prepared grid, in order
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,39 @@ class Geometry:
         return native
 
 
-def cut_patch(volume: np.ndarray, start: Triple, size: Triple, fill: int = 0) -> np.ndarray:
-    """Patch of a volume (z, y, x, ...): a view where it lies inside, else a copy that is padded with `fill`.
+def cut_patch(volume: np.ndarray, start: Sequence[int], size: Sequence[int], fill: int = 0) -> np.ndarray:
+    """Patch of a volume (z, y, x, ...) or picture (y, x, ...): a view where it lies inside, else a copy padded with `fill`.
 
     Args:
-        volume: the volume.
-        start: first voxel of the patch, may be negative.
-        size: shape of the patch.
+        volume: array whose first axes are cut.
+        start: first voxel of the patch along each of these axes, may be negative.
+        size: length of the patch along each of them.
         fill: value outside the volume.
     """
     inside, target = _overlap(start, size, volume.shape)
     if target == tuple(slice(0, length) for length in size):
         return volume[inside]
-    patch = np.full((*size, *volume.shape[3:]), fill, volume.dtype)
+    patch = np.full((*size, *volume.shape[len(size) :]), fill, volume.dtype)
     patch[target] = volume[inside]
     return patch
+
+
+def centred_start(length: int, size: int, middle: int | None = None) -> int:
+    """First voxel along one axis of a crop of `size` voxels around a middle.
+
+    A crop that leaves the volume is moved back inside; one that is larger than the volume is padded evenly on both sides.
+
+    Args:
+        length: voxels of the volume.
+        size: voxels of the crop.
+        middle: twice the middle's position, such as first + last + 1 of a box; None: the volume's own.
+
+    Returns:
+        Negative where the crop is padded.
+    """
+    if middle is None or size >= length:
+        return (length - size) // 2
+    return min(max((middle - size) // 2, 0), length - size)
 
 
 def middle_start(shape: Triple, size: Triple) -> Triple:
@@ -130,7 +148,13 @@ def middle_start(shape: Triple, size: Triple) -> Triple:
     return (z, y, x)
 
 
-def _overlap(start: Triple, size: Triple, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def crop_or_pad(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Crop or zero-pad the first axes of an array to `size`, around the middle; of an odd number of zeros one more follows."""
+    start = [int((length - wanted) / 2) for length, wanted in zip(array.shape, size, strict=False)]  # rounded towards 0
+    return cut_patch(array, start, size)
+
+
+def _overlap(start: Sequence[int], size: Sequence[int], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Overlap of a patch and a volume, as slices of the volume and of the patch."""
     inside, target = [], []
     for first, wanted, length in zip(start, size, shape, strict=False):

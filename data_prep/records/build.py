@@ -7,21 +7,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import checksum, read_json, write_json
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, case_rng, draw
+from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema
-from data_prep.prepare import PrepareConfig, Prepared, inside_mask, prepare
+from data_prep.prepare import PrepareConfig, Prepared, prepare
 from data_prep.records.folder import case_path
 from data_prep.records.shard import write_shard
 from data_prep.scans.case import Case, CaseFiles
 from data_prep.sources import Source
-
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -96,15 +94,9 @@ class Builder:
 
 def source_state(files: CaseFiles) -> list[dict[str, Any]]:
     """Path, size and CRC-32C of each of a case's files, to detect changes of the source."""
-    state = []
-    for path in files.paths:
-        checksum = google_crc32c.Checksum()
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                checksum.update(block)
-        crc = int.from_bytes(checksum.digest(), "big")
-        state.append({"path": str(path.resolve()), "bytes": path.stat().st_size, "crc32c": crc})
-    return state
+    return [
+        {"path": str(path.resolve()), "bytes": path.stat().st_size, "crc32c": int(checksum(path), 16)} for path in files.paths
+    ]
 
 
 def _voxels(label: np.ndarray | None, classes: int, slices: int) -> list[list[int]]:

@@ -19,7 +19,7 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from common.files import read_json
-from data_prep.grid.geometry import Geometry
+from data_prep.grid.geometry import Geometry, Triple
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.shard import Shard
@@ -27,6 +27,8 @@ from data_prep.split import Split
 
 FORMAT = 1
 MANIFEST = "dataset.json"
+Item = tuple[str, int]
+"""A shard of the records: case id, and 0 for the original or the number of the augmented copy."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class CaseRecord:
     layout: dict[str, Any]
     missing: list[str]
 
+    @property
+    def tumour_slices(self) -> np.ndarray:
+        """Slices with tumour, (slices,) bool: those with an annotated voxel of any class but background."""
+        return np.asarray(self.voxels[:, 1:].any(axis=1))
+
+    @property
+    def shape(self) -> Triple:
+        """Slices, rows and columns."""
+        return self.layout["slices"], self.layout["height"], self.layout["width"]
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a case's JSON file."""
@@ -79,7 +91,7 @@ class Records:
 
     Args:
         path: the folder.
-        channels: those that images show, in this order; None: all, as they are stored. `channels` names them.
+        channels: names of the channels of the images, in this order; None: all, as they are stored.
 
     Raises:
         UserError: no records there, an unfinished build, another format, or a channel that they lack.
@@ -116,7 +128,7 @@ class Records:
     @cached_property
     def cases(self) -> dict[str, CaseRecord]:
         """Properties by case id, originals alone, in the order of the manifest."""
-        return {case: self.case(case) for case in self._checksums}
+        return {case: CaseRecord.read(case_path(self.path, case, 0, ".json")) for case in self._checksums}
 
     @property
     def fingerprint(self) -> str:
@@ -125,8 +137,8 @@ class Records:
         return f"{google_crc32c.value(content.encode()):08x}"
 
     def case(self, case: str, copy: int = 0) -> CaseRecord:
-        """Properties of a case or of one of its augmented copies."""
-        return CaseRecord.read(case_path(self.path, case, copy, ".json"))
+        """Properties of a case or of one of its augmented copies; those of a copy are read anew."""
+        return self.cases[case] if copy == 0 else CaseRecord.read(case_path(self.path, case, copy, ".json"))
 
     def shard(self, case: str, copy: int = 0) -> Shard:
         """Shard of a case or of one of its augmented copies, with the chosen channels; opened shards are kept open."""
@@ -135,6 +147,10 @@ class Records:
     def copies_of(self, case: str) -> int:
         """Number of augmented copies of a case; cases for test have none."""
         return len(self._checksums[case]) - 1
+
+    def items_of(self, cases: Sequence[str], copies: bool) -> list[Item]:
+        """Shards of some cases, case by case: the originals, or with `copies` each original and its augmented copies."""
+        return [(case, copy) for case in cases for copy in range((self.copies_of(case) if copies else 0) + 1)]
 
     def subset(self, name: str, fold: int | None = None) -> list[str]:
         """Case ids of `train`, `validation` or `test`, those of a fold if one is given.
@@ -155,7 +171,7 @@ class Records:
 
     def _open_shard(self, case: str, copy: int) -> Shard:
         """Shard of a case, by the layout in its JSON file."""
-        record = self.cases[case] if copy == 0 else self.case(case, copy)
+        record = self.case(case, copy)
         channels = tuple(self.stored_channels.index(name) for name in self.channels)
         as_stored = self.channels == self.stored_channels and record.layout["dtype"] == "float16"
         return Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout, None if as_stored else channels)

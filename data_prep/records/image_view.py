@@ -26,11 +26,11 @@ def network_input(image: np.ndarray) -> np.ndarray:
 class ImageView:
     """Lazy view of a stored volume: chosen channels, scaled for networks as they are read.
 
-    It is indexed like the array (Z, H, W, C) that it stands for, and only the voxels asked for are read.
+    It is indexed like the array (Z, H, W, C) that it stands for, and only the indexed voxels are read.
 
     Args:
         stored: (Z, H, W, C) float16 or uint8, such as a memory-mapped shard.
-        channels: places of the chosen channels in `stored`, in the order wanted.
+        channels: positions of the chosen channels in `stored`, in their order.
     """
 
     def __init__(self, stored: np.ndarray, channels: Sequence[int]) -> None:

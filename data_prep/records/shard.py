@@ -1,7 +1,7 @@
 """Shard: a TFRecord of tf.train.Example that is also a strided array.
 
 One shard holds one case, one Example a slice. All Examples of a shard have the same length, so that any tf.data program reads
-them, and NumPy sees every slice, patch and volume as a view of the memory-mapped file. Neither way needs TensorFlow here: the
+them, and every slice, patch and volume is a NumPy view of the memory-mapped file. Neither way needs TensorFlow here: the
 frame (length, masked CRC-32C, payload, masked CRC-32C) and the few protobuf fields are written directly.
 
 Features of an Example: `image` (raw bytes, H x W x C, little-endian float16 or uint8), `label` (raw bytes, H x W, one bit per
@@ -88,7 +88,7 @@ class Shard:
         """Open a shard by the layout in its case's JSON file.
 
         Raises:
-            UserError: the file is missing or has another size than its layout says.
+            UserError: the file is missing or has another size than its layout states.
         """
         shard = cls(path, ShardLayout(**layout), channels)
         found = path.stat().st_size if path.is_file() else None

@@ -29,7 +29,7 @@ class CaseFiles:
     Attributes:
         id: of the case; unique in its source, and valid as a file name.
         patient: id of the patient, whose cases are never on two sides of a split.
-        channels: channel name -> its image, in the order in which networks see them; None where it is missing.
+        channels: channel name -> its image, in the order of a network's input; None where it is missing.
         label: the annotation, or None where there is none.
         attributes: of the patient, such as `grade`.
         slices: every file of the case where its images are a folder of slices; else empty.

@@ -139,7 +139,7 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
 
     Args:
         path: the file, `.nii` or `.nii.gz`.
-        array: any dtype that NIfTI knows.
+        array: any dtype of the NIfTI format.
         affine: (4, 4); None writes unit spacing.
         like: image of the same grid, whose codes of qform and sform are copied.
     """
@@ -202,8 +202,8 @@ def _parse(path: Path, start: bytes) -> Header:
     except Exception as error:  # nibabel raises many types for a malformed header
         raise UserError(f"{path}: not a NIfTI image ({' '.join(str(error).split())})") from None
     if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < kind.sizeof_hdr:
-        said = f"shape {shape}, type {dtype}, voxels from byte {offset}"
-        raise UserError(f"{path}: expected a NIfTI image of real numbers in one file; its header says {said}")
+        found = f"shape {shape}, type {dtype}, voxels from byte {offset}"
+        raise UserError(f"{path}: expected a NIfTI image of real numbers in one file; its header holds {found}")
     return Header(path, shape, dtype, affine, known, 1.0 if slope is None else slope, 0.0 if inter is None else inter, offset)
 
 

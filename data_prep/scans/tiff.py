@@ -37,7 +37,7 @@ class Header:
 
 
 def read_header(path: Path, channels: int) -> Header:
-    """Read a slice's header only; a file that is shorter than its header says is refused.
+    """Read a slice's header only; a file shorter than its header states is refused.
 
     Args:
         path: the file.

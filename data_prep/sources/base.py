@@ -136,7 +136,7 @@ class Source(ABC):
 
 
 def choose_channels(available: list[str], wanted: list[str] | None, root: Path) -> list[str]:
-    """Channels in the order asked for; all of them by default.
+    """Channels in the chosen order; all of them by default.
 
     Raises:
         UserError: a name is not available or given twice.

@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 from common.errors import Problems, UserError
+from common.tables import read_rows
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
-from data_prep.sources.csv_rows import read_rows
 from data_prep.sources.nifti_source import NiftiSource
 
 CHANNELS = ["flair", "t1", "t1ce", "t2"]

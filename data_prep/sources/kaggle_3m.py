@@ -16,12 +16,12 @@ from typing import TypeVar
 import numpy as np
 
 from common.errors import UserError
+from common.tables import read_rows
 from data_prep.labels import LabelSchema
 from data_prep.scans import tiff
 from data_prep.scans.case import Case, CaseFiles, ImageRef
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import Source, SourceConfig, choose_channels, refuse, sorted_cases, visible_files
-from data_prep.sources.csv_rows import read_rows
 
 CHANNELS = ["pre", "flair", "post"]
 SCHEMA = "kaggle_3m"
@@ -146,13 +146,13 @@ class Kaggle3mSource(Source):
         Raises:
             UserError: it breaks a rule (Problems where it breaks several).
         """
-        seen = self._read_slices(files, deep=True)
-        refuse(seen.problems, files)
-        volume = np.stack([np.asarray(image) for image in seen.images.values()])
+        found = self._read_slices(files, deep=True)
+        refuse(found.problems, files)
+        volume = np.stack([np.asarray(image) for image in found.images.values()])
         channels: dict[str, np.ndarray | None] = {
             name: _native(np.ascontiguousarray(volume[..., CHANNELS.index(name)])) for name in files.channels
         }
-        label = None if files.label is None else _native(np.stack(list(seen.masks.values())))
+        label = None if files.label is None else _native(np.stack(list(found.masks.values())))
         slices, rows, columns = volume.shape[:3]
         return Case(files, channels, label, None, (rows, columns, slices))
 
@@ -160,9 +160,9 @@ class Kaggle3mSource(Source):
         """Masks of a case (rows, columns, slices), uint8, and no affine; of the images only the headers are read."""
         if files.label is None:
             raise ValueError(f"case {files.id} has no label")
-        seen = self._read_slices(files, deep=False)
-        refuse(seen.problems, files)
-        return _native(np.stack(list(seen.masks.values()))), None
+        found = self._read_slices(files, deep=False)
+        refuse(found.problems, files)
+        return _native(np.stack(list(found.masks.values()))), None
 
     def shape(self, files: CaseFiles) -> tuple[int, int, int]:
         """Native shape (rows, columns, slices), from the header of the first slice."""
@@ -229,7 +229,7 @@ class Kaggle3mSource(Source):
         read: Callable[[Path, int], tiff.Header | np.ndarray] = tiff.read_slice if deep else tiff.read_header
         images, bad_images = _read_each(read, patient.images.values(), len(CHANNELS))
         masks, bad_masks = _read_each(tiff.read_slice, patient.masks.values(), 1)
-        shapes = {path: seen.shape[:2] for path, seen in {**images, **masks}.items()}
+        shapes = {path: image.shape[:2] for path, image in {**images, **masks}.items()}
         problems = [*patient.problems(), *bad_images, *bad_masks, *_shape_problems(shapes), *self._value_problems(masks)]
         return _Slices(images, masks, problems)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from common.tables import counted
 from data_prep.labels import SCHEMAS, LabelSchema
 from data_prep.scans.nifti import Header
 
@@ -77,7 +78,7 @@ def label_problem(name: str, array: np.ndarray, schema: LabelSchema | None, like
     """Label ids: finite whole numbers of the schema; `likely` schemas are suggested otherwise."""
     broken = finite_problem(name, array)
     if broken is None and array.dtype.kind == "f" and (fractions := array != np.rint(array)).any():
-        received = f"received {array[fractions][0]:g} and the like in {np.count_nonzero(fractions)} voxels"
+        received = f"received {array[fractions][0]:g} and the like in {counted(int(fractions.sum()), 'voxel')}"
         broken = f"{name}: expected whole label ids; {received}; resample labels with nearest neighbours"
     if broken or schema is None:
         return broken
@@ -90,7 +91,7 @@ def label_problem(name: str, array: np.ndarray, schema: LabelSchema | None, like
     own = f"write a schema like those in {SCHEMAS} and give it to --labels"
     advice = f"try --labels {' or '.join(fitting)}" if fitting else own
     return (
-        f"{name}: unknown label id {', '.join(map(str, unknown[:10]))} in {np.isin(ids, unknown).sum()} voxels; "
+        f"{name}: unknown label id {', '.join(map(str, unknown[:10]))} in {counted(np.isin(ids, unknown).sum(), 'voxel')}; "
         f"schema {schema.name} has {', '.join(map(str, sorted(schema.known)))}; {advice}"
     )
 

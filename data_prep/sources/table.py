@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 from common.errors import Problems, UserError
+from common.tables import counted, read_rows
 from data_prep.labels import SCHEMAS, LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.scans.nifti import SUFFIXES
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
-from data_prep.sources.csv_rows import read_rows
 from data_prep.sources.nifti_source import NiftiSource
 
 TABLE = "cases.csv"
@@ -49,7 +49,7 @@ class TableSource(NiftiSource):
         cases = [self._case(row) for row in rows]
         problems = [problem for case in cases for problem in self._case_problems(case)]
         if problems:
-            raise Problems(problems, f"{self.table}: {len(problems)} rows cannot be used")
+            raise Problems(problems, f"{self.table}: {counted(len(problems), 'row')} cannot be used")
         self._cases = sorted_cases(cases, self.table)
 
     @classmethod
@@ -119,4 +119,4 @@ def _other_values(values: list[str]) -> str:
     """First values that are no image paths, and their number."""
     others = Counter(value for value in values if not _is_path(value))
     shown = ", ".join(repr(value) for value in list(others)[:3])
-    return f"{shown}{' ...' if len(others) > 3 else ''} in {others.total()} rows"
+    return f"{shown}{' ...' if len(others) > 3 else ''} in {counted(others.total(), 'row')}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
-from common.metrics.overlap import column
+from common.tables import score_column
 from data_prep.records.folder import Records
 from evaluation.experiments.settings import Options, TrainingSettings, option_text, parse_entry
 
@@ -45,7 +45,7 @@ class SweepConfig(TrainingSettings):
         expect_number("sweep.startup", self.startup, 0)
         expect_number("sweep.warmup", self.warmup, 0)
         names = ["loss", "accuracy", "mean_iou", "mean_dice"]
-        names += [column(score, name) for score in ("iou", "dice") for name in records.schema.class_names]
+        names += [score_column(score, name) for score in ("iou", "dice") for name in records.schema.class_names]
         if self.metric.removeprefix("val_") not in names or not self.metric.startswith("val_"):
             known = ", ".join(f"val_{name}" for name in names)
             raise UserError(f"--sweep.metric: expected one of {known}; received {self.metric}")

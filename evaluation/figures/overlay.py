@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from data_prep.grid.boxes import bounding_box
+from common.boxes import crop_box
 from data_prep.labels import LabelSchema
 from evaluation.figures import display, style
 
@@ -144,7 +144,7 @@ class _Display:
     @classmethod
     def from_image(cls, image: np.ndarray, spacing_mm: display.Spacing | None) -> Self:
         """The display of one channel (Z, H, W) with spacing (z, y, x)."""
-        box = bounding_box((image != 0).any(axis=0), margin=3)
+        box = crop_box((image != 0).any(axis=0), margin=3)
         return cls(display.grey(image)[:, *box], box, display.pixel_aspect(spacing_mm), spacing_mm is not None)
 
     @property

@@ -9,8 +9,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_yaml
-from common.metrics.overlap import column
-from common.tables import counted
+from common.tables import counted, score_column
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
 from training.state.history import read_history
@@ -90,7 +89,7 @@ def voxel_curves(histories: Sequence[History], score: str) -> Curves:
     title = VOXEL_SCORES[score]
     names = dict.fromkeys(name for history in histories for name in history.classes)
     panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
-    panels |= {column(score, name): f"{title} of {name}" for name in names}
+    panels |= {score_column(score, name): f"{title} of {name}" for name in names}
     return Curves(f"{title} per class, one confusion matrix per epoch", panels)
 
 

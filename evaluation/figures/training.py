@@ -11,9 +11,11 @@ from data_prep.augmentation.draw import Augmentation, AugmentConfig, draw
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import CaseRecord, Records
 from evaluation.figures import display, style
+from training.data.augmentation import OnlineAugmentation
 from training.data.batches import SEGMENTATION, InputConfig
+from training.data.division import divide_cases
 from training.data.patches import PatchSampler
-from training.data.slices import OnlineAugmentation, Slices, divided
+from training.data.slices import Slices
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
     Returns:
         The files written, PDF and PNG; none where no training case has tumour.
     """
-    train = divided(records, run.config)[0]
+    train = divide_cases(records, run.config)[0]
     chosen = _most_tumour(records, train, AUGMENTED_ROWS)
     if not chosen:
         return []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.grid.boxes import bounding_box
+from common.boxes import crop_box
 from data_prep.grid.geometry import Geometry
 from data_prep.labels import LabelSchema
 from evaluation.figures import display, style
@@ -39,7 +39,7 @@ def draw_mosaic(
     """
     oriented = spacing_mm is not None
     aspect = display.pixel_aspect(spacing_mm)
-    rows, lines = bounding_box((image != 0).any(axis=0), margin=2)
+    rows, lines = crop_box((image != 0).any(axis=0), margin=2)
     grey = display.grey(image)[:, rows, lines]
     marked = np.zeros(grey.shape, np.uint8) if classes is None else classes[:, rows, lines]
     tiles = [display.paint(display.axial(grey, z, oriented), display.axial(marked, z, oriented)) for z in range(len(grey))]

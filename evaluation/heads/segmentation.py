@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from common.metrics.catalogue import METRICS
+from data_prep.grid.masks import inside_mask
 from data_prep.labels import bits_to_classes
-from data_prep.prepare import Prepared, inside_mask
+from data_prep.prepare import Prepared
 from data_prep.scans import nifti
 from data_prep.scans.case import Case
 from evaluation.figures.display import display_channel

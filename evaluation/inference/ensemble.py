@@ -8,6 +8,7 @@ import numpy as np
 
 from common.boxes import foreground_box
 from common.errors import UserError, expect_number
+from data_prep.grid.geometry import AXES
 from data_prep.records.image_view import network_input
 from evaluation.inference.engines import InferenceEngine
 from models.volume import predict_volume
@@ -18,8 +19,6 @@ from training.run import Run
 if TYPE_CHECKING:
     from models.volume import SlidingWindow
 
-
-AXES = ("x", "y", "z")
 SLICES, PATCHES = 8, 1  # default batch sizes; one patch fills a processor, and several would take memory alone
 
 
@@ -49,7 +48,7 @@ class InferenceConfig:
         expect_number("overlap", self.overlap, 0, 0.9)
         unknown = [axis for axis in self.flips if axis not in AXES]
         if unknown:
-            raise UserError(f"--flips: expected axes out of {', '.join(AXES)}; received {unknown[0]}")
+            raise UserError(f"--flips: expected axes out of {', '.join(sorted(AXES))}; received {unknown[0]}")
 
     def sliding_window(self, run: Run) -> "SlidingWindow":
         """Sliding-window inference of a run's network with these options."""

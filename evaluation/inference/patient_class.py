@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from common.files import write_text
-from common.tables import csv_text
+from common.tables import csv_text, read_rows
 from data_prep.scans.case import CaseFiles
-from data_prep.sources.csv_rows import read_rows
 from evaluation.inference.ensemble import Classifiers
 from training.heads.classification import ClassificationHead
 

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import Problems, UserError
-from common.files import read_json, write_json
+from common.files import checksum, read_json, write_json
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
 from data_prep.sources import nifti_rules
-from models.pretrained import checksum
 
 if TYPE_CHECKING:
     from training.run import Run

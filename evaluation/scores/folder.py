@@ -16,9 +16,8 @@ from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.metrics.catalogue import METRICS, Metric, absent_rule
 from common.metrics.statistics import INTERVAL_NOTE, Summary
-from common.tables import csv_text
+from common.tables import csv_text, read_rows
 from data_prep.labels import LabelSchema
-from data_prep.sources.csv_rows import read_rows
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES

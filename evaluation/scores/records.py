@@ -16,6 +16,7 @@ from common.errors import UserError
 from common.metrics import overlap
 from common.metrics.catalogue import METRICS, Metric
 from common.metrics.label_pair import LabelPair
+from common.tables import score_column
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from data_prep.structures import (
@@ -155,7 +156,7 @@ def score_key(structure: Structure, metric: str) -> str:
     """Key of a score on records: `dice` (class mean), `dice_with_background`, `dice_WT`, `iou_non_enhancing_tumor`."""
     if structure == CLASS_MEAN:
         return metric
-    return f"{metric}_with_background" if structure == MEAN_WITH_BACKGROUND else overlap.column(metric, structure.name)
+    return f"{metric}_with_background" if structure == MEAN_WITH_BACKGROUND else score_column(metric, structure.name)
 
 
 def score_records(

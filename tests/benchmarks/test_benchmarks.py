@@ -1,4 +1,4 @@
-"""Benchmarks at toy size: they run and tell what they say; times are never asserted."""
+"""Benchmarks at toy size: they run and print their tables; times are never asserted."""
 
 import subprocess
 import sys

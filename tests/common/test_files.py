@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from common.errors import UserError
-from common.files import atomic, lock, read_json, read_lines, read_text, read_yaml, write_json, write_text, write_yaml
+from common.files import atomic, checksum, lock, read_json, read_lines, read_text, read_yaml, write_json, write_text, write_yaml
 
 
 def names(folder):
@@ -119,3 +119,8 @@ def test_a_file_in_the_place_of_the_folder_is_told_in_one_line(tmp_path, name):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="file"), lock(tmp_path / name):
         pass
+
+
+def test_a_checksum_is_crc32c(tmp_path):
+    (tmp_path / "file").write_bytes(b"123456789")
+    assert checksum(tmp_path / "file") == "e3069283"

@@ -1,4 +1,4 @@
-"""Trainings on windows: 3D networks, 2D networks and anybody's, killed, resumed and timed."""
+"""Trainings on patches: 3D networks, 2D networks and custom ones, killed, resumed and timed."""
 
 import itertools
 from types import SimpleNamespace
@@ -7,8 +7,9 @@ import pytest
 
 from data_prep.records.folder import Records
 from tests.training.runs import (
+    CUSTOM,
     EPOCHS,
-    TOY,
+    SHORT,
     VOLUMES,
     assert_equal_arrays,
     assert_equal_runs,
@@ -18,9 +19,6 @@ from tests.training.runs import (
 )
 from training.optimizers import timed_rate
 from training.run import Run
-
-CUSTOM = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:])
-SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
 
 
 @pytest.fixture
@@ -41,11 +39,11 @@ def test_a_training_of_volumes_that_is_killed_and_resumed_equals_an_uninterrupte
     done = command("training.train", "--resume", killed)
     assert done.status == 0, done.err
     assert "resuming after epoch" in done.out
-    told = train(tmp_path / "whole", *VOLUMES, "--epochs", EPOCHS).out
+    printed = train(tmp_path / "whole", *VOLUMES, "--epochs", EPOCHS).out
     assert_equal_runs(tmp_path / "whole", killed)
-    assert "patches make one pass" in told
-    assert "patches/s" in told
-    assert "waiting for data" in told
+    assert "patches make one pass" in printed
+    assert "patches/s" in printed
+    assert "waiting for data" in printed
 
 
 def test_every_voxel_of_the_validation_cases_is_scored_while_training(volumes, records):
@@ -78,9 +76,9 @@ def test_anybodys_network_of_volumes_is_trained_and_goes_on(train, command, tmp_
         assert_equal_arrays(before, weights(tmp_path / "run" / "last.weights.h5"))
 
 
-def test_a_network_of_one_size_learns_from_windows_with_neighbours_and_is_scored(train, command, records, tmp_path):
-    window = ("--input.patch", "[1,8,8]", "--model.input_size", "[8,8]", "--input.neighbours", 1)
-    train(tmp_path / "run", *CUSTOM, *SHORT, *window, "--epochs", 1)
+def test_a_network_of_one_size_learns_from_patches_with_neighbours_and_is_scored(train, command, records, tmp_path):
+    patch = ("--input.patch", "[1,8,8]", "--model.input_size", "[8,8]", "--input.neighbours", 1)
+    train(tmp_path / "run", *CUSTOM, *SHORT, *patch, "--epochs", 1)
     assert Run(tmp_path / "run").sliding_window().patch == (1, 8, 8)
     done = command("evaluation.score", "--run", tmp_path / "run", "--records", records, "--subset", "validation")
     assert done.status == 0, done.err
@@ -99,8 +97,8 @@ def test_a_timed_rate_follows_the_minutes_of_all_resumes(train, command, tmp_pat
     clock = SimpleNamespace(monotonic=lambda: 3.0 * next(ticks))  # each look at the clock takes three seconds
     monkeypatch.setattr("training.state.callbacks.time", clock)
     timed = ("--schedule.name", "timed", "--max_minutes", 2.0, "--steps_per_epoch", 2, "--epochs", 2)
-    told = train(tmp_path / "run", *CUSTOM, "--input.patch", "[1,16,16]", *timed).out
-    assert "patches/s" in told
+    printed = train(tmp_path / "run", *CUSTOM, "--input.patch", "[1,16,16]", *timed).out
+    assert "patches/s" in printed
     assert Run(tmp_path / "run").sliding_window().patch is None  # whole slices are predicted, and validated
     done = command("training.train", "--resume", tmp_path / "run", "--extend", 30)
     assert done.status == 0, done.err

@@ -47,7 +47,7 @@ def test_a_volume_is_segmented_with_all_its_mirrored_views_and_scored(predict, c
     assert "1 patient" in scored.out
     assert predict("--flips", "x", "--overlap", 0.25, "--probabilities", "true", out=tmp_path / "x").status == 0
     other = np.asarray(nibabel.load(tmp_path / "x" / f"{CASE}_probabilities.nii.gz").dataobj)
-    assert np.abs(other - probabilities).max() > 1e-4  # mirroring along z told
+    assert np.abs(other - probabilities).max() > 1e-4  # mirroring along z makes a difference
 
 
 def test_a_3d_and_a_2d_run_are_averaged(predict, volumes, trained, tmp_path):
@@ -61,7 +61,7 @@ def test_a_3d_and_a_2d_run_are_averaged(predict, volumes, trained, tmp_path):
     assert np.abs(found["3d"] - found["2d"]).max() > 0.01
 
 
-def test_the_table_from_records_counts_blended_windows(command, volumes, records, tmp_path):
+def test_the_table_from_records_counts_blended_patches(command, volumes, records, tmp_path):
     done = command("evaluation.score", "--run", volumes, "--records", records, "--out", tmp_path / "scores")
     assert done.status == 0, done.err
     assert "1 patient, 8 slices" in done.out
@@ -71,8 +71,8 @@ def test_the_table_from_records_counts_blended_windows(command, volumes, records
     for case in opened.split["test"]:
         shard = opened.shard(case)
         parts = [logits["segmentation"] for _, logits in predict_patches(network, shard.image, run.sliding_window())]
-        truth, told = bits_to_classes(shard.label), np.concatenate(parts).argmax(axis=-1)
-        np.add.at(counts, (truth[truth < 4], told[truth < 4]), 1)
+        truth, predicted = bits_to_classes(shard.label), np.concatenate(parts).argmax(axis=-1)
+        np.add.at(counts, (truth[truth < 4], predicted[truth < 4]), 1)
     np.testing.assert_array_equal(found, counts)
 
 

@@ -48,7 +48,7 @@ def test_the_columns_are_the_scores_of_both_weights(compared, tuned, records):
     _, out = compared
     rows = {row["score"]: row for row in csv.DictReader((out / "table.csv").open())}
     assert list(rows) == ["Segmentation loss", "Tumour Dice", "Tumour Dice per patient"]
-    for column, weights in (("before", Run(tuned).before), ("after", None)):
+    for column, weights in (("before", Run(tuned).weights_before_last_phase), ("after", None)):
         found = score_records(tuned, records, "train", 7, weights)
         confusion = found.confusion
         both, total = confusion[1:, 1:].sum(), confusion[1:].sum() + confusion[:, 1:].sum()

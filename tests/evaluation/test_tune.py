@@ -10,8 +10,8 @@ from common import cli
 from common.errors import UserError
 from common.files import read_json, read_yaml, write_json, write_yaml
 from common.metrics.overlap import confusion_matrix, overlap
+from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
-from data_prep.prepare import inside_mask
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import softmax
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply, load

@@ -1,4 +1,4 @@
-"""Keras models that are not the toolkit's, as somebody might bring them."""
+"""Keras models that are not the toolkit's."""
 
 
 def tiny(input_shape, num_classes, filters=2):

@@ -1,4 +1,4 @@
-"""Somebody's model: found by its import path, built from shape and classes, refused in a line where it does not fit."""
+"""Custom models: found by its import path, built from shape and classes, refused in a line where it does not fit."""
 
 import numpy as np
 import pytest
@@ -57,16 +57,16 @@ def test_one_size_alone_is_what_the_model_is_built_for():
         ({"rank": 3, "input_size": [4, 8, 6]}, (4, 8, 6), (4, 8, 6)),
     ],
 )
-def test_prediction_shows_windows_of_the_size_that_the_model_takes(options, patch, expected):
+def test_prediction_shows_patches_of_the_size_that_the_model_takes(options, patch, expected):
     assert custom(**options).prediction_patch(patch) == expected
 
 
 @pytest.mark.parametrize("name", ["nowhere.at_all:tiny", ":tiny", "tests.models.custom_networks"])
 def test_a_package_that_is_not_there_is_told_in_a_line(name):
-    with pytest.raises(UserError, match=r"expected package\.module:callable of a package or of a module") as told:
+    with pytest.raises(UserError, match=r"expected package\.module:callable of a package or of a module") as caught:
         CustomConfig(name=name).check()
-    assert f"--model.name {name}" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert f"--model.name {name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_package_that_is_not_there_is_told_in_a_line(name):
     ],
 )
 def test_what_its_package_does_not_have_is_told_in_a_line(name, words):
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=words) as caught:
         CustomConfig(name=name).build(3, {"segmentation": 4})
-    assert f"--model.name {name}" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert f"--model.name {name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_what_its_package_does_not_have_is_told_in_a_line(name, words):
 def test_a_model_that_does_not_fit_is_told_in_a_line(name, words):
     config = custom(name)
     config.check()
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=words) as caught:
         config.build(3, {"segmentation": 4})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_arguments_that_the_model_does_not_take_are_told_in_a_line():

@@ -63,17 +63,17 @@ def test_an_inflated_kernel_answers_to_grey_as_before():
 def test_imagenet_is_the_file_that_keras_keeps(published, network, monkeypatch):
     import keras
 
-    asked = {}
+    arguments = {}
 
     def get_file(name, url, **options):
-        asked.update(options, name=name, url=url)
+        arguments.update(options, name=name, url=url)
         return str(published[1] / FILES["plain"])
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     assert_all_loaded(published[0], network.get_layer("backbone"), "imagenet")
-    assert asked["name"] == "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    assert asked["url"] == f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{asked['name']}"
-    assert asked["cache_subdir"] == "models"
+    assert arguments["name"] == "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert arguments["url"] == f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{arguments['name']}"
+    assert arguments["cache_subdir"] == "models"
 
 
 def test_the_address_of_imagenets_file_is_that_of_keras():
@@ -92,9 +92,9 @@ def test_without_a_network_the_error_says_what_to_fetch(monkeypatch):
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     with pytest.raises(
         UserError, match=r"notop\.h5 could not be downloaded.*not known.*--model\.weights PATH.*~/\.keras"
-    ) as told:
+    ) as caught:
         pretrained.imagenet_file()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def refused(path, network, words):
     """Try to load; the error must be one line that names the file."""
     stem = network.get_layer("backbone").get_layer("conv1_conv")
     before = stem.get_weights()
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=words) as caught:
         pretrained.load_backbone_weights(network.get_layer("backbone"), str(path), 3)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert all(np.array_equal(old, new) for old, new in zip(before, stem.get_weights(), strict=True))
 
 
@@ -169,8 +169,3 @@ def test_arrays_in_another_file_are_refused(network, tmp_path):
     with h5py.File(tmp_path / "linked.h5", "w") as file:
         file.create_dataset("secret", (4,), np.uint8, external=[(str(tmp_path / "passwords"), 0, 4)])
     refused(tmp_path / "linked.h5", network, "other files")
-
-
-def test_the_checksum_is_crc32c(tmp_path):
-    (tmp_path / "file").write_bytes(b"123456789")
-    assert pretrained.checksum(tmp_path / "file") == "e3069283"

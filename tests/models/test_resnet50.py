@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from models import CLASSIFIERS, pretrained
+from common.files import checksum
+from models import CLASSIFIERS
 from models.resnet50 import (
     IMAGENET_MEANS_BGR,
     ResNet50Config,
@@ -62,7 +63,7 @@ def test_the_origin_is_told_in_words(published):
     assert ResNet50Config().origin() == "random initialisation"
     assert ResNet50Config(weights="imagenet").origin() == "ImageNet (keras.applications)"
     path = published[1] / FILES["plain"]
-    assert ResNet50Config(weights=str(path)).origin() == f"file plain.h5 (crc32c {pretrained.checksum(path)})"
+    assert ResNet50Config(weights=str(path)).origin() == f"file plain.h5 (crc32c {checksum(path)})"
     with pytest.raises(UserError, match="not found"):
         ResNet50Config(weights="nowhere.h5").origin()
 

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.volume import SlidingWindow, predict_patches, predict_slices, predict_volume, with_neighbours
+from data_prep.grid.neighbours import with_neighbours
+from models.volume import SlidingWindow, predict_patches, predict_slices, predict_volume
 
 
 @pytest.fixture(scope="module")
 def pointwise():
-    """A network of 1 x 1 convolutions: what it says of a voxel depends on that voxel alone."""
+    """A network of 1 x 1 convolutions: a voxel's logits depend on that voxel alone."""
     import keras
 
     def build(channels):
@@ -86,35 +87,6 @@ def test_the_last_batch_is_filled_with_repeats():
     assert parts[1][1]["segmentation"].shape == (2, 2, 2, 1)
 
 
-def numbered(slices=5):
-    """A volume whose voxels tell their slice and channel: 10 * slice + channel."""
-    numbers = 10 * np.arange(slices)[:, None] + np.arange(2)
-    return np.broadcast_to(numbers[:, None, None], (slices, 3, 4, 2))
-
-
-@pytest.mark.parametrize(
-    ("number", "neighbours", "expected"),
-    [
-        (2, 0, [20, 21]),
-        (2, 1, [10, 11, 20, 21, 30, 31]),
-        (0, 1, [0, 1, 0, 1, 10, 11]),
-        (4, 2, [20, 21, 30, 31, 40, 41, 40, 41, 40, 41]),
-    ],
-)
-def test_neighbours_are_channels_from_the_lowest_up(number, neighbours, expected):
-    seen = with_neighbours(numbered(), np.array([number]), neighbours)
-    assert seen.shape == (1, 3, 4, len(expected))
-    assert seen[0, 1, 2].tolist() == expected
-
-
-def test_neighbours_of_many_slices_are_those_of_each(rng):
-    image = rng.standard_normal((6, 3, 4, 2))
-    chosen = np.array([5, 0, 3, 3])
-    for neighbours in (0, 1, 7):
-        expected = np.concatenate([with_neighbours(image, np.array([number]), neighbours) for number in chosen])
-        np.testing.assert_array_equal(with_neighbours(image, chosen, neighbours), expected)
-
-
 def test_a_network_of_neighbouring_slices_sees_what_training_saw(pointwise):
     image = volume((7, 6, 5, 2))
     network = pointwise(6)
@@ -156,7 +128,7 @@ def test_logits_are_the_mean_of_all_mirrored_views(flips, rows, columns):
 
 
 class Pointwise:
-    """In the place of a network: what it says of a voxel follows from that voxel's channels alone."""
+    """In the place of a network: a voxel's logits follow from its channels alone."""
 
     def __init__(self):
         self.shapes = []
@@ -167,7 +139,7 @@ class Pointwise:
         return {"segmentation": np.stack([batch.sum(axis=-1), batch[..., 0] ** 2, -batch[..., -1]], axis=-1)}
 
 
-def told(image):
+def pointwise_logits(image):
     return Pointwise().predict_on_batch(image.astype(np.float32))["segmentation"]
 
 
@@ -179,25 +151,25 @@ def told(image):
     batch_size=st.integers(1, 5),
     flips=st.sets(st.sampled_from("xyz")),
 )
-def test_patches_of_a_pointwise_network_blend_to_its_own_word(shape, patch, overlap, batch_size, flips):
+def test_patches_of_a_pointwise_network_blend_to_its_logits(shape, patch, overlap, batch_size, flips):
     image, network = volume((*shape, 2)), Pointwise()
     sliding = SlidingWindow(1, patch, overlap, flips=tuple(flips))
     logits = together(predict_patches(network, image, sliding, batch_size), shape)
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(logits, pointwise_logits(image), rtol=2e-6, atol=2e-6)
     assert {seen[1:] for seen in network.shapes} == {(*patch, 2)}
     assert max(seen[0] for seen in network.shapes) <= batch_size
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8])
-def test_stored_intensities_are_shown_as_float32(dtype):
+def test_stored_intensities_become_float32(dtype):
     image = (100 * volume((5, 6, 7, 2))).astype(dtype)
     logits = together(predict_patches(Pointwise(), image, SlidingWindow(1, (4, 4, 4))), image.shape)
-    np.testing.assert_allclose(logits, told(image), rtol=1e-5)
+    np.testing.assert_allclose(logits, pointwise_logits(image), rtol=1e-5)
 
 
 class Placed:
-    """In the place of a network: what it says of a voxel depends on where in its patch it stands."""
+    """In the place of a network: a voxel's logits depend on its place in the patch."""
 
     def __init__(self, factor=1.0):
         self.factor = factor
@@ -288,7 +260,7 @@ def test_patches_of_one_slice_carry_their_neighbours(shape, patch, neighbours, b
     sliding = SlidingWindow(1, (1, *patch), neighbours=neighbours)
     network = Pointwise()
     logits = together(predict_patches(network, image, sliding, batch_size), shape)
-    expected = told(with_neighbours(image, np.arange(shape[0]), neighbours))
+    expected = pointwise_logits(with_neighbours(image, np.arange(shape[0]), neighbours))
     np.testing.assert_allclose(logits, expected, rtol=2e-6, atol=2e-6)
     assert {seen[1:] for seen in network.shapes} == {(*patch, 2 * (2 * neighbours + 1))}
     assert len(network.shapes) >= shape[0] / batch_size  # each slice once: slices do not overlap
@@ -300,7 +272,7 @@ def test_a_sliding_window_without_a_patch_takes_slices():
         network = Pointwise()
         logits = together(predict_volume(network, image, SlidingWindow(4, patch), seen[0]), image.shape)
         assert network.shapes[0] == seen
-        np.testing.assert_allclose(logits, told(image), rtol=2e-6, atol=2e-6)
+        np.testing.assert_allclose(logits, pointwise_logits(image), rtol=2e-6, atol=2e-6)
 
 
 def test_patches_need_a_size():

@@ -11,6 +11,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches, training_examples
+from training.data.slices import training_slices
+from training.data.targets import FolderTargets
+from training.heads.classification import ClassificationHead
 from training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +22,10 @@ TOY = (
     *("--model.filters", 2, "--model.depth", 1, "--model.dropout", 0.2, "--precision", "float32"),
     *("--input.batch_size", 4, "--optimizer.learning_rate", 0.01, "--seed", 5),
 )
+SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
+"""Options of a training of few steps; they stand behind TOY."""
+CUSTOM = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:])
+"""Options of a toy network that is not the toolkit's."""
 VOLUMES = (
     *(*TOY, "--model.rank", 3, "--input.patch", "[4,8,8]", "--input.tumour_share", 0.5, "--steps_per_epoch", 12),
     *("--augment.rank", 3, "--augment.probability", 0.5, "--augment.tilt_degrees", 10, "--augment.flips", '["x","y","z"]'),
@@ -109,3 +117,20 @@ def assert_equal(first, second):
     for one, other in zip(first, second, strict=True):
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+def tumour_grade(opened):
+    """Targets of a classification head of slices with tumour."""
+    head = ClassificationHead(CLASSIFICATION, "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
+    return FolderTargets(opened, {CLASSIFICATION: head}, frozenset({CLASSIFICATION}))
+
+
+def training_sources(opened, config=None):
+    """Slices of the training cases and their copies."""
+    return training_slices(opened, opened.split["train"], config or InputConfig())
+
+
+def read_batches(sources, config, count, seed=0, start=0, augmentation=None):
+    """Training batches from a step on: (image, label) arrays."""
+    iterator = iter(training_batches(training_examples(sources, config, seed, augmentation), config, start))
+    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]

@@ -13,16 +13,11 @@ from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
 from training.config import ClassifyConfig
 from training.data.batches import CLASSIFICATION, InputConfig
-from training.data.mixture import open_data
+from training.data.mixture import open_mixture
 from training.heads.classification import ClassificationHead, TargetConfig, target_values
 from training.run import Run
 
 GRADES = {"case_0": "HGG", "case_1": "HGG", "case_2": "HGG", "case_3": "LGG", "case_4": "LGG"}
-
-
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
 
 
 @pytest.fixture
@@ -43,14 +38,14 @@ def config(**changes):
 
 def indices(records, target):
     """Class index of each case, by a head of the target."""
-    return ClassificationHead.of(CLASSIFICATION, target, [records], tumour_only=True, balance=True).indices(records)
+    return ClassificationHead.from_config(CLASSIFICATION, target, [records], tumour_only=True, balance=True).indices(records)
 
 
 def head_and_folder(opened, **changes):
     """The head, and the examples that a config trains and validates on."""
     settings = config(records=opened.path, **changes)
     heads = settings.make_heads([opened])
-    return heads[CLASSIFICATION], open_data(settings, [opened], heads).folders[0]
+    return heads[CLASSIFICATION], open_mixture(settings, [opened], heads).folders[0]
 
 
 def examples(opened, **changes):
@@ -64,7 +59,7 @@ def numbers(source):
 
 
 def with_tumour(opened, cases):
-    return {(case, int(number)) for case in cases for number in np.flatnonzero(opened.cases[case].voxels[:, 1:].any(axis=1))}
+    return {(case, int(number)) for case in cases for number in np.flatnonzero(opened.cases[case].tumour_slices)}
 
 
 def test_without_classes_the_values_found_are_the_classes():

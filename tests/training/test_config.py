@@ -20,9 +20,9 @@ TAKES_ONE = CustomConfig(name=TINY, stride=2, input_size=[16, 16])
 
 
 def refused(config, words):
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=words) as caught:
         config.check()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def refused(config, words):
         (VOLUME, (0, 8, 8), r"input\.patch"),
     ],
 )
-def test_windows_that_do_not_fit_the_network(model, patch, words):
+def test_patches_that_do_not_fit_the_network(model, patch, words):
     refused(TrainConfig(model=model, input=InputConfig(patch=patch)), words)
 
 
@@ -46,12 +46,12 @@ def test_windows_that_do_not_fit_the_network(model, patch, words):
     ("model", "patch"),
     [(VOLUME, (4, 8, 16)), (UNetConfig(), (1, 8, 16)), (UNetConfig(), None), (TAKES_ONE, (1, 16, 16)), (TAKES_ONE, None)],
 )
-def test_windows_that_fit(model, patch):
+def test_patches_that_fit(model, patch):
     TrainConfig(model=model, input=InputConfig(patch=patch)).check()
 
 
 @pytest.mark.parametrize("changes", [{"size": (8, 8)}, {"resize": (8, 8)}, {"drop_empty": True}])
-def test_what_shapes_slices_does_not_go_with_windows(changes):
+def test_what_shapes_slices_does_not_go_with_patches(changes):
     refused(TrainConfig(input=InputConfig(patch=(1, 8, 8), **changes)), rf"--input\.{next(iter(changes))}: shapes whole slices")
 
 
@@ -69,7 +69,7 @@ def test_slices_are_not_changed_as_volumes():
     )
 
 
-def test_windows_are_not_divided_by_slice():
+def test_patches_are_not_divided_by_slice():
     refused(TrainConfig(split="slice", input=InputConfig(patch=(1, 8, 8))), "--split slice: divides slices")
 
 

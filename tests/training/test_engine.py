@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from data_prep.records.folder import Records
-from tests.training.runs import TOY, assert_equal_runs, history, weights
+from tests.training.runs import SHORT, TOY, assert_equal_runs, history, weights
 from training.config import TrainConfig
 from training.data.batches import InputConfig
 from training.engine import check_monitor, train
@@ -16,20 +16,6 @@ from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 from training.optimizers import OptimizerConfig
 from training.run import Run
-
-SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
-
-
-@pytest.fixture
-def toy(command, records):
-    """`toy(out, *options)`: train a toy network, and expect that it works."""
-
-    def run(out, *options):
-        done = command("training.train", "--records", records, "--out", out, *TOY, *SHORT, *options)
-        assert done.status == 0, done.err
-        return done
-
-    return run
 
 
 @dataclass(kw_only=True)
@@ -101,11 +87,11 @@ def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_p
 def test_frozen_layers_do_not_move_in_their_phase(toy, tmp_path):
     toy(tmp_path / "run", "--phases", '[{"epochs": 1}, {"epochs": 1, "freeze": ["encoder", "bottom"], "restart_from": "last"}]')
     run = Run(tmp_path / "run")
-    before, after = weights(run.before), weights(run.path / "last.weights.h5")
+    before, after = weights(run.weights_before_last_phase), weights(run.path / "last.weights.h5")
     moved = [not np.array_equal(before[name], after[name]) for name in before]
     assert any(moved)
     assert sum(moved) < len(moved) - 8
-    network = run.load_network(run.before)
+    network = run.load_network(run.weights_before_last_phase)
     frozen = {each.path: np.array(each) for each in network.weights if each.path.startswith(("encoder", "bottom"))}
     network.load_weights(run.path / "last.weights.h5")
     for each in network.weights:

@@ -16,7 +16,7 @@ OPTIONS = ("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "const
 
 
 def phases(epochs=TUNED, rate=TUNED_RATE, loss=None):
-    """Options of two phases, the first as long as --epochs says."""
+    """Options of two phases, the first of --epochs epochs."""
     second = {"epochs": epochs, "optimizer": {"learning_rate": rate}, "loss": {"dice": 3.0} if loss is None else loss}
     return ("--phases", json.dumps([{"name": "training"}, second | {"name": "fine-tuning"}]))
 
@@ -77,7 +77,7 @@ def test_the_history_tells_the_phases_and_their_rates(tuned):
 
 def test_the_command_says_when_fine_tuning_begins(tuned):
     lines = (tuned / "printed.txt").read_text().splitlines()
-    place = lines.index("phase 2 (fine-tuning): 1 epochs, learning rate 0.002")
+    place = lines.index("phase 2 (fine-tuning): 1 epoch, learning rate 0.002")
     assert lines[place - 1].startswith("epoch 2/3")
     assert lines[place + 1].startswith("epoch 3/3")
 
@@ -91,16 +91,16 @@ def test_a_falling_rate_falls_within_each_phase(tune, tmp_path):
 def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_have_left(tuned, tune, tmp_path):
     tune(tmp_path / "run", "--phases", "[]")
     first = Run(tmp_path / "run")
-    assert first.before is None
-    assert_equal_arrays(weights(Run(tuned).before), weights(first.weights))
+    assert first.weights_before_last_phase is None
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(first.weights))
     for row, other in zip(history(tuned), history(tmp_path / "run"), strict=False):
         assert {**row, "minutes": ""} == {**other, "minutes": ""}
-    network = Run(tuned).load_network(Run(tuned).before)
+    network = Run(tuned).load_network(Run(tuned).weights_before_last_phase)
     assert np.isfinite(network.predict_on_batch(np.zeros((1, 16, 16, 4), np.float32))["segmentation"]).all()
 
 
 def test_the_second_phase_has_its_own_loss(tune, tmp_path):
-    """With a rate of 0 the weights stay, so the loss alone tells the phases apart."""
+    """With a rate of 0 the weights stay, so the phases differ in the loss alone."""
     still = ("--optimizer.learning_rate", 0, "--model.normalisation", "none", "--model.dropout", 0)
     tune(tmp_path / "run", "--epochs", 1, *still, *phases(rate=0, loss={"bce": 0, "dice": 0}))
     rows = history(tmp_path / "run")
@@ -115,7 +115,7 @@ def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, tune,
     assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
     resume(command, out, "--max_minutes", 60)
     assert_equal_runs(tuned, out)
-    assert_equal_arrays(weights(Run(tuned).before), weights(Run(out).before))
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
 def test_killed_between_the_phases_and_resumed_equals_uninterrupted(tuned, command, tmp_path):
@@ -123,14 +123,14 @@ def test_killed_between_the_phases_and_resumed_equals_uninterrupted(tuned, comma
     (out / "before_phase2.weights.h5").rename(out / "best.weights.h5")  # as it was before fine-tuning
     assert "resuming after epoch 2" in resume(command, out).out
     assert_equal_runs(tuned, out)
-    assert_equal_arrays(weights(Run(tuned).before), weights(Run(out).before))
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
 def test_killed_in_the_second_phase_and_resumed_equals_uninterrupted(longer, command, tmp_path):
     out = back_to(longer, EPOCHS + 1, tmp_path / "run")
     assert "resuming after epoch 3" in resume(command, out).out
     assert_equal_runs(longer, out)
-    assert_equal_arrays(weights(Run(longer).before), weights(Run(out).before))
+    assert_equal_arrays(weights(Run(longer).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
 def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
@@ -152,4 +152,4 @@ def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
     run = Run(tmp_path / "run")
     if run.metadata["best_epoch"] >= 3:
         pytest.fail("choose another rate")
-    assert_equal_arrays(weights(run.before), weights(run.path / "last.weights.h5"))
+    assert_equal_arrays(weights(run.weights_before_last_phase), weights(run.path / "last.weights.h5"))

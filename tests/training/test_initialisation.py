@@ -1,23 +1,7 @@
 """Initial weights from another run: what is loaded, what is stored in run.json, and what is refused."""
 
-import pytest
-
-from tests.training.runs import TOY, assert_equal_arrays, weights
+from tests.training.runs import CUSTOM, SHORT, assert_equal_arrays, weights
 from training.run import Run
-
-SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant")
-
-
-@pytest.fixture
-def toy(command, records):
-    """`toy(out, *options)`: train a toy network, and expect that it works."""
-
-    def run(out, *options):
-        done = command("training.train", "--records", records, "--out", out, *TOY, *SHORT, *options)
-        assert done.status == 0, done.err
-        return done
-
-    return run
 
 
 def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
@@ -38,9 +22,8 @@ def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
 
 def test_weights_without_a_counterpart_are_refused(toy, command, records, tmp_path):
     toy(tmp_path / "first", "--epochs", 1)
-    custom = ("--model.name", "tests.models.custom_networks:tiny", "--model.stride", 2, *TOY[6:], *SHORT)
     out = tmp_path / "second"
-    done = command("training.train", "--records", records, "--out", out, *custom, "--init_from", tmp_path / "first")
+    done = command("training.train", "--records", records, "--out", out, *CUSTOM, *SHORT, "--init_from", tmp_path / "first")
     assert (done.status, len(done.errors)) == (2, 1)
     assert "expected weights whose names and shapes are those of the network" in done.errors[0]
     assert not (out / "run.json").exists()

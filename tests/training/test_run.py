@@ -1,4 +1,4 @@
-"""A run's folder: what is damaged, and what does not fit, is told in one line."""
+"""A run's folder: what is damaged, and what does not fit, is refused in one line."""
 
 import pytest
 import yaml

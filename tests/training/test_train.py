@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.records.folder import Records
+from tests.overlaps import per_class
 from tests.training.runs import EPOCHS, STEPS, TOY, assert_equal_arrays, history, weights
 from training.run import Run
 
@@ -38,7 +39,7 @@ def test_the_command_says_what_it_does(whole):
     lines = (whole / "printed.txt").read_text().splitlines()
     assert lines[0].startswith("device: CPU")
     assert "channels flair, t1, t1ce, t2" in lines[1]
-    assert lines[2] == "data: 3 training cases (48 slices, stored copies included, 12 steps an epoch), 1 validation cases"
+    assert lines[2] == "data: 3 training cases (48 slices, stored copies included, 12 steps an epoch), 1 validation case"
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in epochs] == [f"epoch {number}/4" for number in range(1, 5)]
     assert all("slices/s" in line and "min left" in line for line in epochs)
@@ -78,7 +79,7 @@ def test_scores_on_validation_are_those_of_the_weights(whole, records):
     logits = np.asarray(network.predict_on_batch(np.asarray(shard.image, np.float32))["segmentation"])
     counts = overlap.confusion_matrix(bits_to_classes(shard.label), logits.argmax(axis=-1).astype(np.uint8), 4)
     best = history(whole)[Run(whole).metadata["best_epoch"] - 1]
-    assert overlap.mean_iou(counts) == pytest.approx(float(best["val_mean_iou"]), abs=1e-6)
+    assert per_class(counts, "iou").mean() == pytest.approx(float(best["val_mean_iou"]), abs=1e-6)
     assert overlap.accuracy(counts) == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SEGMENTATION, CLASSIFICATION = "segmentation", "classification"
 """Names of the heads of training.train and training.classify."""
 LABEL = SEGMENTATION
-"""Key of the bit-packed label among the targets of an example while it is read and augmented."""
+"""Key of the bit-packed label among the targets of an example while it is read and augmented. It is the name of the head of
+training.train, so that the examples of that command need no renaming (`FolderTargets.final`)."""
 AHEAD = 4  # batches that are read ahead
 Example = tuple[np.ndarray, dict[str, np.ndarray]]
 """An image, and its targets by head."""
@@ -67,7 +68,7 @@ class InputConfig:
         """Refuse numbers that make no batches.
 
         Raises:
-            UserError: says which, and what was expected.
+            UserError: a number out of its range, or settings that exclude each other.
         """
         expect_number("input.batch_size", self.batch_size, 1)
         expect_number("input.patch", min(self.patch or (1,)), 1)
@@ -103,7 +104,7 @@ def training_examples(
     return examples if augmentation is None else examples.seed(seed).random_map(augmentation)
 
 
-def batched(
+def training_batches(
     examples: "grain.MapDataset", config: InputConfig, start: int, watch: "StopWatch | None" = None
 ) -> "grain.IterDataset":
     """Endless batches from step `start` on; those before it are not read.
@@ -120,18 +121,6 @@ def batched(
     from training.data.stopwatch import Timed
 
     return Timed(batches, watch)
-
-
-def training_batches(
-    sources: Sequence[Examples],
-    config: InputConfig,
-    seed: int,
-    start: int,
-    augmentation: RandomMap | None = None,
-    watch: "StopWatch | None" = None,
-) -> "grain.IterDataset":
-    """Endless shuffled batches of one records folder; arguments as of `training_examples` and `batched`."""
-    return batched(training_examples(sources, config, seed, augmentation), config, start, watch)
 
 
 def validation_batches(

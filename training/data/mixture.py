@@ -12,9 +12,11 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from data_prep.records.folder import Records
-from training.data.batches import Examples, InputConfig, RandomMap, batched, training_examples, validation_batches
+from training.data.augmentation import OnlineAugmentation
+from training.data.batches import Examples, InputConfig, RandomMap, training_batches, training_examples, validation_batches
+from training.data.division import divide_cases, divide_slices
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
-from training.data.slices import OnlineAugmentation, Slices, by_slice, check_sizes, divided, training_slices, whole_slices
+from training.data.slices import Slices, check_sizes, training_slices, whole_slices
 from training.data.targets import FolderTargets, Joined, Mapped
 from training.heads.base import Head
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderExamples:
     """Training and validation examples of one records folder.
 
     Attributes:
@@ -50,15 +52,15 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Examples of a training.
+class Mixture:
+    """Examples of a training, mixed from its records folders.
 
     Attributes:
         folders: in the order of the config.
         steps_per_epoch: batches that make an epoch.
     """
 
-    folders: list[Folder]
+    folders: list[FolderExamples]
     steps_per_epoch: int
 
     @property
@@ -90,7 +92,7 @@ class Data:
         mixed = streams[0]
         if len(streams) > 1:
             mixed = grain.MapDataset.mix(streams, weights=[folder.share for folder in self.folders])
-        return batched(mixed, config.input, start, watch)
+        return training_batches(mixed, config.input, start, watch)
 
     def validation_batches(self, config: "TrainingConfig", even: bool) -> "tuple[grain.IterDataset | None, int | None]":
         """Validation examples of all folders in batches, and how many make one pass; None where nothing is validated.
@@ -138,7 +140,7 @@ def open_records(config: "TrainingConfig") -> list[Records]:
     return opened
 
 
-def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mapping[str, Head]) -> Data:
+def open_mixture(config: "TrainingConfig", records: Sequence[Records], heads: Mapping[str, Head]) -> Mixture:
     """Find the training and validation examples of all folders.
 
     Args:
@@ -159,7 +161,7 @@ def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mappi
         annotating = [each for each in targets if name in each.annotates]
         if not annotating:
             raise UserError(f"--records: expected a folder that annotates the head {name}; received none")
-        train = [each.cases(divided(each.records, config)[0]) for each in annotating]
+        train = [each.cases(divide_cases(each.records, config)[0]) for each in annotating]
         head.check_training_cases([each.records for each in annotating], train)
     folders = [open_folder(config, each, entry.share) for each, entry in zip(targets, config.sources, strict=True)]
     sizes = set()
@@ -170,14 +172,14 @@ def open_data(config: "TrainingConfig", records: Sequence[Records], heads: Mappi
     if len(sizes) > 1:
         raise UserError(f"--records: slices differ in size between the folders ({sorted(sizes)}); set --input.size")
     for folder in folders:  # a shard that is missing or cut short is an error now, not when a step comes to it
-        for case in {*folder.train, *folder.validation}:
-            for copy in range(folder.records.copies_of(case) + 1 if case in folder.train else 1):
-                folder.records.shard(case, copy)
+        items = {*folder.records.items_of(folder.train, copies=True), *folder.records.items_of(folder.validation, copies=False)}
+        for case, copy in items:
+            folder.records.shard(case, copy)
     examples = sum(len(source) for folder in folders for source in folder.sources)
-    return Data(folders, config.epoch_steps or max(examples // config.input.batch_size, 1))
+    return Mixture(folders, config.epoch_steps or max(examples // config.input.batch_size, 1))
 
 
-def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float = 1.0) -> Folder:
+def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float = 1.0) -> FolderExamples:
     """Find the training and validation examples of one folder.
 
     Args:
@@ -189,24 +191,24 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
         UserError: the folder does not serve the training.
     """
     records = targets.records
-    train, validation = (targets.cases(cases) for cases in divided(records, config))
+    train, validation = (targets.cases(cases) for cases in divide_cases(records, config))
     if not train:
         raise UserError(f"{records.path}: expected training cases; found none; see the records' train.txt, or choose a --fold")
     if config.input.patch is not None:
         sources = training_patches(records, train, config.input)
         sampler = PatchSampler(records, sources[0].items, config.input, config.augment, targets)
         tiles = _validation_of_patches(records, validation, config, targets) if validation else None
-        return Folder(records, share, train, validation, sources, tiles, sampler, targets)
+        return FolderExamples(records, share, train, validation, sources, tiles, sampler, targets)
     _check_slice_size(records, check_sizes(records, [*train, *validation], config.input, config.model.stride), config)
     slices = training_slices(records, train, folder_input(config, targets), targets)
     every = whole_slices(records, validation, config.input, targets) if validation else None
     if every is not None and not len(every):
         raise UserError(f"{records.path}: expected validation slices with tumour; found none; take --slices all")
-    slices, every = by_slice(records, config, slices, every)
+    slices, every = divide_slices(records, config, slices, every)
     augmentation = None
     if not config.augment.is_off:
         augmentation = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
-    return Folder(records, share, train, validation, slices, every, augmentation, targets)
+    return FolderExamples(records, share, train, validation, slices, every, augmentation, targets)
 
 
 def folder_input(config: "TrainingConfig", targets: FolderTargets) -> InputConfig:

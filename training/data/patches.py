@@ -16,12 +16,10 @@ from data_prep.augmentation.apply import apply_to_patch
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, draw
 from data_prep.augmentation.intensity import BrainStatistics, brain_statistics
 from data_prep.grid.geometry import Triple, cut_patch
-from data_prep.records.folder import CaseRecord, Records
+from data_prep.records.folder import CaseRecord, Item, Records
 from data_prep.records.shard import Shard
 from training.data.batches import LABEL, Example, InputConfig
 from training.data.targets import FolderTargets
-
-Item = tuple[str, int]  # case and copy
 
 
 class PatchIndex:
@@ -77,7 +75,7 @@ class PatchSampler:
             raise ValueError("expected an input config with a patch")
         self._records = records
         self._items = items
-        self._facts = {(case, copy): _facts(records, case, copy) for case, copy in items}
+        self._facts = {(case, copy): records.case(case, copy) for case, copy in items}
         self._config = config
         self._targets = targets
         self._patch = depth, height, width = config.patch
@@ -171,7 +169,7 @@ class Tiles:
         return as_example(image, label, self._config, case, self._targets)
 
     def _starts(self, case: str) -> list[Triple]:
-        shape = _shape(self._records.cases[case])
+        shape = self._records.cases[case].shape
         # What sticks out does so evenly on both sides, as in training and prediction of volumes smaller than a patch.
         firsts = [(length - ceil(length / step) * step) // 2 for length, step in zip(shape, self._size, strict=True)]
         ranges = [range(first, length, step) for first, length, step in zip(firsts, shape, self._size, strict=True)]
@@ -190,14 +188,14 @@ def training_patches(records: Records, cases: Sequence[str], config: InputConfig
         one source; or with a `tumour_share` between 0 and 1 two, the patches around tumour first.
 
     Raises:
-        UserError: patches around tumour are asked for, and there is none.
+        UserError: `tumour_share` is above 0, and no case has tumour.
     """
-    items = [(case, copy) for case in cases for copy in range((records.copies_of(case) if config.copies else 0) + 1)]
-    passes = [max(ceil(prod(_shape(records.cases[case])) / prod(config.patch or (1,))), 1) for case, _ in items]
+    items = records.items_of(cases, config.copies)
+    passes = [max(ceil(prod(records.cases[case].shape) / prod(config.patch or (1,))), 1) for case, _ in items]
     share = config.tumour_share or 0.0
     sources = []
     if share > 0:
-        tumour = [_facts(records, case, copy).voxels[:, 1:].any() for case, copy in items]
+        tumour = [records.case(case, copy).tumour_slices.any() for case, copy in items]
         counts = [ceil(patches * share) * int(any_) for patches, any_ in zip(passes, tumour, strict=True)]
         sources.append(PatchIndex(items, counts, tumour=True))
     if share < 1:
@@ -220,7 +218,7 @@ def as_example(
 
 
 def _cut(volume: np.ndarray, start: Triple, size: Triple, config: InputConfig) -> np.ndarray:
-    """A patch of a volume; neighbours beyond the volume repeat its edge, as in `models.volume.with_neighbours`."""
+    """A patch of a volume; neighbours beyond the volume repeat its edge, as in `data_prep.grid.neighbours.with_neighbours`."""
     if config.neighbours == 0:
         return cut_patch(volume, start, size)
     numbers = np.clip(np.arange(start[0], start[0] + size[0]), 0, len(volume) - 1)
@@ -236,11 +234,3 @@ def _tumour_voxel(voxels: np.ndarray, label: np.ndarray, rng: np.random.Generato
     y, x = np.nonzero(label[z] == 1 << wanted)
     chosen = int(rng.integers(len(y)))
     return z, int(y[chosen]), int(x[chosen])
-
-
-def _facts(records: Records, case: str, copy: int) -> CaseRecord:
-    return records.cases[case] if copy == 0 else records.case(case, copy)
-
-
-def _shape(facts: CaseRecord) -> Triple:
-    return facts.layout["slices"], facts.layout["height"], facts.layout["width"]

@@ -1,24 +1,17 @@
-"""Whole slices of records for training and validation: views of memory-mapped shards, divided by patient or by slice."""
+"""Whole slices of records for training and validation: views of memory-mapped shards."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.errors import UserError
-from data_prep.augmentation.apply import apply
-from data_prep.augmentation.draw import AugmentConfig, case_rng, draw
+from data_prep.grid.geometry import crop_or_pad
+from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image, resize_label
-from data_prep.records.folder import Records
-from models.volume import with_neighbours
-from training.data.batches import LABEL, SEGMENTATION, Example, InputConfig
+from data_prep.records.folder import Item, Records
+from training.data.batches import LABEL, Example, InputConfig
 from training.data.targets import FolderTargets
-
-if TYPE_CHECKING:
-    from training.config import TrainingConfig
-
-SLICE_PARTS = 5  # into which slices are dealt where the records have no folds
 
 
 class Slices:
@@ -29,14 +22,14 @@ class Slices:
         items: (case, copy) of each shard.
         rows: (n, 2) int, index into `items` and slice number of each example.
         config: neighbours, size and resize are used.
-        resize_labels: whether labels are resized too, as training wants; what is scored keeps the records' pixels.
-        targets: of the examples; None: the label alone, by `SEGMENTATION`.
+        resize_labels: whether labels are resized too, as in training; labels that are scored keep the records' pixels.
+        targets: of the examples; None: the label alone, by `LABEL`.
     """
 
     def __init__(
         self,
         records: Records,
-        items: Sequence[tuple[str, int]],
+        items: Sequence[Item],
         rows: np.ndarray,
         config: InputConfig,
         resize_labels: bool = False,
@@ -85,49 +78,13 @@ class Slices:
     def case_counts(self, tumour_only: bool) -> Mapping[str, int]:
         """Case id -> number of slices, all or those with tumour alone; copies count as their original."""
         counts: Counter[str] = Counter()
-        tumour: list[Any] = [self._records.cases[case].voxels[:, 1:].any(axis=1) for case, _ in self.items]
+        tumour = [self._records.cases[case].tumour_slices for case, _ in self.items]
         for item, number in self.rows:
             counts[self.items[item][0]] += int(not tumour_only or tumour[item][number])
         return counts
 
     def _fitted(self, array: np.ndarray) -> np.ndarray:
-        return array if self._config.size is None else fit(array, self._config.size)
-
-
-def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> tuple[list[Slices], list[Slices]]:
-    """Divide slices without regard to patients, as some papers did: (sources of all other parts, sources of one part).
-
-    Args:
-        sources: to be divided.
-        parts: into how many parts the slices of each case are dealt.
-        part: the one to validate on.
-        seed: of the dealing.
-    """
-
-    def place(case: str, slices: int) -> np.ndarray:
-        return case_rng(seed, case, 0).permutation(slices) % parts
-
-    train = [source.only(lambda case, slices: place(case, slices) != part) for source in sources]
-    validation = [source.only(lambda case, slices: place(case, slices) == part) for source in sources]
-    return train, validation
-
-
-def divided(records: Records, config: "TrainingConfig") -> tuple[list[str], list[str]]:
-    """Training and validation cases of the records, or of a fold; with `split: slice` all of them on both sides."""
-    train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
-    if config.split == "slice":
-        train = validation = sorted({*train, *validation})
-    return train, validation
-
-
-def by_slice(
-    records: Records, config: "TrainingConfig", sources: list[Slices], validation: Slices | None
-) -> tuple[list[Slices], Slices | None]:
-    """Training and validation slices, with `split: slice` divided anew without regard to patients."""
-    if config.split == "patient" or validation is None:
-        return sources, validation
-    parts, part = len(records.folds) or SLICE_PARTS, config.fold or 0
-    return slice_split(sources, parts, part, config.seed)[0], slice_split([validation], parts, part, config.seed)[1][0]
+        return array if self._config.size is None else crop_or_pad(array, self._config.size)
 
 
 def training_slices(
@@ -144,10 +101,10 @@ def training_slices(
     Returns:
         one source; or with a `tumour_share` between 0 and 1 two, the slices with tumour first.
     """
-    items = [(case, copy) for case in cases for copy in range((records.copies_of(case) if config.copies else 0) + 1)]
-    facts = [records.cases[case] if copy == 0 else records.case(case, copy) for case, copy in items]
+    items = records.items_of(cases, config.copies)
+    facts = [records.case(case, copy) for case, copy in items]
     rows = np.concatenate([_rows(index, len(fact.voxels)) for index, fact in enumerate(facts)])
-    tumour = np.concatenate([fact.voxels[:, 1:].any(axis=1) for fact in facts])
+    tumour = np.concatenate([fact.tumour_slices for fact in facts])
     if config.drop_empty:
         brain = np.concatenate([fact.brain > 0 for fact in facts])
         rows, tumour = rows[brain], tumour[brain]
@@ -162,37 +119,24 @@ def whole_slices(records: Records, cases: Sequence[str], config: InputConfig, ta
     """Every slice of some cases, in order, for validation and scores; those with tumour alone if no others are annotated."""
     rows = np.concatenate([_rows(index, len(records.cases[case].voxels)) for index, case in enumerate(cases)])
     if targets is not None and targets.tumour_only:
-        rows = rows[np.concatenate([records.cases[case].voxels[:, 1:].any(axis=1) for case in cases])]
+        rows = rows[np.concatenate([records.cases[case].tumour_slices for case in cases])]
     return Slices(records, [(case, 0) for case in cases], rows, config, targets=targets)
 
 
-def fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut or zero-pad the first two axes of an array to `size`, evenly around the middle."""
-    for axis, wanted in enumerate(size):
-        length = array.shape[axis]
-        start = max(length - wanted, 0) // 2
-        array = np.moveaxis(np.moveaxis(array, axis, 0)[start : start + min(length, wanted)], 0, axis)
-        before = max(wanted - length, 0) // 2
-        pads = [(0, 0)] * array.ndim
-        pads[axis] = (before, max(wanted - length, 0) - before)
-        array = np.pad(array, pads)
-    return array
-
-
 def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> tuple[int, int]:
-    """Refuse slices of different sizes, or of one that the network cannot halve often enough.
+    """Refuse slices of different sizes, or of a size that the network cannot halve often enough.
 
     Returns:
         rows and columns of the network's input.
 
     Raises:
-        UserError: says which, and what to set.
+        UserError: sizes differ, or the network cannot halve them.
     """
 
     def multiples(size: tuple[int, int]) -> list[int]:
         return [-(-side // stride) * stride for side in size]
 
-    sizes = {(fact.layout["height"], fact.layout["width"]) for fact in (records.cases[case] for case in cases)}
+    sizes = {records.cases[case].shape[1:] for case in cases}
     if config.size is None and len(sizes) > 1:
         raise UserError(
             f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); "
@@ -206,31 +150,6 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
             f"set --input.{option} to multiples of {stride}, such as {multiples((height, width))}"
         )
     return height, width
-
-
-class OnlineAugmentation:
-    """Random map that augments each example as it is read.
-
-    Args:
-        config: what may be changed.
-        neighbours: slices on each side that an example carries as further channels; they are changed alike.
-        unit_range: whether intensities run from 0 to 1 and must stay there.
-    """
-
-    def __init__(self, config: AugmentConfig, neighbours: int, unit_range: bool) -> None:
-        self._config = config
-        self._neighbours = neighbours
-        self._unit_range = unit_range
-
-    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """One augmented example; labels that are not pictures pass as they are."""
-        image, labels = example
-        channels = image.shape[-1] // (2 * self._neighbours + 1)
-        drawn = draw(self._config, rng, channels).with_neighbours(self._neighbours)
-        label = labels.get(SEGMENTATION)
-        given = np.zeros(image.shape[:2], np.uint8) if label is None else label
-        image, changed = (array[0] for array in apply(drawn, image[None], given[None], unit_range=self._unit_range))
-        return image, labels if label is None else labels | {SEGMENTATION: changed}
 
 
 def _rows(index: int, slices: int) -> np.ndarray:

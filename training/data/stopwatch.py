@@ -19,9 +19,9 @@ class StopWatch:
 
 
 class Timed(grain.IterDataset):
-    """The same batches; the time until each is handed over is added to a stop watch.
+    """Dataset of the same batches that adds the time until each is ready to a stop watch.
 
-    What is read ahead costs nothing here, so this is the time that reading keeps a training from its steps.
+    Batches that were read ahead are ready at once, so this is the time that a training waits for data.
 
     Args:
         batches: to be handed over.

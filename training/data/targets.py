@@ -39,7 +39,7 @@ class FolderTargets:
 
         Args:
             case: the example's case.
-            tumour: gives whether the example shows tumour; called where a head needs it.
+            tumour: True where the example has tumour; called where a head needs it.
             label: gives the bit-packed label; called where a head needs it.
         """
         targets = {}

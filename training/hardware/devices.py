@@ -8,8 +8,8 @@ from typing import Literal
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 
-def resolve(precision: Precision) -> Precision:
-    """The precision to train in: `auto` takes mixed_bfloat16 where the hardware multiplies bfloat16, else float32."""
+def chosen_precision(precision: Precision) -> Precision:
+    """Precision to train in: `auto` takes mixed_bfloat16 where the hardware multiplies bfloat16, else float32."""
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if _gpu_has_bfloat16() or (not gpus() and _cpu_has_bfloat16()) else "float32"
@@ -32,7 +32,7 @@ def gpus() -> list[str]:
 
 
 def device() -> str:
-    """Devices and backend of the training, for people."""
+    """Devices and backend of the training, as printed and stored in the run."""
     import keras
 
     found = gpus()

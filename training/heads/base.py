@@ -84,7 +84,7 @@ class Head(ABC):
         Args:
             records: that the example is read from.
             case: the example's case.
-            tumour: whether the example shows tumour.
+            tumour: True where the example has tumour.
             annotates: whether the records annotate this head.
         """
 
@@ -106,7 +106,7 @@ class Head(ABC):
         """Refuse training cases that the head cannot be trained on; `cases` of each folder.
 
         Raises:
-            UserError: says what is missing.
+            UserError: too few cases or classes.
         """
 
     @abstractmethod

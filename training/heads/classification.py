@@ -31,7 +31,7 @@ class TargetConfig:
 
 @dataclass(frozen=True)
 class ClassificationHead(Head):
-    """Softmax over classes of patients, or for two classes a sigmoid of one logit, which speaks for the second.
+    """Softmax over classes of patients, or for two classes a sigmoid of one logit, that of the second class.
 
     Attributes:
         attribute: of the patients.
@@ -51,7 +51,7 @@ class ClassificationHead(Head):
     headlines = {"auc": "AUC", "accuracy": "accuracy"}  # noqa: RUF012
 
     @classmethod
-    def of(cls, name: str, target: TargetConfig, records: Sequence[Records], tumour_only: bool, balance: bool) -> Self:
+    def from_config(cls, name: str, target: TargetConfig, records: Sequence[Records], tumour_only: bool, balance: bool) -> Self:
         """The head of a config; without configured classes these are the values in the records."""
         return cls(name, target.attribute, target_values(records, target), tumour_only, balance)
 

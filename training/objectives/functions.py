@@ -32,15 +32,15 @@ def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
     losses = ops.mean(1 - (2 * both + smooth) / (total + smooth), axis=-1)
     if over == "batch":
         return losses
-    seen = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
-    return ops.sum(losses * seen) / ops.maximum(ops.sum(seen), 1.0)
+    weight = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
+    return ops.sum(losses * weight) / ops.maximum(ops.sum(weight), 1.0)
 
 
 def focal(bits: Any, logits: Any, gamma: float, alpha: list[float]) -> Any:
     """Categorical focal cross-entropy, mean over annotated voxels: sum_c -alpha_c y_c (1 - p_c)^gamma log p_c.
 
-    From log-softmax, so that the gradient of a confidently wrong voxel stays alive: Keras' own clips the probability, which
-    caps the loss at 4.03 (alpha 0.25) and kills its gradient beyond a logit gap of 17.
+    From log-softmax, so that the gradient of a confidently wrong voxel does not vanish: Keras' own clips the probability, which
+    caps the loss at 4.03 (alpha 0.25) and has no gradient beyond a logit gap of 17.
 
     Args:
         bits: (...) integer, one bit per class.

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from common.metrics.overlap import column
+from common.tables import score_column
 from training.objectives.functions import one_hot
 
 CARRY = 30  # bits that the low word of a count holds
@@ -76,8 +76,8 @@ class ConfusionMatrix(keras.metrics.Metric):
         dice = _ratio(2.0 * hits, truth + found)
         scores = {"accuracy": _ratio(ops.sum(hits), ops.sum(counts)), "mean_iou": ops.mean(iou), "mean_dice": ops.mean(dice)}
         for place, name in enumerate(self.classes):
-            scores[column("iou", name)] = iou[place]
-            scores[column("dice", name)] = dice[place]
+            scores[score_column("iou", name)] = iou[place]
+            scores[score_column("dice", name)] = dice[place]
         return {self._prefix + name: score for name, score in scores.items()}
 
     def _counts(self, bits: Any, logits: Any) -> Any:

@@ -1,4 +1,4 @@
-"""End of an epoch: best and last weights, history, exact state, a line for people, and whether to stop."""
+"""End of an epoch: best and last weights, history, exact state, the printed line, and whether to stop."""
 
 import math
 import time
@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
+from common.tables import counted
 from training.config import TrainingConfig
 from training.data.stopwatch import StopWatch
 from training.heads.base import Head
@@ -68,7 +69,7 @@ class EpochKeeper(keras.callbacks.Callback):
         """Start the epoch's progress bar."""
         self._epoch_started = time.monotonic()
         self._validating = 0.0
-        self._waited_before = self._watch.seconds
+        self._waiting_before = self._watch.seconds
         self._first_step = 0.0
         if self._phase.schedule.name == "timed" and self._config.max_minutes:
             rate = timed_rate(self._phase.optimizer.learning_rate, self._progress.minutes, self._config.max_minutes)
@@ -136,7 +137,7 @@ class EpochKeeper(keras.callbacks.Callback):
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
         """Line of an epoch: scores, speed, and the time that is left."""
         training = max(seconds - self._validating, 1e-9)
-        waited = (self._watch.seconds - self._waited_before) / training
+        waiting = (self._watch.seconds - self._waiting_before) / training
         scores = self._scores(row, "")
         if "val_loss" in row:
             scores += f"; validation {self._scores(row, 'val_')}{' (best)' if better else ''}"
@@ -146,7 +147,7 @@ class EpochKeeper(keras.callbacks.Callback):
         what = "slices" if self._config.input.patch is None else "patches"
         steps = self.params["steps"]
         share, seconds_of = ((steps - 1) / steps, training - self._first_step) if steps > 1 else (1.0, training)
-        speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waited:.1%} of the time waiting for data"
+        speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waiting:.1%} of the time waiting for data"
         return f"epoch {self._progress.epoch}/{self._last_epoch()}: {scores}; {speed}; about {left:.1f} min left"
 
     def _scores(self, row: dict[str, float], front: str) -> str:
@@ -168,13 +169,14 @@ class EpochKeeper(keras.callbacks.Callback):
         if progress.phase_epoch >= self._phase.epochs and not self._later:
             return None
         over = progress.is_out_of_patience(self._phase)
+        epochs = counted(patience or 0, "epoch")
         if over and not self._later:
-            print(f"stopped: no better validation {config.monitor} for {patience} epochs")
+            print(f"stopped: no better validation {config.monitor} for {epochs}")
             return "patience"
         if config.max_minutes is not None and progress.minutes + epoch_minutes > config.max_minutes:
             print(f"stopped: another epoch would pass --max_minutes {config.max_minutes:g}")
             return "max_minutes"
         if over and progress.phase_epoch < self._phase.epochs:
-            print(f"phase {self._phase.number} ended: no better validation {config.monitor} for {patience} epochs")
+            print(f"phase {self._phase.number} ended: no better validation {config.monitor} for {epochs}")
             return "phase"
         return None

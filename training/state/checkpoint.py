@@ -59,7 +59,7 @@ class Progress:
         """True where the phase has gone on for too many epochs without a better score."""
         return phase.patience is not None and self.best_epoch is not None and self.waited >= phase.patience
 
-    def leaves(self, phase: Phase, phases: Sequence[Phase]) -> bool:
+    def is_phase_over(self, phase: Phase, phases: Sequence[Phase]) -> bool:
         """True where nothing is left to train of a phase; the last one goes on after its patience, if it is resumed."""
         return self.phase_epoch >= phase.epochs or (phase.number < len(phases) and self.is_out_of_patience(phase))
 

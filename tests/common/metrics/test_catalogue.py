@@ -90,9 +90,9 @@ def test_values_are_printed_with_their_decimals():
 
 
 def test_the_absent_rule_in_words():
-    told = absent_rule(METRICS.values())
-    assert "Dice, IoU, sensitivity, precision: 1 and 0; HD95: 0 mm and 374 mm." in told
-    assert "volume" not in told
+    text = absent_rule(METRICS.values())
+    assert "Dice, IoU, sensitivity, precision: 1 and 0; HD95: 0 mm and 374 mm." in text
+    assert "volume" not in text
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))

@@ -101,8 +101,8 @@ def test_where_nothing_changes_nothing_is_measured():
     def measured():
         raise AssertionError("measured")
 
-    assert IntensityChanges.of(OFF, measured, unit_range=True) is None
+    assert IntensityChanges.from_augmentation(OFF, measured, unit_range=True) is None
     gamma = replace(OFF, gamma=(0.5, 1.0, 1.0, 1.0))
-    assert IntensityChanges.of(gamma, measured, unit_range=False) is None
+    assert IntensityChanges.from_augmentation(gamma, measured, unit_range=False) is None
     with pytest.raises(AssertionError, match="measured"):
-        IntensityChanges.of(gamma, measured, unit_range=True)
+        IntensityChanges.from_augmentation(gamma, measured, unit_range=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes, axcodes2ornt, inv_ornt_aff
 
-from data_prep.grid.geometry import Geometry, middle_start
+from data_prep.grid.geometry import Geometry, centred_start, crop_or_pad, middle_start
 
 AXES = list(permutations(range(3)))
 lengths = st.tuples(*[st.integers(1, 6)] * 3)
@@ -141,3 +141,31 @@ def test_the_middle_leaves_as_much_on_both_sides(whole, size):
     for start, length, wanted in zip(middle_start(whole, size), whole, size, strict=True):
         before, after = start, length - (start + wanted)
         assert after - before in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("length", "wanted", "expected"),
+    [
+        (5, 5, [1, 2, 3, 4, 5]),
+        (5, 3, [2, 3, 4]),
+        (5, 2, [2, 3]),
+        (5, 8, [0, 1, 2, 3, 4, 5, 0, 0]),
+        (4, 6, [0, 1, 2, 3, 4, 0]),
+        (1, 4, [0, 1, 0, 0]),
+    ],
+)
+def test_an_array_is_cropped_or_padded_evenly(length, wanted, expected):
+    line = np.arange(1, length + 1)
+    np.testing.assert_array_equal(crop_or_pad(line[:, None], (wanted, 1))[:, 0], expected)
+    np.testing.assert_array_equal(crop_or_pad(line[None], (1, wanted))[0], expected)
+    image = crop_or_pad(np.repeat(line[:, None, None], 2, axis=2), (wanted, 3))
+    assert image.shape == (wanted, 3, 2)
+    np.testing.assert_array_equal(image[:, 1], np.repeat(np.array(expected)[:, None], 2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "middle", "start"),
+    [(10, 4, None, 3), (10, 5, None, 2), (4, 10, None, -3), (10, 4, 9, 2), (10, 4, 1, 0), (10, 4, 19, 6), (4, 9, 1, -3)],
+)
+def test_a_crop_lies_around_its_middle_and_inside(length, size, middle, start):
+    assert centred_start(length, size, middle) == start

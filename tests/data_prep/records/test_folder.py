@@ -55,6 +55,8 @@ def test_the_counts_are_those_of_the_voxels(records):
             for c in range(len(opened.schema.classes)):
                 np.testing.assert_array_equal(facts.voxels[:, c], (classes == c).sum(axis=(1, 2)))
             np.testing.assert_array_equal(facts.brain, (shard.image != 0).any(axis=-1).sum(axis=(1, 2)))
+            np.testing.assert_array_equal(facts.tumour_slices, (shard.label > 1).any(axis=(1, 2)))
+            assert facts.shape == shard.label.shape
 
 
 def test_a_truth_goes_through_records_and_back_bit_for_bit(records, source):
@@ -75,6 +77,9 @@ def test_only_cases_that_are_not_for_test_have_copies(records):
     assert {case: opened.copies_of(case) for case in opened.cases} == {
         case: 0 if case in opened.split["test"] else 1 for case in opened.cases
     }
+    case, test = opened.split["train"][0], opened.split["test"][0]
+    assert opened.items_of([test, case], copies=True) == [(test, 0), (case, 0), (case, 1)]
+    assert opened.items_of([test, case], copies=False) == [(test, 0), (case, 0)]
 
 
 def test_a_copy_is_another_picture_of_the_same_case(records):

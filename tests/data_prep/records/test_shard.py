@@ -118,7 +118,7 @@ def test_any_shape_and_name_comes_back(tmp_path, shape, dtype, case, copy):
 
 @pytest.mark.parametrize("length", range(1, 13))
 def test_pixels_and_records_begin_at_even_offsets(length):
-    # 5380 to 5440 pixels are around 16 KiB, where the number that tells a record's length gets a byte longer.
+    # 5380 to 5440 pixels are around 16 KiB, where the number of a record's length gets a byte longer.
     for pixels in (*range(1, 12), *range(5380, 5440)):
         layout = shard_layout((1, 1, pixels, 1), "float16", "a" * length)
         assert (layout.image_offset % 2, layout.record_length % 2) == (0, 0), pixels

@@ -134,7 +134,7 @@ def _complete(path):
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_any_flipped_bit_of_a_gzip_file_is_found_or_does_no_harm(tmp_path, suffix):
-    """In a plain file a flipped bit of the voxels cannot be told; whatever else happens, only our error may come."""
+    """In a plain file a flipped bit of the voxels passes unnoticed; any exception must be a UserError."""
     path = saved(tmp_path / f"x{suffix}")
     data = path.read_bytes()
     for place in range(len(data)):
@@ -148,7 +148,7 @@ def test_any_flipped_bit_of_a_gzip_file_is_found_or_does_no_harm(tmp_path, suffi
 
 
 def outcome(path):
-    """The voxels of a file, or the line that tells why they cannot be read; any other exception is a bug."""
+    """The voxels of a file, or the error of one line; any other exception is a bug."""
     try:
         header = nifti.read_header(path)
         nifti.is_complete(header)

@@ -109,9 +109,9 @@ def test_rows_without_a_folder_are_told_once(root):
     names = [f"TCGA_XX_{number:04}" for number in range(90)]
     (root / "data.csv").write_text("\n".join(["Patient,grade", "TCGA_CS_4941,1", "TCGA_HT_A61B,", *(f"{n},2" for n in names)]))
     source = open_source(root)
-    told = [line for files in source.cases() for line in source.warnings(files)]
+    warnings = [line for files in source.cases() for line in source.warnings(files)]
     shown = ", ".join(names[:5])
-    assert told == [f"{root / 'data.csv'}: 90 of 92 rows have no folder and are ignored: {shown} and 85 others"]
+    assert warnings == [f"{root / 'data.csv'}: 90 of 92 rows have no folder and are ignored: {shown} and 85 others"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_images_without_masks_are_an_unlabelled_case(tmp_path):
 
 
 def both(source, files, message):
-    """The single line that check and read tell."""
+    """The single line of check and read."""
     with pytest.raises(UserError, match=message) as caught:
         source.read(files)
     assert source.check(files) == source.check(files, deep=True) == [str(caught.value)]
@@ -164,7 +164,7 @@ BAD_SLICES = {
 }
 BAD_MASKS = {
     "16 bits": (lambda path: save_slice(path, pixels(path).astype(np.uint16)), "8-bit grey .*; received mode I;16 of 16 bits"),
-    "unknown id": (lambda path: with_value(path, 7), "unknown label id 7 in 1 voxels; schema .* has 0, 255; write a schema"),
+    "unknown id": (lambda path: with_value(path, 7), "unknown label id 7 in 1 voxel; schema .* has 0, 255; write a schema"),
     "three channels": (lambda path: save_slice(path, np.stack([pixels(path)] * 3, -1)), "of one channel; received mode RGB"),
 }
 BAD_PICTURES = {

@@ -1,4 +1,4 @@
-"""One harness that every layout goes through: what is written is read; what is bad is told in one line."""
+"""One harness that every layout goes through: what is written is read; what is bad is refused in one line."""
 
 import gzip
 from collections.abc import Callable
@@ -269,9 +269,9 @@ def shorten(path: Path) -> None:
 
 
 BAD_LABELS = {
-    "unknown id": (lambda path: with_voxel(path, 9, np.int16), "unknown label id 9 in 1 voxels; schema .* has 0, 1, 2, "),
-    "negative id": (lambda path: with_voxel(path, -1, np.int16), "unknown label id -1 in 1 voxels"),
-    "huge id": (lambda path: with_voxel(path, 1e9, np.float64), "unknown label id 1000000000 in 1 voxels"),
+    "unknown id": (lambda path: with_voxel(path, 9, np.int16), "unknown label id 9 in 1 voxel; schema .* has 0, 1, 2, "),
+    "negative id": (lambda path: with_voxel(path, -1, np.int16), "unknown label id -1 in 1 voxel"),
+    "huge id": (lambda path: with_voxel(path, 1e9, np.float64), "unknown label id 1000000000 in 1 voxel"),
     "fraction": (lambda path: with_voxel(path, 1.5, np.float32), "expected whole label ids; received 1.5"),
     "NaN": (lambda path: with_voxel(path, np.nan, np.float32), "expected finite voxels; received 1 .* first at "),
     "shape": (lambda path: save(path, voxels(path)[1:]), r"shape \(9, 9, 8\) differs from \(10, 9, 8\) of .*a"),
@@ -294,7 +294,7 @@ BAD_IMAGES = {
 
 
 def assert_one_line(source: Source, path: Path, message: str, shallow: bool = True) -> None:
-    """The deep check, the shallow one where it looks, and reading all tell the same: one line that names the file."""
+    """The deep check, the shallow one where it applies, and reading give the same line, which names the file."""
     files = source.cases()[0]
     with pytest.raises(UserError, match=message) as caught:
         source.read(files)

@@ -62,7 +62,7 @@ def test_a_table_is_read(tmp_path):
         ([{"patient_id": "p", "age": "4"}], "expected a column per channel"),
         ([{"patient_id": "p", "label": "a.nii"}], "expected a column per channel"),
         ([{"patient_id": "p", "t1": "a.nii", "mask": "b.nii"}], "column mask would become a channel; call it label"),
-        ([ROW, ROW | {"patient_id": "q", "t1": "a.dcm"}], "column t1: expected paths ending in .*; received 'a.dcm' in 1 rows"),
+        ([ROW, ROW | {"patient_id": "q", "t1": "a.dcm"}], "column t1: expected paths ending in .*; received 'a.dcm' in 1 row"),
         ([ROW | {"label": "1"}], "column label: expected paths ending in"),
         ([ROW | {"patient_id": ""}], "patient_id: expected one in every row"),
         ([ROW | {"patient_id": "../p"}], r"case id '\.\./p': expected letters"),

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_json, write_yaml
-from common.metrics.overlap import column
+from common.tables import score_column
 from data_prep.labels import LabelSchema
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import style
@@ -21,7 +21,7 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="se
     """A run folder with random scores; `tuned`: epochs of fine-tuning among them."""
     rng = np.random.default_rng(seed)
     names = ["loss", "accuracy", "mean_iou", "mean_dice"]
-    names += [column(score, name) for name in schema.class_names for score in ("iou", "dice")]
+    names += [score_column(score, name) for name in schema.class_names for score in ("iou", "dice")]
     if kind == "classification":
         names = ["loss", "accuracy", "auc"]
     columns = [prefix + name for prefix in (("", "val_") if validation else ("",)) for name in names]

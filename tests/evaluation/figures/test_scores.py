@@ -8,13 +8,13 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.metrics.catalogue import METRICS
-from common.metrics.overlap import dice_per_class, iou_per_class
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, MEAN_WITH_BACKGROUND, Structure
 from evaluation.figures import style
 from evaluation.figures.scores import ModelScores, draw_scores, read_model, row_label, scored_metrics
 from evaluation.scores.folder import Estimate
 from tests.evaluation.scores.test_folder import made_scores, write_made, write_records
+from tests.overlaps import per_class
 
 SCHEMA = LabelSchema.load("brats2023")
 DICE, IOU, HD95 = (METRICS[name] for name in ("dice", "iou", "hd95"))
@@ -27,9 +27,9 @@ def labels(model):
     return [row_label(structure) for structure in model.values]
 
 
-@pytest.mark.parametrize(("metric", "per_class"), [(IOU, iou_per_class), (DICE, dice_per_class)])
-def test_scores_on_records_have_background_and_both_means(tmp_path, metric, per_class):
-    values = per_class(write_records(tmp_path / "scores_test").confusion)
+@pytest.mark.parametrize("metric", [IOU, DICE])
+def test_scores_on_records_have_background_and_both_means(tmp_path, metric):
+    values = per_class(write_records(tmp_path / "scores_test").confusion, metric.name)
     found = read_model(tmp_path / "scores_test", "Model 1", metric)
     assert labels(found) == [*REGIONS, *CLASSES, *MEANS]
     given = dict(zip(labels(found), found.values.values(), strict=True))

@@ -17,8 +17,8 @@ from evaluation.figures import training as figures_training
 from evaluation.figures.training import Picture, describe, draw_augmentation, draw_before_after
 from models.unet import UNetConfig
 from training.config import TrainConfig
+from training.data.augmentation import OnlineAugmentation
 from training.data.batches import SEGMENTATION, InputConfig
-from training.data.slices import OnlineAugmentation
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 CHANNELS = ["t1", "flair", "t2"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import Problems, UserError
+from common.files import checksum
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import ImageRef
 from evaluation.inference.predictions import (
@@ -21,7 +22,6 @@ from evaluation.inference.predictions import (
     read_classes,
     write_manifest,
 )
-from models.pretrained import checksum
 from tests.scans import save
 
 SCHEMA = LabelSchema.load("brats2017-2021")

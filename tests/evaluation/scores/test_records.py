@@ -16,7 +16,8 @@ from evaluation.scores import records as module
 from evaluation.scores.records import Subset, count, load, open_subset, record_keys, score_key, score_records
 from models.volume import SlidingWindow
 from training.data.batches import InputConfig
-from training.data.slices import slice_split, whole_slices
+from training.data.division import slice_split
+from training.data.slices import whole_slices
 from training.objectives.functions import focal
 from training.run import Run
 

@@ -4,19 +4,14 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.scans import scan, write_brats
-from training.data.batches import SEGMENTATION, InputConfig, training_batches, validation_batches
-from training.data.slices import Slices, check_sizes, fit, training_slices, whole_slices
-
-
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
+from tests.training.runs import assert_equal, read_batches, training_sources
+from training.data.batches import SEGMENTATION, InputConfig, validation_batches
+from training.data.slices import Slices, check_sizes, training_slices, whole_slices
 
 
 def batches(opened, config, seed=0, start=0, count=20):
     """Some training batches: (image, label) arrays."""
-    iterator = iter(training_batches(training_slices(opened, opened.split["train"], config), config, seed, start))
-    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
+    return read_batches(training_sources(opened, config), config, count, seed, start)
 
 
 def one_pass(source, config, even=False, passes=1):
@@ -28,13 +23,6 @@ def one_pass(source, config, even=False, passes=1):
 
 def unannotated(example):
     return example[0], {head: np.zeros_like(target) for head, target in example[1].items()}
-
-
-def assert_equal(first, second):
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        for left, right in zip(one, other, strict=True):
-            np.testing.assert_array_equal(left, right)
 
 
 def test_an_example_is_a_slice_of_its_shard(opened):
@@ -169,26 +157,6 @@ def test_even_adds_nothing_where_batches_are_full(opened):
     config = InputConfig(batch_size=8)
     source = whole_slices(opened, opened.split["train"], config)
     assert [len(image) for image, _ in one_pass(source, config, even=True)] == [8, 8, 8]
-
-
-@pytest.mark.parametrize(
-    ("length", "wanted", "expected"),
-    [
-        (5, 5, [1, 2, 3, 4, 5]),
-        (5, 3, [2, 3, 4]),
-        (5, 2, [2, 3]),
-        (5, 8, [0, 1, 2, 3, 4, 5, 0, 0]),
-        (4, 6, [0, 1, 2, 3, 4, 0]),
-        (1, 4, [0, 1, 0, 0]),
-    ],
-)
-def test_fit_cuts_or_pads_evenly(length, wanted, expected):
-    line = np.arange(1, length + 1)
-    np.testing.assert_array_equal(fit(line[:, None], (wanted, 1))[:, 0], expected)
-    np.testing.assert_array_equal(fit(line[None], (1, wanted))[0], expected)
-    image = fit(np.repeat(line[:, None, None], 2, axis=2), (wanted, 3))
-    assert image.shape == (wanted, 3, 2)
-    np.testing.assert_array_equal(image[:, 1], np.repeat(np.array(expected)[:, None], 2, axis=1))
 
 
 def test_slices_of_several_sizes_are_fitted_to_one(uneven):

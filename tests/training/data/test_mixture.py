@@ -7,10 +7,10 @@ import pytest
 
 from common.errors import UserError
 from data_prep.records.folder import Records
-from tests.training.runs import assert_equal
+from tests.training.runs import assert_equal, read_batches
 from training.config import RecordsConfig, TrainConfig
-from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches
-from training.data.mixture import open_data, open_records
+from training.data.batches import CLASSIFICATION, InputConfig
+from training.data.mixture import open_mixture, open_records
 from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 
@@ -39,7 +39,7 @@ def config(*folders, **changes):
 
 def opened(settings, heads=None):
     records = open_records(settings)
-    return open_data(settings, records, heads or settings.make_heads(records))
+    return open_mixture(settings, records, heads or settings.make_heads(records))
 
 
 def batches(data, settings, start=0, count=12):
@@ -51,8 +51,7 @@ def batches(data, settings, start=0, count=12):
 def test_one_folder_is_read_in_the_order_of_its_seed(records, share):
     settings = config(records, tumour_share=share)
     data = opened(settings)
-    iterator = iter(training_batches(data.folders[0].sources, settings.input, settings.seed, 3))
-    alone = [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(6))]
+    alone = read_batches(data.folders[0].sources, settings.input, count=6, seed=settings.seed, start=3)
     assert_equal(batches(data, settings, 3, 6), alone)
 
 

@@ -18,9 +18,9 @@ from tests.data_prep.augmentation.synthetic import (
     label_at,
     scan,
 )
+from training.data.augmentation import OnlineAugmentation
 from training.data.batches import SEGMENTATION, InputConfig
 from training.data.patches import PatchSampler
-from training.data.slices import OnlineAugmentation
 
 GEOMETRY = {"brightness": 0.0, "contrast": 0.0, "gamma": 0.0, "noise": 0.0, "probability": 1.0}
 SHAPE = (44, 100, 96)
@@ -34,6 +34,9 @@ class OneVolume:
         self._shard = SimpleNamespace(image=image, label=label)
         self.cases = {"case": SimpleNamespace(geometry=SimpleNamespace(spacing_mm=spacing_mm), voxels=None)}
         self.preparation = PrepareConfig(intensity="minmax")
+
+    def case(self, case, copy):
+        return self.cases[case]
 
     def shard(self, case, copy):
         return self._shard

@@ -1,4 +1,4 @@
-"""Windows that are drawn from volumes, and tiles that cover them."""
+"""Patches that are drawn from volumes, and tiles that cover them."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from data_prep.augmentation.draw import AugmentConfig, CopiesConfig
 from data_prep.grid.geometry import cut_patch, middle_start
+from data_prep.grid.neighbours import with_neighbours
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
-from models.volume import with_neighbours
 from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
-from tests.training.runs import assert_equal
-from training.data.batches import SEGMENTATION, InputConfig, training_batches
+from tests.training.runs import assert_equal, read_batches
+from training.data.batches import SEGMENTATION, InputConfig, training_batches, training_examples
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
 
 STILL = AugmentConfig(probability=0)
@@ -25,26 +25,12 @@ SHAPE = (8, 16, 16)
 PATCHES = st.tuples(st.integers(1, 12), st.integers(1, 20), st.integers(1, 20))
 
 
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
-
-
-@pytest.fixture(scope="module")
-def stored_as_uint8(source, command, tmp_path_factory):
-    """Records whose intensities are bytes."""
-    out = tmp_path_factory.mktemp("uint8") / "records"
-    options = ("--prepare.size", "[8,16,16]", "--prepare.dtype", "uint8", "--split.fractions", "[1,0,0]", "--workers", 1)
-    assert command("data_prep.make_records", "--source", source, "--out", out, *options).status == 0
-    return Records(out)
-
-
 def sampler(records, config, augment=STILL, items=(("case_0", 0),)):
     return PatchSampler(records, items, config, augment)
 
 
-def window(records, config, seed=0, tumour=False, augment=STILL, item=("case_0", 0)):
-    """One drawn window: image, label and its first voxel, which must be where its content says."""
+def drawn_patch(records, config, seed=0, tumour=False, augment=STILL, item=("case_0", 0)):
+    """One drawn patch: image and label."""
     drawn = sampler(records, config, augment, (item,))
     image, labels = drawn(np.array([0, tumour]), np.random.default_rng(seed))
     return image, labels[SEGMENTATION]
@@ -55,12 +41,11 @@ def batches(records, augment=EVERYTHING, start=0, count=6, seed=0, **options):
     config = InputConfig(**{"batch_size": 3, "patch": (4, 8, 8), "tumour_share": 0.5} | options)
     places = training_patches(records, records.split["train"], config)
     change = PatchSampler(records, places[0].items, config, augment)
-    iterator = iter(training_batches(places, config, seed, start, change))
-    return [(image, labels[SEGMENTATION]) for image, labels in (next(iterator) for _ in range(count))]
+    return read_batches(places, config, count, seed, start, change)
 
 
 class Numbered:
-    """In the place of records: one volume whose voxels tell where they stand, and its annotation."""
+    """In the place of records: one volume whose voxels are numbered, and its annotation."""
 
     def __init__(self, shape, voxels=None):
         from types import SimpleNamespace
@@ -75,13 +60,16 @@ class Numbered:
         self.cases = {"case": self._facts}
         self.preparation = PrepareConfig(intensity="zscore")
 
+    def case(self, case, copy):
+        return self._facts
+
     def shard(self, case, copy):
         return self._shard
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(shape=st.tuples(*[st.integers(1, 9)] * 3), patch=st.tuples(*[st.integers(1, 12)] * 3), seed=st.integers(0, 10**6))
-def test_a_window_lies_inside_a_larger_volume_and_around_a_smaller_one(shape, patch, seed):
+def test_a_patch_lies_inside_a_larger_volume_and_around_a_smaller_one(shape, patch, seed):
     records = Numbered(shape)
     drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=patch), STILL)
     image, labels = drawn(np.array([0, 0]), np.random.default_rng(seed))
@@ -100,7 +88,7 @@ def test_a_window_lies_inside_a_larger_volume_and_around_a_smaller_one(shape, pa
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data(), shape=st.tuples(*[st.integers(2, 9)] * 3), patch=st.tuples(*[st.integers(1, 12)] * 3))
-def test_a_window_around_tumour_contains_tumour(data, shape, patch):
+def test_a_patch_around_tumour_contains_tumour(data, shape, patch):
     place = tuple(data.draw(st.integers(0, length - 1)) for length in shape)
     records = Numbered(shape, {place: data.draw(st.integers(1, 3))})  # a single voxel of it
     drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=patch), STILL)
@@ -109,7 +97,7 @@ def test_a_window_around_tumour_contains_tumour(data, shape, patch):
         assert (labels[SEGMENTATION] > 1).sum() == 1
 
 
-def test_a_tumours_voxel_lies_in_the_middle_half_of_its_window():
+def test_a_tumours_voxel_lies_in_the_middle_half_of_its_patch():
     records = Numbered((40, 40, 40), {(20, 20, 20): 2})
     drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=(8, 12, 16)), STILL)
     found = [np.argwhere(drawn(np.array([0, 1]), np.random.default_rng(seed))[1][SEGMENTATION] == 4)[0] for seed in range(80)]
@@ -128,7 +116,7 @@ def test_classes_come_up_alike_however_few_their_voxels():
         assert bits.count(bit) / len(bits) == pytest.approx(1 / 3, abs=0.08)
 
 
-def test_windows_lie_anywhere():
+def test_patches_lie_anywhere():
     records = Numbered((12, 12, 12))
     drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=(4, 4, 4)), STILL)
     seen = np.zeros(12**3 + 1, int)
@@ -139,11 +127,11 @@ def test_windows_lie_anywhere():
 
 
 @pytest.mark.parametrize("neighbours", [0, 1, 2])
-def test_a_window_of_one_slice_is_a_picture_with_its_neighbours_as_channels(opened, neighbours):
+def test_a_patch_of_one_slice_is_a_picture_with_its_neighbours_as_channels(opened, neighbours):
     config = InputConfig(patch=(1, 16, 16), neighbours=neighbours)
     shard = opened.shard("case_0")
     for seed in range(6):
-        image, label = window(opened, config, seed, tumour=True)
+        image, label = drawn_patch(opened, config, seed, tumour=True)
         assert (image.shape, image.dtype) == ((16, 16, 4 * (2 * neighbours + 1)), np.float32)
         assert label.shape == (16, 16)
         (number,) = [
@@ -169,14 +157,14 @@ def test_slices_at_the_edge_repeat_it_as_their_neighbours_as_in_prediction(proba
 
 def test_bytes_are_scaled_and_stay_within_their_range(stored_as_uint8):
     config = InputConfig(patch=(4, 8, 8))
-    plain, _ = window(stored_as_uint8, config, 1, tumour=True)
+    plain, _ = drawn_patch(stored_as_uint8, config, 1, tumour=True)
     assert plain.dtype == np.float32
     assert 0.4 < plain.max() <= 1
     np.testing.assert_allclose(plain * 255, np.rint(plain * 255), atol=0.07)  # float16 of 0..1
     stored = stored_as_uint8.shard("case_0").image
     assert plain.max() <= np.asarray(stored).max()
     for seed in range(5):
-        changed, _ = window(stored_as_uint8, config, seed, tumour=True, augment=EVERYTHING)
+        changed, _ = drawn_patch(stored_as_uint8, config, seed, tumour=True, augment=EVERYTHING)
         assert changed.min() >= 0
         assert changed.max() <= 1.00001
         assert changed.max() > 0.25
@@ -184,7 +172,7 @@ def test_bytes_are_scaled_and_stay_within_their_range(stored_as_uint8):
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
-def test_any_number_of_threads_gives_the_same_windows(opened, threads):
+def test_any_number_of_threads_gives_the_same_patches(opened, threads):
     assert_equal(batches(opened, threads=threads), batches(opened, threads=2))
 
 
@@ -196,24 +184,25 @@ def test_what_a_step_sees_does_not_depend_on_where_reading_began(opened):
     assert any((left[0] != right[0]).any() for left, right in zip(whole, other, strict=True))
 
 
-def test_windows_are_drawn_anew_in_each_pass(opened):
+def test_patches_are_drawn_anew_in_each_pass(opened):
     images = np.concatenate([image for image, _ in batches(opened, STILL, count=60, tumour_share=0.0)])
     assert len({image.tobytes() for image in images}) > 60  # of 180, where 48 make a pass
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_the_share_of_windows_around_tumour_is_kept(opened, share):
+def test_the_share_of_patches_around_tumour_is_kept(opened, share):
     config = InputConfig(batch_size=10, patch=(1, 2, 2), tumour_share=share)
     places = training_patches(opened, opened.split["train"], config)
-    iterator = iter(training_batches(places, config, 0, 0, lambda element, rng: (element, {})))
+    examples = training_examples(places, config, 0, lambda element, rng: (element, {}))
+    iterator = iter(training_batches(examples, config, 0))
     elements = np.concatenate([next(iterator)[0] for _ in range(20)])
     assert elements[:, 1].mean() == pytest.approx(share, abs=0.01)
 
 
-def test_as_they_come_windows_lie_anywhere(opened):
+def test_as_they_come_patches_lie_anywhere(opened):
     (places,) = training_patches(opened, opened.split["train"], InputConfig(patch=(4, 8, 8)))
     assert all(places[place][1] == 0 for place in range(len(places)))
-    assert len(places) == 3 * 2 * 8  # of 3 cases and their copies, of which 8 windows make a pass
+    assert len(places) == 3 * 2 * 8  # of 3 cases and their copies, of which 8 patches make a pass
 
 
 def test_larger_volumes_come_up_more_often(uneven):
@@ -230,15 +219,15 @@ def test_copies_are_trained_on_if_they_are_asked_for(opened):
         assert {int(places[place][0]) for place in range(len(places))} == set(range(len(places.items)))
 
 
-def test_a_copys_window_is_cut_from_the_copy(opened):
+def test_a_copys_patch_is_cut_from_the_copy(opened):
     case = opened.split["train"][0]
-    image, label = window(opened, InputConfig(patch=SHAPE), item=(case, 1))
+    image, label = drawn_patch(opened, InputConfig(patch=SHAPE), item=(case, 1))
     np.testing.assert_array_equal(image, opened.shard(case, 1).image)
     np.testing.assert_array_equal(label, opened.shard(case, 1).label)
     assert (image != opened.shard(case).image).any()
 
 
-def test_windows_around_tumour_where_there_is_none_are_refused(command, tmp_path):
+def test_patches_around_tumour_where_there_is_none_are_refused(command, tmp_path):
     write_brats(tmp_path / "source", [scan(name, ids=(0,)) for name in "ab"])
     options = ("--prepare.size", "[8,8,8]", "--split.fractions", "[1,0,0]", "--workers", 1)
     assert command("data_prep.make_records", "--source", tmp_path / "source", "--out", tmp_path / "r", *options).status == 0
@@ -249,7 +238,7 @@ def test_windows_around_tumour_where_there_is_none_are_refused(command, tmp_path
     assert len(training_patches(records, ["a", "b"], InputConfig(patch=(4, 8, 8), tumour_share=0.0))) == 1
 
 
-def test_a_case_without_tumour_gives_no_windows_around_it(command, tmp_path):
+def test_a_case_without_tumour_gives_no_patches_around_it(command, tmp_path):
     write_brats(tmp_path / "source", [scan("a"), scan("b", ids=(0,))])
     options = ("--prepare.size", "[8,8,8]", "--split.fractions", "[1,0,0]", "--workers", 1)
     assert command("data_prep.make_records", "--source", tmp_path / "source", "--out", tmp_path / "r", *options).status == 0
@@ -258,11 +247,11 @@ def test_a_case_without_tumour_gives_no_windows_around_it(command, tmp_path):
     assert {int(others[place][0]) for place in range(len(others))} == {0, 1}
 
 
-def test_a_turned_window_shows_what_lies_around_it_and_no_empty_corner(opened):
-    """Windows around tumour, turned, lie in the head; few of them reach over the volume's own edge."""
+def test_a_turned_patch_shows_what_lies_around_it_and_no_empty_corner(opened):
+    """Patches around tumour, turned, lie in the head; few of them reach over the volume's own edge."""
     turned = AugmentConfig(rank=3, probability=1.0, flips=[], rotate_degrees=45, scale=0, elastic=0, contrast=0, noise=0)
     config = InputConfig(patch=(2, 6, 6))
-    labels = [window(opened, config, seed, tumour=True, augment=turned)[1] for seed in range(20)]
+    labels = [drawn_patch(opened, config, seed, tumour=True, augment=turned)[1] for seed in range(20)]
     assert np.mean([(label > 0).all() for label in labels]) > 0.5
 
 
@@ -293,14 +282,14 @@ def test_tiles_of_one_slice_carry_their_neighbours(opened):
         np.testing.assert_array_equal(labels[SEGMENTATION], shard.label[number])
 
 
-def test_without_a_patch_there_are_no_windows(opened):
+def test_sources_of_patches_need_the_size_of_a_patch(opened):
     for make in (lambda: sampler(opened, InputConfig()), lambda: Tiles(opened, ["case_0"], InputConfig())):
         with pytest.raises(ValueError, match="with a patch"):
             make()
 
 
 def test_copies_of_volumes_are_stored_as_they_were_drawn(command, tmp_path):
-    """Rank 3 copies tilt with the case's own spacing, and replay from what their JSON says."""
+    """Rank 3 copies tilt with the case's own spacing, and replay from their JSON file."""
     from common.files import read_json
     from data_prep.augmentation.apply import apply
     from data_prep.augmentation.draw import Augmentation
@@ -322,6 +311,6 @@ def test_copies_of_volumes_are_stored_as_they_were_drawn(command, tmp_path):
     assert CopiesConfig(rank=3, tilt_degrees=20).copies == 0
 
 
-def test_places_tell_whose_window_is_drawn():
+def test_an_index_holds_the_shard_and_the_foreground_flag_of_each_patch():
     places = PatchIndex([("a", 0), ("b", 1)], [1, 2], tumour=True)
     assert [places[place].tolist() for place in range(len(places))] == [[0, 1], [1, 1], [1, 1]]

@@ -59,7 +59,7 @@ def jax_gpus(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_a_chosen_format_stays(precision):
-    assert devices.resolve(precision) == precision
+    assert devices.chosen_precision(precision) == precision
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_chosen_format_stays(precision):
 def test_without_gpu_the_flags_of_the_processor_decide(tensorflow_gpus, processor, flag, expected):
     tensorflow_gpus({})
     processor(flag)
-    assert devices.resolve("auto") == expected
+    assert devices.chosen_precision("auto") == expected
 
 
 GPUS = [
@@ -86,7 +86,7 @@ def test_the_oldest_gpu_decides_whatever_the_processor_has(tensorflow_gpus, proc
     tensorflow_gpus(capabilities)
     processor("amx_bf16")
     assert devices.gpus() == list(capabilities)
-    assert devices.resolve("auto") == expected
+    assert devices.chosen_precision("auto") == expected
 
 
 @pytest.mark.parametrize(("capabilities", "expected"), GPUS)
@@ -94,13 +94,13 @@ def test_the_gpus_of_jax_decide_in_the_same_way(jax_gpus, processor, capabilitie
     jax_gpus({name: capability and ".".join(map(str, capability)) for name, capability in capabilities.items()})
     processor("amx_bf16")
     assert devices.gpus() == list(capabilities)
-    assert devices.resolve("auto") == expected
+    assert devices.chosen_precision("auto") == expected
 
 
 def test_jax_makes_no_use_of_bfloat16_on_processors(jax_gpus, processor):
     jax_gpus({})
     processor("amx_bf16")
-    assert devices.resolve("auto") == "float32"
+    assert devices.chosen_precision("auto") == "float32"
 
 
 def test_the_devices_are_named_for_people(tensorflow_gpus):

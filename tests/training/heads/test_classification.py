@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 
 from data_prep.labels import LabelSchema
-from data_prep.records.folder import Records
 from training.heads.classification import ClassificationHead
 
 SCHEMA = LabelSchema.from_dict({"name": "two", "classes": {"background": 0, "tumour": 1}}, Path("two"))
 GRADE = ClassificationHead("grade", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
-
-
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
 
 
 @pytest.mark.parametrize(("tumour", "annotates", "expected"), [(True, True, 1.0), (False, True, -1.0), (True, False, -1.0)])

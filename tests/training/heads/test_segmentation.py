@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from data_prep.labels import LabelSchema
-from data_prep.records.folder import Records
 from training.data.batches import LABEL
 from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
@@ -14,11 +13,6 @@ from training.objectives.losses import BceDiceConfig, FocalConfig
 
 SCHEMA = LabelSchema.from_dict({"name": "two", "classes": {"background": 0, "tumour": 1}}, Path("two"))
 GRADE = ClassificationHead("grade", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
-
-
-@pytest.fixture(scope="module")
-def opened(records):
-    return Records(records)
 
 
 def test_the_label_is_the_target_of_voxels(opened):

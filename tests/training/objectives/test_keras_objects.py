@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from common.metrics import overlap
+from common.tables import score_column
 from data_prep.labels import bits_to_classes
+from tests.overlaps import per_class
 
 NAMES = ["background", "edema", "non-enhancing tumor"]
 
@@ -38,11 +40,11 @@ def test_it_counts_what_numpy_counts_over_all_batches(metric):
     np.testing.assert_array_equal(matrix(metric), expected)
     found = results(metric)
     assert found["accuracy"] == pytest.approx(overlap.accuracy(expected))
-    assert found["mean_iou"] == pytest.approx(overlap.mean_iou(expected))
-    assert found["mean_dice"] == pytest.approx(overlap.mean_dice(expected))
+    assert found["mean_iou"] == pytest.approx(per_class(expected, "iou").mean())
+    assert found["mean_dice"] == pytest.approx(per_class(expected, "dice").mean())
     for place, name in enumerate(NAMES):
-        assert found[overlap.column("iou", name)] == pytest.approx(overlap.iou_per_class(expected)[place])
-        assert found[overlap.column("dice", name)] == pytest.approx(overlap.dice_per_class(expected)[place])
+        assert found[score_column("iou", name)] == pytest.approx(per_class(expected, "iou")[place])
+        assert found[score_column("dice", name)] == pytest.approx(per_class(expected, "dice")[place])
     assert len(found) == 3 + 2 * len(NAMES)
 
 
@@ -83,7 +85,7 @@ def test_counts_are_exact_beyond_what_32_bits_hold(metric):
     np.testing.assert_array_equal(matrix(metric), start + added)
     assert (np.asarray(metric.low) >= 0).all()
     assert (np.asarray(metric.low) < 2**30).all()
-    assert results(metric)["mean_iou"] == pytest.approx(overlap.mean_iou(start + added), abs=1e-6)
+    assert results(metric)["mean_iou"] == pytest.approx(per_class(start + added, "iou").mean(), abs=1e-6)
 
 
 def test_reset_starts_anew(metric):

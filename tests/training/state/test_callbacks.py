@@ -108,7 +108,7 @@ def test_patience_of_a_phase_ends_that_phase_alone(train, model, capsys):
     phases = [PhaseConfig(epochs=5, patience=1), PhaseConfig(epochs=5, patience=3)]
     keeper, progress = train(config(phases=phases), [0.5, 0.4])
     assert (keeper.ended, model.stop_training) == (None, True)
-    assert "phase 1 ended: no better validation mean_iou for 1 epochs" in capsys.readouterr().out
+    assert "phase 1 ended: no better validation mean_iou for 1 epoch\n" in capsys.readouterr().out
     progress.begin_phase(2)
     keeper, progress = train(config(phases=phases), [0.4, 0.3, 0.2], progress, phase=1)
     assert (keeper.ended, progress.epoch, progress.best_epoch) == ("patience", 5, 1)

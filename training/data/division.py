@@ -1,0 +1,51 @@
+"""Division into training and validation examples: by patient, or by slice as some papers did."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data_prep.augmentation.draw import case_rng
+from data_prep.records.folder import Records
+from training.data.slices import Slices
+
+if TYPE_CHECKING:
+    from training.config import TrainingConfig
+
+SLICE_PARTS = 5  # into which slices are dealt where the records have no folds
+
+
+def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> tuple[list[Slices], list[Slices]]:
+    """Divide slices without regard to patients, as some papers did: (sources of all other parts, sources of one part).
+
+    Args:
+        sources: to be divided.
+        parts: into how many parts the slices of each case are dealt.
+        part: the one to validate on.
+        seed: of the dealing.
+    """
+
+    def part_of(case: str, slices: int) -> np.ndarray:
+        return case_rng(seed, case, 0).permutation(slices) % parts
+
+    train = [source.only(lambda case, slices: part_of(case, slices) != part) for source in sources]
+    validation = [source.only(lambda case, slices: part_of(case, slices) == part) for source in sources]
+    return train, validation
+
+
+def divide_cases(records: Records, config: "TrainingConfig") -> tuple[list[str], list[str]]:
+    """Training and validation cases of the records, or of a fold; with `split: slice` all of them on both sides."""
+    train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
+    if config.split == "slice":
+        train = validation = sorted({*train, *validation})
+    return train, validation
+
+
+def divide_slices(
+    records: Records, config: "TrainingConfig", sources: list[Slices], validation: Slices | None
+) -> tuple[list[Slices], Slices | None]:
+    """Training and validation slices, with `split: slice` divided anew without regard to patients."""
+    if config.split == "patient" or validation is None:
+        return sources, validation
+    parts, part = len(records.folds) or SLICE_PARTS, config.fold or 0
+    return slice_split(sources, parts, part, config.seed)[0], slice_split([validation], parts, part, config.seed)[1][0]
