@@ -115,7 +115,7 @@ def fake_classifier(folder, monkeypatch, best_epoch):
     head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
     stored = {"pretrained": "random initialisation", "best_epoch": best_epoch}
     kept = {"heads": {head.name: head}, "metadata": stored, "path": folder, "config": config}
-    run = SimpleNamespace(command="training.classify", before="before", **kept)
+    run = SimpleNamespace(command="training.classify", weights_before_last_phase="before", **kept)
     write_history(folder / "history.csv", [{"epoch": epoch, "phase": phase} for epoch, phase in ((1, 1), (2, 1), (3, 2))])
     monkeypatch.setattr(fine_tuning, "Run", lambda path: run)
     found = {"before": scored([0, 0, 1, 1], 0.75), None: scored([0, 0, 0, 0], 0.5)}
