@@ -78,7 +78,8 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
         case = source.read(files)
     except UserError as error:
         return CaseSummary(problems=source.check(files, deep=True) or str(error).splitlines())
-    found = CaseSummary(warnings=source.warnings(files), shape=" x ".join(map(str, case.shape)), missing=case.missing)
+    warnings = source.warnings(files) + files.constant_warnings(case.constant)
+    found = CaseSummary(warnings=warnings, shape=" x ".join(map(str, case.shape)), missing=case.missing)
     if case.affine is not None:
         lengths = np.linalg.norm(case.affine[:3, :3], axis=0)
         found.spacing_mm = " x ".join(f"{length:.4g}" for length in lengths)

@@ -296,6 +296,17 @@ def test_missing_channels_as_zeros_are_noted(command, tmp_path):
     assert not opened.shard("b").image[..., 2:].any()
 
 
+def test_an_image_of_one_value_is_a_warning_when_it_is_built(command, tmp_path):
+    source = write_brats(tmp_path / "source", [scan("a"), scan("b")])
+    flair = source / "a" / "a_flair.nii.gz"
+    save(flair, np.zeros((10, 9, 8), np.int16))
+    done = command(
+        "data_prep.make_records", "--source", source, "--out", tmp_path / "out", *SMALL, "--split.fractions", "[1,0,0]"
+    )
+    assert done.status == 0
+    assert [line for line in done.err.splitlines() if "all voxels" in line] == [f"warning: {flair}: flair: all voxels are 0"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
