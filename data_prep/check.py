@@ -10,7 +10,7 @@ import numpy as np
 
 from common import cli
 from common.errors import Problems, UserError
-from common.parallel import map_cases
+from common.parallel import check_workers, map_cases
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
@@ -57,6 +57,7 @@ def main(config: CheckConfig) -> None:
     Raises:
         Problems: of any case.
     """
+    check_workers(config.workers)
     source = open_source(config.source, config)
     cases = source.cases()
     found = map_cases(partial(inspect, source), cases, config.workers, title="checking")

@@ -58,6 +58,8 @@ def main(config: MakeRecordsConfig) -> None:
     source = open_source(config.source, config)
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")
+    if config.augment.fill:
+        expect_number("augment.fill_from", config.augment.fill_from, 0, len(source.channels) - 1)
     with lock(config.out):
         refuse_other_config(config.out, _settings(config))
         cases = source.cases()

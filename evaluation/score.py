@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from common import cli
-from common.errors import UserError
+from common.errors import UserError, expect_number
 from common.files import make_folder, read_lines, refuse_inside
+from common.parallel import check_workers
 from data_prep.sources import SourceConfig, open_source
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import RecordsScoring
@@ -50,6 +51,8 @@ class ScoreConfig(SourceConfig):
 
 def main(config: ScoreConfig) -> None:
     """Score predictions, or a run on records; prints the table and the files written."""
+    expect_number("batch_size", config.batch_size, 1)
+    check_workers(config.workers)
     given = {name for name in ("predictions", "source", "run", "records") if getattr(config, name) is not None}
     if given not in FORMS:
         received = ", ".join(f"--{name}" for name in sorted(given)) or "none of them"

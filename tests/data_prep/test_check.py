@@ -97,7 +97,16 @@ def test_an_image_of_one_value_is_a_warning(tmp_path, capsys):
     ]
 
 
-@pytest.mark.parametrize("arguments", [["--source", "nowhere"], [], ["--source", ".", "--layout", "dicom"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--source", "nowhere"],
+        [],
+        ["--source", ".", "--layout", "dicom"],
+        ["--source", ".", "--tolerance_mm", "-1"],
+        ["--source", ".", "--workers", "0"],
+    ],
+)
 def test_a_wrong_option_is_one_line(capsys, arguments):
     status, out, errors = run(capsys, *arguments)
     assert (status, out, len(errors)) == (2, "", 1)

@@ -320,6 +320,14 @@ def test_an_image_of_one_value_is_a_warning_when_it_is_built(command, tmp_path):
         (["--augment.copies", "-1"], "copies"),
         (["--augment.copies", "1", "--seed", "-1"], "seed"),
         (["--workers", "0"], "workers"),
+        (["--tolerance_mm", "-1"], "--tolerance_mm: expected at least 0; received -1"),
+        (["--tolerance_mm", ".nan"], "--tolerance_mm: expected at least 0; received nan"),
+        (["--prepare.clip", "[.nan,99]"], "--prepare.clip"),
+        (["--split.fractions", "[.nan,0,1]"], "--split.fractions"),
+        (
+            ["--augment.copies", "1", "--augment.fill", "0.5", "--augment.fill_from", "4"],
+            "--augment.fill_from: expected 0 to 3",
+        ),
         (["--labels", "brats1066"], "brats1066"),
     ],
 )
