@@ -69,7 +69,7 @@ def main(config: MakeRecordsConfig) -> None:
         named = {case for subset in split.values() for case in subset}
         if len(named) < len(cases):
             left_out = len(cases) - len(named)
-            print(f"{left_out} of {len(cases)} cases stand in no list of {config.split.file} and are left out")
+            print(f"{left_out} of {counted(len(cases), 'case')} left out: in no list of {config.split.file}")
         cases = [case for case in cases if case.id in named]
         folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
@@ -148,8 +148,9 @@ def _warn_of_contents(built: list[tuple[CaseFiles, BuiltCase]]) -> None:
     if cut:
         worst = ", ".join(f"{case} {share:.1%}" for share, case in cut[:5])
         print(
-            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of {len(built)} cases: "
-            f"{worst}{', ...' if len(cut) > 5 else ''}; a larger --prepare.size or --prepare.crop brain keeps more",
+            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of "
+            f"{counted(len(built), 'case')}: {worst}{', ...' if len(cut) > 5 else ''}; "
+            "a larger --prepare.size or --prepare.crop brain keeps more",
             file=sys.stderr,
         )
 

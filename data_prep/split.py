@@ -114,7 +114,7 @@ def _counts(patients: int, shares: np.ndarray) -> list[int]:
     wanted = [max(1, round(float(share) * patients)) if share > 0 else 0 for share in shares[1:]]
     if patients - sum(wanted) < 1:
         raise UserError(
-            f"--split.fractions: {patients} patients are too few for training, validation and test; "
+            f"--split.fractions: {counted(patients, 'patient')}: too few for training, validation and test; "
             "give [1, 0, 0] to train on all, or lists in split.file"
         )
     return [patients - sum(wanted), *wanted]

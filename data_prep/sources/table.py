@@ -105,7 +105,7 @@ def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] 
         if (images[name] and images[name] < len(values)) or (name == LABEL and values and not images[name])
     ]
     if mixed:
-        raise Problems(mixed, f"{table}: {len(mixed)} columns cannot be used")
+        raise Problems(mixed, f"{table}: {counted(len(mixed), 'column')} cannot be used")
     channels = [name for name, count in images.items() if count and name != LABEL]
     likely = [name for name in channels if name.lower() in LABEL_LIKE]
     if likely and wanted is None:

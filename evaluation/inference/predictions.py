@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import Problems, UserError
 from common.files import checksum, read_json, write_json
+from common.tables import counted
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
@@ -206,5 +207,5 @@ def _refuse_unknown_files(folder: Path, cases: list[str]) -> None:
     if unknown:
         raise Problems(
             (f"{path}: extra prediction: {MANIFEST} does not name this case" for path in unknown),
-            f"{folder}: {len(unknown)} files are not of this prediction; remove them, or choose cases by --cases",
+            f"{folder}: {counted(len(unknown), 'file')} not of this prediction; remove them, or choose cases by --cases",
         )

@@ -146,7 +146,7 @@ def test_bad_fractions_are_refused(fractions):
 
 
 def test_too_few_patients_are_refused():
-    with pytest.raises(UserError, match=r"2 patients are too few .*\[1, 0, 0\]"):
+    with pytest.raises(UserError, match=r"2 patients: too few .*\[1, 0, 0\]"):
         make_split(cases(2, scans=5), SplitConfig())
 
 
