@@ -96,14 +96,9 @@ def main(config: PredictConfig) -> None:
         training = find_training_cases(runs, cases)
         if warning := training_warning(training, [files.id for files in cases]):
             print(warning, file=sys.stderr)
-        missing = cases if config.overwrite else [files for files in cases if not _is_there(config, evaluators, earlier, files)]
-        if len(missing) < len(cases):
-            kept = f"{len(cases) - len(missing)} of {counted(len(cases), 'case')}"
-            print(f"{config.out}: {kept} there already; --overwrite true predicts anew")
+        missing = _missing_cases(config, evaluators, earlier, cases)
         if not missing:
             return
-        if remove_scores(config.out / SCORES):
-            print(f"removed {config.out / SCORES}, which is of earlier predictions; score again")
         task = PredictionTask(
             source=source,
             out=config.out,
@@ -196,6 +191,19 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
         found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"
         raise UserError(f"{config.cases}: names {found}")
     return [files for files in cases if files.id in wanted]
+
+
+def _missing_cases(
+    config: PredictConfig, evaluators: list[HeadEvaluator], earlier: EarlierPredictions, cases: list[CaseFiles]
+) -> list[CaseFiles]:
+    """Cases that are to be predicted; where there are some, scores of earlier predictions are removed."""
+    missing = cases if config.overwrite else [files for files in cases if not _is_there(config, evaluators, earlier, files)]
+    if len(missing) < len(cases):
+        kept = f"{len(cases) - len(missing)} of {counted(len(cases), 'case')}"
+        print(f"{config.out}: {kept} there already; --overwrite true predicts anew")
+    if missing and remove_scores(config.out / SCORES):
+        print(f"removed {config.out / SCORES}, which is of earlier predictions; score again")
+    return missing
 
 
 def _is_there(config: PredictConfig, evaluators: list[HeadEvaluator], earlier: EarlierPredictions, files: CaseFiles) -> bool:
