@@ -185,7 +185,7 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
     cases = source.cases()
     if config.cases is None:
         return cases
-    wanted = read_lines(config.cases, "list of cases")
+    wanted = read_lines(config.cases, "list of cases (a text file, one id a line)")
     unknown = sorted(set(wanted) - {files.id for files in cases})
     if unknown or not wanted:
         found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"

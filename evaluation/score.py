@@ -68,7 +68,11 @@ def main(config: ScoreConfig) -> None:
 
 def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _check_out(config.out, root)
-    wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, "list of cases")))
+    wanted = (
+        None
+        if config.cases is None
+        else list(dict.fromkeys(read_lines(config.cases, "list of cases (a text file, one id a line)")))
+    )
     predictions = open_predictions(folder, wanted)
     if not predictions.cases:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")

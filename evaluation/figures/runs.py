@@ -143,8 +143,9 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
         figure = style.new_figure(height=0.9 + 0.28 * len(shares), width=5.2)
         axes = figure.subplots()
         for place, share in enumerate(shares.values()):
-            axes.hlines(place, lowest, max(share, lowest), color="#999999", linewidth=1.2)
-            axes.plot(max(share, lowest), place, "o", color="black", markersize=5, clip_on=False)
+            if share:  # zero has no place on a logarithmic axis
+                axes.hlines(place, lowest, share, color="#999999", linewidth=1.2)
+                axes.plot(share, place, "o", color="black", markersize=5, clip_on=False)
             axes.annotate(f"{share:.3g} %", (1.03, place), xycoords=axes.get_yaxis_transform(), va="center")
         axes.set(xscale="log", xlim=(lowest, 100), xlabel="share of annotated voxels (%, logarithmic)")
         axes.set_xticks(10.0 ** np.arange(round(np.log10(lowest)), 3))

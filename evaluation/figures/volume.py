@@ -142,12 +142,12 @@ def _number_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:
 
 
 def _mark_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:
-    """Write R and L for the patient's sides at the left and right edge of each row of tiles, half way down."""
+    """Write R and L for the patient's sides at the left and right edge of each row of tiles, at its bottom."""
     across = min(TILES_ACROSS, count)
     for row in range(-(-count // across)):
         for text, column, side in (("R", 0.03, "left"), ("L", min(across, count - row * across) - 0.03, "right")):
-            place = (column * shape[1], (row + 0.5) * shape[0])
-            axes.text(*place, text, color="white", fontsize=5.5, ha=side, va="center")
+            place = (column * shape[1], (row + 0.97) * shape[0])
+            axes.text(*place, text, color="white", fontsize=5.5, ha=side, va="bottom")
 
 
 def _busiest(classes: np.ndarray, geometry: Geometry) -> tuple[int, int]:
