@@ -12,10 +12,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 $(VENV)/requirements: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing TensorFlow and others into $(VENV): about 600 MB, some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-jax.txt
+	@echo "installing JAX, pytest and others into $(VENV): some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jax.txt -r requirements-dev.txt
 	@touch $@
 

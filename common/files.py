@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +126,14 @@ def remove_unfinished(folder: Path) -> None:
 def lock(folder: Path) -> Iterator[None]:
     """Lock `folder` for this process, so that two commands do not write into it at once.
 
+    Where the block ends with an error before anything was written, folders that were made for it are removed.
+
     Raises:
         UserError: another process holds it, or it cannot be written to.
     """
     import filelock
 
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
     guard = filelock.FileLock(folder / ".lock", timeout=0)
     try:
@@ -139,5 +142,12 @@ def lock(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: another command is writing here; wait for it or choose another folder") from None
     try:
         yield
+    except BaseException:
+        if made and [path.name for path in folder.iterdir()] == [".lock"]:
+            (folder / ".lock").unlink()
+            with suppress(OSError):  # a folder that another command has written into since
+                for each in made:
+                    each.rmdir()
+        raise
     finally:
         guard.release()

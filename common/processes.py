@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import IO, Any
@@ -37,13 +37,36 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
     Raises:
         UserError: a worker process died.
     """
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (start, arguments))
+    pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
     try:
         yield pool
     except BrokenProcessPool:
         raise UserError(f"a worker process died, perhaps for lack of memory; use fewer than {workers} --workers") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Pool whose processes, which start when calls are submitted, never receive SIGINT, not even during their imports."""
+
+    def submit(self, /, *arguments: Any, **keywords: Any) -> "Future[Any]":
+        """Submit a call with SIGINT blocked: new processes inherit the mask, and this one receives the signal afterwards."""
+        with _interrupts_blocked():
+            return super().submit(*arguments, **keywords)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread and in processes that it starts; one that came meanwhile is delivered at the end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its start unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_command(
@@ -123,7 +146,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     """Initialise a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, as before by its mask
     Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)

@@ -10,7 +10,8 @@ import numpy as np
 
 from common import cli
 from common.errors import Problems, UserError
-from common.parallel import map_cases
+from common.parallel import check_workers, map_cases
+from common.tables import counted
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
@@ -57,6 +58,7 @@ def main(config: CheckConfig) -> None:
     Raises:
         Problems: of any case.
     """
+    check_workers(config.workers)
     source = open_source(config.source, config)
     cases = source.cases()
     found = map_cases(partial(inspect, source), cases, config.workers, title="checking")
@@ -67,7 +69,7 @@ def main(config: CheckConfig) -> None:
     problems = [line for case in found for line in case.problems]
     if problems:
         bad = sum(bool(case.problems) for case in found)
-        raise Problems(problems, f"{config.source}: {bad} of {len(cases)} cases cannot be used")
+        raise Problems(problems, f"{config.source}: {bad} of {counted(len(cases), 'case')} cannot be used")
 
 
 def inspect(source: Source, files: CaseFiles) -> CaseSummary:
@@ -78,7 +80,8 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
         case = source.read(files)
     except UserError as error:
         return CaseSummary(problems=source.check(files, deep=True) or str(error).splitlines())
-    found = CaseSummary(warnings=source.warnings(files), shape=" x ".join(map(str, case.shape)), missing=case.missing)
+    warnings = source.warnings(files) + files.constant_warnings(case.constant)
+    found = CaseSummary(warnings=warnings, shape=" x ".join(map(str, case.shape)), missing=case.missing)
     if case.affine is not None:
         lengths = np.linalg.norm(case.affine[:3, :3], axis=0)
         found.spacing_mm = " x ".join(f"{length:.4g}" for length in lengths)
@@ -92,9 +95,10 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
 def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary]) -> list[str]:
     """Lines that describe a source: properties and their values, then a table of label ids."""
     good = [case for case in found if not case.problems]
+    patients = len({case.patient for case in cases})
     rows = {
         "source": f"{source.root} (layout {source.layout})",
-        "cases": f"{len(cases)}, of {len({case.patient for case in cases})} patients; {len(cases) - len(good)} cannot be used",
+        "cases": f"{len(cases)}, of {counted(patients, 'patient')}; {len(cases) - len(good)} cannot be used",
         "labelled": str(sum(case.label is not None for case in cases)),
         "channels": ", ".join(source.channels),
         "missing (zeros)": _counted(Counter(name for case in good for name in case.missing)),
@@ -129,7 +133,7 @@ def _label_table(source: Source, good: list[CaseSummary]) -> list[str]:
         name, share = names.get(identifier, "not annotated"), f"{count / voxels.total():.4%}"
         rows.append((str(identifier), name, str(count), share, str(having)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    title = f"schema {source.schema.name}, over the {len(good)} cases that can be used"
+    title = f"schema {source.schema.name}, over the {counted(len(good), 'case')} that can be used"
     lines = []
     for first, words, *others in rows:
         numbers = [cell.rjust(width) for cell, width in zip(others, widths[2:], strict=True)]

@@ -14,7 +14,7 @@ from common.tables import counted
 from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.records.build import Builder
+from data_prep.records.build import Builder, BuiltCase
 from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
 from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
 from data_prep.records.shard import shard_layout
@@ -58,6 +58,8 @@ def main(config: MakeRecordsConfig) -> None:
     source = open_source(config.source, config)
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")
+    if config.augment.fill:
+        expect_number("augment.fill_from", config.augment.fill_from, 0, len(source.channels) - 1)
     with lock(config.out):
         refuse_other_config(config.out, _settings(config))
         cases = source.cases()
@@ -67,7 +69,7 @@ def main(config: MakeRecordsConfig) -> None:
         named = {case for subset in split.values() for case in subset}
         if len(named) < len(cases):
             left_out = len(cases) - len(named)
-            print(f"{left_out} of {len(cases)} cases stand in no list of {config.split.file} and are left out")
+            print(f"{left_out} of {counted(len(cases), 'case')} left out: in no list of {config.split.file}")
         cases = [case for case in cases if case.id in named]
         folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
@@ -79,8 +81,8 @@ def main(config: MakeRecordsConfig) -> None:
             remove_unfinished(config.out)
             write_yaml(config.out / "config.yaml", _settings(config))
             builder = Builder(source, source.schema, config.out, config.prepare, config.augment, copies, config.seed)
-            lost = map_cases(builder.build, cases, config.workers, title="building records")
-            _warn_of_crop({case.id: share for case, share in zip(cases, lost, strict=True)})
+            built = map_cases(builder.build, cases, config.workers, title="building records")
+            _warn_of_contents(list(zip(cases, built, strict=True)))
             _commit(source, source.schema, cases, copies, split, folds, config)
     records = Records(config.out)
     parts = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
@@ -135,18 +137,20 @@ def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], 
         raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
 
 
-def _warn_of_crop(lost: dict[str, float]) -> None:
-    """Print the shares of the tumours that the crop cuts off, the largest first.
-
-    Args:
-        lost: case id -> share of its tumour's voxels outside the crop.
-    """
-    cut = sorted(((share, case) for case, share in lost.items() if share >= WORTH_A_WARNING), reverse=True)
+def _warn_of_contents(built: list[tuple[CaseFiles, BuiltCase]]) -> None:
+    """Print images whose voxels all have one value, and the shares of the tumours that the crop cuts off, largest first."""
+    for files, facts in built:
+        for line in files.constant_warnings(facts.constant):
+            print(f"warning: {line}", file=sys.stderr)
+    cut = sorted(
+        ((facts.tumour_lost, files.id) for files, facts in built if facts.tumour_lost >= WORTH_A_WARNING), reverse=True
+    )
     if cut:
         worst = ", ".join(f"{case} {share:.1%}" for share, case in cut[:5])
         print(
-            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of {len(lost)} cases: "
-            f"{worst}{', ...' if len(cut) > 5 else ''}; a larger --prepare.size or --prepare.crop brain keeps more",
+            f"warning: the crop cuts off at least {WORTH_A_WARNING:.0%} of the tumour of {len(cut)} of "
+            f"{counted(len(built), 'case')}: {worst}{', ...' if len(cut) > 5 else ''}; "
+            "a larger --prepare.size or --prepare.crop brain keeps more",
             file=sys.stderr,
         )
 

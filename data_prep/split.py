@@ -8,6 +8,7 @@ import numpy as np
 
 from common.errors import UserError, expect_number
 from common.files import read_yaml
+from common.tables import counted
 from data_prep.scans.case import CaseFiles
 
 SUBSETS = ("train", "validation", "test")
@@ -41,7 +42,8 @@ def make_split(cases: Sequence[CaseFiles], config: SplitConfig) -> Split:
         return _from_file(cases, config.file)
     shares = np.asarray(config.fractions, float)
     if not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
-        raise UserError(f"split.fractions: expected three shares that sum to 1, training above 0; received {config.fractions}")
+        wanted = "three shares that sum to 1, training above 0"
+        raise UserError(f"--split.fractions: expected {wanted}; received {config.fractions}")
     patients = _shuffled(cases, config)
     counts = _counts(len(patients), shares)
     # Taken with even steps through patients in order of the attribute, every subset gets its share of each value.
@@ -60,7 +62,9 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
         return []
     patients = _shuffled(cases, config)
     if not 2 <= config.folds <= len(patients):
-        raise UserError(f"split.folds: expected 2 to {len(patients)} (patients that are not for test); received {config.folds}")
+        most = f", or 2 to {len(patients)}" if len(patients) > 1 else ""
+        wanted = f"0{most} ({counted(len(patients), 'patient')} that are not for test)"
+        raise UserError(f"--split.folds: expected {wanted}; received {config.folds}")
     fold_of = {patient: place % config.folds for place, patient in enumerate(patients)}
     return [
         {
@@ -91,7 +95,7 @@ def _shuffled(cases: Sequence[CaseFiles], config: SplitConfig) -> list[str]:
     values = _values(cases, config.stratify)
     if config.stratify and values and not any(values.values()):
         known = ", ".join(sorted({name for case in cases for name in case.attributes})) or "none at all"
-        raise UserError(f"split.stratify: none of {len(values)} patients has {config.stratify!r}; their attributes: {known}")
+        raise UserError(f"--split.stratify: none of {len(values)} patients has {config.stratify!r}; their attributes: {known}")
     patients = sorted(values)
     np.random.default_rng(config.seed).shuffle(patients)
     return sorted(patients, key=values.__getitem__)
@@ -110,7 +114,7 @@ def _counts(patients: int, shares: np.ndarray) -> list[int]:
     wanted = [max(1, round(float(share) * patients)) if share > 0 else 0 for share in shares[1:]]
     if patients - sum(wanted) < 1:
         raise UserError(
-            f"split.fractions: {patients} patients are too few for training, validation and test; "
+            f"--split.fractions: {counted(patients, 'patient')}: too few for training, validation and test; "
             "give [1, 0, 0] to train on all, or lists in split.file"
         )
     return [patients - sum(wanted), *wanted]

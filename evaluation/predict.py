@@ -1,5 +1,6 @@
 """Command: predict scans on the patients' own grids, by one run or the average of several: segmentations and classes."""
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,25 @@ from common.parallel import map_cases
 from common.tables import counted
 from data_prep.labels import LabelSchema
 from data_prep.prepare import prepare
-from data_prep.scans.case import CaseFiles
+from data_prep.scans.case import LABEL, CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import HeadEvaluator, PredictionTask
+from evaluation.heads.segmentation import OVERLAYS
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import PostprocessConfig, load_file
-from evaluation.inference.predictions import earlier_cases, write_manifest
+from evaluation.inference.predictions import (
+    PROBABILITIES,
+    SCORES,
+    EarlierPredictions,
+    earlier_predictions,
+    prediction_path,
+    write_manifest,
+)
+from evaluation.inference.provenance import find_training_cases, merge_training_cases, training_warning
+from evaluation.scores.folder import remove_scores
 from training.run import Run, open_runs
 
 
@@ -60,6 +71,8 @@ class PredictConfig(SourceConfig):
     """Share of their sides that neighbouring patches of 3D networks share."""
     batch_size: int | None = None
     """Slices or patches at once, which changes speed and memory alone; default: 8 slices, or one patch."""
+    overwrite: bool = False
+    """Predict cases anew that an earlier call of equal weights and settings has finished; else their files are kept."""
 
 
 def main(config: PredictConfig) -> None:
@@ -76,13 +89,20 @@ def main(config: PredictConfig) -> None:
         found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
         raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
     rules = _postprocessing(config, evaluators)
-    settings = _settings(config, rules)
+    schema = _written_schema(source, runs[0].schema)
+    settings = _settings(config, rules, schema)
     with lock(config.out):
-        earlier = earlier_cases(config.out, runs, settings)
+        earlier = earlier_predictions(config.out, runs, settings)
+        training = find_training_cases(runs, cases)
+        if warning := training_warning(training, [files.id for files in cases]):
+            print(warning, file=sys.stderr)
+        missing = _missing_cases(config, evaluators, earlier, cases)
+        if not missing:
+            return
         task = PredictionTask(
             source=source,
             out=config.out,
-            schema=_written_schema(source, runs[0].schema),
+            schema=schema,
             engines=load_engines(runs),
             inference=inference,
             postprocess=rules,
@@ -93,18 +113,24 @@ def main(config: PredictConfig) -> None:
         predictors = [evaluator.predictor(task) for evaluator in evaluators]
         preparation = replace(runs[0].preparation, crop=None)
 
+        constant: list[str] = []
+
         def predict_case(files: CaseFiles) -> None:
             case = source.read(files)
+            constant.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
             prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
             voxels: np.ndarray | None = None
             for predictor in predictors:
                 voxels = predictor.predict(case, prepared, voxels)
 
-        map_cases(predict_case, cases, title="predicting")
+        map_cases(predict_case, missing, title="predicting")
+        for line in constant:
+            print(f"warning: {line}", file=sys.stderr)
         written = "".join(predictor.finish() for predictor in predictors)
         writes_voxels = any(evaluator.writes_voxels for evaluator in evaluators)
-        segmented = sorted({*earlier, *(files.id for files in cases)}) if writes_voxels else []
-        write_manifest(config.out, runs, config.source, task.schema, settings, segmented)
+        segmented = sorted({*earlier.cases, *(files.id for files in cases)}) if writes_voxels else []
+        training = merge_training_cases([*earlier.training, *training])
+        write_manifest(config.out, runs, config.source, task.schema, settings, segmented, training)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
@@ -159,12 +185,37 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
     cases = source.cases()
     if config.cases is None:
         return cases
-    wanted = read_lines(config.cases, "list of cases")
+    wanted = read_lines(config.cases, "list of cases (a text file, one id a line)")
     unknown = sorted(set(wanted) - {files.id for files in cases})
     if unknown or not wanted:
         found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"
         raise UserError(f"{config.cases}: names {found}")
     return [files for files in cases if files.id in wanted]
+
+
+def _missing_cases(
+    config: PredictConfig, evaluators: list[HeadEvaluator], earlier: EarlierPredictions, cases: list[CaseFiles]
+) -> list[CaseFiles]:
+    """Cases that are to be predicted; where there are some, scores of earlier predictions are removed."""
+    missing = cases if config.overwrite else [files for files in cases if not _is_there(config, evaluators, earlier, files)]
+    if len(missing) < len(cases):
+        kept = f"{len(cases) - len(missing)} of {counted(len(cases), 'case')}"
+        print(f"{config.out}: {kept} there already; --overwrite true predicts anew")
+    if missing and remove_scores(config.out / SCORES):
+        print(f"removed {config.out / SCORES}, which is of earlier predictions; score again")
+    return missing
+
+
+def _is_there(config: PredictConfig, evaluators: list[HeadEvaluator], earlier: EarlierPredictions, files: CaseFiles) -> bool:
+    """True for a case whose files an earlier call has written from the same scans, which have not changed since."""
+    if files.id not in earlier.cases or earlier.source != str(config.source.resolve()):
+        return False
+    expected = [prediction_path(config.out, files.id)]
+    expected += [config.out / f"{files.id}{PROBABILITIES}.nii.gz"] if config.probabilities else []
+    expected += [config.out / OVERLAYS / f"{files.id}.png"] if config.overlays else []
+    if not all(evaluator.writes_voxels for evaluator in evaluators) or not all(path.is_file() for path in expected):
+        return False
+    return expected[0].stat().st_mtime >= max(path.stat().st_mtime for path in files.paths)
 
 
 def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
@@ -173,13 +224,14 @@ def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
     return own if own is not None and own.class_names == schema.class_names else schema
 
 
-def _settings(config: PredictConfig, rules: PostprocessConfig) -> dict[str, Any]:
+def _settings(config: PredictConfig, rules: PostprocessConfig, schema: LabelSchema) -> dict[str, Any]:
     """Settings of the manifest on which the voxels depend, beyond the runs."""
     return {
         "least_size": list(config.least_size),
         "flips": config.flips,
         "overlap": config.overlap,
         "inside_only": config.inside_only,
+        "schema": schema.to_dict(),
         "postprocess": cli.as_dict(rules),
     }
 

@@ -1,16 +1,20 @@
 """Command: score predictions per patient on the native grid, or a run on its records as the glioma paper does."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from common import cli
-from common.errors import UserError
+from common.errors import UserError, expect_number
 from common.files import make_folder, read_lines, refuse_inside
+from common.parallel import check_workers
 from data_prep.sources import SourceConfig, open_source
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import RecordsScoring
 from evaluation.inference.predictions import MANIFEST, open_predictions
+from evaluation.inference.provenance import predicted_by, run_state, training_warning
 from evaluation.scores.folder import SCORES, write_patient_scores
 from evaluation.scores.patients import score_predictions, summarise_scores
 from evaluation.tables.patients import format_table
@@ -50,6 +54,8 @@ class ScoreConfig(SourceConfig):
 
 def main(config: ScoreConfig) -> None:
     """Score predictions, or a run on records; prints the table and the files written."""
+    expect_number("batch_size", config.batch_size, 1)
+    check_workers(config.workers)
     given = {name for name in ("predictions", "source", "run", "records") if getattr(config, name) is not None}
     if given not in FORMS:
         received = ", ".join(f"--{name}" for name in sorted(given)) or "none of them"
@@ -62,7 +68,11 @@ def main(config: ScoreConfig) -> None:
 
 def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _check_out(config.out, root)
-    wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, "list of cases")))
+    wanted = (
+        None
+        if config.cases is None
+        else list(dict.fromkeys(read_lines(config.cases, "list of cases (a text file, one id a line)")))
+    )
     predictions = open_predictions(folder, wanted)
     if not predictions.cases:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
@@ -71,6 +81,8 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     summaries = summarise_scores(scores)
     facts = {
         "runs": predictions.runs,
+        "states": list(predictions.states),
+        "training": list(predictions.training),
         "split": predictions.split,
         "cases": predictions.cases,
         "cases_in_source": len(source.cases()),
@@ -80,17 +92,21 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     files = write_patient_scores(out, scores, schema, summaries, table, cli.as_dict(config), facts)
     if predictions.split == "slice":
         print("slice split: slices of these patients may have trained the run, so the scores are too good")
-    _report(table, files)
+    if warning := training_warning(predictions.training, predictions.cases):
+        print(warning, file=sys.stderr)
+    _report(table, files, predictions.runs, predictions.states)
 
 
 def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
     """Score every head of a run on records."""
     _check_out(config.out, records)
-    evaluators = evaluators_of([Run(path)])
+    run = Run(path)
+    evaluators = evaluators_of([run])
     for evaluator in evaluators:
         folder = config.out or path / f"scores_{config.subset}"
         out = folder if len(evaluators) == 1 else folder / evaluator.name
         evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config)))
+    print(predicted_by([str(path)], [run_state(run)]))
 
 
 def _check_out(out: Path | None, source: Path) -> None:
@@ -100,8 +116,10 @@ def _check_out(out: Path | None, source: Path) -> None:
         make_folder(out)
 
 
-def _report(table: str, files: list[Path]) -> None:
+def _report(table: str, files: list[Path], runs: Sequence[str], states: Sequence[str]) -> None:
     print(table)
+    if runs:
+        print(predicted_by(runs, states))
     print("\n" + "\n".join(f"wrote {file}" for file in files))
 
 

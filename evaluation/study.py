@@ -13,6 +13,7 @@ from typing import Any, Literal
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock
+from common.tables import counted
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.experiments.runs import Epochs, train_run, training_of
@@ -120,7 +121,7 @@ def _plans(config: StudyConfig, records: Records, subset: str, file: Path | None
         f"--runs: expected different names; received {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1
     ]
     if wrong:
-        raise Problems(wrong, f"{len(wrong)} of {len(config.runs)} runs cannot be trained")
+        raise Problems(wrong, f"{len(wrong)} of {counted(len(config.runs), 'run')} cannot be trained")
     return plans
 
 

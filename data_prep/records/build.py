@@ -23,6 +23,19 @@ from data_prep.sources import Source
 
 
 @dataclass(frozen=True)
+class BuiltCase:
+    """Facts about a built case that may be worth a warning.
+
+    Attributes:
+        tumour_lost: share of the tumour's voxels that the crop cut off.
+        constant: channel, or `label`, whose voxels all have one value -> value.
+    """
+
+    tumour_lost: float
+    constant: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Builder:
     """Builder of cases of the records; is sent to worker processes.
 
@@ -43,12 +56,8 @@ class Builder:
     copies: dict[str, int]
     seed: int
 
-    def build(self, files: CaseFiles) -> float:
-        """Write a case and its copies, unless they are there already.
-
-        Returns:
-            Share of the tumour that the crop cuts off.
-        """
+    def build(self, files: CaseFiles) -> BuiltCase:
+        """Write a case and its copies, unless they are there already."""
         copies = range(self.copies.get(files.id, 0) + 1)
         if not all(case_path(self.records, files.id, copy, ".json").is_file() for copy in copies):
             case = self.source.read(files)
@@ -67,7 +76,7 @@ class Builder:
                 )
                 self._write(case, replace(prepared, image=image, label=label), copy, augmentation)
         original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
-        return float(original["tumour_lost"])
+        return BuiltCase(original["tumour_lost"], original["constant"])
 
     def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:
         """Write the shard, then the JSON file that commits it."""
@@ -80,6 +89,7 @@ class Builder:
             "copy": copy,
             "attributes": files.attributes,
             "missing": case.missing,
+            "constant": case.constant,
             "geometry": asdict(prepared.geometry),
             "scaling": {name: asdict(scaling) for name, scaling in prepared.scaling.items()},
             "tumour_lost": prepared.tumour_lost,

@@ -1,9 +1,12 @@
 """Case: the files of one scan, and the arrays read from them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+LABEL = "label"  # name of the annotation beside those of the channels
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class CaseFiles:
         """Path of the case's first image: a file, or a folder of slices; None for a case without any image."""
         return next(iter(self._images), None)
 
+    def constant_warnings(self, constant: Mapping[str, float]) -> list[str]:
+        """Warnings about images whose voxels all have one value, a line each; `constant` is that of the case as read."""
+        images = {**self.channels, LABEL: self.label}
+        return [f"{images[name]}: {name}: all voxels are {value:g}" for name, value in constant.items()]
+
     @property
     def _images(self) -> list[Path]:
         """Paths of the images, each once."""
@@ -83,3 +91,13 @@ class Case:
     def missing(self) -> list[str]:
         """Names of the channels that the case lacks."""
         return [name for name, array in self.channels.items() if array is None]
+
+    @property
+    def constant(self) -> dict[str, float]:
+        """Images whose voxels all have one value: name of the channel, or `label` -> value.
+
+        A channel of zeros may stand for a sequence that is missing, and a label of zeros for a scan without tumour.
+        """
+        images = {**self.channels, LABEL: self.label}
+        found = {name: array for name, array in images.items() if array is not None and array.size}
+        return {name: float(array.flat[0]) for name, array in found.items() if array.min() == array.max()}

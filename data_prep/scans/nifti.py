@@ -18,6 +18,7 @@ from isal import igzip, isal_zlib
 from common.errors import UserError
 from common.files import atomic
 from data_prep.scans.case import ImageRef
+from data_prep.scans.faults import too_short, unreadable
 
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)
@@ -73,7 +74,7 @@ def read_header(path: Path) -> Header:
         with _open(path) as file:
             return _parse(path, file.read(LONGEST_HEADER))
     except (OSError, EOFError, DAMAGED) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error, "NIfTI") from None
 
 
 def is_complete(header: Header) -> bool:
@@ -108,10 +109,12 @@ def read_voxels(header: Header) -> np.ndarray:
             found = _fill(file, voxels)
             while file.read(BLOCK):  # reaching the end is what verifies a gzip file's checksum
                 pass
-    except (OSError, EOFError, DAMAGED) as error:
-        raise _unreadable(header.path, error) from None
+    except EOFError:
+        raise too_short(header.path, header.size) from None
+    except (OSError, DAMAGED) as error:
+        raise unreadable(header.path, error, "NIfTI") from None
     if found < voxels.nbytes:
-        raise UserError(f"{header.path}: truncated: expected {voxels.nbytes} bytes of voxels, found {found}")
+        raise too_short(header.path, header.size)
     array = voxels.reshape(header.shape, order="F")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -177,9 +180,9 @@ def _allocate(header: Header) -> np.ndarray:
     try:
         length = header.path.stat().st_size * (DEFLATE_LIMIT if _compressed(header.path) else 1)
     except OSError as error:
-        raise _unreadable(header.path, error) from None
+        raise unreadable(header.path, error, "NIfTI") from None
     if length < header.size:
-        raise UserError(f"{header.path}: truncated: expected {header.size} bytes, found at most {length}")
+        raise too_short(header.path, header.size)
     return np.empty(prod(header.shape), header.dtype)
 
 
@@ -217,14 +220,3 @@ def _fill(file: BinaryIO, voxels: np.ndarray) -> int:
             break
         found += count
     return found
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    """Error for a file that cannot be read."""
-    if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: file not found")
-    if path.is_file() and path.stat().st_size == 0:
-        return UserError(f"{path}: empty file; expected a NIfTI image")
-    if isinstance(error, OSError) and error.strerror:
-        return UserError(f"{path}: cannot be read ({error.strerror})")
-    return UserError(f"{path}: truncated or damaged ({error})")

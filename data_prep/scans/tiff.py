@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic
+from data_prep.scans.faults import too_short, unreadable
 
 SUFFIXES = (".tif", ".tiff")
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name
@@ -106,21 +107,14 @@ def _check(path: Path, image: Any, channels: int) -> None:
         for starts, lengths in EXTENTS
         for start, length in zip(image.tag_v2.get(starts, ()), image.tag_v2.get(lengths, ()), strict=False)
     ]
-    found = path.stat().st_size
-    if ends and max(ends) > found:
-        raise UserError(f"{path}: truncated: expected {max(ends)} bytes, found {found}; fetch it again")
+    if ends and max(ends) > path.stat().st_size:
+        raise too_short(path, max(ends))
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     """Error for a file that cannot be read."""
     from PIL import UnidentifiedImageError
 
-    if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: file not found")
-    if path.is_file() and path.stat().st_size == 0:
-        return UserError(f"{path}: empty file; expected a TIFF image")
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError) and path.stat().st_size:
         return UserError(f"{path}: not a TIFF image, or damaged")
-    if isinstance(error, OSError) and error.strerror:
-        return UserError(f"{path}: cannot be read ({error.strerror})")
-    return UserError(f"{path}: truncated or damaged ({' '.join(str(error).split())})")
+    return unreadable(path, error, "TIFF")

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from common.errors import Problems, UserError
+from common.errors import Problems, UserError, expect_number
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.case import Case, CaseFiles
@@ -33,6 +33,14 @@ class SourceConfig:
     """Missing channels: refuse the case, or take zeros."""
     tolerance_mm: float = 1e-3
     """Largest distance in millimetres between the same voxel of two images of one grid, by their affines."""
+
+    def __post_init__(self) -> None:
+        """Refuse a tolerance below 0.
+
+        Raises:
+            UserError: names the option.
+        """
+        expect_number("tolerance_mm", self.tolerance_mm, 0)
 
 
 class Source(ABC):

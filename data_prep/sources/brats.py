@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from common.errors import Problems, UserError
-from common.tables import read_rows
+from common.tables import counted, read_rows
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.case import CaseFiles, ImageRef
@@ -181,7 +181,7 @@ def _refuse_doubles(groups: list[_Group], root: Path) -> None:
         if len(paths) > 1
     ]
     if lines:
-        raise Problems(lines, f"{root}: {len(lines)} channels stand in more than one file")
+        raise Problems(lines, f"{root}: {counted(len(lines), 'channel')} in more than one file")
 
 
 def _implied_schema(groups: list[_Group], root: Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from common.errors import UserError
 from data_prep.scans import nifti
 from data_prep.scans.case import Case, CaseFiles, ImageRef
+from data_prep.scans.faults import too_short
 from data_prep.scans.nifti import Header
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import Source, refuse
@@ -88,7 +89,7 @@ class NiftiSource(Source):
             try:
                 header = nifti.read_header(path)
             except UserError as error:
-                problems.append(str(error))
+                problems.append(f"{error}{self.origin(files, path)}")
                 continue
             stacked = None if files.label is not None and path == files.label.path else self.stacked
             found = rules.dimension_problem(header, stacked) or rules.affine_problem(header)
@@ -121,13 +122,15 @@ class NiftiSource(Source):
         """Description of the file of a missing channel, for the error."""
         return f"expected a file for {channel}, received none"
 
+    def origin(self, files: CaseFiles, path: Path) -> str:
+        """Description of the place that names a file, for the end of an error; empty where the file was found by its name."""
+        return ""
+
     def _content_problems(self, files: CaseFiles, header: Header, deep: bool) -> list[str]:
         """Problems of the voxels of one file."""
         is_label = files.label is not None and files.label.path == header.path
         if not (deep or is_label or header.dtype.kind == "f" or header.scaled):
-            promised = f"its header promises {header.size} bytes, which it does not hold"
-            line = f"{header.path}: truncated or damaged: {promised}; fetch it again"
-            return [] if nifti.is_complete(header) else [line]
+            return [] if nifti.is_complete(header) else [str(too_short(header.path, header.size))]
         try:
             array = nifti.read_voxels(header)
         except UserError as error:

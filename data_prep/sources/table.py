@@ -57,6 +57,13 @@ class TableSource(NiftiSource):
         """Recognise a CSV file or a folder with the table."""
         return (root.is_file() and root.suffix.lower() in SPREADSHEETS) or (root / TABLE).is_file()
 
+    def origin(self, files: CaseFiles, path: Path) -> str:
+        """Table, row and column that name a file, and the file's absolute path where the table gives another."""
+        images = {**files.channels, LABEL: files.label}
+        column = next(name for name, image in images.items() if image is not None and image.path == path)
+        absolute = "" if path.is_absolute() else f" (here {path.absolute()})"
+        return f"; named in {self.table}, row of case {files.id}, column {column}{absolute}"
+
     def _case(self, row: dict[str, str]) -> CaseFiles:
         """Files of a row."""
         images = {name: ImageRef(self.table.parent / row[name]) if row[name] else None for name in self.channels}
@@ -98,7 +105,7 @@ def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] 
         if (images[name] and images[name] < len(values)) or (name == LABEL and values and not images[name])
     ]
     if mixed:
-        raise Problems(mixed, f"{table}: {len(mixed)} columns cannot be used")
+        raise Problems(mixed, f"{table}: {counted(len(mixed), 'column')} cannot be used")
     channels = [name for name, count in images.items() if count and name != LABEL]
     likely = [name for name in channels if name.lower() in LABEL_LIKE]
     if likely and wanted is None:

@@ -137,16 +137,18 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
     if total == 0:
         raise UserError("class frequencies: no voxel of these records is annotated")
     shares = {name: 100 * count / total for name, count in voxels.items()}
-    lowest = 10 ** np.floor(np.log10(min((share for share in shares.values() if share > 0), default=1)) - 0.3)
+    # Bars of a logarithmic axis begin at a power of ten, at least one below the smallest share.
+    lowest = float(10 ** (np.ceil(np.log10(min(share for share in shares.values() if share > 0))) - 2))
     with style.style():
         figure = style.new_figure(height=0.9 + 0.28 * len(shares), width=5.2)
         axes = figure.subplots()
         for place, share in enumerate(shares.values()):
-            axes.hlines(place, lowest, max(share, lowest), color="#999999", linewidth=1.2)
-            axes.plot(max(share, lowest), place, "o", color="black", markersize=5)
-            axes.annotate(f"{share:.3g} %", (max(share, lowest), place), (7, 0), textcoords="offset points", va="center")
-        axes.set(xscale="log", xlim=(lowest, 700), xlabel="share of annotated voxels (%, logarithmic)")
-        axes.set_xticks([tick for tick in (0.001, 0.01, 0.1, 1, 10, 100) if tick >= lowest])
+            if share:  # zero has no place on a logarithmic axis
+                axes.hlines(place, lowest, share, color="#999999", linewidth=1.2)
+                axes.plot(share, place, "o", color="black", markersize=5, clip_on=False)
+            axes.annotate(f"{share:.3g} %", (1.03, place), xycoords=axes.get_yaxis_transform(), va="center")
+        axes.set(xscale="log", xlim=(lowest, 100), xlabel="share of annotated voxels (%, logarithmic)")
+        axes.set_xticks(10.0 ** np.arange(round(np.log10(lowest)), 3))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set_yticks(range(len(shares)), list(shares))

@@ -52,7 +52,10 @@ def draw_mosaic(
         _number_tiles(axes, len(tiles), grey.shape[1:])
         if classes is not None:
             display.class_legend(figure, schema)
-        figure.suptitle(f"{title}: all {len(tiles)} axial slices, numbered from inferior to superior" if oriented else title)
+        if oriented:
+            _mark_tiles(axes, len(tiles), grey.shape[1:])
+        numbered = f"{title}: all {len(tiles)} axial slices, numbered from inferior to superior; R: the patient's right"
+        figure.suptitle(numbered if oriented else title)
         return style.save(figure, path)
 
 
@@ -65,6 +68,8 @@ def draw_crop(
     title: str,
 ) -> list[Path]:
     """Draw the uncropped volume with the crop marked, and the cropped volume, each beside its mask, axial and coronal.
+
+    A crop that is the whole volume has one row, and the title says so.
 
     Args:
         path: the files to write, without suffix.
@@ -86,9 +91,13 @@ def draw_crop(
         "uncut": (whole_grey, np.where(classes == 255, 0, classes), (0, 0, 0)),
         "cut": (geometry.cut(whole_grey), geometry.cut(np.where(classes == 255, 0, classes)), geometry.start),
     }
+    is_whole = geometry.start == (0, 0, 0) and geometry.size == geometry.uncropped_size
+    if is_whole:
+        del volumes["cut"]
+    lost = f"tumour voxels outside the crop: {100 * share_lost(classes, geometry):.2g} %"
     with style.style():
-        figure = style.new_figure(height=4.7)
-        grid = figure.subplots(2, 4, squeeze=False)
+        figure = style.new_figure(height=0.5 + 2.1 * len(volumes))
+        grid = figure.subplots(len(volumes), 4, squeeze=False)
         for row, (state, (grey, marked, start)) in enumerate(volumes.items()):
             for column, (plane, (view, index, axis)) in enumerate(views.items()):
                 picture, mask = (view(volume, index - start[axis], oriented) for volume in (grey, marked))
@@ -98,11 +107,11 @@ def draw_crop(
                 size = " x ".join(str(length) for length in picture.shape)
                 image_axes.set_title(f"{plane}, {state} ({size})")
                 mask_axes.set_title("mask")
-                if state == "uncut":
+                if state == "uncut" and not is_whole:
                     for axes in (image_axes, mask_axes):
                         _mark_window(axes, geometry, plane, oriented)
         display.class_legend(figure, schema)
-        figure.suptitle(f"{title}\ntumour voxels outside the crop: {100 * share_lost(classes, geometry):.2g} %")
+        figure.suptitle(f"{title}\n{'the crop takes the whole volume' if is_whole else lost}")
         return style.save(figure, path)
 
 
@@ -130,6 +139,15 @@ def _number_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:
         row, column = divmod(index, across)
         place = ((column + 0.03) * shape[1], (row + 0.03) * shape[0])
         axes.text(*place, str(index + 1), color="white", fontsize=4.5, ha="left", va="top")
+
+
+def _mark_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:
+    """Write R and L for the patient's sides at the left and right edge of each row of tiles, at its bottom."""
+    across = min(TILES_ACROSS, count)
+    for row in range(-(-count // across)):
+        for text, column, side in (("R", 0.03, "left"), ("L", min(across, count - row * across) - 0.03, "right")):
+            place = (column * shape[1], (row + 0.97) * shape[0])
+            axes.text(*place, text, color="white", fontsize=5.5, ha=side, va="bottom")
 
 
 def _busiest(classes: np.ndarray, geometry: Geometry) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.metrics.catalogue import METRICS
+from common.tables import counted
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import bits_to_classes
 from data_prep.prepare import Prepared
@@ -111,7 +112,8 @@ class SegmentationPredictor(Predictor):
     def finish(self) -> str:
         """Warn of scans without affine; returns the place of the overlays."""
         if self._without_affine:
-            print(f"warning: {self._without_affine} scans have no affine: their NIfTI files have unit spacing", file=sys.stderr)
+            scans = counted(self._without_affine, "scan")
+            print(f"warning: {scans} without affine: the NIfTI files have unit spacing", file=sys.stderr)
         return f", pictures in {self._task.out / OVERLAYS}" if self._task.overlays else ""
 
     def _classes(self, case: Case, prepared: Prepared, inside: np.ndarray | None) -> np.ndarray:

@@ -46,6 +46,8 @@ class InferenceConfig:
         """
         expect_number("batch_size", self.batch_size, 1)
         expect_number("overlap", self.overlap, 0, 0.9)
+        for length in self.least_size:
+            expect_number("least_size", length, 0)
         unknown = [axis for axis in self.flips if axis not in AXES]
         if unknown:
             raise UserError(f"--flips: expected axes out of {', '.join(sorted(AXES))}; received {unknown[0]}")

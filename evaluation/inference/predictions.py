@@ -15,10 +15,12 @@ import numpy as np
 
 from common.errors import Problems, UserError
 from common.files import checksum, read_json, write_json
+from common.tables import counted
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
 from data_prep.sources import nifti_rules
+from evaluation.inference.provenance import merge_training_cases, run_state
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -39,6 +41,8 @@ class PredictionSet:
         cases: ids of the chosen cases.
         runs: paths of the runs that made them.
         split: "patient", or "slice" where slices of the predicted patients may have trained the runs.
+        states: of the runs' trainings when they predicted, such as `stopped after 1 epoch`.
+        training: predicted cases that trained the runs.
     """
 
     folder: Path
@@ -46,6 +50,8 @@ class PredictionSet:
     cases: list[str]
     runs: list[str]
     split: str = "patient"
+    states: Sequence[str] = ()
+    training: Sequence[dict[str, Any]] = ()
 
 
 def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
@@ -73,7 +79,15 @@ def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
         _refuse_unknown_files(folder, cases)
     schema = LabelSchema.from_dict(values.get("schema"), manifest)
     runs = [str(run) for run in values.get("runs", [])]
-    return PredictionSet(folder, schema, cases if wanted is None else wanted, runs, str(values.get("split", "patient")))
+    return PredictionSet(
+        folder,
+        schema,
+        cases if wanted is None else wanted,
+        runs,
+        str(values.get("split", "patient")),
+        [str(state) for state in values.get("states", [])],
+        values.get("training", []),
+    )
 
 
 def is_finished(folder: Path) -> bool:
@@ -86,14 +100,29 @@ def predicted_cases(folder: Path) -> list[str]:
     return [str(case) for case in _read_manifest(folder)["cases"]] if is_finished(folder) else []
 
 
-def earlier_cases(folder: Path, runs: "Sequence[Run]", settings: dict[str, Any]) -> list[str]:
-    """Ids of the cases that an earlier call with equal weights and settings has put into a folder.
+@dataclass(frozen=True)
+class EarlierPredictions:
+    """Predictions that an earlier call with equal weights and settings has put into a folder.
+
+    Attributes:
+        cases: their ids.
+        source: absolute path of the scans.
+        training: those of them that trained the runs.
+    """
+
+    cases: Sequence[str] = ()
+    source: str = ""
+    training: Sequence[dict[str, Any]] = ()
+
+
+def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str, Any]) -> EarlierPredictions:
+    """Predictions of an earlier call in a folder; none where there is no manifest.
 
     Raises:
         UserError: the weights or the settings differ, so that the folder would mix two ways of predicting.
     """
     if not is_finished(folder):
-        return []
+        return EarlierPredictions()
     values = _read_manifest(folder)
     before, now = (_checksums(weights) for weights in (values.get("weights"), _weights(runs)))
     if before != now:
@@ -104,11 +133,17 @@ def earlier_cases(folder: Path, runs: "Sequence[Run]", settings: dict[str, Any])
     for name, value in settings.items():
         if name in values and values[name] != value:
             raise UserError(f"{folder}: holds predictions made with {name} {values[name]}, not {value}; choose another --out")
-    return [str(case) for case in values["cases"]]
+    return EarlierPredictions([str(case) for case in values["cases"]], str(values["source"]), values.get("training", []))
 
 
 def write_manifest(
-    folder: Path, runs: "Sequence[Run]", source: Path, schema: LabelSchema, settings: dict[str, Any], cases: Sequence[str]
+    folder: Path,
+    runs: "Sequence[Run]",
+    source: Path,
+    schema: LabelSchema,
+    settings: dict[str, Any],
+    cases: Sequence[str],
+    training: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write `predictions.json`, which makes a predictions folder complete.
 
@@ -117,17 +152,20 @@ def write_manifest(
         runs: that made them; paths and checksums of their weights are stored.
         source: the scans.
         schema: of the ids that were written.
-        settings: of the prediction, beyond the runs; `earlier_cases` compares them.
+        settings: of the prediction, beyond the runs; `earlier_predictions` compares them.
         cases: ids of all cases that have NIfTI files.
+        training: cases that trained the runs, as of `provenance.find_training_cases`.
     """
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "runs": [str(run.path.resolve()) for run in runs],
+        "states": [run_state(run) for run in runs],
         "weights": _weights(runs),
         "source": str(source.resolve()),
         "schema": schema.to_dict(),
         "split": "slice" if any(run.metadata["split"] == "slice" for run in runs) else "patient",
         **settings,
+        "training": list(training),
         "cases": list(cases),
     }
     write_json(folder / MANIFEST, manifest)
@@ -145,7 +183,9 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
         shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, ".lock", SCORES))
     merged = manifests[0] | {
         "runs": [run for manifest in manifests for run in manifest["runs"]],
+        "states": [state for manifest in manifests for state in manifest["states"]],
         "weights": [weights for manifest in manifests for weights in manifest["weights"]],
+        "training": merge_training_cases(entry for manifest in manifests for entry in manifest["training"]),
         "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
         "cross_validation": f"{len(manifests)} folds by patient; each case by the run that was trained without its patient",
     }
@@ -206,5 +246,5 @@ def _refuse_unknown_files(folder: Path, cases: list[str]) -> None:
     if unknown:
         raise Problems(
             (f"{path}: extra prediction: {MANIFEST} does not name this case" for path in unknown),
-            f"{folder}: {len(unknown)} files are not of this prediction; remove them, or choose cases by --cases",
+            f"{folder}: {counted(len(unknown), 'file')} not of this prediction; remove them, or choose cases by --cases",
         )

@@ -73,6 +73,20 @@ def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
     return next((place for place in (folder, folder / SCORES) if (place / name).is_file()), None)
 
 
+def remove_scores(folder: Path) -> bool:
+    """Remove the files of scores from a folder, whose predictions are about to change; False where there are none.
+
+    Other files are kept, and so is a folder that holds some.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    for name in (MANIFEST, TABLE, SUMMARY, PER_PATIENT):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return True
+
+
 def write_patient_scores(
     folder: Path,
     scores: PatientScores,

@@ -107,6 +107,22 @@ def test_a_folder_is_locked_against_another_process_until_it_ends(tmp_path):
         pass
 
 
+def _write_and_fail(path):
+    path.touch()
+    raise ZeroDivisionError
+
+
+def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path):
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "new" / "out", tmp_path / "there"):
+        with pytest.raises(ZeroDivisionError), lock(folder):
+            raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    with pytest.raises(ZeroDivisionError), lock(tmp_path / "out"):
+        _write_and_fail(tmp_path / "out" / "work")
+    assert (tmp_path / "out" / "work").exists()
+
+
 def test_a_lock_is_released_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), lock(tmp_path):
         raise ZeroDivisionError

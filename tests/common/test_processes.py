@@ -20,6 +20,20 @@ if __name__ == "__main__":
         time.sleep(60)
 """
 
+SLOW_TO_IMPORT = """
+import sys, time
+from pathlib import Path
+from common.cli import exit_status
+from common.processes import worker_pool
+if __name__ != "__main__":  # a worker process imports this file
+    Path(sys.argv[1]).touch()
+    time.sleep(1)
+if __name__ == "__main__":
+    with exit_status(), worker_pool(2) as pool:
+        list(pool.map(abs, range(4)))
+        print("done")
+"""
+
 
 def own_id(seconds):
     time.sleep(seconds)
@@ -70,6 +84,20 @@ def test_workers_end_when_their_owner_is_killed(tmp_path):
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path):
+    script, begun = tmp_path / "slow.py", tmp_path / "begun"
+    script.write_text(SLOW_TO_IMPORT)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    words = [sys.executable, script, begun]
+    with subprocess.Popen(words, stdout=-1, stderr=-1, text=True, env=environment, process_group=0) as owner:
+        while not begun.exists() and owner.poll() is None:
+            time.sleep(0.01)
+        os.killpg(owner.pid, signal.SIGINT)  # as a terminal does: this process and its workers
+        output, errors = owner.communicate(timeout=60)
+    assert (owner.returncode, output, errors) == (130, "", "\nstopped by the user; what was finished is kept\n")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")

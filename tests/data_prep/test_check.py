@@ -80,10 +80,33 @@ def test_a_file_without_affine_is_a_warning(tmp_path, capsys):
     save(root / "a" / "a_t1.nii.gz", np.ones((10, 9, 8), np.int16), None)
     status, _, lines = run(capsys, "--source", root)
     assert status == 0
-    assert [line.split(": ")[0] for line in lines] == ["warning"]
+    assert [line.split(": ")[0] for line in lines] == ["warning"] * 2
+    assert "neither sform nor qform" in lines[0]
+    assert lines[1] == f"warning: {root}/a/a_t1.nii.gz: t1: all voxels are 1"
 
 
-@pytest.mark.parametrize("arguments", [["--source", "nowhere"], [], ["--source", ".", "--layout", "dicom"]])
+def test_an_image_of_one_value_is_a_warning(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan("a"), scan("b")])
+    for name in ("a_flair", "b_seg"):
+        save(root / name[0] / f"{name}.nii.gz", np.zeros((10, 9, 8), np.int16))
+    status, _, lines = run(capsys, "--source", root)
+    assert status == 0
+    assert lines == [
+        f"warning: {root}/a/a_flair.nii.gz: flair: all voxels are 0",
+        f"warning: {root}/b/b_seg.nii.gz: label: all voxels are 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--source", "nowhere"],
+        [],
+        ["--source", ".", "--layout", "dicom"],
+        ["--source", ".", "--tolerance_mm", "-1"],
+        ["--source", ".", "--workers", "0"],
+    ],
+)
 def test_a_wrong_option_is_one_line(capsys, arguments):
     status, out, errors = run(capsys, *arguments)
     assert (status, out, len(errors)) == (2, "", 1)

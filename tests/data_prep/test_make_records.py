@@ -240,7 +240,7 @@ def test_a_split_file_leaves_cases_out(build, tmp_path):
     (tmp_path / "split.yaml").write_text("train: [case_0]\ntest: [case_3]\n")
     done = build(tmp_path / "out", "--split.file", tmp_path / "split.yaml", *COPIES)
     assert done.status == 0
-    assert "3 of 5 cases stand in no list" in done.out
+    assert "3 of 5 cases left out: in no list of" in done.out
     names = sorted(path.name for path in (tmp_path / "out" / "cases").glob("*.tfrecord"))
     assert names == ["case_0.copy1.tfrecord", "case_0.tfrecord", "case_3.tfrecord"]
 
@@ -296,6 +296,17 @@ def test_missing_channels_as_zeros_are_noted(command, tmp_path):
     assert not opened.shard("b").image[..., 2:].any()
 
 
+def test_an_image_of_one_value_is_a_warning_when_it_is_built(command, tmp_path):
+    source = write_brats(tmp_path / "source", [scan("a"), scan("b")])
+    flair = source / "a" / "a_flair.nii.gz"
+    save(flair, np.zeros((10, 9, 8), np.int16))
+    done = command(
+        "data_prep.make_records", "--source", source, "--out", tmp_path / "out", *SMALL, "--split.fractions", "[1,0,0]"
+    )
+    assert done.status == 0
+    assert [line for line in done.err.splitlines() if "all voxels" in line] == [f"warning: {flair}: flair: all voxels are 0"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -309,6 +320,14 @@ def test_missing_channels_as_zeros_are_noted(command, tmp_path):
         (["--augment.copies", "-1"], "copies"),
         (["--augment.copies", "1", "--seed", "-1"], "seed"),
         (["--workers", "0"], "workers"),
+        (["--tolerance_mm", "-1"], "--tolerance_mm: expected at least 0; received -1"),
+        (["--tolerance_mm", ".nan"], "--tolerance_mm: expected at least 0; received nan"),
+        (["--prepare.clip", "[.nan,99]"], "--prepare.clip"),
+        (["--split.fractions", "[.nan,0,1]"], "--split.fractions"),
+        (
+            ["--augment.copies", "1", "--augment.fill", "0.5", "--augment.fill_from", "4"],
+            "--augment.fill_from: expected 0 to 3",
+        ),
         (["--labels", "brats1066"], "brats1066"),
     ],
 )
@@ -317,7 +336,7 @@ def test_a_wrong_option_is_one_line_and_builds_nothing(build, tmp_path, options,
     assert done.status == 2
     assert len(done.errors) == 1
     assert said in done.errors[0]
-    assert not (tmp_path / "out" / "cases").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_manifest_and_the_cases_name_what_they_came_from(records, source):

@@ -268,6 +268,7 @@ def test_the_case_is_left_as_it_was():
         ({"clip": (5, 5)}, "two rising percentiles"),
         ({"clip": (-1, 50)}, "two rising percentiles"),
         ({"clip": (1, 101)}, "two rising percentiles"),
+        ({"clip": (float("nan"), 99)}, "--prepare.clip: expected two rising percentiles"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes, said):

@@ -146,13 +146,13 @@ def test_bad_fractions_are_refused(fractions):
 
 
 def test_too_few_patients_are_refused():
-    with pytest.raises(UserError, match=r"2 patients are too few .*\[1, 0, 0\]"):
+    with pytest.raises(UserError, match=r"2 patients: too few .*\[1, 0, 0\]"):
         make_split(cases(2, scans=5), SplitConfig())
 
 
 @pytest.mark.parametrize("folds", [1, -1, 6])
 def test_a_number_of_folds_that_cannot_be_is_refused(folds):
-    with pytest.raises(UserError, match=f"expected 2 to 5 .* received {folds}"):
+    with pytest.raises(UserError, match=f"--split.folds: expected 0, or 2 to 5 .* received {folds}"):
         make_folds(cases(5), SplitConfig(folds=folds))
 
 

@@ -268,6 +268,13 @@ def test_a_broken_manifest_is_told_in_a_line(tmp_path, source, capsys, content):
     assert "predictions.json" in lines[0]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--batch_size", "0"), ("--workers", "0"), ("--tolerance_mm", "-1")])
+def test_numbers_out_of_range_are_refused_first(capsys, option, value):
+    with pytest.raises(SystemExit):
+        run("--predictions", "nowhere", "--source", "nowhere", option, value)
+    assert capsys.readouterr().err.startswith(f"error: {option}: expected at least")
+
+
 @pytest.mark.parametrize(
     "given",
     [(), ("predictions",), ("run",), ("source", "records"), ("predictions", "source", "run"), ("run", "records", "source")],

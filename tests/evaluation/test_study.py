@@ -242,7 +242,7 @@ def test_records_without_test_cases_are_scored_on_validation(copy, records, stud
     assert "Scored on the validation cases" in done.out
     assert study(copy, "--records", other, "--subset", "test", runs=RUNS[:1]).errors == [
         f"error: plain: {other}: has no test cases to score on; choose another --subset",
-        "error: 1 of 1 runs cannot be trained",
+        "error: 1 of 1 run cannot be trained",
     ]
 
 

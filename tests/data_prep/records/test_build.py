@@ -23,7 +23,8 @@ def test_a_case_and_its_copies_are_written_once(tmp_path):
     (files,) = source.cases()
     build = builder(source, tmp_path / "out", {"a": 2}).build
     lost = build(files)
-    assert 0 < lost < 1
+    assert 0 < lost.tumour_lost < 1
+    assert lost.constant == {}
     written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").iterdir()}
     names = [f"a{copy}{suffix}" for copy in ("", ".copy1", ".copy2") for suffix in (".json", ".tfrecord")]
     assert sorted(written) == sorted(names)

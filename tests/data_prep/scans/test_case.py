@@ -40,3 +40,11 @@ def test_an_image_is_named_with_its_index():
 def test_missing_channels_are_named():
     array = np.zeros((2, 2, 2), np.int16)
     assert Case(files(), {"t1": array, "t2": array, "flair": None}, None, None, (2, 2, 2)).missing == ["flair"]
+
+
+def test_images_of_one_value_are_named_with_it():
+    array = np.arange(8).reshape(2, 2, 2)
+    case = Case(files(), {"t1": array, "t2": 0.5 + 0 * array, "flair": None}, 0 * array, None, (2, 2, 2))
+    assert case.constant == {"t2": 0.5, "label": 0.0}
+    lines = ["scans/a.nii.gz[1]: t2: all voxels are 0.5", "a_seg.nii.gz: label: all voxels are 0"]
+    assert case.files.constant_warnings(case.constant) == lines

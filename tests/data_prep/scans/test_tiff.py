@@ -120,5 +120,7 @@ def test_a_short_file_is_found_by_its_header(tmp_path, cut):
     path = save_slice(tmp_path / "a.tif", made((20, 20, 3)))
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(UserError, match=f"truncated: expected {size} bytes, found {size - cut}; fetch it again"):
+    with pytest.raises(
+        UserError, match=rf"truncated or damaged \(expected {size} bytes, as its header says; received fewer\); fetch it again"
+    ):
         tiff.read_header(path, 3)

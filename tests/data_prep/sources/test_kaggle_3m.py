@@ -155,7 +155,7 @@ def with_value(path: Path, value: int) -> None:
 BAD_SLICES = {
     "shape": (lambda path: save_slice(path, pixels(path)[1:]), r"shape \(9, 9\) differs from \(10, 9\) of .*_1.tif"),
     "empty": (lambda path: path.write_bytes(b""), "empty file; expected a TIFF image"),
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), "truncated: expected .* bytes, found"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), "truncated or damaged .*; fetch it again"),
     "no header": (lambda path: path.write_bytes(path.read_bytes()[:60]), "truncated or damaged|not a TIFF image, or damaged"),
     "not TIFF": (lambda path: path.write_text("patient,age\n" * 99), "not a TIFF image"),
     "PNG": (lambda path: Image.open(path).save(path, format="PNG"), "not a TIFF image"),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -102,3 +104,14 @@ def test_a_column_of_annotations_may_be_left_out(tmp_path):
     path = write_rows(tmp_path / "cases.csv", [{"patient_id": "p", "t1": "a.nii", "mask": "b.nii"}])
     (case,) = open_source(path, SourceConfig(channels=["t1"])).cases()
     assert (list(case.channels), case.attributes) == (["t1"], {})
+
+
+def test_a_missing_file_names_its_row_column_and_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "x.csv", [{"patient_id": "p", "case_id": "p1", "t1": "in/a.nii", "label": ""}])
+    source = open_source(Path("x.csv"))
+    (line,) = source.check(source.cases()[0])
+    place = f"named in x.csv, row of case p1, column t1 (here {tmp_path}/in/a.nii)"
+    assert line == f"in/a.nii: file not found; {place}"
+    with pytest.raises(UserError, match="row of case p1, column t1"):
+        source.read(source.cases()[0])

@@ -191,6 +191,7 @@ def test_class_frequencies_are_shares_of_the_annotated_voxels(tmp_path, drawn):
     axes = drawn[0].axes[0]
     assert [text.get_text() for text in axes.texts] == ["95 %", "4.5 %", "0.5 %", "0 %"]
     assert axes.get_xscale() == "log"
+    assert axes.get_xlim() == (0.01, 100)  # a share is no more than 100 %, and the axis begins at a power of ten
     assert "3 cases" in axes.get_title()
 
 

@@ -62,5 +62,23 @@ def test_the_mosaic_shows_every_slice_once(volume, drawn, tmp_path):
     image, classes = volume
     figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case")
     axes = drawn[0].axes[0]
-    assert [text.get_text() for text in axes.texts] == [str(index + 1) for index in range(len(image))]
+    assert [text.get_text() for text in axes.texts] == [*(str(index + 1) for index in range(len(image))), "R", "L"]
     assert np.asarray(axes.images[0].get_array()).shape == (20, 12 * 16, 3)
+
+
+def test_every_row_of_the_mosaic_has_the_patients_sides_and_none_without_geometry(volume, drawn, tmp_path):
+    image, classes = (np.concatenate([part, part]) for part in volume)  # 24 slices, two rows
+    figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case")
+    figures_volume.draw_mosaic(tmp_path / "f", image, classes, SCHEMA, "case", None)
+    sides = [[text for text in figure.axes[0].texts if text.get_text() in "RL"] for figure in drawn]
+    assert [[text.get_text() for text in each] for each in sides] == [["R", "L"] * 2, []]
+    assert [text.get_position()[0] > 8 * 16 for text in sides[0]] == [False, True] * 2
+
+
+def test_a_crop_that_cuts_nothing_has_one_row_and_a_sentence(volume, drawn, tmp_path):
+    image, classes = volume
+    whole = Geometry.uncropped((16, 20, 12), np.eye(4))
+    figures_volume.draw_crop(tmp_path / "f", image, classes, whole, SCHEMA, "case")
+    assert len(drawn[0].axes) == 4
+    assert drawn[0].get_suptitle() == "case\nthe crop takes the whole volume"
+    assert not any(axes.patches for axes in drawn[0].axes)

@@ -12,7 +12,7 @@ from data_prep.labels import LabelSchema
 from data_prep.scans.case import ImageRef
 from evaluation.inference.predictions import (
     MANIFEST,
-    earlier_cases,
+    earlier_predictions,
     ids_to_classes,
     is_finished,
     merge_predictions,
@@ -32,7 +32,7 @@ def a_run(folder, weights=b"1", split="patient"):
     """A run whose weights are some bytes."""
     folder.mkdir(exist_ok=True)
     (folder / "best.weights.h5").write_bytes(weights)
-    return SimpleNamespace(path=folder, weights=folder / "best.weights.h5", metadata={"split": split})
+    return SimpleNamespace(path=folder, weights=folder / "best.weights.h5", metadata={"split": split, "status": "stopped"})
 
 
 def write(folder, runs, cases, tmp_path, settings=SETTINGS):
@@ -59,28 +59,28 @@ def test_what_was_written_is_read_again(tmp_path):
 def test_weights_decide_whether_predictions_may_be_added_and_not_the_path(tmp_path):
     """Fault 13: two states of one run are two models; a run that was moved is one."""
     run, folder = a_run(tmp_path / "run"), tmp_path / "p"
-    assert earlier_cases(folder, [run], SETTINGS) == []
+    assert earlier_predictions(folder, [run], SETTINGS).cases == ()
     write(folder, [run], ["a"], tmp_path)
-    assert earlier_cases(folder, [run], SETTINGS) == ["a"]
-    assert earlier_cases(folder, [a_run(tmp_path / "moved")], SETTINGS) == ["a"]
+    assert earlier_predictions(folder, [run], SETTINGS).cases == ["a"]
+    assert earlier_predictions(folder, [a_run(tmp_path / "moved")], SETTINGS).cases == ["a"]
     changed = a_run(tmp_path / "run", b"2")
     with pytest.raises(UserError, match=r"holds predictions of other runs or of other weights of them .*choose another --out"):
-        earlier_cases(folder, [changed], SETTINGS)
+        earlier_predictions(folder, [changed], SETTINGS)
     with pytest.raises(UserError, match="holds predictions of other runs"):
-        earlier_cases(folder, [a_run(tmp_path / "run"), changed], SETTINGS)
+        earlier_predictions(folder, [a_run(tmp_path / "run"), changed], SETTINGS)
 
 
 def test_predictions_of_other_settings_are_not_mixed(tmp_path):
     run, folder = a_run(tmp_path / "run"), tmp_path / "p"
     write(folder, [run], ["a"], tmp_path)
     with pytest.raises(UserError, match=r"made with flips \['x'\], not \['y'\]; choose another --out"):
-        earlier_cases(folder, [run], SETTINGS | {"flips": ["y"]})
+        earlier_predictions(folder, [run], SETTINGS | {"flips": ["y"]})
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"format": 99, "cases": []}', '{"format": 1, "cases": "a"}'])
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / MANIFEST).write_text(content)
-    for use in (lambda: open_predictions(tmp_path, None), lambda: earlier_cases(tmp_path, [], {})):
+    for use in (lambda: open_predictions(tmp_path, None), lambda: earlier_predictions(tmp_path, [], {})):
         with pytest.raises(UserError, match="expected predictions of format 1; received another file"):
             use()
 
