@@ -48,6 +48,8 @@ class InnerConfig:
     """How."""
     marks: list[int] | None = None
     """Numbers."""
+    rates: list[float] = field(default_factory=list)
+    """Shares."""
 
 
 @dataclass(kw_only=True)
@@ -204,9 +206,9 @@ def test_a_mistake_is_answered_with_what_was_meant(arguments, said):
         ({"cuont": 1}, "option cuont is not known; did you mean count?"),
         ({"inner": {"depth": 1}}, "option inner.depth is not known"),
         ({"inner": {"mod": "fast"}}, "option inner.mod is not known; did you mean inner.mode?"),
-        ({"shape": {"side": 1}}, "option shape.side is not known"),
+        ({"shape": {"side": 1}}, "option shape.side belongs to shape.name square; received shape.name circle: leave it out"),
         ({"inner": 3}, "inner: expected a mapping of its options; received 3"),
-        ({"count": "many"}, "--count: expected int; received many"),
+        ({"count": "many"}, "--count: expected a whole number; received many"),
         ("count: [", "config is not YAML"),
         ("- 1\n", "expected a config"),
     ],
@@ -220,11 +222,11 @@ def test_a_mistake_in_a_file_is_one_line_that_names_it(config_file, content, sai
 
 
 def test_a_mistake_in_a_group_of_options_is_that_of_the_option(tmp_path):
-    with pytest.raises(UserError, match=r"^--shape\.radius: expected float; received wide"):
+    with pytest.raises(UserError, match=r"^--shape\.radius: expected a number; received wide"):
         parse('--shape={"radius": "wide"}')
     path = tmp_path / "shape.yaml"
     path.write_text("radius: wide\n")
-    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: --shape\\.radius: expected float; received wide"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: --shape\\.radius: expected a number; received wide"):
         parse("--shape", str(path))
 
 
@@ -234,7 +236,7 @@ def test_the_file_is_named_that_holds_the_mistake(config_file, tmp_path):
     wrong = config_file({"count": "many"})
     with pytest.raises(UserError, match=f"^{re.escape(str(wrong))}: --count"):
         parse("--config", str(wrong), f"--config={right}")
-    with pytest.raises(UserError, match=r"^--count: expected int; received many"):
+    with pytest.raises(UserError, match=r"^--count: expected a whole number; received many"):
         parse("--config", str(right), "--count", "many")
 
 
