@@ -104,9 +104,9 @@ def test_a_finished_run_stays_as_it_is(run, command):
 
 def test_time_ends_a_training_at_an_epoch_and_can_be_given_again(train, command, whole, tmp_path):
     out = tmp_path / "run"
-    done = train(out, "--epochs", EPOCHS, "--max_minutes", 0)
+    done = train(out, "--epochs", EPOCHS, "--max_minutes", 0.001)
     assert done.status == 0, done.err
-    assert "another epoch would pass --max_minutes 0" in done.out
+    assert "another epoch would pass --max_minutes 0.001" in done.out
     assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
     done = command("training.train", "--resume", out, "--max_minutes", 60)
     assert done.status == 0, done.err

@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
+from training import engine
 from training.config import ClassifyConfig
 from training.data.batches import CLASSIFICATION, InputConfig
 from training.data.mixture import open_mixture
@@ -94,6 +95,14 @@ def test_classes_that_make_no_sense_are_refused(values, target, said):
         indices(made(values), target)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_larger_than_one_pass_is_refused(classify, opened, monkeypatch):
+    monkeypatch.setattr(engine, "load_backend", lambda: pytest.fail("a framework was loaded before the error"))
+    done = classify("--input.batch_size", 1000)
+    (source,) = examples(opened)[2]
+    said = f"--input.batch_size: expected at most {len(source)}, the training slices of one pass; received 1000"
+    assert (done.status, done.errors) == (2, [f"error: {said}"])
 
 
 def test_tumour_slices_alone_train_and_validate(opened):
