@@ -183,7 +183,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     print_start(training)
     ended = "epochs"
     if progress.is_over(phases):
-        print(f"{run.path}: all {progress.epoch} epochs are done; add more with --extend N")
+        print(f"{run.path}: done after {counted(progress.epoch, 'epoch')}; add more with --extend N")
     else:
         run.set_status("running", ended=None)
         for phase in phases[progress.phase - 1 :]:
@@ -317,14 +317,14 @@ def print_start(training: OpenTraining) -> None:
     """Print what is trained, on what, and from where."""
     config, data = training.config, training.data
     copies = config.input.copies and any(folder.records.copies for folder in data.folders)
-    slices = "slices, stored copies included" if copies else "slices"
-    what = slices if config.input.patch is None else "patches make one pass"
+    what = counted(data.examples, "slice" if config.input.patch is None else "patch")
+    what += " in one pass" if config.input.patch is not None else ", stored copies included" if copies else ""
     train, validation = (sum(len(getattr(folder, side)) for folder in data.folders) for side in ("train", "validation"))
     channels = ", ".join(data.records.channels)
     print(f"device: {device()}; {config.precision}")
     print(f"network: {config.model.name}, {training.model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
-        f"data: {counted(train, 'training case')} ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
+        f"data: {counted(train, 'training case')} ({what}, {counted(data.steps_per_epoch, 'step')} an epoch), "
         f"{counted(validation, 'validation case')}"
     )
     if len(data.folders) > 1:

@@ -121,7 +121,8 @@ def test_a_worker_that_dies_is_one_line():
         map_cases(partial(die, os.getpid()), CASES, 2)
 
 
-def test_progress_is_shown_on_standard_error_where_there_is_a_title(capsys):
+def test_progress_is_shown_on_standard_error_where_there_is_a_title(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     map_cases(str, CASES, title="counting")
     shown = capsys.readouterr()
     assert "counting: 100%" in shown.err

@@ -98,7 +98,7 @@ def test_a_finished_run_stays_as_it_is(run, command):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "environment.json"}
     done = command("training.train", "--resume", run)
     assert done.status == 0, done.err
-    assert "all 4 epochs are done; add more with --extend N" in done.out
+    assert "done after 4 epochs; add more with --extend N" in done.out
     assert {path: path.read_bytes() for path in before} == before
 
 
