@@ -123,7 +123,7 @@ def exit_status() -> Iterator[None]:
         print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
-        print("\nstopped by the user; what was finished is kept", file=sys.stderr)
+        print("stopped by the user; anything that was finished is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -147,6 +147,11 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     if isinstance(instance, ConfigWithFiles):
         instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
     return instance
+
+
+def command_name(module: str) -> str:
+    """Name by which messages call a command, as users type it: `glioskull train` for the module training.train."""
+    return f"glioskull {module.rpartition('.')[2]}"
 
 
 def option_names(config: type, arguments: Sequence[str] = ()) -> set[str]:

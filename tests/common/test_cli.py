@@ -275,6 +275,10 @@ def test_the_usage_line_names_the_program(capsys):
     assert capsys.readouterr().out.startswith("usage: draw example [--config CONFIG]")
 
 
+def test_a_command_is_named_as_users_type_it():
+    assert cli.command_name("training.train") == "glioskull train"
+
+
 def test_an_option_without_default_must_be_given():
     with pytest.raises(UserError, match="out"):
         cli.parse(ExampleConfig, [])
@@ -350,7 +354,7 @@ def test_run_ends_well():
     [
         (UserError("a.nii: empty"), 2, ["error: a.nii: empty"]),
         (Problems(["a: bad", "b: bad"], "2 of 3"), 2, ["error: a: bad", "error: b: bad", "error: 2 of 3"]),
-        (KeyboardInterrupt(), 130, ["", "stopped by the user; what was finished is kept"]),
+        (KeyboardInterrupt(), 130, ["stopped by the user; anything that was finished is kept"]),
     ],
 )
 def test_run_tells_by_its_exit_status(error, status, lines, capsys):

@@ -203,7 +203,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert printed.strip().splitlines() == ["stopped by the user; what was finished is kept"]
+    assert printed.strip().splitlines() == ["stopping ...", "stopped by the user; anything that was finished is kept"]
     begun = [path.suffix[1:] for path in folder.iterdir()]
     assert 2 <= len(begun) < 8  # the rest was dropped
     assert not any(Path(f"/proc/{number}").exists() for number in begun)
