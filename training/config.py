@@ -30,7 +30,7 @@ class RecordsConfig:
     """One of several records folders of a training."""
 
     path: Path
-    """Folder of records, made by data_prep.make_records."""
+    """Folder of records, made by glioskull make_records."""
     share: float = 1.0
     """Share of the batches, relative to those of the other folders."""
     heads: list[str] | None = None
@@ -42,7 +42,7 @@ class TrainingConfig:
     """Settings of every training, whatever its heads."""
 
     records: list[Path | RecordsConfig] | Path | None = None
-    """Folder of records, made by data_prep.make_records. Several folders are mixed: paths, or in a config a list of
+    """Folder of records, made by glioskull make_records. Several folders are mixed: paths, or in a config a list of
     {path: R1, share: 0.7, heads: [segmentation]}; `share` of the batches, and the heads that the folder annotates."""
     out: Path | None = None
     """Folder for the run; new or empty."""

@@ -89,7 +89,7 @@ def run_to_resume(config: TrainingConfig) -> Run:
     """An existing run, its config extended by `--extend`; files stay as they are until it trains."""
     run = Run(config.resume or Path())
     if not isinstance(config, run.config_type):
-        raise UserError(f"{run.path}: is a run of {run.command}; go on with it by that command")
+        raise UserError(f"{run.path}: is a run of {cli.command_name(run.command)}; go on with it by that command")
     if not run.config.sources:
         raise UserError(f"{run.path}/config.yaml: no records")
     longer = extended(run.config, config.extend)

@@ -251,12 +251,12 @@ def test_an_attribute_that_no_case_has_is_told_in_one_line(opened):
 
 def test_a_classifier_is_not_resumed_by_the_other_command(command, classified):
     done = command("training.train", "--resume", classified)
-    assert done.errors == [f"error: {classified}: is a run of training.classify; go on with it by that command"]
+    assert done.errors == [f"error: {classified}: is a run of glioskull classify; go on with it by that command"]
 
 
 def test_a_segmentation_is_not_resumed_by_the_other_command(command, trained):
     done = command("training.classify", "--resume", trained)
-    assert done.errors == [f"error: {trained}: is a run of training.train; go on with it by that command"]
+    assert done.errors == [f"error: {trained}: is a run of glioskull train; go on with it by that command"]
 
 
 def test_a_slice_split_is_written_into_the_run(trained, command, records, tmp_path):
