@@ -8,13 +8,16 @@ that ends with `cli.run(main, Config)`; its line is the first sentence of the co
 import ast
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
 
 from common import cli
+from common.configs import find_config
 from common.errors import UserError, did_you_mean
+from common.files import read_yaml
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ("data_prep", "models", "training", "evaluation")
@@ -93,6 +96,28 @@ def listing() -> str:
     return "\n".join(lines)
 
 
+def refuse_config_of_another(command: Command, table: dict[str, Command], arguments: list[str]) -> None:
+    """Refuse a --config with options that the command does not have and another command has.
+
+    Raises:
+        UserError: names the commands that have all options of the file.
+    """
+
+    def options(each: Command) -> set[str]:
+        return {item.name for item in fields(getattr(import_module(each.module), each.config))}
+
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    for path in [find_config(value) for word, value in pairwise(words) if word == "--config"]:
+        content = read_yaml(path, "config")
+        unknown = [key for key in content if key not in options(command)] if isinstance(content, dict) else []
+        others = [each.name for each in table.values() if unknown and set(content) <= options(each)]
+        if others:
+            raise UserError(
+                f"{path}: expected a config of {NAME} {command.name}, which has no option {unknown[0]}; "
+                f"received one of {' or '.join(f'{NAME} {name}' for name in others)}"
+            )
+
+
 def main() -> None:
     """Run the command line of this process: print the list, or run a command and exit with its status."""
     with cli.exit_status():
@@ -106,6 +131,7 @@ def main() -> None:
             raise UserError(f"{name}: unknown command{hint} (see {NAME} --help)")
         command = table[name]
         sys.path.append(str(Path.cwd()))  # as with python -m, modules of the user's folder are found (--model.name)
+        refuse_config_of_another(command, table, arguments)
         module = import_module(command.module)
         cli.run(module.main, getattr(module, command.config), arguments, f"{NAME} {name}")
 

@@ -6,25 +6,27 @@ takes it. `--config file.yaml` and options are the same thing; later ones win; u
 
 import errno
 import json
+import math
 import os
 import re
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
 import yaml
 
+from common.config_fields import default_of, is_list, item_dataclass, leaves
 from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.files import read_yaml
+from common.option_errors import HELP, explained, file_of, given_values, plain, unknown_key
 from common.processes import command_signals
 
 USER_ERROR = 2
@@ -32,7 +34,13 @@ INTERRUPTED = 130
 IMPORT_PATH = "package.module:callable"
 CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
 what comes later wins"""
+_program: ContextVar[str | None] = ContextVar("program", default=None)
+"""Name of the command that runs, for usage lines and errors, such as `glioskull train`; None: see `_module_program`."""
 OUTSIDE_OUR_HANDS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+
+
+class _ItemError(UserError):
+    """Mistake in an item of a list of dataclasses, before the option is named."""
 
 
 class _Parser(jsonargparse.ArgumentParser):
@@ -40,11 +48,22 @@ class _Parser(jsonargparse.ArgumentParser):
 
     given: Sequence[str] = ()
     """The arguments that are parsed."""
+    config: type | None = None
+    """Dataclass of the command; None in a parser that jsonargparse makes for an item of a list."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the parser's message in plain words: which file or option, what was expected, which options are similar."""
+        if self.config is None:
+            raise _ItemError(plain(str(message)))
+        option = re.match(r'Parser key "([^"]+)":', str(message))
+        message = plain(str(message), default_of(self.config, option[1]) if option else None)
         known = [name.removeprefix("--") for name in self._option_string_actions if name.startswith("--")]
-        raise UserError(f"{_explained(_plain(str(message)), known, self.given)} (see {self.prog} --help)")
+        line = (
+            _wrong_item(self.config, self.given)
+            or _option_of_another_choice(self.config, unknown_key(message), self.given)
+            or explained(message, known, self.given)
+        )
+        raise UserError(f"{line} (see {self.prog} --help)")
 
 
 class ConfigWithFiles:
@@ -78,8 +97,12 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
         arguments: the command line; None: that of this process.
         program: name in the usage line; None: python -m MODULE.
     """
-    with exit_status():
-        main(parse(config, sys.argv[1:] if arguments is None else arguments, program))
+    token = _program.set(program)
+    try:
+        with exit_status():
+            main(parse(config, sys.argv[1:] if arguments is None else arguments))
+    finally:
+        _program.reset(token)
 
 
 @contextmanager
@@ -100,7 +123,7 @@ def exit_status() -> Iterator[None]:
         print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
-        print("\nstopped by the user; what was finished is kept", file=sys.stderr)
+        print("stopped by the user; anything that was finished is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -111,11 +134,24 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
         UserError: an unknown option or key, a value of the wrong type, a missing option or file.
     """
     parser, chosen = _parser(config, arguments, program)
-    parsed = parser.instantiate(parser.parse_args(parser.given))
+    try:
+        parsed = parser.instantiate(parser.parse_args(parser.given))
+    except _ItemError as error:
+        parser.error(str(error))
     instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
+    for key, value in leaves(instance):
+        if isinstance(value, float) and not math.isfinite(value):
+            parser.error(f'Parser key "{key}": Expected a float. Got value: {value}')
+        if isinstance(value, Path) and str(value).startswith(("[", "{")) and _wrong_item(config, parser.given):
+            parser.error(f"{key}: {value}")  # a list with a mistake in it has been taken for a path
     if isinstance(instance, ConfigWithFiles):
         instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
     return instance
+
+
+def command_name(module: str) -> str:
+    """Name by which messages call a command, as users type it: `glioskull train` for the module training.train."""
+    return f"glioskull {module.rpartition('.')[2]}"
 
 
 def option_names(config: type, arguments: Sequence[str] = ()) -> set[str]:
@@ -141,12 +177,12 @@ def _parser(config: type, arguments: Sequence[str], program: str | None = None) 
     given = _bracket_lists(config, _with_config_paths(config, arguments))
     chosen = _with_choices(config, given)
     parser = _Parser(
-        prog=program or _program(),
+        prog=program or _program.get() or _module_program(),
         allow_abbrev=False,
         description=config.__doc__,
         formatter_class=jsonargparse.DefaultHelpFormatter,
     )
-    parser.given = given
+    parser.given, parser.config = given, chosen
     parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(chosen, None)
     _list_choices(parser, chosen)
@@ -183,71 +219,59 @@ def _list_choices(parser: jsonargparse.ArgumentParser, config: type) -> None:
             )
 
 
-def _plain(message: str) -> str:
-    """The parser's words without Python's names in them."""
-    message = " ".join(message.split())
-    for pattern, text in (
-        (r'Parser key "([^"]+)":', r"--\1:"),
-        (
-            r"Does not validate against any of the Union subtypes.*?Subtypes: \[(.*)\] Errors:.*Given value: ",
-            r"expected \1; received ",
-        ),
-        (r"Expected an? (.*?)\. Got value: ", r"expected \1; received "),
-        (
-            r"(?:Not a valid subclass of \w+\. Got value|Expected a dot import path string): (.*?)(?: Subclass types.*)?$",
-            r"expected a list of mappings, each with one setting at least; received \1",
-        ),
-        (r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1"),
-        (r"typing\.Literal\[([^\]]*)\]", r"one of \1"),
-        (r"NoneType", "null"),
-        (r"the following arguments are required: ", "missing option --"),
-    ):
-        message = re.sub(pattern, text, message)
-    return message
+def _wrong_item(config: type, given: Sequence[str]) -> str | None:
+    """Error line for the first wrong item of an option that is a list of dataclasses, such as phases; None if all are right."""
+    for name, kind in typing.get_type_hints(config).items():
+        item = item_dataclass(kind)
+        for file, content in given_values(name, given) if item is not None else ():
+            value = _yaml(content) if isinstance(content, str) else content
+            for number, values in enumerate(value if isinstance(value, list) else (), start=1):
+                if isinstance(values, dict) and item is not None and (wrong := _wrong_setting(item, values)):
+                    return f"{file}--{name}: item {number}: {wrong}"
+    return None
 
 
-def _explained(message: str, options: Sequence[str], given: Sequence[str]) -> str:
-    """A plain message with the file that the option is in, and with similar options.
-
-    Args:
-        message: from `_plain`.
-        options: all options of the command, without dashes.
-        given: the arguments.
-    """
-    if match := re.match(r"--(\S+): Unable to load config '(.*?)' - (.*)", message):
-        option, value, reason = match.groups()
-        if "Unable to load config" not in reason:
-            return reason if value.startswith("{") else f"{value}: {reason}"
-        named = f"; did you mean --{option}.name {value}?" if f"{option}.name" in options and "." not in value else ""
-        return f"--{option}: expected a YAML file or a mapping of its options; received {value}{named}"
-    if match := re.match(r"unrecognized arguments: --([\w.+]+)", message):
-        return f"{message}{_near_options(match[1], options, '--')}"
-    if match := re.match(r"(?:Group '(?P<group>.+?)' does not accept option|Option) '(?P<name>.+?)'", message):
-        key = ".".join(filter(None, (match["group"], match["name"])))
-        return f"{_file_of(key, given)}option {key} is not known{_near_options(key, options)}"
-    match = re.match(r"--([\w.]+): ", message)
-    return f"{_file_of(match[1], given)}{message}" if match else message
+def _wrong_setting(config: type, values: dict[str, Any]) -> str | None:
+    """Mistake in a mapping that is to be a dataclass; None if there is none."""
+    names = [entry.name for entry in fields(config)]
+    unknown = [str(key) for key in values if key not in names]
+    if unknown:
+        known = did_you_mean(unknown[0], names) or f"; it has {', '.join(names)}"
+        return f"option {unknown[0]} is not known{known}"
+    try:
+        parse(config, [f"--{key}={_as_argument(value)}" for key, value in values.items()])
+    except UserError as error:
+        return HELP.sub("", str(error)).removeprefix("--")
+    return None
 
 
-def _near_options(wrong: str, options: Sequence[str], dashes: str = "") -> str:
-    """Suggestion of similar options, those of the same group first."""
-    group, dot, name = wrong.rpartition(".")
-    inside = {known.removeprefix(group + dot): dashes + known for known in options if known.rpartition(".")[0] == group}
-    return did_you_mean(name, inside, inside) or did_you_mean(wrong, options, {known: dashes + known for known in options})
+def _option_of_another_choice(config: type, key: str | None, given: Sequence[str]) -> str | None:
+    """Error line for an option that belongs to another name of a choice than the one that is taken; None for other options."""
+    group, _, name = (key or "").partition(".")
+    item = next((each for each in fields(config) if each.name == group and "registry" in each.metadata), None)
+    if item is None:
+        return None
+    registry, taken = item.metadata["registry"], item.metadata["default"]
+    chosen = _chosen_name(group, list(given)) or taken
+    owners = [owner for owner, path in registry.items() if owner != taken and _has_field(load_class(path), name)]
+    if not owners:
+        return None
+    where = file_of(f"{group}.{name}", given)
+    named = [value for file, value in given_values(f"{group}.name", given) if file == where and file]
+    advice = f"take a config without `{group}`, or with that of {chosen}" if named else f"leave it out, or set {group}.name"
+    return f"{where}option {key} belongs to {group}.name {' or '.join(owners)}; received {group}.name {chosen}: {advice}"
 
 
-def _file_of(key: str, given: Sequence[str]) -> str:
-    """'FILE: ' for the last config that holds a dotted key; '' where the command line sets it, or no config."""
-    if any(word.partition("=")[0] == f"--{key}" for word in given):
-        return ""
-    words = [word for argument in given for word in argument.split("=", 1)]
-    for path in [value for option, value in pairwise(words) if option == "--config"][::-1]:
-        content = read_yaml(Path(path), "config")
-        for part in key.split("."):
-            content = content.get(part) if isinstance(content, dict) else None
-        if content is not None:
-            return f"{path}: "
-    return ""
+def _has_field(config: type, name: str) -> bool:
+    return any(item.name == name for item in fields(config))
+
+
+def _yaml(text: str) -> Any:
+    """Value of an option's text; None where it is no YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
 
 
 def as_dict(value: Any) -> Any:
@@ -273,7 +297,8 @@ def _as_argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _program() -> str:
+def _module_program() -> str:
+    """Program that this process runs: python -m MODULE, else the script."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
 
@@ -283,7 +308,7 @@ def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
     kinds = typing.get_type_hints(config)
     for group, kind in [(name, kind) for name, kind in kinds.items() if is_dataclass(kind)]:
         kinds |= {f"{group}.{name}": inner for name, inner in typing.get_type_hints(kind).items()}
-    lists = {f"--{name}" for name, kind in kinds.items() if _is_list(kind)}
+    lists = {f"--{name}" for name, kind in kinds.items() if is_list(kind)}
     joined: list[str] = []
     while arguments:
         word = arguments.pop(0)
@@ -296,12 +321,6 @@ def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
         nothing = items == ["null"] and "." in word  # at the top of a config it may be a name
         joined.append(f"{word}=null" if nothing else f"{word}={json.dumps(items)}")
     return joined
-
-
-def _is_list(kind: Any) -> bool:
-    """True for a list type, or a list that may be left out (`list[str] | None`)."""
-    parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return any(typing.get_origin(part) is list for part in parts)
 
 
 def _with_choices(config: type, arguments: list[str]) -> type:

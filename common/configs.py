@@ -28,7 +28,12 @@ def find_config(name: Path | str, what: str = "config") -> Path:
         raise UserError(f"{name}: expected one {what}; received a folder; those in it are {', '.join(inside)}")
     files = {known.rpartition("/")[2]: known for known in names}
     wanted = str(short).removesuffix(".yaml").removesuffix(".yml")
-    hint = did_you_mean(wanted, names) or did_you_mean(short.stem, files, files)
+    # Within one folder the last part alone is compared: the folder's name makes all paths in it similar.
+    beside = {known.rpartition("/")[2]: known for known in names if known.startswith(f"{short.parent}/")}
+    if beside:
+        hint = did_you_mean(short.stem, beside, beside) or f"; those in {short.parent} are {', '.join(beside.values())}"
+    else:
+        hint = did_you_mean(wanted, names) or did_you_mean(short.stem, files, files)
     hint = hint or f"; shipped ones are {', '.join(names[:3])} and others in {CONFIGS}"
     raise UserError(f"{name}: {what} not found; expected a YAML file or the name of a shipped one{hint}")
 

@@ -47,17 +47,19 @@ class MissingPackage(UserError):
         return MissingPackage, self._given
 
 
-def expect_number(option: str, value: float | None, low: float, high: float = math.inf) -> None:
+def expect_number(option: str, value: float | None, low: float, high: float = math.inf, above: bool = False) -> None:
     """Refuse a number outside low..high; None, an option that was left out, is fine.
 
     Args:
         option: its name on the command line, without dashes.
         value: what was given.
         low, high: bounds, both allowed.
+        above: `low` itself is refused; without `high`.
     """
-    if value is None or low <= value <= high:
+    if value is None or (low <= value <= high and not (above and value == low)):
         return
-    wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+    least = f"more than {low:g}" if above else f"at least {low:g}"
+    wanted = least if high == math.inf else f"{low:g} to {high:g}"
     raise UserError(f"--{option}: expected {wanted}; received {value}")
 
 

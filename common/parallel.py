@@ -1,6 +1,5 @@
 """Parallel map over cases: in this process, in a pool of processes, or on a Dask cluster."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.errors import MissingPackage, Problems, UserError
 from common.processes import worker_pool
+from common.progress import progress
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,7 +35,7 @@ def map_cases(
     title: str | None = None,
     name: Callable[[Case], str] = case_name,
 ) -> list[Result]:
-    """Map a function over cases, in parallel, with a progress bar.
+    """Map a function over cases, in parallel, and print progress (`common.progress`).
 
     The first exception ends the map: cases that have not begun are dropped, running ones are waited for. Ctrl-C does the same.
 
@@ -45,7 +45,7 @@ def map_cases(
         cases: arguments of the calls.
         workers: number of processes, 1 for this one; or the address of a Dask scheduler such as `tcp://host:8786`, the path of
             its scheduler file, or a `distributed.Client`.
-        title: of the progress bar on standard error; None: no bar.
+        title: of the progress on standard error; None: none is printed.
         name: of a case, for errors.
 
     Returns:
@@ -56,13 +56,11 @@ def map_cases(
         MissingPackage: Dask is not installed.
         Exception: any other of the function, with the case's name as a note.
     """
-    from tqdm import tqdm
-
     check_workers(workers)
     results: dict[int, Result] = {}
     with (
         _running(function, cases, workers) as outcomes,
-        tqdm(total=len(cases), desc=title, unit="case", file=sys.stderr, disable=title is None) as bar,
+        progress(len(cases), title) as bar,
     ):
         for place, result in outcomes:
             results[place] = _named(result, name(cases[place]))

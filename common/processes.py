@@ -111,16 +111,25 @@ def command_signals() -> Iterator[None]:
     if current_thread() is not main_thread():
         yield
         return
-    chosen = [number for number in TERMINATION if signal.getsignal(number) == signal.SIG_DFL]
-    for number in chosen:
-        signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     if parent is not None:  # a shell starts what it puts into the background with SIGINT ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATION)}
+    before = {number: handler for number, handler in before.items() if handler in defaults}
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in chosen:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Raise KeyboardInterrupt, and print at once that the command stops: a step of a training may still take seconds."""
+    with suppress(OSError):
+        os.write(2, b"\nstopping ...\n")
+    raise KeyboardInterrupt
 
 
 def _interrupt_with_parent(parent: int) -> None:

@@ -49,9 +49,13 @@ class PrepareConfig:
             UserError: two settings exclude each other, or one is out of its range.
         """
         if self.dtype == "uint8" and self.intensity != "minmax":
-            raise UserError("--prepare.dtype: uint8 holds 0..1 alone, so it needs intensity: minmax; else take float16")
+            raise UserError(
+                "--prepare.dtype: uint8 holds 0..1 alone and needs --prepare.intensity minmax; take --prepare.dtype float16"
+            )
         if self.crop == "middle" and self.size is None:
-            raise UserError("--prepare.crop: middle needs a size, such as [128, 128, 128]; size: null goes with crop: brain")
+            raise UserError(
+                "--prepare.crop: middle needs --prepare.size, such as [128, 128, 128]; size null goes with crop brain"
+            )
         if self.size is not None and min(self.size) < 1:
             raise UserError(f"--prepare.size: expected three positive numbers; received {list(self.size)}")
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 100:

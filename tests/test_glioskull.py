@@ -88,6 +88,31 @@ def test_the_usage_line_and_the_errors_name_this_program(monkeypatch, capsys):
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("make_records", "--config", "glioma/train_best"), "no option model; received one of glioskull train"),
+        (("train", "--config=glioma/data_best"), "no option prepare; received one of glioskull make_records"),
+        (("train", "--config", "glioma/sweep"), "no option sweep; received one of glioskull study"),
+    ],
+)
+def test_a_config_of_another_command_is_refused_with_that_command(words, said, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *words)
+    shown = capsys.readouterr().err
+    assert end.value.code == 2
+    assert f"{words[-1].rpartition('/')[2]}.yaml: expected a config of glioskull {words[0]}, which has {said}\n" in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_mistake_in_a_config_of_the_command_itself_is_the_options(monkeypatch, capsys, tmp_path):
+    (tmp_path / "own.yaml").write_text("patienc: 3\n")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "train", "--config", str(tmp_path / "own.yaml"))
+    said = f"error: {tmp_path}/own.yaml: option patienc is not known; did you mean patience? (see glioskull train --help)\n"
+    assert capsys.readouterr().err == said
+
+
 def test_it_runs_as_a_module_and_for_a_reader_that_goes_away():
     command = f"{sys.executable} -m glioskull | head -c 1"
     done = subprocess.run(

@@ -30,7 +30,7 @@ class RecordsConfig:
     """One of several records folders of a training."""
 
     path: Path
-    """Folder of records, made by data_prep.make_records."""
+    """Folder of records, made by glioskull make_records."""
     share: float = 1.0
     """Share of the batches, relative to those of the other folders."""
     heads: list[str] | None = None
@@ -42,7 +42,7 @@ class TrainingConfig:
     """Settings of every training, whatever its heads."""
 
     records: list[Path | RecordsConfig] | Path | None = None
-    """Folder of records, made by data_prep.make_records. Several folders are mixed: paths, or in a config a list of
+    """Folder of records, made by glioskull make_records. Several folders are mixed: paths, or in a config a list of
     {path: R1, share: 0.7, heads: [segmentation]}; `share` of the batches, and the heads that the folder annotates."""
     out: Path | None = None
     """Folder for the run; new or empty."""
@@ -87,7 +87,8 @@ class TrainingConfig:
     patience: int | None = None
     """End the phase after this many epochs of it without a better score; null: never."""
     max_minutes: float | None = None
-    """Stop at the end of the last epoch that fits into this time, counted over all resumes; null: no limit."""
+    """Stop at the end of the last epoch that fits into this time, counted over all resumes; null: no limit. An epoch is never
+    cut, so the first one always ends, however long it takes; shorten it by --steps_per_epoch."""
     precision: Precision = "auto"
     """Number format; auto: mixed_bfloat16 where the hardware multiplies it, else float32."""
     seed: int = 0
@@ -142,13 +143,15 @@ class TrainingConfig:
         """
         self.input.check()
         self._check_augmentation()
-        expect_number("optimizer.learning_rate", self.optimizer.learning_rate, 0)
-        expect_number("schedule.decay", self.schedule.decay, 0, 1)
+        self.optimizer.check()
+        self.schedule.check()
         expect_number("epochs", self.epochs, 1)
         expect_number("extend", self.extend, 0)
         for name in ("steps", "steps_per_epoch", "validate_every", "patience"):
             expect_number(name, getattr(self, name), 1)
-        expect_number("max_minutes", self.max_minutes, 0)
+        expect_number("max_minutes", self.max_minutes, 0, above=True)
+        for head, weight in self.loss_weights.items():
+            expect_number(f"loss_weights: {head}", weight, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
         for entry in self.sources:
             if not entry.share > 0:
@@ -199,7 +202,7 @@ class TrainConfig(TrainingConfig):
         """One head of voxels, with an output per class.
 
         Raises:
-            UserError: folders with other classes than the first one's.
+            UserError: folders with other classes than the first one's, or a loss that does not fit the classes.
         """
         first = records[0]
         for other in records[1:]:
@@ -208,6 +211,10 @@ class TrainConfig(TrainingConfig):
                     f"{other.path}: expected the classes of {first.path} ({', '.join(first.schema.class_names)}); "
                     f"received {', '.join(other.schema.class_names)}"
                 )
+        loss: Any = self.loss  # any of LOSSES
+        for phase in resolved_phases(self):
+            where = f"phases: phase {phase.number}: loss" if phase.loss else "loss"
+            replace(loss, **phase.loss).check(len(first.schema.classes), where)
         return {SEGMENTATION: SegmentationHead(SEGMENTATION, first.schema, self.loss)}
 
     def _check_patch(self) -> None:

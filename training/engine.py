@@ -16,7 +16,7 @@ from common.files import lock, read_json, remove_unfinished, write_yaml
 from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
-from training.data.mixture import Mixture, open_mixture, open_records
+from training.data.mixture import Mixture, check_extents, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.hardware.backend import load_backend
 from training.hardware.devices import chosen_precision, device, gpus
@@ -42,20 +42,29 @@ def train(config: TrainingConfig) -> None:
     records = open_records(settings)
     if old is not None:
         check_unchanged(old, records)
-    with lock(folder):
-        heads = settings.make_heads(records)
-        check_monitor(settings, heads)
-        data = open_mixture(settings, records, heads)
-        if old is None:
-            refuse_used(folder)
-        load_backend()
-        run = old or start_run(folder, settings, data, heads)
-        try:
-            train_run(run, data, heads)
-        except UserError:
-            if old is None and not (folder / "state").exists():
-                empty_folder(folder)  # a network that cannot be built leaves nothing to go on with
-            raise
+    heads = settings.make_heads(records)
+    check_monitor(settings, heads)
+    if old is None and settings.init_from is not None:
+        check_initial_run(settings.init_from)
+    data = open_mixture(settings, records, heads)
+    check_extents(settings, data)
+    existed = folder.exists()
+    try:
+        with lock(folder):
+            if old is None:
+                refuse_used(folder)
+            load_backend()
+            run = old or start_run(folder, settings, data, heads)
+            try:
+                train_run(run, data, heads)
+            except UserError:
+                if old is None and not (folder / "state").exists():
+                    empty_folder(folder)  # a network that cannot be built leaves nothing to go on with
+                raise
+    except UserError:
+        if not existed and {path.name for path in folder.glob("*")} <= {".lock"}:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def run_folder(config: TrainingConfig) -> Path:
@@ -80,7 +89,7 @@ def run_to_resume(config: TrainingConfig) -> Run:
     """An existing run, its config extended by `--extend`; files stay as they are until it trains."""
     run = Run(config.resume or Path())
     if not isinstance(config, run.config_type):
-        raise UserError(f"{run.path}: is a run of {run.command}; go on with it by that command")
+        raise UserError(f"{run.path}: is a run of {cli.command_name(run.command)}; go on with it by that command")
     if not run.config.sources:
         raise UserError(f"{run.path}/config.yaml: no records")
     longer = extended(run.config, config.extend)
@@ -104,6 +113,15 @@ def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
     unknown = [name for name in config.loss_weights if name not in heads]
     if unknown:
         raise UserError(f"--loss_weights: expected heads of {', '.join(heads)}; received {unknown[0]}")
+
+
+def check_initial_run(path: Path) -> None:
+    """Refuse to begin with the weights of a run that is none, has no weights, or cannot be read."""
+    try:
+        run = Run(path)
+        _ = run.config, run.heads, run.preparation, run.weights
+    except UserError as error:
+        raise UserError(f"--init_from {path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
@@ -165,7 +183,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     print_start(training)
     ended = "epochs"
     if progress.is_over(phases):
-        print(f"{run.path}: all {progress.epoch} epochs are done; add more with --extend N")
+        print(f"{run.path}: done after {counted(progress.epoch, 'epoch')}; add more with --extend N")
     else:
         run.set_status("running", ended=None)
         for phase in phases[progress.phase - 1 :]:
@@ -200,6 +218,8 @@ def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraini
             run.set_status("running", init_from=initialise(model, loaded, source))
         freezing = LayerFreezing(model, config.model.fixed_layers(model))
         training = OpenTraining(run, config, data, heads, phases, progress, distribution, model, freezing)
+        for phase in phases:  # a prefix of a later phase that no layer has is an error now
+            freezing.apply(config.frozen_layers(phase), f"--phases: phase {phase.number}: freeze")
         prepare_phase(training, phases[progress.phase - 1])
         training.progress = load_state(run.path / "state", model)
     return training
@@ -297,14 +317,14 @@ def print_start(training: OpenTraining) -> None:
     """Print what is trained, on what, and from where."""
     config, data = training.config, training.data
     copies = config.input.copies and any(folder.records.copies for folder in data.folders)
-    slices = "slices, stored copies included" if copies else "slices"
-    what = slices if config.input.patch is None else "patches make one pass"
+    what = counted(data.examples, "slice" if config.input.patch is None else "patch")
+    what += " in one pass" if config.input.patch is not None else ", stored copies included" if copies else ""
     train, validation = (sum(len(getattr(folder, side)) for folder in data.folders) for side in ("train", "validation"))
     channels = ", ".join(data.records.channels)
     print(f"device: {device()}; {config.precision}")
     print(f"network: {config.model.name}, {training.model.count_params() / 1e6:.2f} M parameters, channels {channels}")
     print(
-        f"data: {counted(train, 'training case')} ({data.examples} {what}, {data.steps_per_epoch} steps an epoch), "
+        f"data: {counted(train, 'training case')} ({what}, {counted(data.steps_per_epoch, 'step')} an epoch), "
         f"{counted(validation, 'validation case')}"
     )
     if len(data.folders) > 1:

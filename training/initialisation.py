@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from common.files import checksum
+from common.tables import counted
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ def initialise(model: "keras.Model", other: "keras.Model", run: Run) -> dict[str
             f"--init_from {run.path}: expected weights whose names and shapes are those of the network, such as "
             f"{model.weights[0].path} {tuple(model.weights[0].shape)}; received none, such as {example}"
         )
-    print(f"initial weights from {run.weights}: {loaded} of {len(model.weights)} arrays")
+    print(f"initial weights from {run.weights}: {loaded} of {counted(len(model.weights), 'array')}")
     width = max(len(name) for name in [*counts, "layers"])
     print(f"  {'layers':<{width}}" + "".join(f"{state:>16}" for state in STATES))
     for name, count in counts.items():
         print(f"  {name:<{width}}" + "".join(f"{count[state]:>16}" for state in STATES))
     if given:
-        print(f"  not used: {len(given)} arrays of {', '.join(dict.fromkeys(map(_group, given)))}")
+        print(f"  not used: {counted(len(given), 'array')} of {', '.join(dict.fromkeys(map(_group, given)))}")
     return {"path": str(run.path.resolve()), "checksum": checksum(run.weights), "loaded": loaded, "total": len(model.weights)}
 
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from common.errors import expect_number
+
 if TYPE_CHECKING:
     import keras
 
@@ -21,6 +23,16 @@ class OptimizerConfig:
     clip_norm: float | None = None
     """Largest norm of all gradients together; null: not clipped."""
 
+    def check(self, where: str = "optimizer") -> None:
+        """Refuse numbers that make no optimizer; `where` names the option in errors.
+
+        Raises:
+            UserError: a number out of its range.
+        """
+        expect_number(f"{where}.learning_rate", self.learning_rate, 0)
+        expect_number(f"{where}.weight_decay", self.weight_decay, 0)
+        expect_number(f"{where}.clip_norm", self.clip_norm, 0, above=True)
+
 
 @dataclass
 class ScheduleConfig:
@@ -33,6 +45,15 @@ class ScheduleConfig:
     """Factor per epoch of exponential."""
     warmup_epochs: float = 0.0
     """Epochs over which cosine first rises from zero."""
+
+    def check(self, where: str = "schedule") -> None:
+        """Refuse numbers that make no schedule; `where` names the option in errors.
+
+        Raises:
+            UserError: a number out of its range.
+        """
+        expect_number(f"{where}.decay", self.decay, 0, 1)
+        expect_number(f"{where}.warmup_epochs", self.warmup_epochs, 0)
 
 
 def build_optimizer(

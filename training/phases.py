@@ -122,8 +122,8 @@ def check_phases(config: PhasedConfig) -> None:
     for phase in phases:
         expect_number(f"phases: phase {phase.number}: epochs", phase.epochs, 1)
         expect_number(f"phases: phase {phase.number}: patience", phase.patience, 1)
-        expect_number(f"phases: phase {phase.number}: optimizer.learning_rate", phase.optimizer.learning_rate, 0)
-        expect_number(f"phases: phase {phase.number}: schedule.decay", phase.schedule.decay, 0, 1)
+        phase.optimizer.check(f"phases: phase {phase.number}: optimizer")
+        phase.schedule.check(f"phases: phase {phase.number}: schedule")
         if phase.patience is not None and not config.validate:
             raise UserError("--patience: waits for a better validation score, and --validate false gives none; leave one out")
         if phase.schedule.name == "timed" and config.max_minutes is None:

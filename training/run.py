@@ -52,7 +52,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / "run.json").is_file():
-            raise UserError(f"{path}: expected a run (a folder with run.json, made by training.train)")
+            raise UserError(f"{path}: expected a run (a folder with run.json, made by glioskull train)")
         self.metadata: dict[str, Any] = read_json(path / "run.json", "run")
         if self.metadata.get("format") != FORMAT:
             raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.metadata.get('format')}")
@@ -71,7 +71,9 @@ class Run:
         """
         found = next((head for head in self.heads.values() if isinstance(head, kind)), None)
         if found is None:
-            raise UserError(f"{self.path}: expected a run with a {kind.kind} head; received one of {self.command}")
+            raise UserError(
+                f"{self.path}: expected a run with a {kind.kind} head; received one of {cli.command_name(self.command)}"
+            )
         return found
 
     def trained_on(self, records: Records) -> bool:
@@ -216,7 +218,7 @@ class Run:
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
-    """Runs of some folders; a folder of evaluation.cross_validate gives the runs of its folds.
+    """Runs of some folders; a folder of `glioskull cross_validate` gives the runs of its folds.
 
     Raises:
         UserError: no run there, or none at all.

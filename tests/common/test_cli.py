@@ -48,6 +48,8 @@ class InnerConfig:
     """How."""
     marks: list[int] | None = None
     """Numbers."""
+    rates: list[float] = field(default_factory=list)
+    """Shares."""
 
 
 @dataclass(kw_only=True)
@@ -204,9 +206,9 @@ def test_a_mistake_is_answered_with_what_was_meant(arguments, said):
         ({"cuont": 1}, "option cuont is not known; did you mean count?"),
         ({"inner": {"depth": 1}}, "option inner.depth is not known"),
         ({"inner": {"mod": "fast"}}, "option inner.mod is not known; did you mean inner.mode?"),
-        ({"shape": {"side": 1}}, "option shape.side is not known"),
+        ({"shape": {"side": 1}}, "option shape.side belongs to shape.name square; received shape.name circle: leave it out"),
         ({"inner": 3}, "inner: expected a mapping of its options; received 3"),
-        ({"count": "many"}, "--count: expected int; received many"),
+        ({"count": "many"}, "--count: expected a whole number; received many"),
         ("count: [", "config is not YAML"),
         ("- 1\n", "expected a config"),
     ],
@@ -220,11 +222,11 @@ def test_a_mistake_in_a_file_is_one_line_that_names_it(config_file, content, sai
 
 
 def test_a_mistake_in_a_group_of_options_is_that_of_the_option(tmp_path):
-    with pytest.raises(UserError, match=r"^--shape\.radius: expected float; received wide"):
+    with pytest.raises(UserError, match=r"^--shape\.radius: expected a number; received wide"):
         parse('--shape={"radius": "wide"}')
     path = tmp_path / "shape.yaml"
     path.write_text("radius: wide\n")
-    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: --shape\\.radius: expected float; received wide"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: --shape\\.radius: expected a number; received wide"):
         parse("--shape", str(path))
 
 
@@ -234,7 +236,7 @@ def test_the_file_is_named_that_holds_the_mistake(config_file, tmp_path):
     wrong = config_file({"count": "many"})
     with pytest.raises(UserError, match=f"^{re.escape(str(wrong))}: --count"):
         parse("--config", str(wrong), f"--config={right}")
-    with pytest.raises(UserError, match=r"^--count: expected int; received many"):
+    with pytest.raises(UserError, match=r"^--count: expected a whole number; received many"):
         parse("--config", str(right), "--count", "many")
 
 
@@ -271,6 +273,10 @@ def test_the_usage_line_names_the_program(capsys):
     with pytest.raises(SystemExit):
         cli.parse(ExampleConfig, ["--help"], "draw example")
     assert capsys.readouterr().out.startswith("usage: draw example [--config CONFIG]")
+
+
+def test_a_command_is_named_as_users_type_it():
+    assert cli.command_name("training.train") == "glioskull train"
 
 
 def test_an_option_without_default_must_be_given():
@@ -348,7 +354,7 @@ def test_run_ends_well():
     [
         (UserError("a.nii: empty"), 2, ["error: a.nii: empty"]),
         (Problems(["a: bad", "b: bad"], "2 of 3"), 2, ["error: a: bad", "error: b: bad", "error: 2 of 3"]),
-        (KeyboardInterrupt(), 130, ["", "stopped by the user; what was finished is kept"]),
+        (KeyboardInterrupt(), 130, ["stopped by the user; anything that was finished is kept"]),
     ],
 )
 def test_run_tells_by_its_exit_status(error, status, lines, capsys):

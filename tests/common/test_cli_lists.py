@@ -47,10 +47,12 @@ def test_one_folder_or_several_are_words(words, expected):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ('[{"epoch": 3}]', "option epoch is not known; did you mean epochs?"),
-        ('[{"epochs": "x"}]', "--epochs: expected int, null; received x"),
+        ('[{"epoch": 3}]', "--parts: item 1: option epoch is not known; did you mean epochs? (see"),
+        ('[{"epochs": "x"}]', "--parts: item 1: epochs: expected a whole number or null; received x (see"),
         ('{"epochs": 3}', '--parts: expected a list of mappings, each with one setting at least; received {"epochs": 3} (see'),
         ("[3]", "--parts: expected a list of mappings, each with one setting at least; received 3 (see"),
+        ('[{"epochs": 1}, {"qqqq": 1}]', "--parts: item 2: option qqqq is not known; it has epochs, rates (see"),
+        ('[{"rates": 3}]', "--parts: item 1: rates: expected a mapping; received 3 (see"),
         ("[{}]", "--parts: expected a list of mappings, each with one setting at least; received {} (see"),
     ],
 )
@@ -59,3 +61,19 @@ def test_a_wrong_list_of_configs_is_one_line(value, said):
         cli.parse(Several, ["--parts", value])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_mistake_in_a_list_of_folders_is_no_path(tmp_path):
+    said = r"^--folders: item 1: option epochz is not known; did you mean epochs\? \(see "
+    with pytest.raises(UserError, match=said):
+        cli.parse(Several, ["--folders", "[{epochz: 3}]"])
+    assert cli.parse(Several, ["--folders=[odd] name"]).folders == Path("[odd] name")
+
+
+def test_a_wrong_item_of_a_file_is_named_with_the_file(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("parts:\n- {epochs: 1}\n- {epochs: two}\n")
+    with pytest.raises(UserError) as error:
+        cli.parse(Several, ["--config", str(path)], "glioskull draw")
+    said = f"{path}: --parts: item 2: epochs: expected a whole number or null; received two (see glioskull draw --help)"
+    assert str(error.value) == said

@@ -37,6 +37,7 @@ def test_a_folder_of_the_name_is_no_config(elsewhere):
     [
         ("glioma/tran_best", "did you mean glioma/train_best"),
         ("configs/glioma/tran_best.yaml", "did you mean glioma/train_best"),
+        ("synthetic/nope", "; those in synthetic are synthetic/data, synthetic/phantom, synthetic/study, synthetic/train"),
         ("train_best_3d", "did you mean glioma/train_best_3d"),
         ("/somewhere/train_grade.yaml", "did you mean lower_grade_glioma/train_grade?"),
         ("qqqq", f"shipped ones are {', '.join(config_names()[:3])} and others in {CONFIGS}"),

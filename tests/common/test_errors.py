@@ -34,6 +34,7 @@ def test_a_number_inside_its_bounds_passes(value, low, high):
     [
         (-1, (0,), "--share: expected at least 0; received -1"),
         (1.5, (0, 1), "--share: expected 0 to 1; received 1.5"),
+        (0, (0, math.inf, True), "--share: expected more than 0; received 0"),
         (math.nan, (0, 1), "--share: expected 0 to 1; received nan"),
     ],
 )

@@ -121,7 +121,8 @@ def test_a_worker_that_dies_is_one_line():
         map_cases(partial(die, os.getpid()), CASES, 2)
 
 
-def test_progress_is_shown_on_standard_error_where_there_is_a_title(capsys):
+def test_progress_is_shown_on_standard_error_where_there_is_a_title(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     map_cases(str, CASES, title="counting")
     shown = capsys.readouterr()
     assert "counting: 100%" in shown.err
@@ -202,7 +203,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert printed.strip().splitlines() == ["stopped by the user; what was finished is kept"]
+    assert printed.strip().splitlines() == ["stopping ...", "stopped by the user; anything that was finished is kept"]
     begun = [path.suffix[1:] for path in folder.iterdir()]
     assert 2 <= len(begun) < 8  # the rest was dropped
     assert not any(Path(f"/proc/{number}").exists() for number in begun)

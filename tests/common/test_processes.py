@@ -101,12 +101,14 @@ def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
-def test_termination_is_an_interrupt_inside_a_command_alone():
-    before = {number: signal.getsignal(number) for number in TERMINATION}
-    for number in TERMINATION:
+def test_a_signal_is_an_interrupt_inside_a_command_alone_and_is_answered_at_once(capfd):
+    numbers = (signal.SIGINT, *TERMINATION)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
         with pytest.raises(KeyboardInterrupt), command_signals():
             signal.raise_signal(number)
-    assert {number: signal.getsignal(number) for number in TERMINATION} == before
+        assert capfd.readouterr().err == "\nstopping ...\n"
+    assert {number: signal.getsignal(number) for number in numbers} == before
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")

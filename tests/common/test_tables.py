@@ -58,6 +58,8 @@ def test_notes_are_folded():
 
 def test_a_number_and_its_noun():
     assert [counted(n, "patient") for n in (0, 1, 2)] == ["0 patients", "1 patient", "2 patients"]
+    assert [counted(n, "patch") for n in (1, 2)] == ["1 patch", "2 patches"]
+    assert [counted(2, noun) for noun in ("copy", "day", "class")] == ["2 copies", "2 days", "2 classes"]
 
 
 def test_a_structures_column_has_no_blanks_or_hyphens():

@@ -262,12 +262,12 @@ def test_the_case_is_left_as_it_was():
     ("changes", "said"),
     [
         ({"dtype": "uint8", "intensity": "zscore"}, "dtype: uint8"),
-        ({"size": None}, "crop: middle needs a size"),
-        ({"size": (0, 4, 4)}, "three positive numbers"),
-        ({"clip": (99, 1)}, "two rising percentiles"),
-        ({"clip": (5, 5)}, "two rising percentiles"),
-        ({"clip": (-1, 50)}, "two rising percentiles"),
-        ({"clip": (1, 101)}, "two rising percentiles"),
+        ({"size": None}, "--prepare.crop: middle needs --prepare.size"),
+        ({"size": (0, 4, 4)}, "--prepare.size: expected three positive numbers"),
+        ({"clip": (99, 1)}, "--prepare.clip: expected two rising percentiles"),
+        ({"clip": (5, 5)}, "--prepare.clip: expected two rising percentiles"),
+        ({"clip": (-1, 50)}, "--prepare.clip: expected two rising percentiles"),
+        ({"clip": (1, 101)}, "--prepare.clip: expected two rising percentiles"),
         ({"clip": (float("nan"), 99)}, "--prepare.clip: expected two rising percentiles"),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_training_of_volumes_that_is_killed_and_resumed_equals_an_uninterrupte
     assert "resuming after epoch" in done.out
     printed = train(tmp_path / "whole", *VOLUMES, "--epochs", EPOCHS).out
     assert_equal_runs(tmp_path / "whole", killed)
-    assert "patches make one pass" in printed
+    assert "patches in one pass" in printed
     assert "patches/s" in printed
     assert "waiting for data" in printed
 

@@ -157,7 +157,7 @@ def test_the_table_is_printed_and_written(studied):
     assert text in printed
     for word in ("| rank | run ", "| Dice ", "| HD95 (mm)", "wide", "Scored on the test cases", "ranked by Dice."):
         assert word in text
-    for word in ("run 2 of 3: refused", "epoch 2/2: loss ", "about 0.0 min left", str(studied / "table.csv")):
+    for word in ("run 2 of 3: refused", "epoch 2/2: loss ", "of the time waiting for data", str(studied / "table.csv")):
         assert word in printed
 
 
@@ -313,7 +313,10 @@ def test_runs_that_agree_in_copies_are_not_warned_of(studied):
             "none.yaml: config of the training not found; expected a YAML file or the name of a shipped one",
         ),
         ([{"name": "a", "train": {"epochz": 1}}], "a: train: unrecognized arguments: --epochz=1; did you mean --epochs?"),
-        ([{"name": "a", "train": {}, "options": {"epochs": "many"}}], "a: train: --epochs: expected int; received many"),
+        (
+            [{"name": "a", "train": {}, "options": {"epochs": "many"}}],
+            "a: train: --epochs: expected a whole number; received many",
+        ),
         ([{"name": "a", "train": {}, "options": {"model.filters": 0}}], "a: --model.filters: expected at least 1; received 0"),
         ([{"name": "a", "train": {}, "options": {"out": "x"}}], "a: out is given by the study itself"),
         ([{"name": "a", "train": {}, "options": {"fold": 7}}], "expected a fold of 0..1; received 7"),

@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from tests.training.runs import TOY, history, weights
+from training import engine
 from training.config import ClassifyConfig
 from training.data.batches import CLASSIFICATION, InputConfig
 from training.data.mixture import open_mixture
@@ -94,6 +95,14 @@ def test_classes_that_make_no_sense_are_refused(values, target, said):
         indices(made(values), target)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_larger_than_one_pass_is_refused(classify, opened, monkeypatch):
+    monkeypatch.setattr(engine, "load_backend", lambda: pytest.fail("a framework was loaded before the error"))
+    done = classify("--input.batch_size", 1000)
+    (source,) = examples(opened)[2]
+    said = f"--input.batch_size: expected at most {len(source)}, the training slices of one pass; received 1000"
+    assert (done.status, done.errors) == (2, [f"error: {said}"])
 
 
 def test_tumour_slices_alone_train_and_validate(opened):
@@ -242,12 +251,12 @@ def test_an_attribute_that_no_case_has_is_told_in_one_line(opened):
 
 def test_a_classifier_is_not_resumed_by_the_other_command(command, classified):
     done = command("training.train", "--resume", classified)
-    assert done.errors == [f"error: {classified}: is a run of training.classify; go on with it by that command"]
+    assert done.errors == [f"error: {classified}: is a run of glioskull classify; go on with it by that command"]
 
 
 def test_a_segmentation_is_not_resumed_by_the_other_command(command, trained):
     done = command("training.classify", "--resume", trained)
-    assert done.errors == [f"error: {trained}: is a run of training.train; go on with it by that command"]
+    assert done.errors == [f"error: {trained}: is a run of glioskull train; go on with it by that command"]
 
 
 def test_a_slice_split_is_written_into_the_run(trained, command, records, tmp_path):

@@ -77,7 +77,7 @@ def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_p
     assert "stopped: no better validation mean_iou for 2 epochs" in done.out
     assert Run(tmp_path / "run").metadata["ended"] == "patience"
     killed = tmp_path / "killed"
-    toy(killed, *still, "--max_minutes", 0)
+    toy(killed, *still, "--max_minutes", 0.001)
     for _ in range(3):  # an epoch or none at a time, over the end of the first phase
         assert command("training.train", "--resume", killed).status == 0
     assert command("training.train", "--resume", killed, "--max_minutes", 60).status == 0
@@ -99,12 +99,15 @@ def test_frozen_layers_do_not_move_in_their_phase(toy, tmp_path):
             np.testing.assert_array_equal(np.array(each), frozen[each.path], err_msg=each.path)
 
 
-def test_a_prefix_that_no_layer_has_is_refused(command, records, tmp_path):
-    options = ("--records", records, "--out", tmp_path / "run", *TOY, *SHORT, "--phases", '[{"freeze": ["backbone"]}]')
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_prefix_that_no_layer_has_is_refused_before_the_first_step(command, records, tmp_path, number):
+    phases = [{"epochs": 1}] * (number - 1) + [{"epochs": 1, "freeze": ["backbone"]}]
+    options = ("--records", records, "--out", tmp_path / "run", *TOY, *SHORT, "--phases", json.dumps(phases))
     done = command("training.train", *options)
     assert (done.status, len(done.errors)) == (2, 1)
-    assert "--phases: phase 1: freeze: expected beginnings of names of layers (encoder1, " in done.errors[0]
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert f"--phases: phase {number}: freeze: expected beginnings of names of layers (encoder1, " in done.errors[0]
+    assert "epoch" not in done.out
+    assert not (tmp_path / "run").exists()
 
 
 def test_steps_with_validations_equal_epochs(toy, records, command, tmp_path):

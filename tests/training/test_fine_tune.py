@@ -111,7 +111,7 @@ def test_the_second_phase_has_its_own_loss(tune, tmp_path):
 
 def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, tune, command, tmp_path):
     out = tmp_path / "run"
-    tune(out, "--max_minutes", 0)
+    tune(out, "--max_minutes", 0.001)
     assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
     resume(command, out, "--max_minutes", 60)
     assert_equal_runs(tuned, out)
@@ -141,7 +141,7 @@ def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
 
 
 def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
-    tune(tmp_path / "run", "--epochs", 1, "--max_minutes", 0)
+    tune(tmp_path / "run", "--epochs", 1, "--max_minutes", 0.001)
     assert (Run(tmp_path / "run").metadata["status"], Run(tmp_path / "run").metadata["epoch"]) == ("stopped", 1)
 
 

@@ -66,7 +66,7 @@ def test_more_epochs_go_to_the_last_phase():
         (config(phases=[PhaseConfig(), PhaseConfig(epochs=0)]), "phases: phase 2: epochs"),
         (config(phases=[PhaseConfig(epochs=1, optimizer={"learning_rate": -0.1})]), "phase 1: optimizer.learning_rate"),
         (config(phases=[PhaseConfig(optimizer={"rate": 0.1})]), "phase 1: optimizer: expected settings of name, learning_rate"),
-        (config(phases=[PhaseConfig(optimizer={"learning_rate": "fast"})]), "learning_rate: expected float; received fast"),
+        (config(phases=[PhaseConfig(optimizer={"learning_rate": "fast"})]), "learning_rate: expected a number; received fast"),
         (config(phases=[PhaseConfig(patience=0)]), "phase 1: patience"),
         (config(phases=[PhaseConfig(patience=1)], validate=False), "--patience: waits for a better validation score"),
         (config(phases=[PhaseConfig(epochs=1, steps=250)], validate_every=250), "expected epochs or steps; received both"),

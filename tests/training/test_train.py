@@ -10,6 +10,7 @@ import pytest
 from data_prep.records.folder import Records
 from tests.overlaps import per_class
 from tests.training.runs import EPOCHS, STEPS, TOY, assert_equal_arrays, history, weights
+from training import engine
 from training.run import Run
 
 
@@ -42,7 +43,8 @@ def test_the_command_says_what_it_does(whole):
     assert lines[2] == "data: 3 training cases (48 slices, stored copies included, 12 steps an epoch), 1 validation case"
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in epochs] == [f"epoch {number}/4" for number in range(1, 5)]
-    assert all("slices/s" in line and "min left" in line for line in epochs)
+    assert all("slices/s" in line for line in epochs)
+    assert ["min left" in line for line in epochs] == [True, True, True, False]
     assert lines[-1].startswith(f"run: {whole} (finished after 4 epochs")
 
 
@@ -155,6 +157,24 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
         (["--input.size", "[0,16]"], "size"),
         (["--patience", 0], "patience"),
         (["--max_minutes", -1], "max_minutes"),
+        (["--max_minutes", 0], "--max_minutes: expected more than 0; received 0"),
+        (
+            ["--input.batch_size", 100_000_000],
+            "--input.batch_size: expected at most 48, the training slices of one pass; received 100000000",
+        ),
+        (["--input.neighbours", 500], "--input.neighbours: expected fewer than the 8 slices of"),
+        (["--init_from", "nope"], "--init_from nope: expected a run"),
+        (["--loss.alpha", "[1,2,3,-1]"], "--loss.alpha: expected at least 0; received -1"),
+        (["--loss.alpha", "[0]"], "--loss.alpha: expected more than 0; received 0"),
+        (["--loss.gamma", -1], "--loss.gamma: expected at least 0"),
+        (
+            ["--loss.name", "bce_dice", "--phases", '[{"loss": {"dice": -1}}]'],
+            "--phases: phase 1: loss.dice: expected",
+        ),
+        (["--optimizer.clip_norm", 0], "--optimizer.clip_norm: expected more than 0"),
+        (["--optimizer.weight_decay", -1], "--optimizer.weight_decay: expected at least 0"),
+        (["--schedule.warmup_epochs", -1], "--schedule.warmup_epochs: expected at least 0"),
+        (["--loss_weights", '{"segmentation": -1}'], "--loss_weights: segmentation: expected at least 0"),
         (["--seed", -1], "seed"),
         (["--model.filters", 0], "filters"),
         (["--model.depth", 0], "depth"),
@@ -162,12 +182,13 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
         (["--model.rank", 3], "rank"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_leaves_no_run(train, tmp_path, options, said):
+def test_a_wrong_option_is_one_line_before_a_framework_is_loaded(train, tmp_path, monkeypatch, options, said):
+    monkeypatch.setattr(engine, "load_backend", lambda: pytest.fail("a framework was loaded before the error"))
     done = train(tmp_path / "run", *options)
     assert done.status == 2
     assert len(done.errors) == 1
     assert said in done.errors[0]
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_used_folder_is_refused(train, run, tmp_path):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from training.data.stopwatch import StopWatch
 
 SEGMENTATION, CLASSIFICATION = "segmentation", "classification"
-"""Names of the heads of training.train and training.classify."""
+"""Names of the heads of `glioskull train` and `glioskull classify`."""
 LABEL = SEGMENTATION
 """Key of the bit-packed label among the targets of an example while it is read and augmented. It is the name of the head of
-training.train, so that the examples of that command need no renaming (`FolderTargets.final`)."""
+`glioskull train`, so that the examples of that command need no renaming (`FolderTargets.final`)."""
 AHEAD = 4  # batches that are read ahead
 Example = tuple[np.ndarray, dict[str, np.ndarray]]
 """An image, and its targets by head."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
+from common.tables import counted
 from data_prep.records.folder import Records
 from training.data.augmentation import OnlineAugmentation
 from training.data.batches import Examples, InputConfig, RandomMap, training_batches, training_examples, validation_batches
@@ -177,6 +178,27 @@ def open_mixture(config: "TrainingConfig", records: Sequence[Records], heads: Ma
             folder.records.shard(case, copy)
     examples = sum(len(source) for folder in folders for source in folder.sources)
     return Mixture(folders, config.epoch_steps or max(examples // config.input.batch_size, 1))
+
+
+def check_extents(config: "TrainingConfig", data: Mixture) -> None:
+    """Refuse batches larger than one pass over the examples, and more neighbours than a case has slices.
+
+    Raises:
+        UserError: a batch would repeat examples, and a large one not fit into memory.
+    """
+    if config.input.batch_size > data.examples:
+        what = "slices" if config.input.patch is None else "patches"
+        raise UserError(
+            f"--input.batch_size: expected at most {data.examples}, the training {what} of one pass; "
+            f"received {config.input.batch_size}"
+        )
+    for folder in data.folders:
+        depth, case = min((folder.records.cases[case].shape[0], case) for case in [*folder.train, *folder.validation])
+        if config.input.neighbours >= depth:
+            raise UserError(
+                f"--input.neighbours: expected fewer than the {counted(depth, 'slice')} of {case} in {folder.records.path}; "
+                f"received {config.input.neighbours}"
+            )
 
 
 def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float = 1.0) -> FolderExamples:

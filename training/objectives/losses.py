@@ -1,6 +1,6 @@
 """Loss configs: options of each segmentation loss, and the Keras loss that they build.
 
-A loss is added here, as a config with `name`, its options and `build`, and in `training.LOSSES`. The mathematics is in
+A loss is added here, as a config with `name`, its options, `check` and `build`, and in `training.LOSSES`. The mathematics is in
 `training.objectives.functions`.
 """
 
@@ -24,6 +24,15 @@ class FocalConfig:
     alpha: list[float] = field(default_factory=lambda: [1.0])
     """Weight per class, background first; a single number weighs all alike."""
 
+    def check(self, classes: int, where: str = "loss") -> None:
+        """Refuse numbers that make no loss for a number of classes; `where` names the option in errors.
+
+        Raises:
+            UserError: a negative number, or as many weights as there are no classes.
+        """
+        expect_number(f"{where}.gamma", self.gamma, 0)
+        _per_class(self.alpha, classes, f"{where}.alpha")
+
     def build(self, classes: int) -> "keras.losses.Loss":
         """The loss for a number of classes."""
         from training.objectives.functions import focal
@@ -41,6 +50,14 @@ class CrossEntropyConfig:
     """Which loss: cross_entropy."""
     alpha: list[float] = field(default_factory=lambda: [1.0])
     """Weight per class, background first; a single number weighs all alike."""
+
+    def check(self, classes: int, where: str = "loss") -> None:
+        """Refuse weights that do not fit a number of classes; `where` names the option in errors.
+
+        Raises:
+            UserError: a negative number, or as many weights as there are no classes.
+        """
+        _per_class(self.alpha, classes, f"{where}.alpha")
 
     def build(self, classes: int) -> "keras.losses.Loss":
         """The loss for a number of classes."""
@@ -71,18 +88,26 @@ class BceDiceConfig:
     """Voxels added to numerator and denominator: a class that is absent in truth costs next to nothing where nothing is
     predicted, and more the more is."""
 
-    def build(self, classes: int) -> "keras.losses.Loss":
-        """The loss for a number of classes.
+    def check(self, classes: int, where: str = "loss") -> None:
+        """Refuse numbers that make no loss; `where` names the option in errors.
 
         Raises:
             UserError: a weight below 0, or nothing to keep 0 / 0 from a slice without tumour.
         """
+        expect_number(f"{where}.bce", self.bce, 0)
+        expect_number(f"{where}.dice", self.dice, 0)
+        expect_number(f"{where}.smooth", self.smooth, 1e-6)
+
+    def build(self, classes: int) -> "keras.losses.Loss":
+        """The loss for a number of classes.
+
+        Raises:
+            UserError: see `check`.
+        """
         from training.objectives.functions import focal, soft_dice
         from training.objectives.keras_objects import VoxelLoss
 
-        expect_number("loss.bce", self.bce, 0)
-        expect_number("loss.dice", self.dice, 0)
-        expect_number("loss.smooth", self.smooth, 1e-6)
+        self.check(classes)
 
         def bce_dice(bits: Any, logits: Any) -> Any:
             bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
@@ -95,4 +120,6 @@ def _per_class(values: list[float], classes: int, option: str) -> list[float]:
     """One number per class from a list of as many, or of one."""
     if len(values) not in (1, classes):
         raise UserError(f"--{option}: expected 1 or {classes} numbers (one per class); received {len(values)}")
+    expect_number(option, min(values), 0)
+    expect_number(option, max(values), 0, above=True)
     return list(values) * (classes if len(values) == 1 else 1)

@@ -60,7 +60,7 @@ class EpochKeeper(keras.callbacks.Callback):
         self._later = phases[phase.number :]
         self._watch = watch
         self._started = time.monotonic()
-        self._minutes_before = progress.minutes
+        self._minutes_before, self._epochs_before = progress.minutes, progress.epoch
         self._validating = 0.0
         self._bar: Any = None
         self.ended: str | None = None
@@ -135,20 +135,23 @@ class EpochKeeper(keras.callbacks.Callback):
         return progress.epoch - progress.phase_epoch + self._phase.epochs + sum(phase.epochs for phase in self._later)
 
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
-        """Line of an epoch: scores, speed, and the time that is left."""
+        """Line of an epoch: scores, speed, and the time left by the mean epoch of this process, after the last one nothing."""
         training = max(seconds - self._validating, 1e-9)
         waiting = (self._watch.seconds - self._waiting_before) / training
         scores = self._scores(row, "")
         if "val_loss" in row:
             scores += f"; validation {self._scores(row, 'val_')}{' (best)' if better else ''}"
-        left = (self._last_epoch() - self._progress.epoch) * seconds / 60
-        if self._config.max_minutes is not None:
-            left = min(left, max(self._config.max_minutes - self._progress.minutes, 0.0))
+        minutes, limit = self._progress.minutes, self._config.max_minutes
+        mean = (minutes - self._minutes_before) / (self._progress.epoch - self._epochs_before)
+        left = (self._last_epoch() - self._progress.epoch) * mean
+        if limit is not None:
+            left = min(left, 0.0 if minutes + seconds / 60 > limit else limit - minutes)
         what = "slices" if self._config.input.patch is None else "patches"
         steps = self.params["steps"]
         share, seconds_of = ((steps - 1) / steps, training - self._first_step) if steps > 1 else (1.0, training)
         speed = f"{self._examples * share / max(seconds_of, 1e-9):.3g} {what}/s, {waiting:.1%} of the time waiting for data"
-        return f"epoch {self._progress.epoch}/{self._last_epoch()}: {scores}; {speed}; about {left:.1f} min left"
+        end = f"; about {left:.1f} min left" if left else ""
+        return f"epoch {self._progress.epoch}/{self._last_epoch()}: {scores}; {speed}{end}"
 
     def _scores(self, row: dict[str, float], front: str) -> str:
         """The loss, and the headline score of each head."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic
+from common.tables import counted
 from training.phases import Phase
 
 if TYPE_CHECKING:
@@ -106,7 +107,10 @@ def load_state(folder: Path, model: "keras.Model") -> Progress:
     variables = _variables(model)
     progress, arrays = _read(states[-1])
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
-        raise UserError(f"{states[-1]}: the state's {len(arrays)} arrays do not fit the network's {len(variables)} variables")
+        raise UserError(
+            f"{states[-1]}: expected a state of the network's {counted(len(variables), 'variable')}; "
+            f"received one of {counted(len(arrays), 'array')}, or of other shapes"
+        )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return progress

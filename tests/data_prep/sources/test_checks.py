@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from data_prep.sources import open_source
@@ -23,7 +25,8 @@ def test_every_problem_of_every_case_is_found_in_order(source, workers, deep, ex
     assert [line.split("/")[-1][0] for line in lines] == list(expected)
 
 
-def test_progress_goes_to_standard_error_alone(source, capsys):
+def test_progress_goes_to_standard_error_alone(source, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     check_cases(source, source.cases())
     shown = capsys.readouterr()
     assert "checking: 100%" in shown.err

@@ -220,7 +220,7 @@ def test_a_study_that_is_interrupted_and_killed_goes_on(records, command, tmp_pa
         printed = process.communicate()[0]
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
-    assert "stopped by the user; what was finished is kept" in printed
+    assert "stopped by the user; anything that was finished is kept" in printed
     stopped = len(history(run))
     assert Run(run).metadata["status"] == "stopped"
     with started(arguments) as process:

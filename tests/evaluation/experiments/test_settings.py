@@ -57,7 +57,7 @@ def test_a_runs_options_win_over_those_of_all_and_chosen_ones_over_both(tmp_path
 @pytest.mark.parametrize(
     ("train", "options", "said"),
     [
-        ({"epochs": "many"}, {}, "train: --epochs: expected int; received many"),
+        ({"epochs": "many"}, {}, "train: --epochs: expected a whole number; received many"),
         ({}, {"epochz": 1}, "did you mean --epochs?"),
         ({}, {"resume": "run"}, "resume is given by the study itself"),
         ("- 1\n", {}, "train.yaml: expected a config of a training: a YAML mapping of options to values"),

@@ -41,13 +41,13 @@ def clock(monkeypatch):
 def train(model, clock, tmp_path):
     """`train(config, scores, progress, phase)`: epochs of a minute with these values of the monitor; the keeper afterwards."""
 
-    def epochs(config, scores, progress=None, phase=0, loss=0.5):
+    def epochs(config, scores, progress=None, phase=0, loss=0.5, minutes=None):
         progress, phases = progress or Progress(), resolved_phases(config)
         keeper = EpochKeeper(tmp_path, config, HEADS, progress, phases, phases[phase], 8, StopWatch())
         keeper.set_model(model)
         keeper.set_params({"steps": 2})
         model.stop_training = False
-        for score in scores:
+        for number, score in enumerate(scores):
             assert not model.stop_training
             model.set_weights([np.full(array.shape, progress.epoch + 1) for array in model.get_weights()])
             first = progress.epoch
@@ -55,7 +55,7 @@ def train(model, clock, tmp_path):
             for batch in range(2):
                 keeper.on_train_batch_end(batch)
             keeper.on_test_begin()
-            clock.minutes += 1
+            clock.minutes += minutes[number] if minutes else 1
             keeper.on_test_end()
             keeper.on_epoch_end(first, {"loss": loss, "val_loss": 1.0, f"val_{config.monitor}": score})
         return keeper, progress
@@ -137,3 +137,23 @@ def test_the_line_of_an_epoch_counts_all_phases(train, capsys):
     assert "validation loss 1.0000" in line
     assert "(best)" in line
     assert line.endswith("about 4.0 min left")
+
+
+def times_left(printed):
+    return [line.rpartition("; about ")[2] for line in printed.splitlines() if line.startswith("epoch ")]
+
+
+def test_the_time_left_is_that_of_the_mean_epoch_of_this_process(train, capsys):
+    before = Progress(epoch=2, phase_epoch=2, minutes=100.0)
+    train(config(epochs=6), [0.1, 0.2, 0.3], before, minutes=[4, 1, 1])
+    assert times_left(capsys.readouterr().out) == ["12.0 min left", "5.0 min left", "2.0 min left"]
+
+
+def test_no_time_is_left_where_a_training_ends(train, capsys):
+    train(config(epochs=2), [0.1, 0.2])
+    last = capsys.readouterr().out.splitlines()[1]
+    assert last.endswith("% of the time waiting for data")
+    train(config(epochs=1000, max_minutes=1.5), [0.1])
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("epoch 1/1000")
+    assert first.endswith("% of the time waiting for data")
