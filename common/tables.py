@@ -87,12 +87,13 @@ def score_column(score: str, structure: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Number and noun, in the plural where it must be: `1 patient`, `2 patients`, `2 patches`, `2 copies`."""
+    """Number and noun, in the plural where it must be: `1 patient`, `2 patients`, `2 patches`, `2 copies`, `2 epochs`."""
     if number == 1:
         return f"1 {noun}"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{number} {noun[:-1]}ies"
-    return f"{number} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+    hissing = noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch")
+    return f"{number} {noun}{'es' if hissing else 's'}"
 
 
 def _cells(path: Path, text: str) -> list[tuple[int, list[str]]]:

@@ -97,7 +97,11 @@ def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path):
             time.sleep(0.01)
         os.killpg(owner.pid, signal.SIGINT)  # as a terminal does: this process and its workers
         output, errors = owner.communicate(timeout=60)
-    assert (owner.returncode, output, errors) == (130, "", "\nstopped by the user; what was finished is kept\n")
+    assert (owner.returncode, output, errors) == (
+        130,
+        "",
+        "\nstopping ...\nstopped by the user; anything that was finished is kept\n",
+    )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")

@@ -131,7 +131,7 @@ def test_somebody_elses_folder_is_refused(tmp_path):
         (["--size", "[8, 96, 96]"], "--size: expected at least 24 voxels along each axis; received [8, 96, 96]"),
         (["--size", "[96, 96]"], "size"),
         (["--bias", "2"], "--bias: expected a number from 0 to 1"),
-        (["--noise", ".nan"], "--noise: expected a number from 0 to 1"),
+        (["--noise", ".nan"], "--noise: expected a finite number"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, capsys, arguments, message):

@@ -136,7 +136,7 @@ def test_all_bad_cases_are_listed_before_work_starts(command, trained, tmp_path)
     [
         (("--batch_size", 0), "--batch_size: expected at least 1"),
         (("--least_size", "[-8, 8]"), "--least_size: expected at least 0; received -8"),
-        (("--overlap", ".nan"), "--overlap: expected 0 to 0.9; received nan"),
+        (("--overlap", ".nan"), "--overlap: expected a finite number; received nan"),
         (("--tolerance_mm", ".nan"), "--tolerance_mm: expected at least 0; received nan"),
         (("--runs", "nowhere"), "expected a run"),
         (("--cases", "case_4"), "case_4: list of cases (a text file, one id a line) not found"),

@@ -28,7 +28,9 @@ def scored(monkeypatch, tmp_path):
         "two", {"background": (0,), "edema": (1,), "enhancing tumor": (2,)}, {"WT": ("edema", "enhancing tumor")}
     )
     head = {"kind": "segmentation", "outputs": 3, "schema": schema.to_dict()}
-    (tmp_path / "model1" / "run.json").write_text(json.dumps({"format": 3, "heads": {"segmentation": head}}))
+    (tmp_path / "model1" / "run.json").write_text(
+        json.dumps({"format": 3, "status": "finished", "epoch": 2, "heads": {"segmentation": head}})
+    )
     confusion = np.array([[900, 10, 0], [20, 60, 10], [0, 0, 0]])
     volumes = {(structure, "hd95"): 12.5 for structure in scored_structures(schema)}
     facts = {"records": tmp_path / "r", "own_records": True, "schema": schema, "loss": 0.25, "confusion": confusion}
