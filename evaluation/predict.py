@@ -19,11 +19,11 @@ from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import HeadEvaluator, PredictionTask
-from evaluation.heads.segmentation import OVERLAYS
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import PostprocessConfig, load_file
 from evaluation.inference.predictions import (
+    OVERLAYS,
     PROBABILITIES,
     SCORES,
     EarlierPredictions,

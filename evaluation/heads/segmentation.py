@@ -22,12 +22,10 @@ from evaluation.heads.base import Folds, HeadEvaluator, PredictionTask, Predicto
 from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
 from evaluation.inference.postprocess import PostprocessConfig
-from evaluation.inference.predictions import PROBABILITIES, prediction_path
+from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, prediction_path
 from evaluation.scores.folder import read_patient_scores, read_scores, write_record_scores
 from evaluation.scores.records import score_records
 from evaluation.tables.records import format_records_table, record_facts, record_rows
-
-OVERLAYS = "overlays"
 
 
 class SegmentationEvaluator(HeadEvaluator):

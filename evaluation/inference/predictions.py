@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MANIFEST = "predictions.json"
 FORMAT = 1
 PROBABILITIES = "_probabilities"
+OVERLAYS = "overlays"  # folder of pictures inside a predictions folder
 SCORES = "scores"  # folder of scores in a predictions folder, and in that of a cross-validation
 
 
