@@ -56,7 +56,7 @@ def test_the_command_says_what_it_built(build, tmp_path):
     assert report == (
         f"records: {tmp_path / 'out'} (3 train, 1 validation, 1 test; channels flair, t1, t1ce, t2; fingerprint {fingerprint})"
     )
-    assert "Traceback" not in done.err
+    assert done.err == ""  # quick work prints no progress where standard error is no terminal
 
 
 def test_the_config_is_kept_and_builds_the_same_again(build, tmp_path, source, command):

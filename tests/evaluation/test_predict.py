@@ -13,23 +13,9 @@ from PIL import Image
 from common.files import read_lines, write_json
 from data_prep.labels import LabelSchema
 from evaluation.inference.ensemble import softmax
+from tests.evaluation.conftest import CASE
 from tests.scans import KAGGLE_CHANNELS, LPS, scan, write_brats, write_kaggle_3m, write_table
 from training.run import Run
-
-CASE = "case_4"
-
-
-@pytest.fixture
-def predict(command, trained, source, tmp_path):
-    """`predict(*options)`: segment one case with the tiny run; later options win."""
-    ids = tmp_path / "ids.txt"
-    ids.write_text(f"{CASE}\n")
-
-    def run(*options, out=tmp_path / "out"):
-        base = ("--runs", trained, "--source", source, "--out", out, "--cases", ids)
-        return command("evaluation.predict", *base, *options)
-
-    return run
 
 
 def test_a_prediction_lies_on_the_patients_own_grid(predict, source, tmp_path):

@@ -2,24 +2,8 @@
 
 import json
 
-import pytest
-
 from common.files import read_lines
-
-CASE = "case_4"
-
-
-@pytest.fixture
-def predict(command, trained, source, tmp_path):
-    """`predict(*options)`: segment one case with the tiny run; later options win."""
-    ids = tmp_path / "ids.txt"
-    ids.write_text(f"{CASE}\n")
-
-    def run(*options, out=tmp_path / "out"):
-        base = ("--runs", trained, "--source", source, "--out", out, "--cases", ids)
-        return command("evaluation.predict", *base, *options)
-
-    return run
+from tests.evaluation.conftest import CASE
 
 
 def test_finished_cases_are_kept_and_stale_scores_removed(predict, command, source, tmp_path):

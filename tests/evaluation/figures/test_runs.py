@@ -11,6 +11,7 @@ from data_prep.labels import LabelSchema
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import style
 from evaluation.figures.runs import Curves, slice_curves, voxel_curves
+from tests.evaluation.figures.conftest import panels
 from training.heads import ClassificationHead, SegmentationHead
 from training.run import FORMAT
 
@@ -46,18 +47,6 @@ def curves_of(histories, kind="segmentation", score="iou"):
 def draw(path, histories, kind="segmentation", score="iou"):
     """Draw the learning curves of runs of a kind."""
     return figures_runs.draw_learning_curves(path, histories, curves_of(histories, kind, score))
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures instead of their files."""
-    found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
-    return found
-
-
-def panels(figure):
-    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
 
 
 def test_a_panel_for_the_loss_the_mean_and_each_class_with_the_runs_numbers(tmp_path, drawn):

@@ -3,22 +3,10 @@ import pytest
 
 from data_prep.grid.geometry import Geometry, middle_start
 from data_prep.labels import LabelSchema
-from evaluation.figures import style
 from evaluation.figures import volume as figures_volume
+from tests.evaluation.figures.conftest import panels
 
 SCHEMA = LabelSchema.load("brats2017-2021")
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures instead of their files."""
-    found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
-    return found
-
-
-def panels(figure):
-    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
 
 
 @pytest.fixture
