@@ -48,23 +48,17 @@ def train(config: TrainingConfig) -> None:
         check_initial_run(settings.init_from)
     data = open_mixture(settings, records, heads)
     check_extents(settings, data)
-    existed = folder.exists()
-    try:
-        with lock(folder):
-            if old is None:
-                refuse_used(folder)
-            load_backend()
-            run = old or start_run(folder, settings, data, heads)
-            try:
-                train_run(run, data, heads)
-            except UserError:
-                if old is None and not (folder / "state").exists():
-                    empty_folder(folder)  # a network that cannot be built leaves nothing to go on with
-                raise
-    except UserError:
-        if not existed and {path.name for path in folder.glob("*")} <= {".lock"}:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with lock(folder):
+        if old is None:
+            refuse_used(folder)
+        load_backend()
+        run = old or start_run(folder, settings, data, heads)
+        try:
+            train_run(run, data, heads)
+        except UserError:
+            if old is None and not (folder / "state").exists():
+                empty_folder(folder)  # a network that cannot be built leaves nothing to go on with
+            raise
 
 
 def run_folder(config: TrainingConfig) -> Path:
