@@ -1,6 +1,5 @@
 """Command: choose the post-processing of runs on their own validation patients."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from common.errors import UserError, expect_number
 from common.files import lock, write_text
 from common.metrics.catalogue import METRICS, Metric
 from common.metrics.statistics import INTERVAL_NOTE, STUDENT, paired_columns, student_note, summarise_columns
+from common.progress import progress
 from common.tables import aligned, counted, csv_text, wrapped
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
@@ -192,11 +192,9 @@ def _common_schema(jobs: Sequence[_Job]) -> LabelSchema:
 
 def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator[PredictedCase]:
     """Every validation case as its own run predicts it, run by run."""
-    from tqdm import tqdm
-
     load_backend()
     inference = InferenceConfig(flips=tuple(config.flips), batch_size=config.batch_size)
-    with tqdm(desc="predicting", unit="case", total=sum(len(job.cases) for job in jobs), file=sys.stderr) as bar:
+    with progress(sum(len(job.cases) for job in jobs), "predicting") as bar:
         for job in jobs:
             ensemble = Ensemble([job.run], [job.run.load_network()], inference)
             for case in job.cases:

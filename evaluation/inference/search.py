@@ -10,7 +10,6 @@ Components are sought once per case and stage (in the first, per threshold), and
 class; a setting then only selects those that become another class.
 """
 
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from common.boxes import foreground_box
 from common.metrics.catalogue import Metric
 from common.metrics.label_pair import LabelPair, Spacing
 from common.metrics.overlap import UNANNOTATED, confusion_matrix
+from common.progress import progress as case_progress
 from data_prep.labels import LabelSchema
 from data_prep.structures import NestedRegion, Structure, region_tree
 from evaluation.inference.postprocess import (
@@ -343,10 +343,10 @@ def _try(
     progress: bool,
 ) -> list[Trial]:
     """Trials of a stage: every setting scored on every patient; of one with several cases, or in several runs, the mean."""
-    from tqdm import tqdm
-
     found: dict[str, list[list[float]]] = {}
-    for case in tqdm(cases, desc=f"trying {stage}", unit="case", file=sys.stderr, disable=not progress):
-        found.setdefault(case.patient, []).append([objective(pair) for pair in outcomes(case)])
+    with case_progress(len(cases), f"trying {stage}" if progress else None) as bar:
+        for case in cases:
+            found.setdefault(case.patient, []).append([objective(pair) for pair in outcomes(case)])
+            bar.update()
     table = np.array([np.mean(scores, axis=0) for scores in found.values()])
     return [Trial(stage, setting, column) for setting, column in zip(settings, table.T, strict=True)]
