@@ -1,133 +1,20 @@
 """Metric catalogue: every segmentation metric with its name, unit, direction, absent rule and function.
 
 Adding a metric is one entry here (and its function in its module). Scores, tables, comparison, tuning, rankings of studies and
-figures loop over `METRICS`.
+figures find every metric in `METRICS`; those with `by_default` are always computed, the others where they are named.
+Lesion-wise metrics carry their rule in their name: `lesion_dice@brats2023-met`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
 
+from common.errors import UserError, did_you_mean
+from common.metrics.borders import max_percentile, pooled_percentile
 from common.metrics.label_pair import StructurePair
-from common.metrics.surface import hd95
-
-ARROWS = {"larger": " ↑", "smaller": " ↓", "neither": ""}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """Scale of a score: its heading, unit, limits, direction and decimals.
-
-    Attributes:
-        name: key in files and options.
-        heading: in tables and figures, without unit.
-        unit: "" for a ratio, "mm" or "ml".
-        limits: least and largest value; infinity where there is no bound.
-        direction: "larger" or "smaller" values are better; "neither" for a quantity that is not judged.
-        decimals: in printed tables.
-    """
-
-    name: str
-    heading: str
-    unit: str = ""
-    limits: tuple[float, float] = (0.0, 1.0)
-    direction: Literal["larger", "smaller", "neither"] = "larger"
-    decimals: int = 3
-
-    @property
-    def label(self) -> str:
-        """Heading with unit: `HD95 (mm)`."""
-        return f"{self.heading} ({self.unit})" if self.unit else self.heading
-
-    @property
-    def arrow_label(self) -> str:
-        """Heading with unit and the direction that is better: `HD95 (mm) ↓`."""
-        return self.label + ARROWS[self.direction]
-
-    @property
-    def judged(self) -> bool:
-        """True where one value can be better than another."""
-        return self.direction != "neither"
-
-    @property
-    def sign(self) -> int:
-        """1 where larger values are better, -1 where smaller ones are, 0 where neither is."""
-        return {"larger": 1, "smaller": -1, "neither": 0}[self.direction]
-
-    def text(self, value: float, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
-        """Value as printed, with its interval where both bounds are given: `0.850 [0.700, 1.000]`."""
-        form = f"{'+' if signed else ''}.{self.decimals}f"
-        interval = "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"
-        return f"{value:{form}}{interval}"
-
-    def change(self, difference: float) -> str:
-        """`better`, `worse` or `equal` for a difference as printed; empty where neither direction is better."""
-        moved = round(difference, self.decimals) * self.sign
-        return "" if not self.judged else "better" if moved > 0 else "worse" if moved < 0 else "equal"
-
-    def best(self, values: Iterable[float]) -> float:
-        """Best of several values of a score that is judged."""
-        return max(values, key=lambda value: self.sign * value)
-
-    def worst_first(self, scores: Mapping[str, float]) -> list[str]:
-        """Names from the worst value to the best, those of equal values in alphabetical order."""
-        return sorted(scores, key=lambda name: (self.sign * scores[name], name))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric(Scale):
-    """Metric of one structure in one case.
-
-    Attributes:
-        definition: in words; T are the voxels of the structure in truth, P those in the prediction.
-        compute: structure's truth and prediction -> value. Called only where both have voxels, unless `worst` is None.
-        both_absent: value where neither truth nor prediction has the structure; None: `compute` gives it.
-        worst: value where exactly one of them has it (missed, or predicted though it is not there); None: `compute` gives it.
-        needs_spacing: True where the value is unknown without the distance of voxels.
-        from_masks: True where `compute` reads masks; other metrics follow from the confusion matrix alone.
-        averaged: True where the class mean has it.
-        shown: "interval" in tables of scores per patient with its interval, and by default in comparisons and studies; "mean"
-            without it; "files" in files alone. The table of scores on records has every metric with a direction.
-    """
-
-    definition: str
-    compute: Callable[[StructurePair], float]
-    both_absent: float | None = 1.0
-    worst: float | None = 0.0
-    needs_spacing: bool = False
-    from_masks: bool = False
-    averaged: bool = True
-    shown: Literal["interval", "mean", "files"] = "files"
-
-    def interval_range(self, values: Iterable[float]) -> tuple[float, float] | None:
-        """(worst, best) value for the interval of a mean; None without a worst value, or where a value lies beyond it."""
-        if self.worst is None or self.both_absent is None:
-            return None
-        low, high = sorted((self.worst, self.both_absent))
-        return (self.worst, self.both_absent) if all(low <= value <= high for value in values) else None
-
-    def __call__(self, pair: StructurePair) -> float | None:
-        """Value for a structure in a case, the absent rule applied; None where it cannot be known (no spacing, no masks)."""
-        if (self.needs_spacing and pair.spacing_mm is None) or (self.from_masks and not pair.has_masks):
-            return None
-        absent = (pair.overlap.truth == 0) + (pair.overlap.predicted == 0)
-        fixed = (None, self.worst, self.both_absent)[absent]
-        return self.compute(pair) if fixed is None else fixed
-
-    def facts(self) -> dict[str, Any]:
-        """Entry of a manifest: what a value of this metric means."""
-        bounds = [bound if math.isfinite(bound) else None for bound in self.limits]
-        return {
-            "heading": self.heading,
-            "definition": self.definition,
-            "unit": self.unit,
-            "limits": bounds,
-            "better": self.direction,
-            "both_absent": self.both_absent,
-            "one_absent": self.worst,
-        }
-
+from common.metrics.lesion_metrics import lesion_metrics
+from common.metrics.lesion_rules import LESION_RULES
+from common.metrics.metric import Metric
+from common.metrics.surface import robust_hausdorff, surface_dice
 
 MISSED_MM = 374.0
 """HD95 of a structure that exactly one of truth and prediction has: the penalty of BraTS 2023 (Synapse syn51156910, code of
@@ -161,7 +48,7 @@ _CATALOGUE = (
         heading="HD95",
         definition="95th percentile of the distances between the surfaces of T and P in mm, by surface area, the larger of "
         "both directions (compute_robust_hausdorff of google-deepmind/surface-distance)",
-        compute=lambda pair: hd95(*pair.masks, pair.known_spacing_mm),
+        compute=lambda pair: robust_hausdorff(pair.surfaces, 95),
         unit="mm",
         limits=(0.0, math.inf),
         direction="smaller",
@@ -201,14 +88,117 @@ _CATALOGUE = (
         decimals=2,
     ),
 )
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _CATALOGUE}
+
+
+def _hd95(name: str, heading: str, definition: str, compute: Callable[[StructurePair], float]) -> Metric:
+    """HD95 by another definition."""
+    return Metric(
+        name=name,
+        heading=heading,
+        definition=definition,
+        compute=compute,
+        unit="mm",
+        limits=(0.0, math.inf),
+        direction="smaller",
+        both_absent=0.0,
+        worst=MISSED_MM,
+        needs_spacing=True,
+        from_masks=True,
+        decimals=2,
+        shown="interval",
+        by_default=False,
+    )
+
+
+def _nsd(name: str, tolerance_mm: float) -> Metric:
+    """Normalised surface Dice at a tolerance."""
+    return Metric(
+        name=name,
+        heading=f"NSD {tolerance_mm:g} mm",
+        definition=f"normalised surface Dice: area of the surfaces of T and P within {tolerance_mm:g} mm of the other, over "
+        "the area of both (compute_surface_dice_at_tolerance of google-deepmind/surface-distance)",
+        compute=lambda pair: surface_dice(pair.surfaces, tolerance_mm),
+        needs_spacing=True,
+        from_masks=True,
+        shown="interval",
+        by_default=False,
+    )
+
+
+_ON_REQUEST = (
+    _hd95(
+        "hd95_max_voxel",
+        "HD95 (voxels, larger)",
+        "95th percentile, interpolated, of the distances between border voxels of T and P in mm, the larger of both directions "
+        "(compute_hausdorff_distance of MONAI)",
+        lambda pair: max_percentile(pair.borders),
+    ),
+    _hd95(
+        "hd95_pooled",
+        "HD95 (voxels, pooled)",
+        "95th percentile, interpolated, of the distances between border voxels of T and P in mm, both directions in one list "
+        "(hd95 of medpy; panoptica)",
+        lambda pair: pooled_percentile(pair.borders),
+    ),
+    _nsd("nsd", 1.0),
+    _nsd("nsd_2mm", 2.0),
+)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (*_CATALOGUE, *_ON_REQUEST, *(each for rule in LESION_RULES.values() for each in lesion_metrics(rule)))
+}
+"""Name -> metric, the lesion-wise ones of all rules among them."""
+
+
+def chosen_metrics(names: Sequence[str] = (), rules: Sequence[str] = ()) -> list[Metric]:
+    """Metrics to compute, in the order of the catalogue: the default ones, those named, and all of the lesion rules named.
+
+    Args:
+        names: of `METRICS`.
+        rules: of `LESION_RULES`.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    for name in names:
+        expect_metric("metrics", name)
+    for name in rules:
+        if name not in LESION_RULES:
+            raise UserError(f"--lesions: expected rules of {', '.join(LESION_RULES)}; received {name}")
+    return [
+        metric
+        for metric in METRICS.values()
+        if metric.by_default or metric.name in names or (metric.rule is not None and metric.rule.name in rules)
+    ]
+
+
+def expect_metric(option: str, name: str, judged: bool = False) -> Metric:
+    """Metric by its name.
+
+    Args:
+        option: that names it, for the error.
+        judged: it must have a direction.
+
+    Raises:
+        UserError: an unknown name, or one without direction.
+    """
+    fitting = [known for known, metric in METRICS.items() if metric.judged or not judged]
+    if name in fitting:
+        return METRICS[name]
+    plain = [known for known in fitting if METRICS[known].rule is None]
+    lesion = dict.fromkeys(known.partition("@")[0] for known in fitting if METRICS[known].rule is not None)
+    raise UserError(
+        f"--{option}: expected one of {', '.join(plain)}, or one of {', '.join(lesion)} followed by @ and a lesion rule "
+        f"({', '.join(LESION_RULES)}); received {name}{did_you_mean(name, fitting)}"
+    )
 
 
 def absent_rule(metrics: Iterable[Metric]) -> str:
     """Sentence on structures that truth, prediction or both lack, for the metrics that have such a rule."""
     groups: dict[tuple[str, str], list[str]] = {}
     for metric in metrics:
-        if metric.both_absent is not None and metric.worst is not None:
+        if metric.both_absent is not None and metric.worst is not None and metric.rule is None:
             unit = f" {metric.unit}" if metric.unit else ""
             values = f"{metric.both_absent:g}{unit}", f"{metric.worst:g}{unit}"
             groups.setdefault(values, []).append(metric.heading)
@@ -217,3 +207,10 @@ def absent_rule(metrics: Iterable[Metric]) -> str:
         "Value of a structure absent in truth and in prediction, and of one absent in only one of them (missed, or predicted "
         f"though it is not there): {'; '.join(rules)}."
     )
+
+
+def rule_notes(metrics: Sequence[Metric]) -> list[str]:
+    """Notes below a table: the absent rule, and each lesion rule with its version and what differs from the official code."""
+    plain = [absent_rule(metrics)] if any(metric.rule is None and metric.worst is not None for metric in metrics) else []
+    rules = dict.fromkeys(metric.rule.name for metric in metrics if metric.rule is not None)
+    return plain + [f"{name}: {LESION_RULES[name].title}. {LESION_RULES[name].note}" for name in rules]

@@ -9,7 +9,11 @@ from typing import Self
 import numpy as np
 
 from common.boxes import foreground_box
+from common.metrics.borders import BorderDistances, border_distances
+from common.metrics.lesion_rules import LesionRule
+from common.metrics.lesions import LesionComparison, compare_lesions
 from common.metrics.overlap import UNANNOTATED, Overlap, confusion_matrix, overlap
+from common.metrics.surface import SurfaceDistances, surface_distances
 
 Spacing = tuple[float, float, float]
 
@@ -25,6 +29,7 @@ class LabelPair:
         predict: makes the predicted class indices of that box; called once, and only where masks are needed.
         spacing_mm: distance of neighbouring voxels along each axis of `truth`; None where it is unknown.
         voxel_ml: volume of a voxel in millilitres; None: the product of the spacing.
+        shape: of the whole case where `truth` is of a box; None: that of `truth`.
     """
 
     confusion: np.ndarray
@@ -32,6 +37,7 @@ class LabelPair:
     predict: Callable[[], np.ndarray] | None = None
     spacing_mm: Spacing | None = None
     voxel_ml: float | None = None
+    shape: tuple[int, ...] | None = None
 
     @classmethod
     def count(
@@ -49,9 +55,9 @@ class LabelPair:
         """
         return cls(confusion_matrix(truth, prediction, classes), truth, lambda: prediction, spacing_mm, voxel_ml)
 
-    def structure(self, members: Sequence[int]) -> "StructurePair":
-        """Truth and prediction of one structure, the union of the classes `members`."""
-        return StructurePair(self, tuple(members))
+    def structure(self, members: Sequence[int], name: str = "") -> "StructurePair":
+        """Truth and prediction of one structure, the union of the classes `members`; lesion rules may depend on its name."""
+        return StructurePair(self, tuple(members), name)
 
     @cached_property
     def maps(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,10 +88,12 @@ class StructurePair:
     Attributes:
         case: of all classes.
         members: indices of the classes whose union the structure is.
+        name: of the structure, such as ET.
     """
 
     case: LabelPair
     members: tuple[int, ...]
+    name: str = ""
 
     @cached_property
     def overlap(self) -> Overlap:
@@ -105,6 +113,39 @@ class StructurePair:
         truth, prediction = table[maps[0]], table[maps[1]]
         box = foreground_box(truth | prediction)
         return truth[box], prediction[box]
+
+    @cached_property
+    def surfaces(self) -> SurfaceDistances:
+        """Distances of surface elements between both masks, for HD95 and NSD."""
+        return surface_distances(*self.masks, self.known_spacing_mm)
+
+    @cached_property
+    def borders(self) -> BorderDistances:
+        """Distances of border voxels between both masks, for HD95 by voxels."""
+        return border_distances(*self.masks, self.known_spacing_mm)
+
+    def lesions(self, rule: LesionRule) -> LesionComparison:
+        """Lesions of both masks, matched by a rule; sought once for all metrics of this rule."""
+        if rule not in self._lesions:
+            truth, prediction = self.masks
+            shape = self.case_shape
+            self._lesions[rule] = compare_lesions(truth, prediction, self.known_spacing_mm, rule, self.name, shape)
+        return self._lesions[rule]
+
+    @cached_property
+    def _lesions(self) -> dict[LesionRule, LesionComparison]:
+        return {}
+
+    @property
+    def case_shape(self) -> tuple[int, ...]:
+        """Voxels of the whole case along each axis.
+
+        Raises:
+            ValueError: only counts are known.
+        """
+        if self.case.shape is None and self.case.truth is None:
+            raise ValueError("expected a case with masks; received counts alone")
+        return self.case.shape or (() if self.case.truth is None else self.case.truth.shape)
 
     @property
     def has_masks(self) -> bool:

@@ -16,6 +16,7 @@ Choice of the interval (`docs/intervals.md`, `python -m benchmarks.intervals`): 
 * Below `FEWEST` patients there is no interval: it would be wider than half of the metric's range.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class Summary:
 
     Attributes:
         patients: number of patients.
-        mean: over patients.
+        mean: over patients; NaN without any.
         sd: sample standard deviation; None for a single patient.
         median: over patients.
         low, high: 95 % interval of the mean; None for fewer than `FEWEST` patients.
@@ -91,22 +92,31 @@ def summarise(values: Sequence[float] | np.ndarray, range_: Range | None = None)
     return summarise_columns(np.asarray(values, np.float64)[:, None], [range_])[0]
 
 
-def summarise_columns(table: np.ndarray, ranges: Sequence[Range | None] | None = None) -> list[Summary]:
+def summarise_columns(
+    table: np.ndarray, ranges: Sequence[Range | None] | None = None, partial: Sequence[bool] | None = None
+) -> list[Summary]:
     """Summaries of several scores of the same patients.
 
     Args:
         table: (patients, scores).
         ranges: (worst, best) value of each score, None for a score without; by default none has.
+        partial: True for a score in which NaN is no value: the patient is left out of it, and `Summary.patients` counts the
+            others; without any value the mean is NaN. By default NaN is refused.
 
     Raises:
         ValueError: no patient, or a value that is not finite or outside its range.
     """
     table = np.asarray(table, np.float64)
-    if len(table) == 0 or not np.isfinite(table).all():
+    missing = np.isnan(table) & np.array(partial if partial is not None else False)
+    if len(table) == 0 or not (np.isfinite(table) | missing).all():
         raise ValueError(f"expected finite values of at least one patient; received {table.shape}")
     given = [None] * table.shape[1] if ranges is None else ranges
     summaries = []
-    for column, range_ in zip(table.T, given, strict=True):
+    for every, range_ in zip(table.T, given, strict=True):
+        column = every[~np.isnan(every)]
+        if not column.size:
+            summaries.append(Summary(0, math.nan, None, math.nan, None, None))
+            continue
         low, high = mean_interval(column[:, None], range_) if len(column) >= FEWEST else (None, None)
         summaries.append(
             Summary(
@@ -128,12 +138,18 @@ def student_note(scores: Sequence[str]) -> list[str]:
     return [f"{STUDENT}, because the value of a patient lies beyond the metric's worst value: {listed}."] if scores else []
 
 
-def paired_columns(one: np.ndarray, other: np.ndarray, ranges: Sequence[Range | None] | None = None) -> list[PairedDifference]:
+def paired_columns(
+    one: np.ndarray,
+    other: np.ndarray,
+    ranges: Sequence[Range | None] | None = None,
+    partial: Sequence[bool] | None = None,
+) -> list[PairedDifference]:
     """Paired differences of several scores: `one` minus `other`, column by column.
 
     Args:
         one, other: (patients, scores), the same patients in the same order.
         ranges: (worst, best) value of each score; the interval is cut where no difference can be.
+        partial: True for a score in which NaN is no value; a patient without one in either set is left out.
 
     Raises:
         ValueError: shapes differ, no patient, or a value that is not finite.
@@ -144,12 +160,12 @@ def paired_columns(one: np.ndarray, other: np.ndarray, ranges: Sequence[Range | 
     differences = one - other
     given = [None] * one.shape[1] if ranges is None else ranges
     compared = []
-    for summary, column, range_ in zip(summarise_columns(differences), differences.T, given, strict=True):
+    for summary, column, range_ in zip(summarise_columns(differences, partial=partial), differences.T, given, strict=True):
         low, high = summary.low, summary.high
         if low is not None and high is not None and range_ is not None:
             most = abs(range_[1] - range_[0])
             low, high = max(low, -most), min(high, most)
-        compared.append(PairedDifference(summary.patients, summary.mean, low, high, wilcoxon_p(column)))
+        compared.append(PairedDifference(summary.patients, summary.mean, low, high, wilcoxon_p(column[~np.isnan(column)])))
     return compared
 
 

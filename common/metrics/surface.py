@@ -1,4 +1,4 @@
-"""Distances between surfaces of two masks, weighted by surface area: HD95, and the lists on which other scores stand.
+"""Distances between surfaces of two masks, weighted by surface area: HD95 and normalised surface Dice (NSD).
 
 The definition is that of surface-distance (https://github.com/google-deepmind/surface-distance; Nikolov et al., 2021):
 
@@ -8,8 +8,9 @@ The definition is that of surface-distance (https://github.com/google-deepmind/s
 * The distance of an element is that to the closest element of the other mask.
 * The percentile of one direction is by area: the smallest distance within which 95 % of the area lies, not interpolated.
 * HD95 is the larger one of both directions.
+* NSD at a tolerance is the area of both surfaces within the tolerance of the other one, over the area of both.
 
-Other tools define HD95 by voxels, or pool both directions; their values differ.
+Other tools define them by border voxels (`common.metrics.borders`); their values differ.
 """
 
 from dataclasses import dataclass
@@ -76,6 +77,27 @@ def robust_hausdorff(surfaces: SurfaceDistances, percent: float) -> float:
             index = min(int(np.searchsorted(shares, percent / 100)), len(shares) - 1)
             largest = max(largest, float(distances[index]))
     return largest
+
+
+def surface_dice(surfaces: SurfaceDistances, tolerance_mm: float) -> float:
+    """Normalised surface Dice (NSD) at a tolerance: area of both surfaces within it, over the area of both.
+
+    Args:
+        surfaces: from `surface_distances`.
+        tolerance_mm: distance up to which surfaces agree.
+
+    Returns:
+        1 where both masks are empty, 0 where one is.
+    """
+    near = sum(
+        float(areas[distances <= tolerance_mm].sum())
+        for distances, areas in (
+            (surfaces.truth_to_prediction, surfaces.truth_areas),
+            (surfaces.prediction_to_truth, surfaces.prediction_areas),
+        )
+    )
+    total = float(surfaces.truth_areas.sum() + surfaces.prediction_areas.sum())
+    return near / total if total else 1.0
 
 
 def surface_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, float, float]) -> SurfaceDistances:

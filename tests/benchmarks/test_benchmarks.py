@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, intervals, surface, volumes
+from benchmarks import augment, intervals, lesions, surface, volumes
 from benchmarks.augment import ALL, GROUPS, OWN, PLAIN, STEP, AugmentBenchmarkConfig, shares, ways
 from benchmarks.intervals import SCORES, IntervalsConfig, mean_rows
+from benchmarks.lesions import LesionsConfig
 from benchmarks.surface import SurfaceConfig, random_pairs
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from benchmarks.volume_contenders import Setting
@@ -176,7 +177,18 @@ def test_hd95_is_compared_with_surface_distance(capsys, monkeypatch):
     monkeypatch.undo()
     pytest.importorskip("surface_distance")
     surface.main(SurfaceConfig(pairs=24))
-    assert float(capsys.readouterr().out.removeprefix("24 random pairs: largest relative difference ")) < 1e-9
+    printed = capsys.readouterr().out.splitlines()
+    assert float(printed[0].removeprefix("24 random pairs: largest relative difference ")) < 1e-9
+    assert float(printed[1].removeprefix("NSD at 1 mm: largest difference ")) < 1e-9
+
+
+def test_metrics_of_a_case_are_timed(capsys):
+    lesions.main(LesionsConfig(rules=["brats2023-met"], shape=(40, 40, 30), lesions=2, false_positives=2, rounds=1))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("40 x 40 x 30 voxels, 3 regions; CPU seconds")
+    assert [line.split("  ")[0] for line in printed[1:]] == [
+        *("default metrics", "HD95 and NSD by all definitions", "brats2023-met", "all of these with brats2023-met"),
+    ]
 
 
 def test_coverage_of_intervals_is_simulated(capsys):

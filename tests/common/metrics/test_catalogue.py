@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from common.metrics.catalogue import METRICS, MISSED_MM, Scale, absent_rule
+from common.errors import UserError
+from common.metrics.catalogue import METRICS, MISSED_MM, absent_rule, chosen_metrics, expect_metric
 from common.metrics.label_pair import LabelPair
+from common.metrics.metric import Scale
 
 SHAPE = (3, 4, 5)
 SPACING = (1.0, 2.0, 3.0)
+DEFAULT = [metric.name for metric in chosen_metrics()]
 classes = arrays(np.uint8, SHAPE, elements=st.integers(0, 1))
 
 
@@ -20,7 +23,7 @@ def value(name, truth, prediction, spacing=SPACING):
     return METRICS[name](LabelPair.count(truth, prediction, 2, spacing).structure([1]))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(classes, classes)
 def test_metrics_of_counts_are_those_of_the_masks(truth, prediction):
     t, p, both = (np.count_nonzero(mask) for mask in (truth, prediction, truth & prediction))
@@ -58,9 +61,9 @@ def test_hd95_is_in_millimetres_of_an_anisotropic_grid():
 
 def test_what_cannot_be_known_is_none():
     truth = np.ones(SHAPE, np.uint8)
-    assert {name for name in METRICS if value(name, truth, truth, None) is None} == {"hd95", "true_ml", "predicted_ml"}
+    assert {name for name in DEFAULT if value(name, truth, truth, None) is None} == {"hd95", "true_ml", "predicted_ml"}
     counts = LabelPair(np.eye(2, dtype=np.int64), spacing_mm=SPACING).structure([1])
-    assert {name for name in METRICS if METRICS[name](counts) is None} == {"hd95"}
+    assert {name for name in DEFAULT if METRICS[name](counts) is None} == {"hd95"}
 
 
 def test_voxels_that_are_not_annotated_count_nowhere():
@@ -90,7 +93,7 @@ def test_values_are_printed_with_their_decimals():
 
 
 def test_the_absent_rule_in_words():
-    text = absent_rule(METRICS.values())
+    text = absent_rule(chosen_metrics())
     assert "Dice, IoU, sensitivity, precision: 1 and 0; HD95: 0 mm and 374 mm." in text
     assert "volume" not in text
 
@@ -100,9 +103,46 @@ def test_every_entry_is_whole(metric):
     assert METRICS[metric.name] is metric
     assert metric.definition
     assert metric.limits[0] < metric.limits[1]
-    assert (metric.both_absent is None) == (metric.worst is None)
+    if metric.rule is None:
+        assert (metric.both_absent is None) == (metric.worst is None)
     if metric.worst is not None:
         assert metric.limits[0] <= metric.worst <= metric.limits[1]
+    if metric.worst is not None and metric.both_absent is not None:
         assert metric.best([metric.worst, metric.both_absent]) == metric.both_absent
     facts = metric.facts()
     assert {"definition", "unit", "both_absent", "one_absent", "better"} <= facts.keys()
+
+
+def test_definitions_of_hd95_differ_in_what_a_satellite_counts():
+    truth, prediction = np.zeros((2, 24, 24, 24), np.uint8)
+    truth[4:14, 4:14, 4:14] = prediction[4:14, 4:14, 4:14] = prediction[20:23, 20:23, 20:23] = 1
+    found = [value(name, truth, prediction, (1.0, 1.0, 1.0)) for name in ("hd95", "hd95_max_voxel", "hd95_pooled", "nsd")]
+    assert found[2] == 0 < found[0]
+    assert 0.8 < found[3] < 1
+    assert value("hd95_pooled", truth, np.zeros_like(truth)) == MISSED_MM
+
+
+def test_the_metrics_that_are_chosen():
+    assert DEFAULT == ["dice", "iou", "sensitivity", "precision", "hd95", "true_ml", "predicted_ml"]
+    named = [metric.name for metric in chosen_metrics(["nsd"], ["brats2023-met"])]
+    assert named[: len(DEFAULT) + 2] == [*DEFAULT, "nsd", "lesion_dice@brats2023-met"]
+    assert all(name.endswith("@brats2023-met") for name in named[len(DEFAULT) + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("names", "rules", "message"),
+    [
+        (["lesion_dice"], [], "followed by @ and a lesion rule"),
+        (["lesion_dice@brats2023-mets"], [], "did you mean lesion_dice@brats2023-met"),
+        ([], ["brats2022-gli"], "--lesions: expected rules of brats2023-gli"),
+    ],
+)
+def test_unknown_metrics_and_rules_are_refused(names, rules, message):
+    with pytest.raises(UserError, match=message):
+        chosen_metrics(names, rules)
+
+
+def test_a_metric_that_is_searched_for_has_a_direction():
+    assert expect_metric("metric", "hd95", judged=True) is METRICS["hd95"]
+    with pytest.raises(UserError, match="--metric: expected one of dice"):
+        expect_metric("metric", "true_ml", judged=True)

@@ -221,3 +221,22 @@ def test_a_difference_cannot_be_larger_than_the_range():
     assert free.high > 1
     assert (cut.low, cut.high) == (free.low, 1)
     assert paired_columns(one[:4], other[:4], ranges=[(0, 1)])[0].low is None
+
+
+def test_nan_is_no_value_only_in_a_score_that_is_partial():
+    table = np.array([[0.1, 0.5], [0.3, np.nan], [0.2, 0.7]])
+    first, second = summarise_columns(table, partial=[False, True])
+    assert (first.patients, second.patients, second.mean) == (3, 2, pytest.approx(0.6))
+    (none,) = summarise_columns(table[1:2, 1:], partial=[True])
+    assert (none.patients, none.low) == (0, None)
+    assert np.isnan(none.mean)
+    with pytest.raises(ValueError, match="finite"):
+        summarise_columns(table, partial=[True, False])
+
+
+def test_paired_differences_leave_out_patients_without_a_value():
+    one, other = np.array([[0.5], [np.nan], [0.9]]), np.array([[0.4], [0.2], [np.nan]])
+    (found,) = paired_columns(one, other, partial=[True])
+    assert (found.n, found.mean) == (1, pytest.approx(0.1))
+    with pytest.raises(ValueError, match="finite"):
+        paired_columns(one, other)

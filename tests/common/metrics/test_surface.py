@@ -1,3 +1,4 @@
+import importlib
 import itertools
 import math
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from benchmarks.surface import peer_hd95, random_pairs
-from common.metrics.surface import area_vectors, hd95, robust_hausdorff, surface_distances, surface_elements
+from common.metrics.surface import area_vectors, hd95, robust_hausdorff, surface_dice, surface_distances, surface_elements
 
 MM = (1.0, 1.0, 1.0)
 spacings = st.tuples(*[st.floats(0.3, 5)] * 3)
@@ -226,3 +227,27 @@ def test_areas_of_all_cases_are_those_of_surface_distance():
         face = np.array([spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]])
         areas = np.linalg.norm(area_vectors() * face, axis=2).sum(axis=1)
         np.testing.assert_allclose(areas[mirrored], create_table_neighbour_code_to_surface_area(spacing), rtol=1e-12)
+
+
+@pytest.mark.skipif(find_spec("surface_distance") is None, reason="surface-distance is not installed (requirements-peers.txt)")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_nsd_equals_surface_distance():
+    peer = importlib.import_module("surface_distance")
+    for truth, prediction, spacing in random_pairs(40, 3):
+        mine, theirs = (way(truth, prediction, spacing) for way in (surface_distances, peer.compute_surface_distances))
+        for tolerance in (0.5, 1.0, 2.0):
+            expected = peer.compute_surface_dice_at_tolerance(theirs, tolerance)
+            assert surface_dice(mine, tolerance) == pytest.approx(expected, abs=1e-12)
+
+
+def test_nsd_of_a_shifted_cube_grows_with_the_tolerance():
+    surfaces = surface_distances(A, MOVED, MM)
+    found = [surface_dice(surfaces, tolerance) for tolerance in (0.0, 1.0, 2.0)]
+    assert found == sorted(found)
+    assert 0.3 < found[0] < found[1] < found[2] == 1
+
+
+def test_nsd_of_empty_masks():
+    empty = np.zeros_like(A)
+    assert surface_dice(surface_distances(empty, empty, MM), 1.0) == 1
+    assert surface_dice(surface_distances(A, empty, MM), 1.0) == 0

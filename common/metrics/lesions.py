@@ -1,0 +1,361 @@
+"""Lesion-wise scores of a structure under a rule: components, matching, and the lists that the means are taken over.
+
+A rule (`common.metrics.lesion_rules`) decides how voxels become lesions, which predicted lesion belongs to which true one, and
+what a missed or false lesion counts. Components and matching cost little and come first; distances are computed per matched
+lesion, in the box around it, only for HD95 and NSD.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from common.metrics.borders import border_dice, border_distances, pooled_percentile
+from common.metrics.lesion_rules import LesionRule
+from common.metrics.surface import robust_hausdorff, surface_dice, surface_distances
+
+NEIGHBOURHOOD = np.ones((3, 3, 3), bool)  # 26 neighbours
+LEAST_OVERLAP = 1e-6  # Dice from which two lesions may be a pair in a one-to-one matching
+
+Spacing = tuple[float, float, float]
+Box = tuple[slice, ...]
+Size = Literal["all", "large", "small"]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """Lesion of truth, or a predicted lesion that belongs to none.
+
+    Attributes:
+        number: its label, in truth or, for a false positive, in the prediction.
+        true: False for a false positive.
+        voxels: how many it has.
+        volume_mm3: their volume.
+        counted: the rule counts a true lesion of this volume.
+        predicted: labels of the predicted lesions that belong to it; empty where it is missed.
+        dice: with all of these predicted lesions together; 0 where it is missed or false.
+    """
+
+    number: int
+    true: bool
+    voxels: int
+    volume_mm3: float
+    counted: bool
+    predicted: tuple[int, ...] = ()
+    dice: float = 0.0
+
+    @property
+    def matched(self) -> bool:
+        """True where a predicted lesion belongs to it."""
+        return bool(self.predicted)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Counts of found, false and missed lesions, and the ratios of them; NaN where there is nothing to divide by."""
+
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def f1(self) -> float:
+        """F1 = tp / (tp + fp / 2 + fn / 2)."""
+        return _ratio(self.tp, self.tp + (self.fp + self.fn) / 2)
+
+    @property
+    def sensitivity(self) -> float:
+        """Share of the true lesions that are found."""
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted lesions that are true."""
+        return _ratio(self.tp, self.tp + self.fp)
+
+
+@dataclass
+class LesionComparison:
+    """Lesions of one structure in truth and prediction, matched by a rule.
+
+    Attributes:
+        masks: of the structure in truth and in prediction, (x, y, z) bool each.
+        labels: numbers of the lesions that the voxels of both masks belong to, (x, y, z) int32 each; voxels outside a mask may
+            have a number too, where components were sought in the dilated mask.
+        spacing_mm: distance of voxels along each axis, as the rule applies it.
+        rule: of the structure's region.
+        penalty_mm: HD95 of a missed or false lesion.
+        lesions: of truth, the uncounted ones too.
+        false_positives: predicted lesions that belong to no true one.
+        predicted: how many predicted lesions there are.
+    """
+
+    masks: tuple[np.ndarray, np.ndarray]
+    labels: tuple[np.ndarray, np.ndarray]
+    spacing_mm: Spacing
+    rule: LesionRule
+    penalty_mm: float
+    lesions: Sequence[Lesion]
+    false_positives: Sequence[Lesion]
+    predicted: int
+
+    @cached_property
+    def distances(self) -> dict[int, tuple[float, float]]:
+        """Number of each matched true lesion -> its HD95 in mm and its NSD."""
+        from scipy import ndimage
+
+        matched = [lesion for lesion in self.lesions if lesion.matched]
+        if not matched:
+            return {}
+        there, here = (ndimage.find_objects(labels) for labels in self.labels)
+        found = {}
+        for lesion in matched:
+            box = _joint_box([there[lesion.number - 1], *(here[number - 1] for number in lesion.predicted)])
+            truth, prediction = (mask[box] for mask in self.masks)
+            numbers, others = (labels[box] for labels in self.labels)
+            belongs = others == lesion.predicted[0]
+            for number in lesion.predicted[1:]:
+                belongs |= others == number
+            found[lesion.number] = self._distances(truth & (numbers == lesion.number), prediction & belongs)
+        return found
+
+    def values(self, score: Literal["dice", "hd95", "nsd"]) -> list[float]:
+        """Values over which the rule averages, in the order of the lesions, false positives last.
+
+        Args:
+            score: the Dice and NSD of a missed or false lesion are 0, its HD95 is `penalty_mm`.
+
+        Returns:
+            Nothing where there is nothing to average, or no counted lesion in truth though the rule needs one.
+        """
+        worst = self.penalty_mm if score == "hd95" else 0.0
+        matched_only = self.rule.average == "matched"
+        chosen = [lesion for lesion in self.lesions if lesion.counted and (lesion.matched or not matched_only)]
+        if self.rule.needs_truth and not chosen:
+            return []
+        values = [self._value(lesion, score) if lesion.matched else worst for lesion in chosen]
+        if matched_only:
+            return values or ([worst] if self.lesions or self.false_positives else [])
+        return values + [worst] * len(self.false_positives) * self.rule.count_false
+
+    def mean(self, score: Literal["dice", "hd95", "nsd"]) -> float:
+        """Mean of `values`; without any: the best value where the rule calls that perfect, else NaN."""
+        values = self.values(score)
+        if values:
+            return float(np.mean(values))
+        best = 0.0 if score == "hd95" else 1.0
+        return best if self.rule.empty_is_perfect else math.nan
+
+    def detection(self, size: Size = "all") -> Detection | None:
+        """Found, false and missed lesions.
+
+        Args:
+            size: "all" counts every match. "large" and "small" take the true lesions of that size, count a match below the
+                rule's least Dice as a miss, and count all false positives; rules without a size have "all" alone.
+
+        Returns:
+            None where truth has no lesion of that size; of "all" always counts.
+        """
+        lesions = [lesion for lesion in self.lesions if self.rule.detects(lesion.volume_mm3)]
+        least = 0.0
+        if size != "all" and self.rule.large_mm3 is not None:
+            large = self.rule.large_mm3
+            lesions = [lesion for lesion in lesions if (lesion.volume_mm3 >= large) == (size == "large")]
+            least = self.rule.least_dice
+            if not lesions:
+                return None
+        found = sum(lesion.matched and lesion.dice >= least for lesion in lesions)
+        return Detection(found, len(self.false_positives), len(lesions) - found)
+
+    def value_of(self, lesion: Lesion, score: Literal["dice", "hd95", "nsd"]) -> float:
+        """Value of one lesion, counted or not; that of a missed or false one as in `values`."""
+        if not lesion.matched:
+            return self.penalty_mm if score == "hd95" else 0.0
+        return self._value(lesion, score)
+
+    def _value(self, lesion: Lesion, score: Literal["dice", "hd95", "nsd"]) -> float:
+        """Value of a matched lesion."""
+        return lesion.dice if score == "dice" else self.distances[lesion.number][score == "nsd"]
+
+    def _distances(self, truth: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        """HD95 and NSD of two masks by the rule's definitions."""
+        tolerance = min(self.spacing_mm) if self.rule.tolerance_mm is None else self.rule.tolerance_mm
+        hd95, nsd = math.nan, math.nan
+        if "surface" in (self.rule.hd95, self.rule.nsd):
+            surfaces = surface_distances(truth, prediction, self.spacing_mm)
+            hd95, nsd = robust_hausdorff(surfaces, 95), surface_dice(surfaces, tolerance)
+        if "border" in (self.rule.hd95, self.rule.nsd):
+            borders = border_distances(truth, prediction, self.spacing_mm)
+            hd95 = pooled_percentile(borders) if self.rule.hd95 == "border" else hd95
+            nsd = border_dice(borders, tolerance) if self.rule.nsd == "border" else nsd
+        return hd95, nsd
+
+
+def compare_lesions(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    spacing_mm: Spacing,
+    rule: LesionRule,
+    region: str = "",
+    shape: Sequence[int] | None = None,
+) -> LesionComparison:
+    """Find the lesions of a structure in truth and prediction and match them by a rule.
+
+    The dilation of one merged lesion is just its component of the dilated mask, so no lesion is dilated by itself;
+    and a cut at the box of both masks changes no component, for dilated voxels meet between their origins.
+
+    Args:
+        truth, prediction: boolean masks (x, y, z) of a box that holds all of both.
+        spacing_mm: distance of voxels along each axis.
+        rule: of the task.
+        region: name of the structure, for rules with exceptions.
+        shape: of the whole array, for a penalty that is its diagonal; default: of the masks.
+
+    Raises:
+        ValueError: shapes differ or are not 3D.
+    """
+    if truth.ndim != 3 or truth.shape != prediction.shape:
+        raise ValueError(f"expected two masks of one shape, 3D; received {truth.shape} and {prediction.shape}")
+    rule = rule.of_region(region)
+    voxel_mm3 = math.prod(spacing_mm)
+    truth, prediction = truth.astype(bool, copy=False), prediction.astype(bool, copy=False)
+    near, _ = label_components(dilate(truth, rule.dilation))
+    found, _ = label_components(dilate(prediction, rule.dilation if rule.merge_prediction else 0))
+    sizes = np.bincount(near.ravel()[np.flatnonzero(truth)], minlength=1)
+    voxels = np.flatnonzero(prediction)  # from here on only predicted voxels are looked at
+    nearby, theirs = near.ravel()[voxels], found.ravel()[voxels]
+    predicted_sizes = np.bincount(theirs, minlength=1)
+    if rule.drop_small:
+        limit = rule.threshold_mm3 / (voxel_mm3 if rule.drop_small == "mm3" else 1.0)
+        predicted_sizes[predicted_sizes <= limit] = 0
+        theirs = np.where(predicted_sizes[theirs] > 0, theirs, 0)
+    overlaps = _pair_counts(nearby * truth.ravel()[voxels], theirs)
+    if rule.matching == "one-to-one":
+        belongs = _one_to_one(overlaps, sizes, predicted_sizes)
+    else:
+        belongs = {}
+        for number, other in _pair_counts(nearby, theirs):
+            belongs.setdefault(number, []).append(other)
+    listed = _true_lesions(rule, belongs, overlaps, sizes, predicted_sizes, voxel_mm3)
+    taken = {other for mine in belongs.values() for other in mine}
+    labels = (np.flatnonzero(predicted_sizes[1:]) + 1).tolist()
+    false = [
+        Lesion(number, False, int(predicted_sizes[number]), float(predicted_sizes[number] * voxel_mm3), True)
+        for number in labels
+        if number not in taken
+    ]
+    penalty = math.hypot(*(shape or truth.shape)) if rule.penalty_mm is None else rule.penalty_mm
+    used = (spacing_mm[2], spacing_mm[1], spacing_mm[0]) if rule.reversed_spacing else spacing_mm
+    masks = (truth, prediction)
+    return LesionComparison(masks, (near, found), used, rule, penalty, listed, false, len(labels))
+
+
+def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number the connected components (26 neighbours) of a mask (x, y, z): (x, y, z) int32 with 0 outside, and how many."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, NEIGHBOURHOOD)
+    return labels, int(count)
+
+
+def dilate(mask: np.ndarray, steps: int) -> np.ndarray:
+    """Binary dilation by the 18-neighbourhood, `steps` times; what lies outside the array is cut off."""
+    for _ in range(steps):
+        x, y = _along(mask, 0), _along(mask, 1)
+        mask = _along(x, 1) | _along(x, 2) | _along(y, 2)
+    return mask
+
+
+def _along(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Mask with its neighbours on both sides along an axis."""
+    grown = mask.copy()
+    first = (slice(None),) * axis + (slice(None, -1),)
+    last = (slice(None),) * axis + (slice(1, None),)
+    grown[first] |= mask[last]
+    grown[last] |= mask[first]
+    return grown
+
+
+def _true_lesions(
+    rule: LesionRule,
+    belongs: Mapping[int, Sequence[int]],
+    overlaps: Mapping[tuple[int, int], int],
+    sizes: np.ndarray,
+    predicted_sizes: np.ndarray,
+    voxel_mm3: float,
+) -> list[Lesion]:
+    """Lesions of truth with the Dice of each and the predicted lesions that belong to it.
+
+    Args:
+        rule: of the region.
+        belongs: true -> predicted lesions.
+        overlaps: (true, predicted lesion) -> voxels of both.
+        sizes, predicted_sizes: voxels of each lesion by its number.
+        voxel_mm3: volume of a voxel.
+    """
+    listed = []
+    for number in (np.flatnonzero(sizes[1:]) + 1).tolist():
+        mine = tuple(belongs.get(number, ()))
+        both = sum(overlaps.get((number, other), 0) for other in mine)
+        dice = 2 * both / int(sizes[number] + predicted_sizes[list(mine)].sum()) if mine else 0.0
+        volume = float(sizes[number] * voxel_mm3)
+        listed.append(Lesion(number, True, int(sizes[number]), volume, rule.counts(volume), mine, dice))
+    return listed
+
+
+def _pair_counts(one: np.ndarray, other: np.ndarray) -> dict[tuple[int, int], int]:
+    """Number of voxels of each pair of labels that overlap, in rising order, of two lists of labels of the same voxels."""
+    both = (one != 0) & (other != 0)
+    width = np.int64(other.max(initial=0)) + 1
+    codes, counts = np.unique(one[both] * width + other[both], return_counts=True)
+    return {(int(code // width), int(code % width)): int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def _one_to_one(overlaps: dict[tuple[int, int], int], sizes: np.ndarray, predicted: np.ndarray) -> dict[int, list[int]]:
+    """Matching of true to predicted lesions with the largest sum of Dice, as lists of one.
+
+    Groups of lesions that overlap each other are solved one by one, so many lesions make no large matrix.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    found = {}
+    for pairs in _overlap_groups(overlaps):
+        rows, columns = ({number: i for i, number in enumerate(sorted({pair[side] for pair in pairs}))} for side in (0, 1))
+        dice = np.zeros((len(rows), len(columns)))
+        for number, other in pairs:
+            dice[rows[number], columns[other]] = 2 * overlaps[number, other] / int(sizes[number] + predicted[other])
+        numbers, others = list(rows), list(columns)
+        for i, j in zip(*linear_sum_assignment(dice, maximize=True), strict=True):
+            if dice[i, j] >= LEAST_OVERLAP:
+                found[numbers[i]] = [others[j]]
+    return found
+
+
+def _overlap_groups(pairs: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Pairs (true, predicted lesion) in groups that share no lesion with another group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    listed = list(pairs)
+    if not listed:
+        return []
+    true, predicted = np.array(listed).T
+    shift = int(true.max()) + 1
+    size = shift + int(predicted.max()) + 1
+    graph = coo_array((np.ones(len(listed), bool), (true, predicted + shift)), shape=(size, size))
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for pair, group in zip(listed, connected_components(graph, directed=False)[1][true].tolist(), strict=True):
+        groups.setdefault(group, []).append(pair)
+    return list(groups.values())
+
+
+def _joint_box(boxes: Sequence[Box]) -> Box:
+    """Smallest box around several."""
+    return tuple(slice(min(each.start for each in axis), max(each.stop for each in axis)) for axis in zip(*boxes, strict=True))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
