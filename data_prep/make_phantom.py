@@ -1,5 +1,6 @@
-"""Command: write synthetic patients in the layout of BraTS 2021."""
+"""Command: write synthetic patients in the layout of BraTS."""
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -9,18 +10,20 @@ from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_json, write_json
 from common.parallel import check_workers, map_cases
-from data_prep.phantom import PhantomConfig, grade_of, make_patient
+from data_prep.phantom.patient import PhantomConfig, grade_of, make_patient
 from data_prep.scans.nifti import write_image
 
 MANIFEST = "phantom.json"  # written last: the folder is finished
 BEGUN = "phantom.begun.json"  # manifest of an unfinished folder
 FORMAT = "synthetic patients 1"
 MOST_CASES = 100_000  # as many as five digits name
+OLDER_NAMES = {"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "seg"}  # BraTS 2021
+NEWER_NAMES = {"flair": "t2f", "t1": "t1n", "t1ce": "t1c", "t2": "t2w", "seg": "seg"}  # since BraTS 2023
 
 
 @dataclass(kw_only=True)
 class MakePhantomConfig(PhantomConfig):
-    """Generate synthetic glioma patients from random numbers, in the layout of BraTS 2021, in OUT/HGG and OUT/LGG.
+    """Generate synthetic patients with gliomas or metastases from random numbers, as BraTS cases in OUT/HGG, OUT/LGG, OUT/METS.
 
     A patient depends on the seed, its number and its appearance options alone: more cases can be added to a folder later, and
     an interrupted run continues.
@@ -46,28 +49,33 @@ def main(config: MakePhantomConfig) -> None:
     check_workers(config.workers)
     with lock(config.out):
         _refuse_others(config)
-        paths = [patient_paths(config.out, grade_of(config, index), index).values() for index in range(config.cases)]
+        paths = [patient_paths(config, config.out, index).values() for index in range(config.cases)]
         missing = [index for index, files in enumerate(paths) if not all(path.is_file() for path in files)]
         write_json(config.out / BEGUN, _settings(config))
         write = partial(write_patient, _appearance(config), config.out, config.seed)
         map_cases(write, missing, config.workers, title="generating patients" if missing else None)
         (config.out / BEGUN).replace(config.out / MANIFEST)
-    lower = sum(grade_of(config, index) == "LGG" for index in range(config.cases))
-    print(f"synthetic patients: {config.out} ({config.cases - lower} HGG, {lower} LGG; {len(missing)} newly written)")
+    kinds = Counter(grade_of(config, index) or "METS" for index in range(config.cases))
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    print(f"synthetic patients: {config.out} ({counts}; {len(missing)} newly written)")
 
 
 def write_patient(config: PhantomConfig, out: Path, seed: int, index: int) -> None:
     """Generate patient `index` and write its channels and label (`.nii.gz`), each file atomically."""
     patient = make_patient(config, seed, index)
-    paths = patient_paths(out, patient.grade, index)
+    paths = patient_paths(config, out, index)
     for name, array in (*patient.channels.items(), ("seg", patient.label)):
         write_image(paths[name], array, patient.affine)
 
 
-def patient_paths(out: Path, grade: str, index: int) -> dict[str, Path]:
+def patient_paths(config: PhantomConfig, out: Path, index: int) -> dict[str, Path]:
     """Files of patient `index`: channel name or `seg` -> path."""
-    name = f"BraTS2021_{index:05d}"
-    return {part: out / grade / name / f"{name}_{part}.nii.gz" for part in ("flair", "t1", "t1ce", "t2", "seg")}
+    kind = grade_of(config, index) or "METS"
+    if config.tumour == "glioma":
+        name, endings = f"BraTS2021_{index:05d}_", OLDER_NAMES
+    else:
+        name, endings = f"BraTS-{'MET' if config.tumour == 'mets' else 'GLI'}-{index:05d}-000-", NEWER_NAMES
+    return {part: out / kind / name[:-1] / f"{name}{ending}.nii.gz" for part, ending in endings.items()}
 
 
 def _appearance(config: PhantomConfig) -> PhantomConfig:

@@ -22,7 +22,7 @@ class SourceConfig:
     """Options of reading a source of scans."""
 
     layout: Literal["auto", "brats", "kaggle_3m", "msd", "table"] = "auto"
-    """Layout of the files: brats (folders of BraTS 2012-2024), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation
+    """Layout of the files: brats (folders of BraTS 2012-2025), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation
     Dataset), msd (dataset.json), table (CSV), or auto: recognised by its files."""
     channels: list[str] | None = None
     """Names of the channels in the order of a network's input; default: all of the layout in its standard order."""

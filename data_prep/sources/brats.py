@@ -1,8 +1,10 @@
-"""BraTS 2012-2024: a folder of NIfTI files per case, in every naming style of those years.
+"""BraTS 2012-2025: a folder of NIfTI files per case, in every naming style of those years.
 
-2012-2021: `ID_flair`, `ID_t1`, `ID_t1ce` (or `t1gd`, `t1c`), `ID_t2`, `ID_seg`; 2023-2024: `ID-t2f`, `ID-t1n`, `ID-t1c`,
-`ID-t2w`, `ID-seg`; any letter case. Case folders may lie at any depth; a folder HGG or LGG above them gives the attribute
-`grade`, and so does a `name_mapping*.csv` (BraTS 2018-2020).
+2012-2021: `ID_flair`, `ID_t1`, `ID_t1ce` (or `t1gd`, `t1c`), `ID_t2`, `ID_seg`; 2023-2025: `ID-t2f`, `ID-t1n`, `ID-t1c`,
+`ID-t2w`, `ID-seg`; UCSF-BMSR, the metastases that BraTS 2023 recommends: `ID_FLAIR`, `ID_T1pre`, `ID_T1post`, `ID_T2Synth`,
+`ID_BraTS-seg`; any letter case. Case folders may lie at any depth. A folder HGG or LGG above them gives the attribute `grade`,
+and so does a `name_mapping*.csv` (BraTS 2018-2020). The attribute `tumour` is `mets` for metastases, `hgg` or `lgg` where the
+grade is known. The years differ in label ids: a folder such as MICCAI-LH-BraTS2025-MET-Challenge-Training gives the year.
 """
 
 import re
@@ -23,18 +25,26 @@ CHANNELS = ["flair", "t1", "t1ce", "t2"]
 LABEL = "label"
 KINDS = {
     **dict.fromkeys(("flair", "t2f"), "flair"),
-    **dict.fromkeys(("t1", "t1n"), "t1"),
-    **dict.fromkeys(("t1ce", "t1gd", "t1c"), "t1ce"),
-    **dict.fromkeys(("t2", "t2w"), "t2"),
-    **dict.fromkeys(("seg", "segm"), LABEL),  # BraTS 2020 has a single `_Segm`, of case 355
+    **dict.fromkeys(("t1", "t1n", "t1pre"), "t1"),
+    **dict.fromkeys(("t1ce", "t1gd", "t1c", "t1post"), "t1ce"),
+    **dict.fromkeys(("t2", "t2w", "t2synth"), "t2"),
+    **dict.fromkeys(("seg", "segm", "brats-seg"), LABEL),  # BraTS 2020 has a single `_Segm`, of case 355
 }
-NAME = re.compile(rf"^(?:(?P<id>.+)(?P<separator>[-_]))?(?P<kind>{'|'.join(KINDS)})$", re.IGNORECASE)
+NAME = re.compile(rf"^(?:(?P<id>.+?)(?P<separator>[-_]))?(?P<kind>{'|'.join(KINDS)})$", re.IGNORECASE)
 OLDER_KINDS = {"flair", "t1", "t1ce", "t1gd", "t2"}
 NEWER_KINDS = {"t2f", "t1n", "t2w"}
-# Patients who were scanned several times: the last number counts the scans.
+UCSF_KINDS = {"t1pre", "t1post", "t2synth", "brats-seg"}
+# Patients who were scanned several times: the last number, of UCSF-BMSR the letter, counts the scans.
 NEWER_ID = re.compile(r"^(?P<patient>BraTS-.*-\d+)-\d+$", re.IGNORECASE)
 OLDEST_ID = re.compile(r"^(?P<patient>brats_(?:2013|tcia)_pat\d+)_\d+$", re.IGNORECASE)
+UCSF_ID = re.compile(r"^(?P<patient>\d{6})[A-Z]$")
+METASTASES = re.compile(r"^BraTS-METS?-", re.IGNORECASE)
+CHILDREN = re.compile(r"^BraTS-PED-", re.IGNORECASE)  # since 2024 their 4 is oedema, not a cavity
 GRADES = ("HGG", "LGG")
+# Folders of challenges whose annotations have resection cavities: metastases, and gliomas after treatment.
+CHALLENGE = re.compile(r"BraTS[-_ ]?(?:20)?(?P<year>\d\d)(?!\d)(?!.*GLI-PRE)", re.IGNORECASE)
+CAVITIES_SINCE = 24
+CAVITY_ID = re.compile(r"^BraTS-(?:METS?|GLI)-", re.IGNORECASE)
 UNDERSCORE_SCHEMAS = ("brats2017-2021", "brats2012-2015")
 HYPHEN_SCHEMAS = ("brats2023", "brats2024")
 
@@ -55,22 +65,33 @@ class _Group:
         self.files[KINDS[kind]].append(path)
 
     @property
-    def is_newer(self) -> bool:
-        """True for names of 2023 and later."""
-        return bool(self.kinds & NEWER_KINDS) or (self.separator == "-" and not self.kinds & OLDER_KINDS)
+    def is_ucsf(self) -> bool:
+        """True for names of UCSF-BMSR; others may have T1pre and T1post as well."""
+        return "brats-seg" in self.kinds or (bool(self.kinds & UCSF_KINDS) and UCSF_ID.match(self.id) is not None)
 
     @property
-    def schema(self) -> str:
-        """Name of the label schema that the file names imply."""
-        if self.is_newer:
-            return HYPHEN_SCHEMAS[0]
-        return UNDERSCORE_SCHEMAS[1] if OLDEST_ID.match(self.id) else UNDERSCORE_SCHEMAS[0]
+    def is_newer(self) -> bool:
+        """True for names of 2023 and later, and of UCSF-BMSR, which has their ids."""
+        return bool(self.kinds & NEWER_KINDS) or self.is_ucsf or (self.separator == "-" and not self.kinds & OLDER_KINDS)
+
+    def schema(self, folders: list[str]) -> str:
+        """Name of the label schema that the names of the files and of the `folders` around them, outermost first, imply."""
+        if not self.is_newer:
+            return UNDERSCORE_SCHEMAS[1] if OLDEST_ID.match(self.id) else UNDERSCORE_SCHEMAS[0]
+        named = next((match for name in reversed(folders) if (match := CHALLENGE.search(name))), None)
+        cavities = named is not None and int(named["year"]) >= CAVITIES_SINCE and CAVITY_ID.match(self.id)
+        return HYPHEN_SCHEMAS[1] if cavities else HYPHEN_SCHEMAS[0]
 
     @property
     def patient(self) -> str:
         """Patient id: the case id without the number of the scan."""
-        match = NEWER_ID.match(self.id) or OLDEST_ID.match(self.id)
+        match = NEWER_ID.match(self.id) or OLDEST_ID.match(self.id) or (UCSF_ID.match(self.id) if self.is_ucsf else None)
         return match["patient"] if match else self.id
+
+    @property
+    def has_metastases(self) -> bool:
+        """True for cases of BraTS-METS and UCSF-BMSR."""
+        return self.is_ucsf or METASTASES.match(self.id) is not None
 
 
 class BratsSource(NiftiSource):
@@ -87,6 +108,8 @@ class BratsSource(NiftiSource):
         schema = config.labels if config.labels != "auto" else _implied_schema(groups, root)
         self.schema = LabelSchema.load(schema)
         self.likely_schemas = HYPHEN_SCHEMAS if any(group.is_newer for group in groups) else UNDERSCORE_SCHEMAS
+        if any(CHILDREN.match(group.id) for group in groups):
+            self.likely_schemas = HYPHEN_SCHEMAS[:1]
         self._cases = sorted_cases((self._case(group) for group in groups), root)
 
     @classmethod
@@ -95,7 +118,7 @@ class BratsSource(NiftiSource):
         if not root.is_dir():
             return False
         matches = (match for path in visible_files(root) if (match := _match(path)))
-        return any(match["kind"].lower() not in ("seg", "segm") for match in matches)
+        return any(KINDS[match["kind"].lower()] != LABEL for match in matches)
 
     def expected_file(self, files: CaseFiles, channel: str) -> str:
         """Description of the file of a missing channel: its possible endings."""
@@ -105,19 +128,18 @@ class BratsSource(NiftiSource):
     def _case(self, group: _Group) -> CaseFiles:
         """Case of a group of files."""
         images = {name: ImageRef(paths[0]) for name, paths in group.files.items()}
-        grade = self._grades.get(group.id) or self._grade_of_folder(group.folder)
+        folders = _folders_around(group.folder, self.root)
+        of_folder = next((name.upper() for name in reversed(folders) if name.upper() in GRADES), None)
+        grade = self._grades.get(group.id) or of_folder
+        tumour = "mets" if group.has_metastases else grade.lower() if grade else None
+        attributes = {"grade": grade, "tumour": tumour}
         return CaseFiles(
             id=group.id,
             patient=group.patient,
             channels={name: images.get(name) for name in self.channels},
             label=images.get(LABEL),
-            attributes={"grade": grade} if grade else {},
+            attributes={name: value for name, value in attributes.items() if value},
         )
-
-    def _grade_of_folder(self, folder: Path) -> str | None:
-        """Grade by the nearest folder HGG or LGG: above the files, the root itself, or its parent."""
-        above = [*self.root.resolve().parts[-2:], *folder.relative_to(self.root).parts]
-        return next((name.upper() for name in reversed(above) if name.upper() in GRADES), None)
 
     @cached_property
     def _grades(self) -> dict[str, str]:
@@ -127,6 +149,11 @@ class BratsSource(NiftiSource):
             if path.name.lower().startswith("name_mapping") and path.suffix.lower() == ".csv":
                 grades |= _mapped_grades(path)
         return grades
+
+
+def _folders_around(folder: Path, root: Path) -> list[str]:
+    """Names of the folders around files, outermost first: parent of the root, root, and those below it."""
+    return [*root.resolve().parts[-2:], *folder.relative_to(root).parts]
 
 
 def _mapped_grades(path: Path) -> dict[str, str]:
@@ -155,6 +182,11 @@ def _groups(root: Path) -> list[_Group]:
             identifier = match["id"] or path.parent.resolve().name
             group = groups.setdefault((path.parent, identifier), _Group(identifier, path.parent, match["separator"]))
             group.add(match["kind"].lower(), path)
+    for group in groups.values():
+        if "brats-seg" in group.kinds:  # UCSF-BMSR has a `_seg` too, with ids of its own
+            group.files[LABEL] = [
+                path for path in group.files[LABEL] if path.name.lower().partition(".")[0].endswith("brats-seg")
+            ]
     return _with_labels(list(groups.values()))
 
 
@@ -185,12 +217,14 @@ def _refuse_doubles(groups: list[_Group], root: Path) -> None:
 
 
 def _implied_schema(groups: list[_Group], root: Path) -> str:
-    """Label schema that the file names imply.
+    """Label schema that the names of files and folders imply.
 
     Raises:
         UserError: the source has names of years whose label ids differ.
     """
-    examples = {group.schema: group.id for group in groups}
+    examples = {group.schema(_folders_around(group.folder, root)): group.id for group in groups}
+    if len(examples) > 1 and set(examples) <= set(HYPHEN_SCHEMAS):
+        return HYPHEN_SCHEMAS[1]  # it has the ids of the other
     if len(examples) > 1:
         named = ", ".join(f"{identifier} ({schema})" for schema, identifier in sorted(examples.items()))
         raise UserError(f"{root}: names of several years, whose label ids differ: {named}; open them apart, or give --labels")

@@ -11,7 +11,7 @@ from common import cli
 from common.errors import UserError
 from data_prep import make_phantom
 from data_prep.make_phantom import BEGUN, MANIFEST, MakePhantomConfig, main
-from data_prep.phantom import PhantomConfig, make_patient
+from data_prep.phantom.patient import PhantomConfig, make_patient
 from data_prep.sources import open_source
 from data_prep.sources.checks import check_cases
 
@@ -49,6 +49,39 @@ def test_the_source_reader_knows_them_and_finds_nothing_wrong(tmp_path):
         ("BraTS2021_00002", "HGG"),
     ]
     assert check_cases(source, cases, progress=False) == []
+
+
+@pytest.mark.parametrize(
+    ("tumour", "folder", "task", "attributes"),
+    [
+        ("hgg", "HGG", "GLI", {"grade": "HGG", "tumour": "hgg"}),
+        ("mets", "METS", "MET", {"tumour": "mets"}),
+    ],
+)
+def test_tumour_types_are_written_as_brats_2023_names_them(tmp_path, capsys, tumour, folder, task, attributes):
+    main(config(tmp_path, tumour=tumour, cases=2))
+    assert f"(2 {folder}; 2 newly written)" in capsys.readouterr().out
+    source = open_source(tmp_path)
+    assert source.schema.name == "brats2023"
+    assert check_cases(source, source.cases(), progress=False) == []
+    for index, files in enumerate(source.cases()):
+        assert (files.id, files.patient) == (f"BraTS-{task}-{index:05d}-000", f"BraTS-{task}-{index:05d}")
+        assert files.attributes == attributes
+        assert files.label.path == tmp_path / folder / files.id / f"{files.id}-seg.nii.gz"
+        patient, case = make_patient(PhantomConfig(tumour=tumour, size=SIZE), 1, index), source.read(files)
+        np.testing.assert_array_equal(case.label, patient.label)
+        for name, array in patient.channels.items():
+            np.testing.assert_array_equal(case.channels[name], array)
+
+
+def test_both_tumour_types_may_be_opened_as_one_source(tmp_path):
+    main(config(tmp_path / "hgg", tumour="hgg", cases=1))
+    main(config(tmp_path / "mets", tumour="mets", cases=1))
+    source = open_source(tmp_path)
+    assert [(files.id, files.attributes["tumour"]) for files in source.cases()] == [
+        ("BraTS-GLI-00000-000", "hgg"),
+        ("BraTS-MET-00000-000", "mets"),
+    ]
 
 
 def test_processes_and_later_additions_change_nothing(tmp_path):
@@ -95,6 +128,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         ({"seed": 2}, "seed was 1 and is now 2"),
         ({"size": (28, 26, 25)}, r"size was \[28, 26, 24\] and is now \[28, 26, 25\]"),
         ({"noise": 0.1}, "noise was 0.025 and is now 0.1"),
+        ({"tumour": "mets"}, "tumour was 'glioma' and is now 'mets'"),
         ({"cases": 2}, "cases was 3 and is now 2, fewer"),
     ],
 )
@@ -132,6 +166,7 @@ def test_somebody_elses_folder_is_refused(tmp_path):
         (["--size", "[96, 96]"], "size"),
         (["--bias", "2"], "--bias: expected a number from 0 to 1"),
         (["--noise", ".nan"], "--noise: expected a finite number"),
+        (["--tumour", "meningioma"], "tumour"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, capsys, arguments, message):

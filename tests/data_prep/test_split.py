@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.configs import find_config
 from common.errors import UserError
 from data_prep.scans.case import CaseFiles
 from data_prep.split import SUBSETS, SplitConfig, make_folds, make_split, stratify_warning
@@ -34,6 +35,14 @@ def write(path, lists):
 
 def test_484_patients_divide_as_in_the_paper():
     assert sizes(make_split(cases(484), SplitConfig())) == (338, 73, 73)
+
+
+@pytest.mark.parametrize(("tumour", "expected"), [("hgg", (40, 6, 20)), ("mets", (12, 4, 20))])
+def test_the_synthetic_tumour_types_divide_as_their_configs_say(tumour, expected):
+    configs = [yaml.safe_load(find_config(f"braintumornet/{name}_{tumour}").read_text()) for name in ("phantom", "data")]
+    fractions = tuple(configs[1]["split"]["fractions"])
+    assert configs[0]["tumour"] == tumour
+    assert sizes(make_split(cases(configs[0]["cases"]), SplitConfig(fractions=fractions))) == expected
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def test_linked_folders_are_followed_once(tmp_path):
         ("BraTS2021_00000", "_flair", "brats2017-2021", "BraTS2021_00000"),
         ("BraTS-GLI-00005-001", "-t2f", "brats2023", "BraTS-GLI-00005"),
         ("BraTS-MEN-00004-000", "-t1c", "brats2023", "BraTS-MEN-00004"),
+        ("BraTS-MET-00110-000", "-t1c", "brats2023", "BraTS-MET-00110"),
+        ("100117B", "_T1post", "brats2023", "100117"),
         ("brats_2013_pat0003_1", "_flair", "brats2012-2015", "brats_2013_pat0003"),
         ("brats_tcia_pat153_0109", "_flair", "brats2012-2015", "brats_tcia_pat153"),
     ],
@@ -96,6 +98,33 @@ def test_names_tell_the_schema_and_the_patient(tmp_path, identifier, suffix, sch
     assert (case.id, case.patient, source.schema.name) == (identifier, patient, schema)
 
 
+@pytest.mark.parametrize(
+    ("folder", "identifier", "schema"),
+    [
+        ("ASNR-MICCAI-BraTS2023-MET-Challenge-TrainingData", "BraTS-MET-00110-000", "brats2023"),
+        ("MICCAI-BraTS2024-MET-Challenge-Training_1", "BraTS-MET-00110-000", "brats2024"),
+        ("MICCAI-LH-BraTS2025-MET-Challenge-Training", "BraTS-MET-00110-000", "brats2024"),
+        ("MICCAI-LH-BraTS2025-MET-Challenge-Training/UCSD - Training", "BraTS-MET-01057-003", "brats2024"),
+        ("BraTS24-MET", "BraTS-MET-00110-000", "brats2024"),
+        ("BraTS2024-BraTS-GLI-TrainingData", "BraTS-GLI-02405-100", "brats2024"),
+        ("BraTS2025-GLI-PRE-Challenge-TrainingData", "BraTS-GLI-00005-000", "brats2023"),
+        ("BraTS2024-MEN", "BraTS-MEN-00004-000", "brats2023"),
+        ("MICCAI-LH-BraTS2025-MET-preprocessed", "BraTS-MET-00110-000", "brats2024"),
+        ("BraTS2024/BraTS2023-MET", "BraTS-MET-00110-000", "brats2023"),
+        ("my_metastases", "BraTS-MET-00110-000", "brats2023"),
+    ],
+)
+def test_folders_tell_the_year_of_newer_names(tmp_path, folder, identifier, schema):
+    root = touch(tmp_path, f"{folder}/{identifier}/{identifier}-t1c.nii.gz")
+    for opened in (root, root / folder):
+        assert open_source(opened).schema.name == schema
+
+
+def test_of_newer_years_the_schema_with_more_ids_is_taken(tmp_path):
+    root = touch(tmp_path, "a/BraTS-MET-00001-000-t1c.nii.gz", "BraTS2025-MET/BraTS-MET-01057-000-t1c.nii.gz")
+    assert open_source(root).schema.name == "brats2024"
+
+
 def test_names_of_several_years_need_a_schema(tmp_path):
     root = touch(tmp_path, "BraTS2021_00000_flair.nii.gz", "BraTS-GLI-00005-001-t2f.nii.gz")
     with pytest.raises(UserError, match=r"several years.*BraTS2021_00000 \(.*BraTS-GLI-00005-001 \(brats2023\).*--labels"):
@@ -103,16 +132,19 @@ def test_names_of_several_years_need_a_schema(tmp_path):
     assert len(open_source(root, SourceConfig(labels="binary")).cases()) == 2
 
 
+HGG, LGG = {"grade": "HGG", "tumour": "hgg"}, {"grade": "LGG", "tumour": "lgg"}
+
+
 @pytest.mark.parametrize("folder", ["HGG", "hgg", "training/HGG"])
 def test_the_folder_gives_the_grade(tmp_path, folder):
     root = touch(tmp_path, f"{folder}/a/a_flair.nii.gz", "LGG/b/b_flair.nii.gz", "c/c_flair.nii.gz")
-    assert [case.attributes for case in open_source(root).cases()] == [{"grade": "HGG"}, {"grade": "LGG"}, {}]
+    assert [case.attributes for case in open_source(root).cases()] == [HGG, LGG, {}]
 
 
 def test_the_folder_above_the_root_gives_the_grade(tmp_path):
     root = touch(tmp_path / "LGG" / "a", "a_flair.nii.gz")
-    assert open_source(root).cases()[0].attributes == {"grade": "LGG"}
-    assert open_source(root.parent).cases()[0].attributes == {"grade": "LGG"}
+    assert open_source(root).cases()[0].attributes == LGG
+    assert open_source(root.parent).cases()[0].attributes == LGG
 
 
 def test_the_name_mapping_gives_the_grade(tmp_path):
@@ -123,7 +155,19 @@ def test_the_name_mapping_gives_the_grade(tmp_path):
         "LGG,NA,NA,NA,NA,BraTS20_Training_300\n"
         "NA,NA,NA,NA,NA,other\n"
     )
-    assert [case.attributes for case in open_source(root).cases()] == [{"grade": "HGG"}, {"grade": "LGG"}, {}]
+    assert [case.attributes for case in open_source(root).cases()] == [HGG, LGG, {}]
+
+
+def test_names_of_metastases_give_the_tumour_type(tmp_path):
+    names = ("BraTS-MET-00110-000-t1c", "BraTS-GLI-00005-000-t1c", "100117A_T1post", "own_T1post")
+    root = touch(tmp_path, *(f"{name}/{name}.nii.gz" for name in names))
+    found = {case.id: case.attributes for case in open_source(root, SourceConfig(labels="brats2023")).cases()}
+    assert found == {
+        "BraTS-MET-00110-000": {"tumour": "mets"},
+        "BraTS-GLI-00005-000": {},
+        "100117A": {"tumour": "mets"},
+        "own": {},
+    }
 
 
 def test_a_channel_in_two_files_is_refused(tmp_path):
@@ -143,6 +187,13 @@ def test_an_unknown_id_hints_at_the_schema_that_knows_it(tmp_path, newer, identi
     (line,) = source.check(source.cases()[0])
     assert line.endswith(f"try --labels {hint}")
     assert open_source(tmp_path, SourceConfig(labels=hint)).check(source.cases()[0]) == []
+
+
+def test_oedema_of_children_is_not_taken_for_a_cavity(tmp_path):
+    source = open_source(write_brats(tmp_path, [scan("BraTS-PED-00001-000", ids=(0, 1, 2, 3, 4))], newer=True))
+    (line,) = source.check(source.cases()[0])
+    assert "unknown label id 4" in line
+    assert "brats2024" not in line
 
 
 def test_an_id_that_no_schema_knows_asks_for_one(tmp_path):

@@ -1,19 +1,25 @@
-"""Made patients: what they hold, that they are reproducible, and that no threshold solves them."""
+"""Synthetic patients: content, reproducibility, and that no threshold solves them."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from common.errors import UserError
-from data_prep.phantom import CHANNELS, SHORTEST_AXIS, PhantomConfig, grade_of, make_patient, smooth_noise
+from data_prep.phantom.patient import CHANNELS, SHORTEST_AXIS, PhantomConfig, grade_of, make_patient
 
 SMALL = PhantomConfig(size=(56, 52, 40))
 REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
+NEWER_REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 
 
 @pytest.fixture(scope="module")
 def patients():
     return [make_patient(PhantomConfig(), 0, index) for index in range(8)]
+
+
+@pytest.fixture(scope="module")
+def mets():
+    return [make_patient(PhantomConfig(tumour="mets", size=(64, 64, 64)), 0, index) for index in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -117,22 +123,50 @@ def test_a_config_that_makes_no_patients_is_refused(config, option):
         make_patient(config, 0, 0)
 
 
-@pytest.mark.parametrize("sigma", [0.8, 2.0, 7.0])
-def test_smooth_noise_has_unit_variance_and_is_as_smooth_as_asked(sigma):
-    noise = smooth_noise(np.random.default_rng(0), (60, 50, 40), sigma)
-    assert noise.shape == (60, 50, 40)
-    assert noise.dtype == np.float32
-    assert abs(noise.std() - 1) < 0.25
-    # Neighbours of a field smoothed by a Gaussian differ by 1 / (sqrt(2) sigma) standard deviations for small steps.
-    assert np.diff(noise, axis=0).std() < 1.0 / sigma
+def test_hgg_are_the_gliomas_of_higher_grade_under_newer_ids(small_patients):
+    config = PhantomConfig(tumour="hgg", size=SMALL.size)
+    assert [grade_of(config, index) for index in range(8)] == ["HGG"] * 8
+    made, glioma = make_patient(config, 3, 0), small_patients[0]
+    assert glioma.grade == "HGG"
+    assert all(np.array_equal(made.channels[name], glioma.channels[name]) for name in CHANNELS)
+    np.testing.assert_array_equal(made.label, np.where(glioma.label == 4, 3, glioma.label))
 
 
-def best_threshold_dice(patients, region, channel, bins=96):
+def test_metastases_have_no_grade_and_newer_ids(mets):
+    assert [patient.grade for patient in mets] == [None] * 8
+    assert all(set(np.unique(patient.label)) <= {0, 1, 2, 3} for patient in mets)
+    assert {1, 2, 3} <= {int(value) for patient in mets for value in np.unique(patient.label)}
+    assert same(make_patient(PhantomConfig(tumour="mets", size=(64, 64, 64)), 0, 2), mets[2])
+
+
+def test_no_brain_occurs_with_both_tumour_types(mets):
+    other = make_patient(PhantomConfig(tumour="hgg", size=(64, 64, 64)), 0, 0)
+    assert not np.array_equal(other.channels["t1"] > 0, mets[0].channels["t1"] > 0)
+
+
+def test_both_tumour_types_share_their_contrasts(mets):
+    """Mean over patients of a tissue's median intensity, as a share of the brain's median, in each channel."""
+    gliomas = [make_patient(PhantomConfig(tumour="hgg", size=(64, 64, 64)), 0, index) for index in range(8)]
+    for channel in CHANNELS:
+        for identifier in (2, 3):
+            contrasts = []
+            for patients in (gliomas, mets):
+                of = [patient for patient in patients if (patient.label == identifier).sum() >= 20]
+                values = [
+                    np.median(patient.channels[channel][patient.label == identifier])
+                    / np.median(patient.channels[channel][patient.channels[channel] > 0])
+                    for patient in of
+                ]
+                contrasts.append(np.mean(values))
+            assert contrasts[1] == pytest.approx(contrasts[0], rel=0.2), (channel, identifier)
+
+
+def best_threshold_dice(patients, region, channel, bins=96, regions=REGIONS):
     """Dice per patient of the interval of a channel's z-scores that does best on average over all patients."""
     inside, everywhere = [], []
     for patient in patients:
         voxels = patient.channels[channel][patient.channels[channel] > 0].astype(float)
-        truth = np.isin(patient.label, REGIONS[region])[patient.channels[channel] > 0]
+        truth = np.isin(patient.label, regions[region])[patient.channels[channel] > 0]
         place = np.clip((voxels - voxels.mean()) / voxels.std() * bins / 8 + bins / 2, 0, bins - 1).astype(int)
         inside.append(np.bincount(place[truth], minlength=bins))
         everywhere.append(np.bincount(place, minlength=bins))
@@ -153,3 +187,9 @@ def test_no_threshold_of_one_channel_finds_the_tumour(patients, channel):
         part = best_threshold_dice(patients, region, channel)
         assert part.mean() < 0.45
         assert (part < 0.6).sum() >= 6
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_no_threshold_of_one_channel_finds_the_metastases(mets, channel):
+    for region, best in (("WT", 0.45), ("TC", 0.25), ("ET", 0.25)):
+        assert best_threshold_dice(mets, region, channel, regions=NEWER_REGIONS).mean() < best

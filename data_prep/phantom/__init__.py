@@ -1,0 +1,1 @@
+"""Synthetic patients: gliomas and metastases drawn from random numbers, for demonstrations, tests and benchmarks."""
