@@ -2,7 +2,11 @@
 
 from common.cli import IMPORT_PATH
 
-MODELS = {"unet": "models.unet:UNetConfig", IMPORT_PATH: "models.custom:CustomConfig"}
+MODELS = {
+    "unet": "models.unet:UNetConfig",
+    "deepmedic": "models.deepmedic:DeepMedicConfig",
+    IMPORT_PATH: "models.custom:CustomConfig",
+}
 """Name -> config of every network; a config's `build` makes it. Any import path is a name of the last one."""
 
 CLASSIFIERS = {"resnet50": "models.resnet50:ResNet50Config"}

@@ -33,6 +33,8 @@ class CustomConfig:
     """2 for a model of slices, 3 for one of volumes."""
     stride: int = 32
     """Divisor of the sides of its input."""
+    margin: int = 0
+    """Voxels on each side by which the output of a model without padding is smaller than its input."""
     outputs: Literal["logits", "probabilities"] = "logits"
     """Outputs of the model; probabilities (after a softmax) are turned into logits by their logarithm."""
 
@@ -43,6 +45,7 @@ class CustomConfig:
             UserError: a name that cannot be imported, or a number out of its range.
         """
         expect_number("model.stride", self.stride, 1)
+        expect_number("model.margin", self.margin, 0)
         if self.input_size and len(self.input_size) != self.rank:
             raise UserError(f"--model.input_size: expected {self.rank} numbers (model.rank); received {self.input_size}")
         module, _, attribute = self.name.partition(":")
@@ -57,7 +60,9 @@ class CustomConfig:
         """Slices, rows and columns of the patches of prediction: those of `input_size`, else those of training."""
         if self.rank == 3:
             return (self.input_size[0], self.input_size[1], self.input_size[2]) if self.input_size else patch
-        return (1, self.input_size[0], self.input_size[1]) if self.input_size else None
+        if self.input_size:
+            return (1, self.input_size[0], self.input_size[1])
+        return patch if self.margin else None
 
     def origin(self) -> str:
         """Source of the initial weights, for tables."""

@@ -61,6 +61,11 @@ class ResNet50Config:
         """Divisor of the input's sides, 1: any size will do, convolutions pad and features are averaged."""
         return 1
 
+    @property
+    def margin(self) -> int:
+        """Voxels on each side without output: none."""
+        return 0
+
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the patches of prediction: None, whole slices."""
         return None

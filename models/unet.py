@@ -74,6 +74,11 @@ class UNetConfig:
         if self.widths is not None and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
             raise UserError(f"--model.widths: expected {self.depth + 1} numbers of filters (depth + 1); received {self.widths}")
 
+    @property
+    def margin(self) -> int:
+        """Voxels on each side by which the output is smaller than the input: none, convolutions are padded."""
+        return 0
+
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the patches of prediction, given those of training; None for whole slices."""
         return patch if self.rank == 3 else None

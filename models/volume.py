@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 FLOOR = 0.1  # least weight of a patch's voxels along an axis, so that of a corner of a volume is a thousandth of the middle's
+LEAST_WEIGHT = 1e-6  # of a patch without foreground, for heads of whole patches
 SliceLogits = tuple[slice, dict[str, np.ndarray]]
 """Some slices of a volume, and their logits by head."""
 
@@ -36,6 +37,8 @@ class SlidingWindow:
         least_size: rows and columns are padded to at least this.
         resize: rows and columns to which slices are resized first; logits are resized back. None leaves them.
         flips: axes, of x, y and for 3D networks z, that are mirrored in turn; the logits of all mirrored inputs are averaged.
+        margin: voxels on each side by which the outputs of a network without padding are smaller than its patches. Its outputs
+            lie side by side, whatever `overlap` is.
     """
 
     stride: int
@@ -45,6 +48,7 @@ class SlidingWindow:
     least_size: tuple[int, int] = (0, 0)
     resize: tuple[int, int] | None = None
     flips: tuple[str, ...] = ()
+    margin: int = 0
 
 
 def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int) -> Iterator[SliceLogits]:
@@ -59,8 +63,45 @@ def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWi
     Yields:
         slices, and their logits {head: (n, H, W, classes)} float32; all slices in order, each once.
     """
-    predict = predict_slices if sliding.patch is None else predict_patches
+    predict = predict_slices if sliding.patch is None else predict_tiles if sliding.margin else predict_patches
     yield from predict(network, image, sliding, batch_size)
+
+
+def predict_tiles(
+    network: "keras.Model", image: np.ndarray, sliding: SlidingWindow, batch_size: int = 1
+) -> Iterator[SliceLogits]:
+    """Run a network without padding over a volume in tiles side by side; equal to one run over the whole volume, zero-padded.
+
+    Args:
+        network: patches -> {head: logits}, smaller by the margin on each side.
+        image: (Z, H, W, C); what a patch holds beyond the volume is 0.
+        sliding: patch, margin, neighbours and flips are used.
+        batch_size: patches at once.
+
+    Yields:
+        as `predict_volume`, a row of tiles after the other.
+    """
+    if sliding.patch is None:
+        raise ValueError("expected a sliding window with a patch")
+    margins = (0 if sliding.patch[0] == 1 else sliding.margin, sliding.margin, sliding.margin)
+    depth, height, width = (side - 2 * margin for side, margin in zip(sliding.patch, margins, strict=True))
+    corners = list(product(range(0, image.shape[1], height), range(0, image.shape[2], width)))
+    pooled = _PooledLogits(image.shape[0])
+    for z in range(0, image.shape[0], depth):
+        part = slice(z, min(z + depth, image.shape[0]))
+        found: dict[str, np.ndarray] = {}
+        for first in range(0, len(corners), batch_size):
+            chosen = corners[first : first + batch_size]
+            places = [(z - margins[0], y - margins[1], x - margins[2]) for y, x in chosen]
+            logits = _mirrored(network, _patches(image, places, sliding), sliding.flips)
+            for head, values in pooled.add(logits, [part] * len(places)).items():
+                if head not in found:
+                    found[head] = np.empty((part.stop - z, *image.shape[1:3], values.shape[-1]), np.float32)
+                tiles = values.reshape(-1, depth, height, width, values.shape[-1])
+                for (y, x), tile in zip(chosen, tiles, strict=True):
+                    place = found[head][:, y : y + height, x : x + width]
+                    place[...] = tile[: place.shape[0], : place.shape[1], : place.shape[2]]
+        yield part, found | pooled.of(part)
 
 
 def predict_patches(
@@ -85,15 +126,60 @@ def predict_patches(
     shape = (image.shape[0], image.shape[1], image.shape[2])
     overlaps = (0.0 if sliding.patch[0] == 1 else sliding.overlap, sliding.overlap, sliding.overlap)
     starts = [_starts(*axis) for axis in zip(shape, sliding.patch, overlaps, strict=True)]
-    blend = _Blend(shape, sliding.patch, starts)
+    blend, pooled = _Blend(shape, sliding.patch, starts), _PooledLogits(shape[0])
     for z in starts[0]:
         if z > blend.base:
-            yield blend.finished(z)
+            part, logits = blend.finished(z)
+            yield part, logits | pooled.of(part)
         places = [(z, y, x) for y, x in product(starts[1], starts[2])]
         for first in range(0, len(places), batch_size):
             chosen = places[first : first + batch_size]
-            blend.add(_mirrored(network, _patches(image, chosen, sliding), sliding.flips), chosen)
-    yield blend.finished(blend.base + sliding.patch[0])
+            logits = _mirrored(network, _patches(image, chosen, sliding), sliding.flips)
+            rows = [slice(max(z, 0), min(z + sliding.patch[0], shape[0]))] * len(chosen)
+            blend.add(pooled.add(logits, rows), chosen)
+    part, logits = blend.finished(blend.base + sliding.patch[0])
+    yield part, logits | pooled.of(part)
+
+
+class _PooledLogits:
+    """Mean logits of pooled heads for every slice of a volume, over the patches that hold the slice.
+
+    Patches are weighed by their mean foreground probability in the network's segmentation heads, because a patch without tumour
+    has no class; without such heads all weigh alike.
+
+    Args:
+        slices: of the volume.
+    """
+
+    def __init__(self, slices: int) -> None:
+        self._slices = slices
+        self._sums: dict[str, np.ndarray] = {}
+        self._weights = np.zeros((slices, 1))
+
+    def add(self, logits: dict[str, np.ndarray], places: list[slice]) -> dict[str, np.ndarray]:
+        """Add the pooled heads of patches' {head: logits}, with each patch's slices; returns the other heads."""
+        voxels = {head: values for head, values in logits.items() if values.ndim > 2}
+        if len(voxels) < len(logits):
+            foreground = [_mean_foreground(values) for values in voxels.values()] or [np.ones(len(places))]
+            weights = np.max(foreground, axis=0) + LEAST_WEIGHT
+            for place, weight in zip(places, weights, strict=True):
+                self._weights[place] += weight
+            for head in logits.keys() - voxels.keys():
+                total = self._sums.setdefault(head, np.zeros((self._slices, logits[head].shape[-1])))
+                for place, weight, values in zip(places, weights, logits[head], strict=True):
+                    total[place] += weight * values
+        return voxels
+
+    def of(self, part: slice) -> dict[str, np.ndarray]:
+        """Mean logits {head: (n, outputs)} float32 of some slices."""
+        return {head: (total[part] / self._weights[part]).astype(np.float32) for head, total in self._sums.items()}
+
+
+def _mean_foreground(logits: np.ndarray) -> np.ndarray:
+    """Mean foreground probability (n,) of patches' logits (n, ..., classes), the background's first."""
+    others = np.log(np.exp(logits[..., 1:] - logits.max(axis=-1, keepdims=True)).sum(axis=-1)) + logits.max(axis=-1)
+    probability = 1 / (1 + np.exp(np.clip(logits[..., 0] - others, -50, 50)))
+    return probability.reshape(len(logits), -1).mean(axis=1)
 
 
 class _Blend:

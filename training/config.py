@@ -17,7 +17,7 @@ from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
 from training.hardware.devices import Precision
 from training.heads.base import Head
 from training.heads.classification import ClassificationHead, TargetConfig
-from training.heads.segmentation import SegmentationHead
+from training.heads.config import HeadConfig
 from training.objectives.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
 from training.phases import Phase, PhaseConfig, check_phases, resolved_phases
@@ -79,8 +79,11 @@ class TrainingConfig:
     1.0e-5}, loss: {dice: 2.0}}]; further keys: name, steps, schedule, freeze, patience, restart_from. Empty: one phase."""
     loss_weights: dict[str, float] = field(default_factory=dict)
     """Weight of each head's loss, where there are several heads; left out: 1."""
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    """Weighting of several heads' losses: by `loss_weights`, or by learnt uncertainties (Kendall et al., 2018)."""
     monitor: str = "loss"
-    """Validation score by which the best model is kept."""
+    """Validation score by which the best model is kept. Of several heads: that of one, such as hgg_mean_dice, or the mean of a
+    score that all of them have, such as mean_dice."""
     validate: bool = True
     """Score the validation cases after every epoch and keep the best model; false keeps the last one, which saves the time and
     leaves the validation cases unseen: what their predictions score was not chosen on them."""
@@ -176,8 +179,12 @@ class TrainConfig(TrainingConfig):
     """The network."""
     loss: FocalConfig = cli.choice(LOSSES, "focal")
     """The loss."""
-    monitor: Literal["mean_iou", "mean_dice", "accuracy", "loss"] = "mean_iou"
-    """Validation score by which the best model is kept; without validation cases the last model is kept."""
+    heads: dict[str, HeadConfig] = field(default_factory=dict)
+    """Heads of the network by name, such as {hgg: {}, mets: {}}; all other layers are shared. A records folder annotates the
+    heads that its entry of `records` names. Empty: one segmentation head."""
+    monitor: str = "mean_iou"
+    """Validation score by which the best model is kept: mean_iou, mean_dice, accuracy or loss; of several heads that of one,
+    such as hgg_mean_dice, or the mean over heads that all have it. Without validation cases the last model is kept."""
 
     def check(self) -> None:
         """Refuse settings that cannot be trained with, before anything is read.
@@ -195,27 +202,33 @@ class TrainConfig(TrainingConfig):
                 raise UserError(
                     f"--phases: loss: loss {self.loss.name} has the numbers {', '.join(known)}; received {unknown[0]}"
                 )
-            if phase.loss and self.monitor == "loss":
+            if phase.loss and (self.monitor == "loss" or self.monitor.endswith("_loss")):
                 raise UserError("--monitor: loss compares nothing where a phase changes it; take mean_dice or mean_iou")
 
     def make_heads(self, records: Sequence[Records]) -> dict[str, Head]:
-        """One head of voxels, with an output per class.
+        """The configured heads; without any one segmentation head with an output for each class.
 
         Raises:
-            UserError: folders with other classes than the first one's, or a loss that does not fit the classes.
+            UserError: a head that no folder annotates, folders of other classes than the first one of
+                their head, or a loss that does not fit the classes.
         """
-        first = records[0]
-        for other in records[1:]:
-            if other.schema.class_names != first.schema.class_names:
-                raise UserError(
-                    f"{other.path}: expected the classes of {first.path} ({', '.join(first.schema.class_names)}); "
-                    f"received {', '.join(other.schema.class_names)}"
-                )
+        made: dict[str, Head] = {}
+        for name, head in (self.heads or {SEGMENTATION: HeadConfig()}).items():
+            entries = zip(records, self.sources, strict=True)
+            annotating = [opened for opened, entry in entries if entry.heads is None or name in entry.heads]
+            if not annotating:
+                given = sorted({each for entry in self.sources for each in entry.heads or []})
+                raise UserError(f"--records: expected a folder that annotates the head {name}; received {', '.join(given)}")
+            made[name] = head.make(name, annotating, self.loss)
+            self._check_loss(made[name])
+        return made
+
+    def _check_loss(self, head: Head) -> None:
+        """Refuse a loss that does not fit the classes of a segmentation head, in any phase."""
         loss: Any = self.loss  # any of LOSSES
-        for phase in resolved_phases(self):
+        for phase in resolved_phases(self) if head.per_voxel else ():
             where = f"phases: phase {phase.number}: loss" if phase.loss else "loss"
-            replace(loss, **phase.loss).check(len(first.schema.classes), where)
-        return {SEGMENTATION: SegmentationHead(SEGMENTATION, first.schema, self.loss)}
+            replace(loss, **phase.loss).check(head.outputs, where)
 
     def _check_patch(self) -> None:
         """Refuse patches that do not fit the network, and changes of volumes where slices are read."""
@@ -228,7 +241,13 @@ class TrainConfig(TrainingConfig):
             raise UserError(
                 f"--input.patch: a network of rank 2 takes one slice, such as [1, 128, 128]; received {list(patch)}"
             )
-        fixed = self.model.prediction_patch(patch)
+        margin = self.model.margin
+        if margin and (patch is None or min(patch[-rank:]) <= 2 * margin):
+            raise UserError(
+                f"--input.patch: expected sides of more than {2 * margin}, because the network's output is {margin} voxels "
+                f"smaller on each side; received {patch}"
+            )
+        fixed = None if margin else self.model.prediction_patch(patch)
         if patch is not None and fixed is not None and patch != fixed:
             raise UserError(f"--input.patch: the network takes {list(fixed)} alone; received {list(patch)}")
         sides = () if patch is None else patch[-rank:]

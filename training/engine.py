@@ -100,8 +100,9 @@ def check_unchanged(run: Run, records: list[Records]) -> None:
 
 def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
     """Refuse to monitor a score that no head has."""
-    several = len(heads) > 1
-    known = [f"{name}_{score}" if several else score for name, head in heads.items() for score in head.scores]
+    known = [f"{name}_{score}" for name, head in heads.items() for score in head.scores]
+    shared = [score for score in next(iter(heads.values())).scores if all(score in head.scores for head in heads.values())]
+    known = shared if len(heads) == 1 else [*shared, *known]
     if config.monitor not in [*known, "loss"]:
         raise UserError(f"--monitor: expected one of {', '.join(known)}; received {config.monitor}")
     unknown = [name for name in config.loss_weights if name not in heads]
@@ -232,9 +233,16 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
         for name in heads
     }
     several = len(heads) > 1
+    losses = {name: head.loss(phase.loss, examples[name]) for name, head in heads.items()}
+    if config.loss_weighting == "uncertainty":
+        from training.objectives.uncertainty import UncertainLoss
+
+        losses = {
+            name: UncertainLoss(losses[name], model.log_variances[name], head.any_annotated) for name, head in heads.items()
+        }
     model.compile(
         optimizer=build_optimizer(phase.optimizer, phase.schedule, data.steps_per_epoch, phase.epochs),
-        loss={name: head.loss(phase.loss, examples[name]) for name, head in heads.items()},
+        loss=losses,
         loss_weights={name: config.loss_weights.get(name, 1.0) for name in heads} if several else None,
         metrics={name: head.metrics(f"{name}_" if several else "") for name, head in heads.items()},
     )

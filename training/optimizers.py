@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules by name."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import expect_number
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 class OptimizerConfig:
     """The optimizer."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), or SGD with Nesterov momentum 0.99."""
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD with Nesterov momentum, or RMSProp (Tieleman and
+    Hinton, 2012; rho 0.9, epsilon 1e-4) with Nesterov momentum, as DeepMedic was trained (learning rate 1e-3)."""
     learning_rate: float = 5e-4
     """At the first step."""
     weight_decay: float = 1e-4
     """Of adamw."""
+    momentum: float | None = None
+    """Nesterov momentum; null: 0.99 of sgd, 0.6 of rmsprop."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; null: not clipped."""
 
@@ -38,11 +41,14 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Learning-rate schedule."""
 
-    name: Literal["exponential", "cosine", "constant", "timed"] = "exponential"
-    """exponential: by `decay` at each epoch; cosine: to zero at the last step; constant; timed: by a cosine to zero as
-    `max_minutes` run out, a step at each epoch, so that any machine trains to the end of its schedule."""
+    name: Literal["exponential", "cosine", "constant", "step", "timed"] = "exponential"
+    """exponential: by `decay` at each epoch; cosine: to zero at the last step; constant; step: by `decay` after each of the
+    `milestones`; timed: by a cosine to zero as `max_minutes` run out, a step at each epoch, so that any machine trains to the
+    end of its schedule."""
     decay: float = 0.985
-    """Factor per epoch of exponential."""
+    """Factor per epoch of exponential, and per milestone of step."""
+    milestones: list[int] = field(default_factory=list)
+    """Epochs after which step changes the rate, such as [12, 16, 19]."""
     warmup_epochs: float = 0.0
     """Epochs over which cosine first rises from zero."""
 
@@ -73,7 +79,14 @@ def build_optimizer(
     if optimizer.name == "adamw":
         return keras.optimizers.AdamW(weight_decay=optimizer.weight_decay, **common)
     if optimizer.name == "sgd":
-        return keras.optimizers.SGD(momentum=0.99, nesterov=True, **common)
+        return keras.optimizers.SGD(
+            momentum=0.99 if optimizer.momentum is None else optimizer.momentum, nesterov=True, **common
+        )
+    if optimizer.name == "rmsprop":
+        from training.rmsprop import NesterovRMSprop
+
+        momentum = 0.6 if optimizer.momentum is None else optimizer.momentum
+        return NesterovRMSprop(rho=0.9, momentum=momentum, epsilon=1e-4, **common)
     return keras.optimizers.Adam(**common)
 
 
@@ -101,4 +114,8 @@ def _schedule(config: ScheduleConfig, rate: float, steps_per_epoch: int, epochs:
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
+    if config.name == "step":
+        bounds = [epoch * steps_per_epoch - 1 for epoch in config.milestones]  # the last step of the old rate
+        rates = [rate * config.decay**number for number in range(len(bounds) + 1)]
+        return keras.optimizers.schedules.PiecewiseConstantDecay(bounds, rates) if bounds else rate
     return rate

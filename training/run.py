@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 FORMAT = 3
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
-AnyHead = TypeVar("AnyHead", bound=Head)
 BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")  # written by `create_run` before run.json
 
 
@@ -63,22 +62,18 @@ class Run:
         where = f"{self.path}/run.json"
         return {name: head_from_metadata(name, values, where) for name, values in self.metadata.get("heads", {}).items()}
 
-    def head(self, kind: type[AnyHead]) -> AnyHead:
-        """The first head of a kind.
-
-        Raises:
-            UserError: the run has none.
-        """
-        found = next((head for head in self.heads.values() if isinstance(head, kind)), None)
-        if found is None:
-            raise UserError(
-                f"{self.path}: expected a run with a {kind.kind} head; received one of {cli.command_name(self.command)}"
-            )
-        return found
-
     def trained_on(self, records: Records) -> bool:
         """True where the content of a records folder is that of one of the folders that the run was started on."""
         return any(folder["fingerprint"] == records.fingerprint for folder in self.metadata["records"])
+
+    def heads_annotated_by(self, records: Records) -> list[str]:
+        """Names of the heads that a records folder annotates; all heads where the run was not started on it."""
+        same = [folder["heads"] for folder in self.metadata["records"] if folder["fingerprint"] == records.fingerprint]
+        return [name for name in self.heads if any(name in heads for heads in same)] if same else list(self.heads)
+
+    def records_that_annotate(self, head: str) -> list[Path]:
+        """Records folders that the run was started on and that annotate a head."""
+        return [Path(folder["path"]) for folder in self.metadata["records"] if head in folder["heads"]]
 
     @property
     def records_paths(self) -> list[Path]:
@@ -156,6 +151,10 @@ class Run:
         outputs = {name: head.outputs for name, head in self.heads.items()}
         pooled = [name for name, head in self.heads.items() if not head.per_voxel]
         network: keras.Model = config.model.build(channels, outputs, pooled, self.preparation.intensity, load_pretrained=start)
+        if start and config.loss_weighting == "uncertainty":  # prediction needs no weights of losses
+            from training.objectives.uncertainty import UncertainNetwork
+
+            network = UncertainNetwork(network, list(outputs))
         return network
 
     def load_network(self, weights: Path | None = None) -> "keras.Model":
@@ -198,7 +197,7 @@ class Run:
         given, model = self.config.input, self.config.model
         # Slices that are resized have the size that the network takes.
         patch = model.prediction_patch(given.patch) if given.resize is None else None
-        return SlidingWindow(model.stride, patch, overlap, given.neighbours, least_size, given.resize, flips)
+        return SlidingWindow(model.stride, patch, overlap, given.neighbours, least_size, given.resize, flips, model.margin)
 
     def open_records(self, path: Path) -> Records:
         """Open records with the channels of the network's input, in its order.

@@ -7,6 +7,7 @@ import pytest
 
 from models import MODELS
 from models.custom import CustomConfig
+from models.deepmedic import DeepMedicConfig
 from models.unet import UNetConfig, without_levels
 
 EXTRAS = {"residual": True, "attention": True, "deep_supervision": 1}
@@ -17,6 +18,10 @@ NETWORKS = {
     "unet 2d, all options": UNetConfig(filters=2, depth=2, **EXTRAS),
     "unet 3d, all options": UNetConfig(rank=3, filters=2, depth=2, **EXTRAS),
     "unet of widths": UNetConfig(widths=[3, 2, 5], depth=2),
+    "deepmedic 3d": DeepMedicConfig(filters=[2, 3], hidden=[4]),
+    "deepmedic 2d, all options": DeepMedicConfig(
+        rank=2, filters=[3, 3, 4], factors=[3, 5], residual=[2, 3], hidden=[4, 12], hidden_width=3, hidden_residual=[2]
+    ),
     "custom 2d": CustomConfig(name=TINY, stride=2),
     "custom 3d": CustomConfig(name=TINY, rank=3, stride=2, args={"filters": 3}),
 }
@@ -39,8 +44,8 @@ def policy():
 
 
 def images(config, batch=2, factor=2, channels=3, seed=0):
-    """Random images whose sides are different multiples of the stride."""
-    sides = [config.stride * (factor + axis) for axis in range(config.rank)]
+    """Random images whose sides are different multiples of the stride, and the margin of a network without padding."""
+    sides = [config.stride * (factor + axis) + 2 * config.margin for axis in range(config.rank)]
     return np.random.default_rng(seed).standard_normal((batch, *sides, channels)).astype(np.float32)
 
 
@@ -61,7 +66,8 @@ def test_any_multiple_of_the_stride_gives_logits_of_its_size(config):
     for factor in (1, 2):
         given = images(config, factor=factor)
         logits = network.predict_on_batch(given)
-        assert {name: values.shape for name, values in logits.items()} == {"segmentation": (*given.shape[:-1], 4)}
+        sides = [side - 2 * config.margin for side in given.shape[1:-1]]
+        assert {name: values.shape for name, values in logits.items()} == {"segmentation": (len(given), *sides, 4)}
         assert logits["segmentation"].dtype == np.float32
         assert np.isfinite(logits["segmentation"]).all()
 

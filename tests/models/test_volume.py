@@ -39,9 +39,9 @@ def volume(shape, dtype=np.float32):
     return np.random.default_rng(1).uniform(1, 2, shape).astype(dtype)
 
 
-def together(parts, shape):
+def together(parts, shape, head="segmentation"):
     """The logits of all slices, which must come in order and once each."""
-    places, values = zip(*((place, logits["segmentation"]) for place, logits in parts), strict=True)
+    places, values = zip(*((place, logits[head]) for place, logits in parts), strict=True)
     assert np.concatenate([np.arange(place.start, place.stop) for place in places]).tolist() == list(range(shape[0]))
     return np.concatenate(values)
 
@@ -237,6 +237,39 @@ def test_sums_are_those_of_one_patches_slices(monkeypatch):
     monkeypatch.setattr(module._Blend, "add", watched)
     together(predict_patches(Pointwise(), volume((70, 6, 6, 1)), SlidingWindow(1, (4, 4, 4))), (70,))
     assert set(held) == {(4, 6, 6, 3)}
+
+
+class Graded:
+    """In the place of a network: foreground where the image is above 1, and a class that is the patch's largest value."""
+
+    def __init__(self, margin=0, voxels=True):
+        self.margin, self.voxels = margin, voxels
+
+    def predict_on_batch(self, batch):
+        inner = batch[(slice(None), *[slice(self.margin, side - self.margin) for side in batch.shape[1:-1]])]
+        logits = {"grade": inner.max(axis=(1, 2, 3))}
+        return logits | {"tumour": np.concatenate([0 * inner, 40.0 * (inner > 1) - 20], axis=-1)} if self.voxels else logits
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_class_of_patches_is_that_of_the_patches_with_foreground(margin, batch_size):
+    image = np.full((12, 8, 8, 1), -5, np.float32)
+    image[5, 1, 2], image[1, 6, 6] = 3, 7  # both patches of their slices; others have no foreground, and the class -5
+    side = 4 + 2 * margin
+    sliding = SlidingWindow(1, (side, side, side), 0.0, margin=margin)
+    parts = list(predict_volume(Graded(margin), image, sliding, batch_size))
+    grades = np.concatenate([logits["grade"] for _, logits in parts])[:, 0]
+    np.testing.assert_allclose(grades, [*[7] * 4, *[3] * 4, *[-5] * 4], atol=0.01)
+    assert together(parts, image.shape, "tumour").argmax(axis=-1).sum() == 2
+
+
+def test_without_a_segmentation_all_patches_count_alike():
+    image = np.zeros((4, 8, 4, 1), np.float32)
+    image[0, 0], image[0, 7] = 2, 4
+    ((part, logits),) = predict_volume(Graded(voxels=False), image, SlidingWindow(1, (4, 4, 4), 0.0), 1)
+    assert part == slice(0, 4)
+    np.testing.assert_allclose(logits["grade"], np.full((4, 1), 3))
 
 
 def test_mirrored_patches_are_averaged():

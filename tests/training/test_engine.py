@@ -58,7 +58,7 @@ def test_a_score_that_no_head_has_is_not_monitored(records):
     heads = config.make_heads([Records(records)])
     for monitor in ("tumour_mean_iou", "grade_auc", "grade_loss", "loss"):
         check_monitor(replace(config, monitor=monitor), heads)
-    with pytest.raises(UserError, match=r"--monitor: expected one of tumour_mean_iou, .*; received mean_iou"):
+    with pytest.raises(UserError, match=r"--monitor: expected one of accuracy, loss, tumour_mean_iou, .*; received mean_iou"):
         check_monitor(replace(config, monitor="mean_iou"), heads)
     with pytest.raises(UserError, match="--loss_weights: expected heads of tumour, grade; received type"):
         check_monitor(replace(config, loss_weights={"type": 1.0}), heads)

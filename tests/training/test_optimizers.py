@@ -52,6 +52,18 @@ def test_each_optimizer_goes_by_its_name(name, kind):
         assert (built.momentum, built.nesterov) == (0.99, True)
 
 
+def test_steps_change_the_rate_after_their_epochs():
+    found = rates(ScheduleConfig(name="step", decay=0.5, milestones=[1, 3]))
+    np.testing.assert_allclose(found, 5e-4 * np.repeat([1, 0.5, 0.5, 0.25], STEPS), rtol=1e-6)
+    np.testing.assert_allclose(rates(ScheduleConfig(name="step")), 5e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("momentum", "expected"), [(None, 0.6), (0.3, 0.3)])
+def test_rmsprop_has_the_momentum_of_deepmedic(momentum, expected):
+    built = build_optimizer(OptimizerConfig(name="rmsprop", momentum=momentum), ScheduleConfig(), STEPS, 4)
+    assert (type(built).__name__, built.rho, built.momentum, built.epsilon) == ("NesterovRMSprop", 0.9, expected, 1e-4)
+
+
 def test_a_timed_rate_falls_to_zero_as_the_minutes_run_out():
     found = [timed_rate(1e-3, minutes, 20.0) for minutes in (0, 5, 10, 15, 20)]
     np.testing.assert_allclose(found, 1e-3 * 0.5 * (1 + np.cos(np.pi * np.array([0, 0.25, 0.5, 0.75, 1.0]))), atol=1e-12)

@@ -217,8 +217,9 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
     if not train:
         raise UserError(f"{records.path}: expected training cases; found none; see the records' train.txt, or choose a --fold")
     if config.input.patch is not None:
-        sources = training_patches(records, train, config.input)
-        sampler = PatchSampler(records, sources[0].items, config.input, config.augment, targets)
+        margin = config.model.margin
+        sources = training_patches(records, train, config.input, margin)
+        sampler = PatchSampler(records, sources[0].items, config.input, config.augment, targets, margin)
         tiles = _validation_of_patches(records, validation, config, targets) if validation else None
         return FolderExamples(records, share, train, validation, sources, tiles, sampler, targets)
     _check_slice_size(records, check_sizes(records, [*train, *validation], config.input, config.model.stride), config)
@@ -244,7 +245,7 @@ def _validation_of_patches(
 ) -> Slices | Tiles:
     """Tiles; whole slices for a network of slices of any size."""
     if config.model.prediction_patch(config.input.patch) is not None:
-        return Tiles(records, cases, config.input, targets)
+        return Tiles(records, cases, config.input, targets, config.model.margin)
     check_sizes(records, cases, config.input, config.model.stride)
     return whole_slices(records, cases, config.input, targets)
 

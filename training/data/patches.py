@@ -61,6 +61,7 @@ class PatchSampler:
         config: patch and neighbours are used.
         augment: possible changes.
         targets: of the examples; None: the label alone.
+        margin: voxels on each side of a patch that have no target.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class PatchSampler:
         config: InputConfig,
         augment: AugmentConfig,
         targets: FolderTargets | None = None,
+        margin: int = 0,
     ) -> None:
         if config.patch is None:
             raise ValueError("expected an input config with a patch")
@@ -78,8 +80,10 @@ class PatchSampler:
         self._facts = {(case, copy): records.case(case, copy) for case, copy in items}
         self._config = config
         self._targets = targets
-        self._patch = depth, height, width = config.patch
+        depth, height, width = config.patch
         self._size: Triple = (depth + 2 * config.neighbours, height, width)
+        self._margins = patch_margins(config.patch, margin)
+        self._inner = inner_size(config.patch, margin)
         self._augment = augment
         self._unit_range = records.preparation.unit_range
         self._statistics: dict[Item, BrainStatistics] = {}
@@ -99,18 +103,21 @@ class PatchSampler:
         """The patch that begins at a voxel, augmented, as `__call__` gives it."""
         item = self._items[int(element[0])]
         image, label = self._read(item, start, augmentation)
-        return as_example(image, label, self._config, item[0], self._targets)
+        return as_example(image, without_margins(label, self._margins), self._config, item[0], self._targets)
 
     def _start(self, facts: CaseRecord, shard: Shard, tumour: bool, rng: np.random.Generator) -> Triple:
-        """First voxel of a patch: anywhere in the volume, or with a drawn voxel of tumour in its middle half."""
-        shape, size = np.array(shard.label.shape), np.array(self._patch)
+        """First voxel of a patch: anywhere in the volume, or with a drawn voxel of tumour in its middle half.
+
+        Voxels with a target lie inside the volume, where it is not smaller than they are.
+        """
+        shape, size = np.array(shard.label.shape), np.array(self._inner)
         if tumour:
             voxel = np.array(_tumour_voxel(facts.voxels, shard.label, rng))
             start = voxel - size // 2 + np.rint(rng.uniform(-0.25, 0.25, 3) * (size - 1)).astype(int)
         else:
             start = np.floor(rng.random(3) * shape).astype(int) - size // 2
         room = shape - size
-        start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
+        start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2) - np.array(self._margins)
         return int(start[0]) - self._config.neighbours, int(start[1]), int(start[2])
 
     def _read(self, item: Item, start: Triple, augmentation: Augmentation) -> tuple[np.ndarray, np.ndarray]:
@@ -143,10 +150,16 @@ class Tiles:
         cases: their ids.
         config: patch and neighbours are used.
         targets: of the examples; None: the label alone.
+        margin: voxels on each side of a patch that have no target; they overlap those of the patches beside it.
     """
 
     def __init__(
-        self, records: Records, cases: Sequence[str], config: InputConfig, targets: FolderTargets | None = None
+        self,
+        records: Records,
+        cases: Sequence[str],
+        config: InputConfig,
+        targets: FolderTargets | None = None,
+        margin: int = 0,
     ) -> None:
         if config.patch is None:
             raise ValueError("expected an input config with a patch")
@@ -154,7 +167,8 @@ class Tiles:
         self._cases = cases
         self._config = config
         self._targets = targets
-        self._size = config.patch
+        self._margins = patch_margins(config.patch, margin)
+        self._size = inner_size(config.patch, margin)
         self.rows = [(index, start) for index, case in enumerate(cases) for start in self._starts(case)]
 
     def __len__(self) -> int:
@@ -164,8 +178,11 @@ class Tiles:
         case, (z, y, x) = self._cases[self.rows[index][0]], self.rows[index][1]
         shard, around = self._records.shard(case), self._config.neighbours
         start, size = (z - around, y, x), (self._size[0] + 2 * around, *self._size[1:])
-        image = _cut(shard.image, start, size, self._config).astype(np.float32)
         label = np.ascontiguousarray(_cut(shard.label, start, size, self._config))
+        first, second, third = self._margins
+        start = (start[0] - first, start[1] - second, start[2] - third)
+        size = (size[0] + 2 * first, size[1] + 2 * second, size[2] + 2 * third)
+        image = _cut(shard.image, start, size, self._config).astype(np.float32)
         return as_example(image, label, self._config, case, self._targets)
 
     def _starts(self, case: str) -> list[Triple]:
@@ -176,13 +193,14 @@ class Tiles:
         return [(z, y, x) for z, y, x in product(*ranges)]
 
 
-def training_patches(records: Records, cases: Sequence[str], config: InputConfig) -> list[PatchIndex]:
+def training_patches(records: Records, cases: Sequence[str], config: InputConfig, margin: int = 0) -> list[PatchIndex]:
     """Training patches of some cases and their augmented copies.
 
     Args:
         records: open records.
         cases: ids of the training cases.
         config: patch, tumour_share and copies are used.
+        margin: voxels on each side of a patch that have no target.
 
     Returns:
         one source; or with a `tumour_share` between 0 and 1 two, the patches around tumour first.
@@ -191,7 +209,8 @@ def training_patches(records: Records, cases: Sequence[str], config: InputConfig
         UserError: `tumour_share` is above 0, and no case has tumour.
     """
     items = records.items_of(cases, config.copies)
-    passes = [max(ceil(prod(records.cases[case].shape) / prod(config.patch or (1,))), 1) for case, _ in items]
+    voxels = prod(inner_size(config.patch or (1, 1, 1), margin))
+    passes = [max(ceil(prod(records.cases[case].shape) / voxels), 1) for case, _ in items]
     share = config.tumour_share or 0.0
     sources = []
     if share > 0:
@@ -203,6 +222,23 @@ def training_patches(records: Records, cases: Sequence[str], config: InputConfig
     if not all(len(each) for each in sources):
         raise UserError(f"{records.path}: no training case has tumour; set --input.tumour_share 0")
     return sources
+
+
+def patch_margins(patch: Triple, margin: int) -> Triple:
+    """Voxels without a target on each side of a patch, along (z, y, x); along z none in patches of one slice."""
+    return (0 if patch[0] == 1 else margin, margin, margin)
+
+
+def inner_size(patch: Triple, margin: int) -> Triple:
+    """Shape of the part of a patch that has a target."""
+    z, y, x = (side - 2 * each for side, each in zip(patch, patch_margins(patch, margin), strict=True))
+    return (z, y, x)
+
+
+def without_margins(label: np.ndarray, margins: Triple) -> np.ndarray:
+    """Label of a patch without its margins, contiguous."""
+    inner = label[tuple(slice(each, length - each) for each, length in zip(margins, label.shape, strict=True))]
+    return np.ascontiguousarray(inner)
 
 
 def as_example(

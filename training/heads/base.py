@@ -102,6 +102,10 @@ class Head(ABC):
         """The target of the same shape that weighs nothing."""
 
     @abstractmethod
+    def any_annotated(self, targets: Any) -> Any:
+        """Scalar tensor: true where a batch of targets holds an annotation, as the loss reads them."""
+
+    @abstractmethod
     def check_training_cases(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> None:
         """Refuse training cases that the head cannot be trained on; `cases` of each folder.
 

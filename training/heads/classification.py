@@ -117,6 +117,12 @@ class ClassificationHead(Head):
         """Class index -1."""
         return np.full_like(target, UNANNOTATED)
 
+    def any_annotated(self, targets: Any) -> Any:
+        """True where an example of a batch has a class."""
+        from keras import ops
+
+        return ops.any(targets >= 0)
+
     def check_training_cases(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> None:
         """Refuse training cases of fewer than two classes."""
         present: set[int] = set()

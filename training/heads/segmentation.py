@@ -69,6 +69,12 @@ class SegmentationHead(Head):
         """A label without a bit."""
         return np.zeros_like(target)
 
+    def any_annotated(self, targets: Any) -> Any:
+        """True where a voxel of a batch has a bit."""
+        from keras import ops
+
+        return ops.any(targets > 0)
+
     def check_training_cases(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> None:
         """Nothing to refuse: any case will do."""
 

@@ -14,11 +14,13 @@ def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[
     Args:
         front: epoch, phase and the like.
         logs: of Keras at the end of an epoch. Keras puts a head's name before its scores; of a single head it is left out.
-        heads: names of all heads.
+        heads: names of all heads. Of several, scores that all of them have are also averaged, under the score's name alone.
     """
     logs = dict(logs)
     if len(heads) == 1:
         logs = {_without_head(name, heads[0]): value for name, value in logs.items()}
+    else:
+        logs |= _means(logs, heads)
     training = {name: value for name, value in logs.items() if not name.startswith("val_")}
     validation = {name: value for name, value in logs.items() if name.startswith("val_")}
     return front | {"loss": training.pop("loss")} | training | validation
@@ -28,6 +30,20 @@ def _without_head(name: str, head: str) -> str:
     """The name of a score without the head's name before it."""
     front = "val_" if name.startswith("val_") else ""
     return front + name.removeprefix(front).removeprefix(f"{head}_")
+
+
+def _means(logs: Mapping[str, float], heads: list[str]) -> dict[str, float]:
+    """Means over the heads of the scores that all of them have, such as mean_dice and val_mean_dice."""
+    means = {}
+    for front in ("", "val_"):
+        of_head = [
+            {name.removeprefix(f"{front}{head}_"): value for name, value in logs.items() if name.startswith(f"{front}{head}_")}
+            for head in heads
+        ]
+        for score in of_head[0]:
+            if score != "loss" and all(score in scores for scores in of_head):
+                means[front + score] = sum(scores[score] for scores in of_head) / len(heads)
+    return means
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:

@@ -314,3 +314,42 @@ def test_copies_of_volumes_are_stored_as_they_were_drawn(command, tmp_path):
 def test_an_index_holds_the_shard_and_the_foreground_flag_of_each_patch():
     places = PatchIndex([("a", 0), ("b", 1)], [1, 2], tumour=True)
     assert [places[place].tolist() for place in range(len(places))] == [[0, 1], [1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(("patch", "margin"), [((8, 10, 12), 3), ((1, 10, 12), 2)])
+@pytest.mark.parametrize("tumour", [False, True])
+def test_targets_lie_inside_the_margin_of_their_picture(patch, margin, tumour):
+    """A numbered volume: the target is the label at the voxels of the inner part, which lie inside the volume."""
+    shape = (9, 12, 13)
+    records = Numbered(shape, {(2, 3, 4): 1, (7, 11, 12): 2})
+    label = records.shard("case", 0).label
+    for seed in range(20):
+        drawn = PatchSampler(records, [("case", 0)], InputConfig(patch=patch), STILL, margin=margin)
+        image, targets = drawn(np.array([0, tumour]), np.random.default_rng(seed))
+        target = targets[SEGMENTATION]
+        first = 0 if patch[0] == 1 else margin
+        assert image.shape[:-1] == (patch if patch[0] > 1 else patch[1:])
+        sides = (patch[0] - 2 * first, patch[1] - 2 * margin, patch[2] - 2 * margin)
+        assert target.shape == (sides if patch[0] > 1 else sides[1:])
+        inner = image[..., 0].reshape(patch)[first : patch[0] - first, margin:-margin, margin:-margin]
+        assert (inner > 0).all()
+        np.testing.assert_array_equal(target.reshape(sides), label.ravel()[inner.astype(int) - 1])
+        assert not tumour or (target > 1).any()
+
+
+@pytest.mark.parametrize(("patch", "margin"), [((8, 10, 12), 3), ((1, 10, 12), 2)])
+def test_tiles_with_margins_cover_every_voxel_once(opened, patch, margin):
+    first = 0 if patch[0] == 1 else margin
+    tiles = Tiles(opened, ["case_0"], InputConfig(patch=patch), margin=margin)
+    shard = opened.shard("case_0")
+    bare = Tiles(opened, ["case_0"], InputConfig(patch=(patch[0] - 2 * first, patch[1] - 2 * margin, patch[2] - 2 * margin)))
+    assert tiles.rows == bare.rows
+    total = 0
+    for index in range(len(tiles)):
+        (image, targets), (inner, expected) = tiles[index], bare[index]
+        np.testing.assert_array_equal(targets[SEGMENTATION], expected[SEGMENTATION])
+        inside = (slice(margin, -margin),) * (image.ndim - 1)
+        cut = image[inside]
+        np.testing.assert_array_equal(cut, inner)
+        total += int((targets[SEGMENTATION] > 0).sum())
+    assert total == int((shard.label > 0).sum())
