@@ -11,15 +11,13 @@ from common.errors import UserError
 from common.files import make_folder, read_json, write_text
 from common.metrics.catalogue import METRICS
 from common.tables import counted, csv_text
-from data_prep.structures import class_names
 from evaluation.figures.patients import draw_boxes
-from evaluation.scores.folder import MANIFEST, find_scores, read_patient_scores, read_scores, read_split
+from evaluation.scores.folder import MANIFEST, find_scores, read_split
 from evaluation.tables.comparison import (
     CLASSIFICATION_SCALES,
     Cell,
     ColumnHead,
     Comparison,
-    RowKey,
     ScoredClassifier,
     ScoredSegmentation,
     common_keys,
@@ -30,6 +28,7 @@ from evaluation.tables.comparison import (
 )
 from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
 from evaluation.tables.run_names import names_of
+from evaluation.tables.scored import read_scored
 
 FILES = {"segmentation": MANIFEST, "classification": "classification_scores.json"}
 FORMAT = 1  # of classification_scores.json
@@ -69,7 +68,7 @@ def main(config: CompareConfig) -> None:
         make_folder(config.out)
     entries: list[ScoredSegmentation] = []
     if kind == "segmentation":
-        entries = [_read_entry(folder, name) for folder, name in zip(folders, names, strict=True)]
+        entries = [read_scored(folder, name) for folder, name in zip(folders, names, strict=True)]
         comparison = _compare_segmentations(config, entries)
     else:
         found = [_read_classifier(folder, name) for folder, name in zip(folders, names, strict=True)]
@@ -92,19 +91,6 @@ def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
             return kind, [kinds[kind] for kinds in found]
     received = "; ".join(f"{folder}: {', '.join(kinds)}" for folder, kinds in zip(given, found, strict=True))
     raise UserError(f"--scores: expected all of one kind, {' or '.join(FILES)}; received {received}")
-
-
-def _read_entry(folder: Path, name: str) -> ScoredSegmentation:
-    """Scores of the patients of a folder, with the classes that each structure is made of."""
-    stored = read_scores(folder)
-    scores = read_patient_scores(stored)
-    values: dict[RowKey, dict[str, float]] = {
-        (structure.kind, structure.name, metric): scores.by_patient(structure, metric) for structure, metric in scores.values
-    }
-    members: dict[tuple[str, str], tuple[str, ...]] = {
-        (each.kind, each.name): class_names(each, stored.schema) for each in scores.structures
-    }
-    return ScoredSegmentation(name, stored.split, values, members)
 
 
 def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentation]) -> Comparison:
@@ -193,7 +179,15 @@ def _write(out: Path, comparison: Comparison, entries: list[ScoredSegmentation],
     mixed = any(entry.split == "slice" for entry in entries)
     for name in dict.fromkeys(key[2] for key in comparison.rows) if entries else ():
         key = next(key for key in comparison.rows if key[2] == name)
-        scores = {entry.name + (f"\n({entry.split} split)" if mixed else ""): entry.values[key] for entry in entries}
+        scores = {
+            entry.name + (f"\n({entry.split} split)" if mixed else ""): {
+                patient: value for patient, value in entry.values[key].items() if not math.isnan(value)
+            }
+            for entry in entries
+        }
+        if not all(scores.values()):
+            print(f"{METRICS[name].heading}, {title(key)}: a set has no patient with a value; its box plot is left out")
+            continue
         files += draw_boxes(out / f"boxes_{name}", scores, METRICS[name], title(key), names=names)
     return files
 

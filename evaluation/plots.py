@@ -20,8 +20,10 @@ from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
 from evaluation.figures import training as figures_training
 from evaluation.figures import volume as figures_volume
+from evaluation.figures.lesions import draw_lesions
 from evaluation.heads import common_evaluators, evaluators_of
 from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
+from evaluation.scores.folder import read_lesions, read_scores
 from evaluation.tables.run_names import names_of
 from training.run import Run, open_runs
 
@@ -31,10 +33,10 @@ class PlotsConfig(SourceConfig):
     """Draw figures, each as PDF and PNG.
 
     From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of
-    classifiers). From `--scores`: every metric, per structure and model. From `--records`: class frequencies. From `--runs`
-    and `--records`: augmented training slices, and Grad-CAM heat maps of validation slices for classifiers. From `--source`:
-    the mosaic of a case's slices and its uncropped against its cropped volume; with `--predictions` also image, truth and
-    prediction side by side, a column for each of several folders.
+    classifiers). From `--scores`: every metric, per structure and model, and lesions by volume where they were scored by a
+    rule. From `--records`: class frequencies. From `--runs` and `--records`: augmented training slices, and Grad-CAM heat maps
+    of validation slices for classifiers. From `--source`: the mosaic of a case's slices and its uncropped against its cropped
+    volume; with `--predictions` also image, truth and prediction side by side, a column for each of several folders.
     """
 
     runs: list[Path] = field(default_factory=list)
@@ -123,13 +125,21 @@ def _print(files: list[Path]) -> None:
 
 
 def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[Path]:
-    """Loss and scores over epochs, of the heads that all runs have."""
+    """Loss and scores over epochs, a set of figures for each head that all runs have."""
     evaluators = common_evaluators(runs)
     histories = [figures_runs.load_history(run.path, name) for run, name in zip(runs, names, strict=True)]
-    figures = {name: curves for evaluator in evaluators for name, curves in evaluator.learning_curves(histories).items()}
-    return [
-        file for name, curves in figures.items() for file in figures_runs.draw_learning_curves(out / name, histories, curves)
-    ]
+    several = any(len(run.heads) > 1 for run in runs)
+    drawn = []
+    for evaluator in evaluators:
+        own = [
+            history.of_head(evaluator.name, type(evaluator)(evaluator.name, [run]).schema.class_names)
+            for history, run in zip(histories, runs, strict=True)
+        ]
+        for name, curves in evaluator.learning_curves(own).items():
+            if several:
+                name, curves = f"{name}_{evaluator.name}", replace(curves, title=f"{curves.title}; head {evaluator.name}")
+            drawn += figures_runs.draw_learning_curves(out / name, own, curves)
+    return drawn
 
 
 def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]:
@@ -137,6 +147,13 @@ def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]
     for metric in figures_scores.scored_metrics(folders):
         models = [figures_scores.read_model(folder, name, metric) for folder, name in zip(folders, names, strict=True)]
         drawn += figures_scores.draw_scores(out / f"class_scores_{metric.name}", models, metric)
+    for folder, name in zip(folders, names, strict=True):
+        stored = read_scores(folder)
+        suffix = f"_{name}" if len(folders) > 1 else ""
+        lesions = read_lesions(stored.folder)
+        for rule in dict.fromkeys(lesion.rule for lesion in lesions):
+            mine = [lesion for lesion in lesions if lesion.rule == rule]
+            drawn += draw_lesions(out / f"lesions_{rule}{suffix}", mine, stored.patients)
     return drawn
 
 

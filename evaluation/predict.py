@@ -17,8 +17,9 @@ from data_prep.prepare import prepare
 from data_prep.scans.case import LABEL, CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
-from evaluation.heads import evaluators_of
+from evaluation.heads import evaluators_of, predictors_of, voxel_folders
 from evaluation.heads.base import HeadEvaluator, PredictionTask
+from evaluation.inference.cost import CostMeter
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import PostprocessConfig, load_file
@@ -84,19 +85,17 @@ def main(config: PredictConfig) -> None:
     inference.refuse_unused(runs)
     source = _source(config, runs[0])
     cases = _cases(source, config)
-    problems = check_cases(source, cases)
-    if problems:
-        found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
-        raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
     rules = _postprocessing(config, evaluators)
-    schema = _written_schema(source, runs[0].schema)
+    schemas = {each.name: _written_schema(source, each.schema) for each in evaluators if each.writes_voxels}
+    schema = next(iter(schemas.values()), _written_schema(source, runs[0].schema))
     settings = _settings(config, rules, schema)
     with lock(config.out):
-        earlier = earlier_predictions(config.out, runs, settings)
+        places = voxel_folders(config.out, evaluators) or [config.out]
+        earlier = earlier_predictions(places[0], runs, settings)
         training = find_training_cases(runs, cases)
         if warning := training_warning(training, [files.id for files in cases]):
             print(warning, file=sys.stderr)
-        missing = _missing_cases(config, evaluators, earlier, cases)
+        missing = _missing_cases(config, evaluators, places, earlier, cases)
         if not missing:
             return
         task = PredictionTask(
@@ -105,32 +104,36 @@ def main(config: PredictConfig) -> None:
             schema=schema,
             engines=load_engines(runs),
             inference=inference,
-            postprocess=rules,
+            postprocess=PostprocessConfig(),
             probabilities=config.probabilities,
             inside_only=config.inside_only,
             overlays=config.overlays,
         )
-        predictors = [evaluator.predictor(task) for evaluator in evaluators]
-        preparation = replace(runs[0].preparation, crop=None)
+        predictors = predictors_of(evaluators, task, schemas, rules)
+        preparation, meter = replace(runs[0].preparation, crop=None), CostMeter()
 
         constant: list[str] = []
 
         def predict_case(files: CaseFiles) -> None:
-            case = source.read(files)
-            constant.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
-            prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
-            voxels: np.ndarray | None = None
-            for predictor in predictors:
-                voxels = predictor.predict(case, prepared, voxels)
+            with meter.case():
+                case = source.read(files)
+                constant.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
+                prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
+                voxels: np.ndarray | None = None
+                for predictor in predictors:
+                    voxels = predictor.predict(case, prepared, voxels)
 
         map_cases(predict_case, missing, title="predicting")
         for line in constant:
             print(f"warning: {line}", file=sys.stderr)
         written = "".join(predictor.finish() for predictor in predictors)
-        writes_voxels = any(evaluator.writes_voxels for evaluator in evaluators)
-        segmented = sorted({*earlier.cases, *(files.id for files in cases)}) if writes_voxels else []
+        folders = {folder: schema for predictor in predictors for folder, schema in predictor.folders.items()}
+        segmented = sorted({*earlier.cases, *(files.id for files in cases)}) if folders else []
         training = merge_training_cases([*earlier.training, *training])
-        write_manifest(config.out, runs, config.source, task.schema, settings, segmented, training)
+        settings["cost"] = meter.facts(task.engines.values())
+        for folder, schema in (folders or {config.out: task.schema}).items():
+            settings["schema"] = schema.to_dict()
+            write_manifest(folder, runs, config.source, schema, settings, segmented, training)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
@@ -152,16 +155,19 @@ def _checked_evaluators(runs: list[Run]) -> list[HeadEvaluator]:
     return evaluators
 
 
-def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> PostprocessConfig:
-    """Post-processing: of the file that is given, else what evaluation.tune stored in the runs, which must agree."""
-    if config.postprocess is not None:
-        rules = load_file(config.postprocess)
-    else:
-        stored = [each for evaluator in evaluators for each in evaluator.stored_postprocessing()] or [PostprocessConfig()]
-        if any(other != stored[0] for other in stored):
-            raise UserError("--runs: their post-processing differs (postprocess.yaml); choose one by --postprocess FILE")
-        rules = stored[0]
-    rules.check(evaluators[0].run.schema)
+def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> dict[str, PostprocessConfig]:
+    """Post-processing of each head of voxels: the file that is given, else what evaluation.tune stored in the runs."""
+    rules = {}
+    for evaluator in evaluators:
+        if evaluator.writes_voxels:
+            given = None if config.postprocess is None else [load_file(config.postprocess)]
+            stored = given or evaluator.stored_postprocessing()
+            if any(other != stored[0] for other in stored):
+                raise UserError("--runs: their post-processing differs (postprocess.yaml); choose one by --postprocess FILE")
+            stored[0].check(evaluator.schema)
+            rules[evaluator.name] = stored[0]
+    if config.postprocess is not None and not rules:
+        raise UserError("--postprocess: changes voxels, and these runs classify slices; leave it out")
     return rules
 
 
@@ -181,28 +187,41 @@ def _source(config: PredictConfig, run: Run) -> Source:
 
 
 def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
-    """The cases to predict."""
+    """The cases to predict, each checked."""
     cases = source.cases()
-    if config.cases is None:
-        return cases
-    wanted = read_lines(config.cases, "list of cases (a text file, one id a line)")
-    unknown = sorted(set(wanted) - {files.id for files in cases})
-    if unknown or not wanted:
-        found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"
-        raise UserError(f"{config.cases}: names {found}")
-    return [files for files in cases if files.id in wanted]
+    if config.cases is not None:
+        wanted = read_lines(config.cases, "list of cases (a text file, one id a line)")
+        unknown = sorted(set(wanted) - {files.id for files in cases})
+        if unknown or not wanted:
+            found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"
+            raise UserError(f"{config.cases}: names {found}")
+        cases = [files for files in cases if files.id in wanted]
+    problems = check_cases(source, cases)
+    if problems:
+        found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
+        raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
+    return cases
 
 
 def _missing_cases(
-    config: PredictConfig, evaluators: list[HeadEvaluator], earlier: EarlierPredictions, cases: list[CaseFiles]
+    config: PredictConfig,
+    evaluators: list[HeadEvaluator],
+    places: list[Path],
+    earlier: EarlierPredictions,
+    cases: list[CaseFiles],
 ) -> list[CaseFiles]:
-    """Cases that are to be predicted; where there are some, scores of earlier predictions are removed."""
-    missing = cases if config.overwrite else [files for files in cases if not _is_there(config, evaluators, earlier, files)]
-    if len(missing) < len(cases):
-        kept = f"{len(cases) - len(missing)} of {counted(len(cases), 'case')}"
-        print(f"{config.out}: {kept} there already; --overwrite true predicts anew")
-    if missing and remove_scores(config.out / SCORES):
-        print(f"removed {config.out / SCORES}, which is of earlier predictions; score again")
+    """Cases that are to be predicted; where there are some, scores of earlier predictions are removed.
+
+    Several heads of voxels, each with a folder of `places`, predict all cases anew.
+    """
+    anew = config.overwrite or len(places) > 1
+    kept = [] if anew else [files.id for files in cases if _is_there(config, evaluators, earlier, files)]
+    missing = [files for files in cases if files.id not in kept]
+    if kept:
+        print(f"{config.out}: {len(kept)} of {counted(len(cases), 'case')} there already; --overwrite true predicts anew")
+    for place in places if missing else ():
+        if remove_scores(place / SCORES):
+            print(f"removed {place / SCORES}, which is of earlier predictions; score again")
     return missing
 
 
@@ -224,15 +243,16 @@ def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
     return own if own is not None and own.class_names == schema.class_names else schema
 
 
-def _settings(config: PredictConfig, rules: PostprocessConfig, schema: LabelSchema) -> dict[str, Any]:
+def _settings(config: PredictConfig, rules: dict[str, PostprocessConfig], schema: LabelSchema) -> dict[str, Any]:
     """Settings of the manifest on which the voxels depend, beyond the runs."""
+    stored = [cli.as_dict(each) for each in rules.values()] or [cli.as_dict(PostprocessConfig())]
     return {
         "least_size": list(config.least_size),
         "flips": config.flips,
         "overlap": config.overlap,
         "inside_only": config.inside_only,
         "schema": schema.to_dict(),
-        "postprocess": cli.as_dict(rules),
+        "postprocess": stored[0] if len(stored) == 1 else dict(zip(rules, stored, strict=True)),
     }
 
 

@@ -2,42 +2,57 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import make_folder, read_lines, refuse_inside
+from common.metrics.catalogue import chosen_metrics
 from common.parallel import check_workers
-from data_prep.sources import SourceConfig, open_source
+from common.tables import counted
+from data_prep.sources import Source, SourceConfig, open_source
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import RecordsScoring
-from evaluation.inference.predictions import MANIFEST, open_predictions
+from evaluation.inference.predictions import MANIFEST, is_finished, match_files, open_predictions
 from evaluation.inference.provenance import predicted_by, run_state, training_warning
 from evaluation.scores.folder import SCORES, write_patient_scores
 from evaluation.scores.patients import score_predictions, summarise_scores
+from evaluation.tables.lesions import format_lesions
 from evaluation.tables.patients import format_table
 from training.run import Run
 
 FORMS = ({"predictions", "source"}, {"run", "records"})
+CASES = "list of cases (a text file, one id a line)"
 
 
 @dataclass(kw_only=True)
 class ScoreConfig(SourceConfig):
     """Score predictions against annotations.
 
-    Two forms, of which exactly one is given. `--predictions P --source DIR`: every metric, e.g. Dice and HD95, per patient,
-    class and region, over whole volumes on the patients' own grid. `--run RUN --records R`: the table of the glioma paper
-    (loss, accuracy, and the metrics with a direction per class and region) over the slices of a subset of records.
+    Two forms, of which exactly one is given. `--predictions P --source DIR`: metrics, e.g. Dice and HD95, per patient, class
+    and region, over whole volumes on the patients' own grid; P may be any folder of ID.nii.gz. `--run RUN --records R`: the
+    table of the glioma paper (loss, accuracy, and the metrics with a direction per class and region) over the slices of a
+    subset of records.
     """
 
     predictions: Path | None = None
-    """Folder of predictions, as evaluation.predict writes it."""
+    """Folder of predictions: of evaluation.predict, or with a file ID.nii.gz per case, as nnU-Net writes it and challenges take
+    it."""
     source: Path | None = None
     """The scans and annotations that the predictions belong to."""
     cases: Path | None = None
-    """Text file with the ids of the cases to score, one a line; default: all that the predictions' manifest names."""
+    """Text file with the ids of the cases to score, one a line; default: all that the predictions' manifest names, or, in a
+    folder without one, all annotated cases that have a file there."""
+    metrics: list[str] = field(default_factory=list)
+    """Metrics to compute besides the default ones: hd95_max_voxel, hd95_pooled, nsd, nsd_2mm, or a lesion metric of one rule
+    such as lesion_dice@brats2023-met."""
+    lesions: list[str] = field(default_factory=list)
+    """Lesion rules whose metrics are computed, such as brats2023-met or brats2026-mets (docs/metrics.md); also writes
+    per_lesion.csv."""
+    missing: Literal["refuse", "worst"] = "refuse"
+    """Predictions that are absent, damaged or on another grid: refuse to score, or count the worst value of every metric."""
     run: Path | None = None
     """Run folder whose model is scored on records."""
     records: Path | None = None
@@ -68,16 +83,15 @@ def main(config: ScoreConfig) -> None:
 
 def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _check_out(config.out, root)
-    wanted = (
-        None
-        if config.cases is None
-        else list(dict.fromkeys(read_lines(config.cases, "list of cases (a text file, one id a line)")))
-    )
-    predictions = open_predictions(folder, wanted)
+    metrics = chosen_metrics(config.metrics, config.lesions)
+    wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, CASES)))
+    predictions = open_predictions(folder, wanted, plain=True)
+    source = open_source(root, config, predictions.schema)
+    if wanted is None and not is_finished(folder):
+        predictions = replace(predictions, cases=_cases_with_files(folder, source))
     if not predictions.cases:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
-    source = open_source(root, config, predictions.schema)
-    scores, schema = score_predictions(predictions, source, config.workers)
+    scores, schema = score_predictions(predictions, source, metrics, config.missing, config.workers)
     summaries = summarise_scores(scores)
     facts = {
         "runs": predictions.runs,
@@ -87,7 +101,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
         "cases": predictions.cases,
         "cases_in_source": len(source.cases()),
     }
-    table = format_table(scores, summaries)
+    table = "\n\n".join(filter(None, (format_table(scores, summaries), format_lesions(scores))))
     out = config.out or folder / SCORES
     files = write_patient_scores(out, scores, schema, summaries, table, cli.as_dict(config), facts)
     if predictions.split == "slice":
@@ -97,15 +111,38 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _report(table, files, predictions.runs, predictions.states)
 
 
+def _cases_with_files(folder: Path, source: Source) -> list[str]:
+    """Annotated cases of a source that have a file in a folder without manifest; prints what is left out.
+
+    Raises:
+        UserError: no file has the name of a case.
+    """
+    annotated = [files.id for files in source.cases() if files.label is not None]
+    cases, others = match_files(folder, annotated)
+    if not cases:
+        example = f"{annotated[0]}.nii.gz" if annotated else "an annotated case"
+        found = ", ".join(path.name for path in others[:3]) or "no NIfTI file"
+        raise UserError(f"{folder}: expected files named like the cases of {source.root}, such as {example}; found {found}")
+    if others:
+        named = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
+        print(f"{folder}: {counted(len(others), 'file')} of no annotated case left out: {named}")
+    if len(cases) < len(annotated):
+        without = len(annotated) - len(cases)
+        print(f"{folder}: {counted(without, 'annotated case')} without a file left out; --cases with all ids counts them")
+    return cases
+
+
 def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
-    """Score every head of a run on records."""
+    """Score every head of a run on records, of those on which it was trained the heads that they annotate."""
     _check_out(config.out, records)
+    metrics = chosen_metrics(config.metrics, config.lesions)
     run = Run(path)
     evaluators = evaluators_of([run])
-    for evaluator in evaluators:
+    annotated = run.heads_annotated_by(run.open_records(records)) if len(evaluators) > 1 else list(run.heads)
+    for evaluator in (evaluator for evaluator in evaluators if evaluator.name in annotated):
         folder = config.out or path / f"scores_{config.subset}"
         out = folder if len(evaluators) == 1 else folder / evaluator.name
-        evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config)))
+        evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config), metrics))
     print(predicted_by([str(path)], [run_state(run)]))
 
 

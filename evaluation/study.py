@@ -1,36 +1,49 @@
 """Command: train and score several runs and compare them in one table, or search hyper-parameters, or both; resumable.
 
-STUDY/runs/NAME   a run each          STUDY/table.csv, table.md     the runs, scored and ranked
-      trials/0..  a run each          STUDY/trials.csv, trials.md   the trials of the sweep
-      logs/       their output        STUDY/sweep.db, sweep.yaml    state of the sweep, and its settings
+STUDY/runs/NAME     a run each          STUDY/table.csv, table.md     the runs, scored and ranked
+      trials/0..    a run each          STUDY/trials.csv, trials.md   the trials of the sweep
+      logs/         their output        STUDY/sweep.db, sweep.yaml    state of the sweep, and its settings
+
+With `tests`, in the place of table.csv and table.md:
+
+STUDY/predictions/  of each run         STUDY/study.csv, study.md     scores on held-out patients, with differences
+      figures/      of scores, curves         cost.csv                parameters, seconds, memory, minutes
 """
 
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from common import cli
 from common.errors import Problems, UserError
-from common.files import lock
-from common.tables import counted
+from common.files import lock, write_text
 from data_prep.records.folder import Records
-from evaluation.experiments import runner
-from evaluation.experiments.runs import Epochs, train_run, training_of
-from evaluation.experiments.settings import RunSettings, changed_setting, locate_config, parse_entry, training_config
+from evaluation.experiments import held_out_figures, held_out_table, runner
+from evaluation.experiments.held_out import OpenTest, check_heads, open_tests, own_tests, run_test, scored_folders
+from evaluation.experiments.plan import PlannedRun, StudyRecords, plan_runs, refuse_changes, training_order
+from evaluation.experiments.runs import Epochs, train_run
+from evaluation.experiments.settings import locate_config, parse_entry
 from evaluation.experiments.space import SweepConfig
 from evaluation.experiments.sweep import Sweep
 from evaluation.experiments.table import (
     check_ranking,
+    markdown_table,
+    named_metrics,
     ranked,
     rankings,
     read_result,
     result_columns,
     scores_file,
+    write_csv,
     write_table,
 )
-from training.config import TrainConfig
+from evaluation.scores.folder import read_scores
 from training.run import Run
+
+Evaluate = Callable[[PlannedRun], str | None]
+"""Evaluation of a trained run, as far as it is not done; returns the reason of a failure, if it failed."""
 
 
 @dataclass(kw_only=True)
@@ -38,112 +51,109 @@ class StudyConfig(cli.ConfigWithFiles):
     """Train several runs, score them and rank them in one table; or search for the best settings; or both.
 
     A call that was stopped is resumed by the same command: finished runs are kept, a half-trained one is resumed, one that
-    failed is tried again, and scores are kept unless their run changed. Runs may be added and taken out.
+    failed is tried again, and scores are kept unless their run changed. Runs may be added and taken out. With `tests` the runs
+    are compared on whole volumes of held-out patients instead, and may train on different records.
     """
 
-    records: Path
-    """Records, made by data_prep.make_records."""
+    records: dict[str, Path] | Path
+    """Records, made by data_prep.make_records: a folder; or several with names, such as {hgg: R1, mets: R2}."""
     out: Path
     """Folder of the study."""
     runs: list[dict[str, Any]] = field(default_factory=list)
     """The runs, each with `name`, `train` (a config of training.train by its path relative to the study's file, or its content)
-    and optional `options` that differ from it, such as {input.copies: false, epochs: 3}."""
+    and optional `options` that differ from it, such as {input.copies: false, epochs: 3}; `records`, names of folders or
+    {name: hgg, share: 0.6, heads: [hgg]}, default: all; `init_from`, the name of the run whose weights it begins with."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of all runs and trials; those of a run win over them."""
+    seeds: list[int] = field(default_factory=list)
+    """Seeds with which every run is trained, each in a folder of its own, such as NAME_seed0; default: the config's seed."""
     subset: Literal["train", "validation", "test"] | None = None
     """Subset on which the runs are scored; default: test where the records have test cases, else validation."""
     rank_by: str = "dice"
     """Score that ranks the runs: a metric of evaluation.score, e.g. dice, of the mean over the foreground classes; of a region
-    or class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy."""
+    or class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy; of lesions by a
+    rule, such as lesion_dice@brats2023-met_WT (docs/metrics.md)."""
+    tests: list[dict[str, Any]] = field(default_factory=list)
+    """Tests on held-out patients, each with the name of `records` on whose test cases all runs that train on them are
+    predicted; `structures`, such as [WT]; `metric`, such as dice; `source`, the scans, default: their place when the records
+    were built."""
+    reference: str | None = None
+    """Run of which the tests print the paired difference from each other run."""
     sweep: dict[str, Any] | None = None
     """A search with Optuna (requirements-sweep.txt): `train` and `options` as in a run; `space`: option -> choices [a, b] or
     range {low: 0, high: 1, log: false, step: null}; `trials`; `metric`, such as val_mean_iou, and `direction`; `seed`; `prune`,
     `startup` (trials before any is pruned) and `warmup` (epochs before that); see configs/glioma/sweep.yaml."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A run of the study: its training, and every setting of it."""
-
-    training: runner.Training
-    config: TrainConfig
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return self.training.folder
-
-
 def main(config: StudyConfig) -> None:
     """Train, score and rank the runs, then search; prints the tables and, at the end, what failed."""
     if not config.runs and config.sweep is None:
         raise UserError("nothing to do: give runs, or a sweep, such as by --config configs/glioma/study.yaml")
-    records = Records(config.records)
+    records = StudyRecords(config.records)
+    if config.tests:
+        _compare(config, records)
+    else:
+        _rank(config, records)
+
+
+def _rank(config: StudyConfig, named: StudyRecords) -> None:
+    """Study of one records folder: rank the runs by their scores on its slices, then search."""
+    if len(named.folders) > 1:
+        raise UserError("--tests: expected tests for several --records, such as [{records: hgg}]; received none")
+    records = next(iter(named.folders.values()))
     check_ranking(config.rank_by, records.schema)
     subset = config.subset or ("test" if records.subset("test") else "validation")
     file = config.config_files[-1] if config.config_files else None
-    plans = _plans(config, records, subset, file)
+    planned = plan_runs(
+        config.runs, config.options, config.seeds, named, config.out, file, lambda run: _check(run, records, subset)
+    )
     sweep = None
     if config.sweep is not None:
         settings: SweepConfig = parse_entry(SweepConfig, locate_config(config.sweep, file), "--sweep")
         sweep = Sweep(settings, config.options, records, config.out)
     with lock(config.out):
-        _refuse_changes(plans, records)
+        refuse_changes(planned, named)
         if sweep is not None:
             sweep.refuse_changes()
-        _warn_of_missing_copies(plans, records)
-        problems = _run_all(config, plans, subset)
-        if plans:
-            _report(config, plans, records, subset)
+        _warn_of_missing_copies(planned, records)
+        metrics = named_metrics(config.rank_by, records.schema)
+        problems = _run_all(planned, lambda run: _score(run, records.path, subset, metrics))
+        if planned:
+            _report(config, planned, records, subset)
         if sweep is not None:
             problems += sweep.run()
     if problems:
         raise Problems(problems, "the rest is done; the same command tries again what failed")
 
 
-def _plans(config: StudyConfig, records: Records, subset: str, file: Path | None) -> list[_Plan]:
-    """Settings of every run; all mistakes in them are listed before anything is trained."""
-    plans: list[_Plan] = []
-    wrong = []
-    for number, values in enumerate(config.runs, 1):
-        try:
-            run: RunSettings = parse_entry(RunSettings, locate_config(values, file), "--runs")
-            run.check()
-            training = training_config(run, config.options)
-            training.check()
-            if training.split == "patient" and not records.subset(subset, training.fold):
-                raise UserError(f"{records.path}: has no {subset} cases to score on; choose another --subset")
-            plans.append(_Plan(training_of(config.out / "runs" / run.name, config.records), training))
-        except UserError as error:
-            wrong.append(f"{values.get('name', f'run {number}')}: {error}")
-    names = [plan.folder.name for plan in plans]
-    wrong += [
-        f"--runs: expected different names; received {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1
-    ]
-    if wrong:
-        raise Problems(wrong, f"{len(wrong)} of {counted(len(config.runs), 'run')} cannot be trained")
-    return plans
+def _compare(config: StudyConfig, records: StudyRecords) -> None:
+    """Study with tests: compare the runs on whole volumes of held-out patients."""
+    if config.sweep is not None:
+        raise UserError("--sweep: expected a study without tests, which a search does not use; leave one of them out")
+    file = config.config_files[-1] if config.config_files else None
+    tests = open_tests(config.tests, records, config.subset or "test")
+    planned = plan_runs(config.runs, config.options, config.seeds, records, config.out, file)
+    names = list(dict.fromkeys(run.name for run in planned))
+    if config.reference is not None and config.reference not in names:
+        raise UserError(f"--reference: expected one of {', '.join(names)}; received {config.reference}")
+    check_heads(planned, tests)
+    with lock(config.out):
+        refuse_changes(planned, records)
+        problems = _run_all(planned, lambda run: _test(config.out, run, tests))
+        _report_tests(config, planned, tests)
+    if problems:
+        raise Problems(problems, "the rest is done; the same command tries again what failed")
 
 
-def _refuse_changes(plans: list[_Plan], records: Records) -> None:
-    """Refuse to mix trainings of other settings, or of other records, with those that were begun before."""
-    changed = []
-    for plan in plans:
-        if not (plan.folder / "run.json").is_file():
-            continue
-        run = Run(plan.folder)
-        setting = changed_setting(run, plan.config)
-        if not run.trained_on(records):
-            setting = "records"
-        if setting is not None:
-            changed.append(f"{plan.folder}: was begun with another --{setting}; rename the run, or choose another --out")
-    if changed:
-        raise Problems(changed, "nothing was trained")
+def _check(run: PlannedRun, records: Records, subset: str) -> None:
+    """Refuse a run on records without cases to score on."""
+    if run.config.split == "patient" and not records.subset(subset, run.config.fold):
+        raise UserError(f"{records.path}: has no {subset} cases to score on; choose another --subset")
 
 
-def _warn_of_missing_copies(plans: list[_Plan], records: Records) -> None:
+def _warn_of_missing_copies(planned: Sequence[PlannedRun], records: Records) -> None:
     """Warn of runs that should differ in their use of augmented copies, on records without copies."""
-    copies = {plan.folder.name: plan.config.input.copies for plan in plans}
+    copies = {plan.folder.name: plan.config.input.copies for plan in planned}
     if records.copies == 0 and len(set(copies.values())) > 1:
         named = {used: ", ".join(name for name, each in copies.items() if each == used) for used in (True, False)}
         print(
@@ -153,44 +163,62 @@ def _warn_of_missing_copies(plans: list[_Plan], records: Records) -> None:
         )
 
 
-def _run_all(config: StudyConfig, plans: list[_Plan], subset: str) -> list[str]:
-    """Train and score every run; returns a line for each that failed."""
-    problems = []
-    for number, plan in enumerate(plans, 1):
-        print(f"run {number} of {len(plans)}: {plan.folder.name}", flush=True)
-        problem = _run(config, plan, subset)
+def _run_all(planned: Sequence[PlannedRun], evaluate: Evaluate) -> list[str]:
+    """Train and evaluate every run, each after the one that it begins with; returns a line for each that failed."""
+    problems = {}
+    for number, plan in enumerate(training_order(planned), 1):
+        print(f"run {number} of {len(planned)}: {plan.folder.name}", flush=True)
+        problem: str | None
+        if plan.init_from is not None and plan.init_from.name in problems:
+            problem = f"begins with {plan.init_from.name}, which failed"
+        else:
+            status = train_run(plan.training, plan.config, Epochs(plan.folder, plan.config))
+            problem = runner.training_failure(plan.training, status) or evaluate(plan)
         if problem is not None:
             print(f"  {problem}", flush=True)
-            problems.append(f"{plan.folder.name}: {problem}")
-    return problems
+            problems[plan.folder.name] = problem
+    return [f"{name}: {problem}" for name, problem in problems.items()]
 
 
-def _run(config: StudyConfig, plan: _Plan, subset: str) -> str | None:
-    """Train and score a run, as far as that is not done; returns the reason of a failure, if it failed."""
-    folder, log = plan.folder, plan.training.log
-    status = train_run(plan.training, plan.config, Epochs(folder, plan.config))
-    problem = runner.training_failure(plan.training, status)
-    if problem is not None or _is_scored(folder, subset):
-        return problem
-    words = ["--run", folder, "--records", config.records, "--subset", subset]
+def _score(run: PlannedRun, records: Path, subset: str, metrics: Sequence[str]) -> str | None:
+    """Score a run on slices of the records, as far as that is not done; returns the reason of a failure, if it failed.
+
+    Args:
+        run, records, subset: of the study.
+        metrics: that are computed besides the default ones.
+    """
+    folder, log = run.folder, run.training.log
+    if _is_scored(folder, subset, metrics):
+        return None
+    words = ["--run", folder, "--records", records, "--subset", subset, "--metrics", f"[{','.join(metrics)}]"]
     status = runner.call("evaluation.score", words, log)
     return runner.failure("scoring", status, log) if status else None
 
 
-def _is_scored(folder: Path, subset: str) -> bool:
-    """True where a run has scores that are not older than its weights."""
+def _test(study: Path, run: PlannedRun, tests: Sequence[OpenTest]) -> str | None:
+    """Predict and score a run in all its tests; returns the reason of the first failure, if one failed."""
+    return next((problem for test in own_tests(run, tests) if (problem := run_test(study, run, test)) is not None), None)
+
+
+def _is_scored(folder: Path, subset: str, metrics: Sequence[str]) -> bool:
+    """True where a run has scores of some metrics that are not older than its weights."""
     file = scores_file(folder, subset)
-    return file.is_file() and file.stat().st_mtime_ns >= Run(folder).weights.stat().st_mtime_ns
+    if not file.is_file() or file.stat().st_mtime_ns < Run(folder).weights.stat().st_mtime_ns:
+        return False
+    found = {name for _, _, name in read_scores(file.parent).summary} if metrics else set()
+    return set(metrics) <= found
 
 
-def _report(config: StudyConfig, plans: list[_Plan], records: Records, subset: str) -> None:
+def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records, subset: str) -> None:
     """Write and print the table of the runs that are scored, and the command that draws their learning curves."""
-    scored = [plan.folder for plan in plans if (plan.folder / "run.json").is_file() and _is_scored(plan.folder, subset)]
+    metrics = named_metrics(config.rank_by, records.schema)
+    begun = [plan.folder for plan in planned if (plan.folder / "run.json").is_file()]
+    scored = [folder for folder in begun if _is_scored(folder, subset, metrics)]
     if not scored:
         return
     results = ranked([read_result(folder, subset) for folder in scored], config.rank_by, records.schema)
     _, heading = rankings(records.schema)[config.rank_by]
-    note = f"Scored on the {subset} cases of {config.records}, on the prepared grid; ranked by {heading}."
+    note = f"Scored on the {subset} cases of {records.path}, on the prepared grid; ranked by {heading}."
     if len(results) > 1:
         note += " The first place was chosen on these cases, so its scores are optimistic."
     title = f"# {config.out.resolve().name}"
@@ -199,6 +227,38 @@ def _report(config: StudyConfig, plans: list[_Plan], records: Records, subset: s
     runs = [str(result.folder) for result in results]
     words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / "figures")]
     print(f"learning curves of all runs in one figure:\n  {shlex.join(words)}")
+
+
+def _report_tests(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> None:
+    """Write and print the tables of the tests, and draw their figures."""
+    out, reference = config.out, config.reference
+    parts, rows, figures = [f"# {out.resolve().name}"], [], []
+    for test in tests:
+        folders = scored_folders(out, planned, test)
+        if not folders:
+            continue
+        scores = held_out_table.read_test(test, folders)
+        found = held_out_table.score_rows(scores, reference)
+        parts += [
+            held_out_table.score_heading(scores, found),
+            markdown_table(held_out_table.score_columns(found, reference)),
+        ]
+        rows += found
+        figures += held_out_figures.draw_scores(out / "figures", scores)
+        figures += held_out_figures.draw_curves(out / "figures", planned, test)
+    if not rows:
+        return
+    parts.append("\n".join(f"- {note}" for note in held_out_table.score_notes([row.key[2] for row in rows])))
+    costs = held_out_table.read_costs(out, planned, tests)
+    columns = held_out_table.cost_columns(costs)
+    parts += ["## Cost", markdown_table(columns)]
+    claim = held_out_table.cost_claim(costs, reference, held_out_table.specific_runs(planned, tests))
+    text = "\n\n".join([*parts, *([claim] if claim else [])]) + "\n"
+    write_csv(out / "study.csv", held_out_table.score_columns(rows, reference))
+    write_csv(out / "cost.csv", columns)
+    write_text(out / "study.md", text)
+    print(f"\n{text}\ntables: {out / 'study.md'}, {out / 'study.csv'}, {out / 'cost.csv'}; runs: {out / 'runs'}")
+    print("\n".join(f"wrote {file}" for file in dict.fromkeys(figures)))
 
 
 if __name__ == "__main__":

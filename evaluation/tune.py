@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
-from common.metrics.catalogue import METRICS, Metric
+from common.metrics.catalogue import METRICS, expect_metric
+from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, STUDENT, paired_columns, student_note, summarise_columns
 from common.progress import progress
 from common.tables import aligned, counted, csv_text, wrapped
@@ -20,13 +21,15 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from data_prep.structures import CLASS_MEAN, Structure, averaged, structures_by_name
 from evaluation.inference.ensemble import Ensemble, InferenceConfig
-from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, save
-from evaluation.inference.search import Grid, Objective, PredictedCase, Trial, pack_case, region_stages, search
-from training.data.batches import SEGMENTATION
+from evaluation.inference.packed import Grid, PredictedCase, pack_case
+from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, run_file, save
+from evaluation.inference.search import Objective, Trial, hysteresis_stages, region_stages, search
 from training.hardware.backend import load_backend
+from training.heads.segmentation import SegmentationHead
 from training.run import Run, open_runs
 
 TABLE = "tune.csv"
+LEAST_LEVEL = 0.01  # of hysteresis: a component of less probable voxels would fill the head
 MOST_THRESHOLDS = 255  # the number of thresholds that a probability reaches is stored in a byte
 OPTIMISTIC = (
     "The setting was chosen on these patients, so its score is optimistic; score it on patients that neither trained nor "
@@ -41,18 +44,24 @@ class TuneConfig:
 
     Every run predicts its own validation patients; for the folds of a cross-validation one setting is chosen over all patients.
     The search goes in stages, and each keeps what those before it chose: first threshold, largest component and least voxels of
-    the foreground's components together; then, where the schema has regions such as WT, TC and ET, the least voxels of each
-    region's components, the outermost region first; last, the voxels in a case below which an innermost region is removed.
+    the foreground's components together; then, with --hysteresis_low and --hysteresis_high, both thresholds of the foreground
+    and of each region; then, where the schema has regions such as WT, TC and ET, the least voxels of each region's
+    components, the outermost region first; last, the voxels in a case below which an innermost region is removed.
     Voxels that are removed from a region become a class of the region around it. The setting is stored in each run
-    (postprocess.yaml, and tune.csv with the score of every setting that was tried), in place of an earlier one.
+    (postprocess.yaml, and tune.csv with the score of every setting that was tried; of several segmentation heads
+    postprocess_HEAD.yaml and tune_HEAD.csv), in place of an earlier one.
     """
 
     runs: list[Path]
     """Run folders of networks with equal classes, or the folder of a cross-validation for all of its folds."""
+    head: str | None = None
+    """Segmentation head whose post-processing is chosen, such as mets; null: the only one."""
     records: Path | None = None
-    """The records that the runs were trained on, where they have been moved; null: the path in the runs."""
+    """Records that the runs were trained on, where they have been moved, or where only some of several are to choose; null: all
+    that annotate the head, by the paths in the runs."""
     metric: str = "dice"
-    """Metric to improve: a metric of evaluation.score with a direction, e.g. dice; one of masks, e.g. hd95, takes longer."""
+    """Metric to improve: a metric of evaluation.score with a direction, e.g. dice; one of masks, e.g. hd95, or of lesions by a
+    rule, e.g. lesion_dice@brats2023-met, takes longer."""
     structure: str = CLASS_MEAN.name
     """Structure that is scored: a region or class of the schema; class_mean, the mean over the foreground classes; or
     region_mean, that over the regions."""
@@ -62,6 +71,11 @@ class TuneConfig:
     """Least voxels of the foreground's components to try, besides 0."""
     largest: bool = True
     """Also try to keep only the largest component of the foreground."""
+    hysteresis_low: list[float] = field(default_factory=list)
+    """Probabilities of the foreground and of each region that all voxels of a component reach, to try with each of
+    --hysteresis_high, e.g. [0.2, 0.3, 0.4, 0.5]; by default hysteresis is not tried."""
+    hysteresis_high: list[float] = field(default_factory=list)
+    """Probabilities that the peak of a component reaches, e.g. [0.6, 0.7, 0.8, 0.9, 0.95]."""
     region_voxels: list[int] = field(default_factory=lambda: [10, 20, 50, 100, 200, 500])
     """Least voxels of each region's components to try, besides 0; `[]` leaves them as they are. A region that is the whole
     foreground is left to --least_voxels."""
@@ -83,13 +97,18 @@ class TuneConfig:
         Raises:
             UserError: names the option and the expected values.
         """
-        judged = [name for name, metric in METRICS.items() if metric.judged]
-        if self.metric not in judged:
-            raise UserError(f"--metric: expected one of {', '.join(judged)}; received {self.metric}")
+        expect_metric("metric", self.metric, judged=True)
         for threshold in self.thresholds:
             expect_number("thresholds", threshold, 0, 1)
         if len(set(self.thresholds)) > MOST_THRESHOLDS:
             raise UserError(f"--thresholds: expected at most {MOST_THRESHOLDS}; received {len(set(self.thresholds))}")
+        for option in ("hysteresis_low", "hysteresis_high"):
+            for level in getattr(self, option):
+                expect_number(option, level, LEAST_LEVEL, 1)
+        if bool(self.hysteresis_low) != bool(self.hysteresis_high):
+            raise UserError("--hysteresis_low, --hysteresis_high: expected both or none; received one of them")
+        if self.hysteresis_low and min(self.hysteresis_low) > max(self.hysteresis_high):
+            raise UserError("--hysteresis_low: expected a value up to one of --hysteresis_high; received larger ones alone")
         for option in ("least_voxels", "region_voxels", "replace_below"):
             for least in getattr(self, option):
                 expect_number(option, least, 0)
@@ -100,17 +119,23 @@ class TuneConfig:
 
 @dataclass(frozen=True)
 class _Job:
-    """Run with its records and its validation cases."""
+    """Head of a run, with records and their validation cases."""
 
     run: Run
+    head: str
     records: Records
     cases: list[str]
+
+    @property
+    def schema(self) -> LabelSchema:
+        """Classes, ids and regions of the head."""
+        return cast(SegmentationHead, self.run.heads[self.head]).schema
 
 
 def main(config: TuneConfig) -> None:
     """Score settings stage by stage, choose one, store it in every run and print its scores before and after."""
     config.check()
-    jobs = [_job(run, config.records) for run in open_runs(config.runs)]
+    jobs = [job for run in open_runs(config.runs) for job in _jobs(run, config)]
     schema = _common_schema(jobs)
     InferenceConfig(flips=tuple(config.flips)).refuse_unused([job.run for job in jobs])
     objective = Objective(METRICS[config.metric], scored_parts(config.structure, schema))
@@ -134,6 +159,8 @@ def make_grid(config: TuneConfig) -> Grid:
         least=sorted({0, *config.least_voxels}),
         region_least=sorted(set(config.region_voxels) - {0}),
         below=sorted(set(config.replace_below) - {0}),
+        lows=sorted(set(config.hysteresis_low)),
+        highs=sorted(set(config.hysteresis_high)),
     )
 
 
@@ -160,32 +187,39 @@ def _refuse_unknown_spacing(jobs: Sequence[_Job], metric: Metric) -> None:
                 )
 
 
-def _job(run: Run, records_path: Path | None) -> _Job:
-    """Run with its records and validation cases; refuses runs without validation patients of their own."""
+def _jobs(run: Run, config: TuneConfig) -> list[_Job]:
+    """Run with its head, and the validation cases of each of its records; refuses runs without validation patients."""
     _ = run.weights  # refuses a run without a finished epoch
-    if SEGMENTATION not in run.heads:
-        raise UserError(f"{run.path}: expected a run with the head {SEGMENTATION}; received heads {', '.join(run.heads)}")
+    heads = [name for name, each in run.heads.items() if each.per_voxel]
+    if not heads:
+        raise UserError(f"{run.path}: expected a run with a segmentation head; received heads {', '.join(run.heads)}")
+    if (len(heads) > 1 and config.head is None) or config.head not in (None, *heads):
+        raise UserError(f"--head: {run.path}: expected one of {', '.join(heads)}; received {config.head or 'none'}")
+    head = config.head or heads[0]
     if run.config.split == "slice":
         raise UserError(
             f"{run.path}: trained with --split slice, so on slices of its validation patients too; "
             "tune a run that was trained with --split patient"
         )
-    records = run.open_records(records_path or run.records_paths[0])
-    if not run.trained_on(records):
-        raise UserError(f"{records.path}: not the records that {run.path} was trained on; name those by --records")
-    cases = [case for case in records.subset("validation", run.config.fold) if records.cases[case].voxels.any()]
-    if not cases:
+    jobs = []
+    for path in [config.records] if config.records else run.records_that_annotate(head):
+        records = run.open_records(path)
+        if not run.trained_on(records) or head not in run.heads_annotated_by(records):
+            raise UserError(f"{path}: not the records that {run.path} trained {head} on; name those by --records")
+        cases = [case for case in records.subset("validation", run.config.fold) if records.cases[case].voxels.any()]
+        jobs += [_Job(run, head, records, cases)] if cases else []
+    if not jobs:
         raise UserError(
             f"{run.path}: has no annotated validation patients to choose on; "
             "give settings found by cross-validation to evaluation.predict --postprocess FILE"
         )
-    return _Job(run, records, cases)
+    return jobs
 
 
 def _common_schema(jobs: Sequence[_Job]) -> LabelSchema:
-    schema = jobs[0].run.schema
+    schema = jobs[0].schema
     for job in jobs:
-        if job.run.schema != schema:
+        if job.schema != schema:
             raise UserError(f"{job.run.path}: its schema differs from that of {jobs[0].run.path}; tune them one by one")
     return schema
 
@@ -196,20 +230,21 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
     inference = InferenceConfig(flips=tuple(config.flips), batch_size=config.batch_size)
     with progress(sum(len(job.cases) for job in jobs), "predicting") as bar:
         for job in jobs:
-            ensemble = Ensemble([job.run], [job.run.load_network()], inference)
+            ensemble = Ensemble([job.run], [job.run.load_network()], inference, job.head)
             for case in job.cases:
                 shard = job.records.shard(case)
                 image = np.asarray(shard.image)
                 inside = inside_mask(image) if config.inside_only else None
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
                 spacing_mm = job.records.cases[case].geometry.spacing_mm
-                yield pack_case(patient, ensemble.probabilities(image, inside), truth, grid, inside, spacing_mm)
+                probabilities = ensemble.probabilities(image, inside)
+                yield pack_case(patient, probabilities, truth, grid, job.schema, inside, spacing_mm)
                 bar.update()
 
 
 def _write(jobs: Sequence[_Job], grid: Grid, trials: Sequence[Trial], chosen: int, config: TuneConfig) -> list[Path]:
     """Write the table of settings and, last, the setting of every run; returns the files."""
-    text = csv_text(_rows(trials, chosen, jobs[0].run.schema, grid))
+    text = csv_text(_rows(trials, chosen, jobs[0].schema, grid))
     how = {
         "metric": config.metric,
         "structure": config.structure,
@@ -225,39 +260,45 @@ def _write(jobs: Sequence[_Job], grid: Grid, trials: Sequence[Trial], chosen: in
             "least_voxels": grid.least,
             "region_voxels": grid.region_least,
             "replace_below": grid.below,
+            "hysteresis_low": grid.lows,
+            "hysteresis_high": grid.highs,
         },
         "inside_only": config.inside_only,
     }
     files = []
-    for folder in dict.fromkeys(job.run.path for job in jobs):
-        write_text(folder / TABLE, text)
-        files += [folder / TABLE, save(folder, trials[chosen].setting, how)]
+    for job in {job.run.path: job for job in jobs}.values():
+        table = run_file(job.run, job.head, TABLE)
+        write_text(table, text)
+        files += [table, save(job.run, job.head, trials[chosen].setting, how)]
     return files
 
 
 def _rows(trials: Sequence[Trial], chosen: int, schema: LabelSchema, grid: Grid) -> list[tuple[Any, ...]]:
-    """Rows of the table of settings; an empty threshold is the most probable class, 0 voxels no rule."""
-    stages = region_stages(schema, grid)
+    """Rows of the table of settings; an empty threshold is the most probable class, 0 voxels or an empty hysteresis no rule."""
+    stages, pairs = region_stages(schema, grid), hysteresis_stages(schema, grid)
     rows = []
     for place, trial in enumerate(trials):
         setting = trial.setting
         below = {rule.structure: rule.below_voxels for rule in setting.replace}
         voxels = [(below if stage.whole else setting.least_voxels).get(stage.region.name, 0) for stage in stages]
         least = setting.least_voxels.get(FOREGROUND, 0)
-        rows.append((trial.stage, setting.threshold, setting.largest, least, *voxels, trial.mean, place == chosen))
-    return [("stage", "threshold", "largest", "least_voxels", *(stage.name for stage in stages), "score", "chosen"), *rows]
+        levels = {rule.structure: f"{rule.low:g}/{rule.high:g}" for rule in setting.hysteresis}
+        both = [levels.get(stage.structure) for stage in pairs]
+        rows.append((trial.stage, setting.threshold, setting.largest, least, *both, *voxels, trial.mean, place == chosen))
+    names = [*(pair.name for pair in pairs), *(stage.name for stage in stages)]
+    return [("stage", "threshold", "largest", "least_voxels", *names, "score", "chosen"), *rows]
 
 
 def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     """Text of the result: scores without and with the chosen setting and their difference, by mean and interval."""
     metric, before, after = METRICS[config.metric], trials[0].scores, trials[chosen].scores
     range_ = metric.interval_range([*before, *after])
-    summaries = summarise_columns(np.stack([before, after], axis=1), ranges=[range_] * 2)
-    (change,) = paired_columns(after[:, None], before[:, None], ranges=[range_])
-    rows = [
-        [name, metric.text(row.mean, row.low, row.high)]
-        for name, row in zip(("no post-processing", "chosen setting"), summaries, strict=True)
-    ]
+    summaries = summarise_columns(np.stack([before, after], axis=1), [range_] * 2, [metric.partial] * 2)
+    (change,) = paired_columns(after[:, None], before[:, None], [range_], [metric.partial])
+    rows = []
+    for name, row in zip(("no post-processing", "chosen setting"), summaries, strict=True):
+        share = f" ({row.patients} of {len(before)} have a value)" if row.patients < len(before) else ""
+        rows.append([name, metric.text(row.mean, row.low, row.high) + share])
     rows.append(["difference", metric.text(change.mean, change.low, change.high, signed=True)])
     none = f"none of {len(trials) - 1} settings was better by more than {config.margin:g}"
     result = f"chosen: {describe(trials[chosen].setting)}" if chosen else none
@@ -270,6 +311,7 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
 def describe(setting: PostprocessConfig) -> str:
     """Description of a setting, for the printed result."""
     parts = [] if setting.threshold is None else [f"threshold {setting.threshold:g}"]
+    parts += [f"{rule.structure} from {rule.low:g} with a peak of {rule.high:g}" for rule in setting.hysteresis]
     parts += ["largest component"] if setting.largest else []
     for name, least in setting.least_voxels.items():
         target = f" (smaller ones become {setting.becomes[name]})" if name in setting.becomes else ""

@@ -62,9 +62,14 @@ class Epochs:
         )
 
 
-def training_of(folder: Path, records: Path) -> runner.Training:
-    """Training of a segmentation run of a study or sweep; its settings and its output are kept in `logs`."""
-    arguments = ("--config", log_path(folder, ".yaml"), "--records", records)
+def training_of(folder: Path, records: Path | None) -> runner.Training:
+    """Training of a segmentation run of a study or sweep; its settings and its output are kept in `logs`.
+
+    Args:
+        folder: of the run.
+        records: the one folder that it trains on; None: those in its config.
+    """
+    arguments = ("--config", log_path(folder, ".yaml"), *(() if records is None else ("--records", records)))
     return runner.Training(folder, "training.train", arguments, log_path(folder, ".log"))
 
 

@@ -30,11 +30,35 @@ class TrainingSettings:
 
 
 @dataclass(kw_only=True)
+class RecordsShare:
+    """One of the named records folders of a study, in a run that trains on several or on chosen ones."""
+
+    name: str
+    """Name of the folder in the study's `records`."""
+    share: float = 1.0
+    """Share of the batches, relative to those of the other folders."""
+    heads: list[str] | None = None
+    """Heads that the folder annotates; null: all."""
+
+
+@dataclass(kw_only=True)
 class RunSettings(TrainingSettings):
     """A run of a study."""
 
     name: str
     """Name of the run's folder, and of its row in the table."""
+    records: list[str | RecordsShare] | None = None
+    """Records folders of the run by their names in the study, such as [{name: hgg, share: 0.6, heads: [hgg]}, mets]; null:
+    all, with equal shares."""
+    init_from: str | None = None
+    """Another run of the study, which is trained first; this one begins with its weights, those of the same seed."""
+
+    @property
+    def shares(self) -> list[RecordsShare] | None:
+        """Records folders of the run; None: all."""
+        if self.records is None:
+            return None
+        return [entry if isinstance(entry, RecordsShare) else RecordsShare(name=entry) for entry in self.records]
 
     def check(self) -> None:
         """Refuse a name that makes no folder.
@@ -129,13 +153,18 @@ def _content(train: Options | Path) -> Options:
 
 
 def merged(values: Options, options: Options) -> Options:
-    """Values with options merged in; their names may be dotted (`input.copies: false`) or nested (`input: {copies: false}`)."""
+    """Values with options merged in; their names may be dotted (`input.copies: false`) or nested (`input: {copies: false}`).
+
+    An empty mapping takes the place of what was there: `heads: {}` leaves one head.
+    """
     result = dict(values)
     for name, value in options.items():
         first, _, rest = name.partition(".")
         inner = {rest: value} if rest else value
         before = result.get(first)
-        result[first] = merged(before if isinstance(before, dict) else {}, inner) if isinstance(inner, dict) else inner
+        result[first] = (
+            merged(before if isinstance(before, dict) else {}, inner) if inner and isinstance(inner, dict) else inner
+        )
     return result
 
 
@@ -148,10 +177,13 @@ def dotted(values: Options, prefix: str = "") -> Options:
 
 
 def changed_setting(run: Run, wanted: TrainConfig) -> str | None:
-    """Dotted name of a setting that a run was begun with and that is another one now; None where it is the same training."""
+    """Dotted name of a setting that a run was begun with and that is another one now; None where it is the same training.
+
+    Records and the weights that a run begins with are compared by their content (`plan.refuse_changes`).
+    """
     before, now = dotted(cli.as_dict(run.config)), dotted(cli.as_dict(wanted))
     # A run's config holds its own folder, and the number format that `auto` has chosen.
-    free = {"records", "out", "precision"} if wanted.precision == "auto" else {"records", "out"}
+    free = {"records", "out", "init_from", *(["precision"] if wanted.precision == "auto" else [])}
     return next((name for name in now | before if name not in free and before.get(name) != now.get(name)), None)
 
 

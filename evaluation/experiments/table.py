@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, did_you_mean
 from common.files import write_text
-from common.metrics.catalogue import METRICS, Scale
+from common.metrics.catalogue import METRICS
+from common.metrics.metric import Metric, Scale
 from common.tables import csv_text, markdown
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN
@@ -49,6 +50,7 @@ class Column:
         values: a number, a text or None per row.
         key: heading in CSV; empty: `name`.
         csv_only: True leaves it out of Markdown.
+        markdown_only: True leaves it out of CSV.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Column:
     values: Sequence[Any]
     key: str = ""
     csv_only: bool = False
+    markdown_only: bool = False
 
 
 def rankings(schema: LabelSchema) -> dict[str, tuple[Scale, str]]:
@@ -75,7 +78,15 @@ def check_ranking(by: str, schema: LabelSchema) -> None:
     """
     known = rankings(schema)
     if by not in known:
-        raise UserError(f"--rank_by: expected one of {', '.join(known)}; received {by}")
+        plain = [key for key in known if "@" not in key]
+        lesions = "lesion_dice@RULE_STRUCTURE and the like (docs/metrics.md)"
+        raise UserError(f"--rank_by: expected one of {', '.join(plain)}, or {lesions}; received {by}{did_you_mean(by, known)}")
+
+
+def named_metrics(by: str, schema: LabelSchema) -> list[str]:
+    """Metrics that evaluation.score computes only where they are named, and that a ranking needs: one or none."""
+    scale, _ = rankings(schema)[by]
+    return [scale.name] if isinstance(scale, Metric) and not scale.by_default else []
 
 
 def scores_file(folder: Path, subset: str) -> Path:
@@ -133,7 +144,7 @@ def result_columns(results: Sequence[Result], by: str, schema: LabelSchema) -> l
         by: key that they are ranked by, which Markdown always has.
         schema: of the records.
     """
-    main = {"loss", by, *(name for name, metric in METRICS.items() if metric.shown == "interval")}
+    main = {"loss", by, *(name for name, metric in METRICS.items() if metric.shown == "interval" and metric.by_default)}
     known = {key: each for key, each in rankings(schema).items() if any(key in result.scores for result in results)}
     return [
         Column("rank", "d", range(1, len(results) + 1)),
@@ -166,13 +177,24 @@ def write_table(stem: Path, columns: Sequence[Column], title: str, notes: Sequen
     Returns:
         The Markdown.
     """
-    rows = [[column.key or column.name for column in columns], *zip(*(column.values for column in columns), strict=True)]
-    write_text(stem.with_suffix(".csv"), csv_text(rows, decimals=None))
-    shown = [column for column in columns if not column.csv_only]
-    texts = [[column.name, *(_cell(value, column.form) for value in column.values)] for column in shown]
-    text = "\n\n".join([title, markdown(list(zip(*texts, strict=True))), *notes]) + "\n"
+    write_csv(stem.with_suffix(".csv"), columns)
+    text = "\n\n".join([title, markdown_table(columns), *notes]) + "\n"
     write_text(stem.with_suffix(".md"), text)
     return text
+
+
+def write_csv(path: Path, columns: Sequence[Column]) -> None:
+    """Write columns as CSV, every digit of their numbers."""
+    stored = [column for column in columns if not column.markdown_only]
+    rows = [[column.key or column.name for column in stored], *zip(*(column.values for column in stored), strict=True)]
+    write_text(path, csv_text(rows, decimals=None))
+
+
+def markdown_table(columns: Sequence[Column]) -> str:
+    """Columns as a Markdown table."""
+    shown = [column for column in columns if not column.csv_only]
+    texts = [[column.name, *(_cell(value, column.form) for value in column.values)] for column in shown]
+    return markdown(list(zip(*texts, strict=True)))
 
 
 def _cell(value: Any, form: str) -> str:

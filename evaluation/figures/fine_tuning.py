@@ -63,7 +63,7 @@ def draw_fine_tuning(path: Path, subset: Subset, networks: "Sequence[keras.Model
     run = subset.run.path.resolve().name
     title = f"{run} before and after fine-tuning, on {name}; patients by their Dice after it, over all slices"
     aspect = pixel_aspect(_slice(subset, indices[-1])[0].geometry.spacing_mm)
-    return draw_before_after(path, rows, subset.run.schema, title, aspect)
+    return draw_before_after(path, rows, subset.schema, title, aspect)
 
 
 def ranked_slices(subset: Subset, counts: Counts) -> list[RankedSlice]:

@@ -37,14 +37,14 @@ def draw_run_gradcam(path: Path, run: Run, records: Records, head: Classificatio
 
     Args:
         path: the files to write, without suffix.
-        run: of training.classify.
+        run: with a classification head.
         records: with the run's channels.
         head: of the run.
 
     Returns:
         The files written, PDF and PNG; none where there are no validation slices.
     """
-    source = open_folder(run.config, FolderTargets(records, run.heads, frozenset(run.heads))).validation_examples
+    source = open_folder(run.config, FolderTargets(records, run.heads, frozenset([head.name]))).validation_examples
     if not isinstance(source, Slices):
         return []
     chosen = _of_every_class(records, source, head.indices(records), SLICES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.metrics.catalogue import Scale
+from common.metrics.metric import Scale
 from common.tables import counted
 from evaluation.figures import style
 

@@ -24,6 +24,7 @@ MOST_TOGETHER = 3  # runs whose training and validation share a panel; lines of 
 MANY: Any = {"linewidth": 1.1, "markersize": 3.2, "markeredgewidth": 0.8}
 VOXEL_SCORES = {"iou": "IoU", "dice": "Dice"}
 SLICE_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
+TRAINING_COLUMNS = ("epoch", "phase", "minutes")  # of the training as a whole, not of one of its heads
 UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | VOXEL_SCORES
 FINE_TUNING: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
 
@@ -60,6 +61,36 @@ class History:
         """Begin of fine-tuning on the axis of epochs, between two epochs; None where there is none."""
         later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
         return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
+
+    def of_head(self, head: str, classes: list[str] | None = None) -> "History":
+        """History of one of several heads: its scores under their own names, without those of other heads.
+
+        Args:
+            head: its name; columns begin with it, such as `hgg_mean_dice` and `val_hgg_mean_dice`. Of a single head they do
+                not, and the history is returned as it is.
+            classes: of the head; None: those of this history.
+        """
+        found = {
+            front + name.removeprefix(f"{front}{head}_"): values
+            for front in ("val_", "")
+            for name, values in self.columns.items()
+            if name.startswith(f"{front}{head}_")
+        }
+        if not found:
+            return self
+        common = {name: self.columns[name] for name in TRAINING_COLUMNS if name in self.columns}
+        return History(self.name, self.classes if classes is None else classes, common | found)
+
+
+def mean_history(name: str, histories: Sequence[History]) -> History:
+    """Mean of the histories of trainings that differ in their seed, over the epochs that all of them have."""
+    epochs = min(len(history.columns["epoch"]) for history in histories)
+    columns = {
+        column: np.mean([history.columns[column][:epochs] for history in histories], axis=0)
+        for column in histories[0].columns
+        if all(column in history.columns for history in histories)
+    }
+    return History(name, histories[0].classes, columns)
 
 
 def load_history(run: Path, name: str | None = None) -> History:
@@ -161,9 +192,10 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
 def _draw_few(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
     """A panel for each score, with the training and the validation of all runs."""
     labels = _run_labels(histories)
-    rows = -(-len(panels) // COLUMNS)
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
     figure = style.new_figure(height=1.9 * rows + 0.5 + 0.18 * (len(histories) + 1), gaps=(0.06, 0.06))
-    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes, (name, heading) in zip(grid, panels.items(), strict=False):
         for index, history in enumerate(histories):
             _draw_run(axes, history, name, index, labels[index])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.metrics.catalogue import METRICS, Metric
+from common.metrics.catalogue import METRICS
+from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL
 from common.tables import counted
 from data_prep.structures import (

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.errors import UserError
+from common.metrics.metric import Metric
 from data_prep.labels import LabelSchema
 from data_prep.prepare import Prepared
 from data_prep.records.folder import Records
@@ -52,7 +53,12 @@ class PredictionTask:
 
 
 class Predictor(ABC):
-    """Predictor of one head: networks and the files that they write."""
+    """Predictor of one head or of several: networks and the files that they write."""
+
+    @property
+    def folders(self) -> dict[Path, LabelSchema]:
+        """Predictions folders that are written, each with the schema of its ids; none of heads without voxels."""
+        return {}
 
     @abstractmethod
     def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray | None:
@@ -82,6 +88,7 @@ class RecordsScoring:
         batch_size: slices at once.
         out: folder for the scores.
         settings: of the command, stored with the scores.
+        metrics: of segmentations, to compute.
     """
 
     records: Path
@@ -89,6 +96,7 @@ class RecordsScoring:
     batch_size: int
     out: Path
     settings: dict[str, Any]
+    metrics: Sequence[Metric] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,11 @@ class HeadEvaluator(ABC):
     def run(self) -> Run:
         """The first run."""
         return self.runs[0]
+
+    @property
+    def schema(self) -> LabelSchema:
+        """Classes, ids and regions of the voxels that the head writes; of other heads the run's."""
+        return self.run.schema
 
     def check_agreement(self) -> None:
         """Refuse runs whose outputs cannot be averaged.

@@ -50,13 +50,15 @@ class ClassificationEvaluator(HeadEvaluator):
 
     def score_records(self, scoring: RecordsScoring) -> None:
         """Score the first run on slices of records, per patient and per slice; with ROC, confusion and calibration."""
-        scored = classification_run.score_run(self.run.path, scoring.records, scoring.subset, scoring.batch_size)
+        options = (scoring.records, scoring.subset, scoring.batch_size)
+        scored = classification_run.score_run(self.run.path, *options, head=self.name)
         report(scoring.out, scored)
 
     def score_folds(self, folds: Folds) -> None:
         """Score each fold's validation slices by its run, all in one table."""
         parts = [
-            classification_run.score_run(run.path, folds.records.path, "validation", FOLDS_BATCH_SIZE) for run in folds.runs
+            classification_run.score_run(run.path, folds.records.path, "validation", FOLDS_BATCH_SIZE, head=self.name)
+            for run in folds.runs
         ]
         report(folds.out / SCORES, classification_run.merge_runs(parts))
 

@@ -4,13 +4,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from common.metrics.catalogue import METRICS
 from common.tables import counted
 from data_prep.grid.masks import inside_mask
-from data_prep.labels import bits_to_classes
+from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.scans import nifti
 from data_prep.scans.case import Case
@@ -26,6 +27,8 @@ from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, prediction
 from evaluation.scores.folder import read_patient_scores, read_scores, write_record_scores
 from evaluation.scores.records import score_records
 from evaluation.tables.records import format_records_table, record_facts, record_rows
+from training.heads.segmentation import SegmentationHead
+from training.run import Run
 
 
 class SegmentationEvaluator(HeadEvaluator):
@@ -36,18 +39,28 @@ class SegmentationEvaluator(HeadEvaluator):
     writes_voxels = True
     order = 0
 
+    def properties(self, run: Run) -> dict[str, Any]:
+        """Classes, ids and regions of the head."""
+        return {f"classes of {self.name}": cast(SegmentationHead, run.heads[self.name]).schema}
+
     def stored_postprocessing(self) -> list[PostprocessConfig]:
         """Rules on voxels that evaluation.tune stored in the runs."""
-        return [postprocess.load(run.path) for run in self.runs]
+        return [postprocess.load(run, self.name) for run in self.runs]
 
     def predictor(self, task: PredictionTask) -> "SegmentationPredictor":
         """Ensemble of the runs that writes NIfTI files."""
         engines = [task.engines[run.path] for run in self.runs]
         return SegmentationPredictor(Ensemble(self.runs, engines, task.inference, self.name), task)
 
+    @property
+    def schema(self) -> LabelSchema:
+        """Classes, ids and regions that the head was trained on."""
+        return cast(SegmentationHead, self.run.heads[self.name]).schema
+
     def score_records(self, scoring: RecordsScoring) -> None:
         """Score the first run on slices of records, as the table of the glioma paper does."""
-        scores = score_records(self.run.path, scoring.records, scoring.subset, scoring.batch_size)
+        options = (scoring.records, scoring.subset, scoring.batch_size)
+        scores = score_records(self.run.path, *options, head=self.name, metrics=scoring.metrics or None)
         table, facts = format_records_table(scores), record_facts(scores)
         files = write_record_scores(scoring.out, record_rows(scores), scores.schema, table, scoring.settings, facts)
         print(table)
@@ -89,15 +102,33 @@ class SegmentationPredictor(Predictor):
     """
 
     def __init__(self, ensemble: Ensemble, task: PredictionTask) -> None:
-        self._ensemble = ensemble
-        self._task = task
+        self.ensemble = ensemble
+        self.task = task
         self._without_affine = 0
 
     def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray:
         """Segment one case, write its files, and return class indices (Z, H, W)."""
-        task = self._task
+        task = self.task
         inside = inside_mask(prepared.image) if task.inside_only else None
-        classes = self._classes(case, prepared, inside)
+        if task.probabilities or task.postprocess.needs_probabilities:
+            return self.write_probabilities(case, prepared, self.ensemble.probabilities(prepared.image, inside), inside)
+        classes = self.ensemble.classes(prepared.image, inside)
+        return self._write(case, prepared, postprocess.apply_classes(task.postprocess, classes, task.schema, inside))
+
+    def write_probabilities(
+        self, case: Case, prepared: Prepared, probabilities: np.ndarray, inside: np.ndarray | None
+    ) -> np.ndarray:
+        """Post-process class probabilities (Z, H, W, classes), write the case's files, and return class indices (Z, H, W)."""
+        task = self.task
+        if task.probabilities:
+            planes = [prepared.geometry.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
+            path = task.out / f"{case.files.id}{PROBABILITIES}.nii.gz"
+            nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
+        return self._write(case, prepared, postprocess.apply(task.postprocess, probabilities, task.schema, inside))
+
+    def _write(self, case: Case, prepared: Prepared, classes: np.ndarray) -> np.ndarray:
+        """Write the files of one case; returns its class indices."""
+        task = self.task
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
         ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(task.out, case.files.id), ids, case.affine, like=case.files.paths[0])
@@ -107,28 +138,20 @@ class SegmentationPredictor(Predictor):
         self._without_affine += case.affine is None
         return classes
 
+    @property
+    def folders(self) -> dict[Path, LabelSchema]:
+        """The task's folder."""
+        return {self.task.out: self.task.schema}
+
     def finish(self) -> str:
         """Warn of scans without affine; returns the place of the overlays."""
         if self._without_affine:
             scans = counted(self._without_affine, "scan")
             print(f"warning: {scans} without affine: the NIfTI files have unit spacing", file=sys.stderr)
-        return f", pictures in {self._task.out / OVERLAYS}" if self._task.overlays else ""
-
-    def _classes(self, case: Case, prepared: Prepared, inside: np.ndarray | None) -> np.ndarray:
-        """Class indices (Z, H, W) after post-processing; the probabilities are written where the task includes them."""
-        task = self._task
-        if not task.probabilities and task.postprocess.threshold is None:
-            classes = self._ensemble.classes(prepared.image, inside)
-            return postprocess.apply_classes(task.postprocess, classes, task.schema, inside)
-        probabilities = self._ensemble.probabilities(prepared.image, inside)
-        if task.probabilities:
-            planes = [prepared.geometry.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
-            path = task.out / f"{case.files.id}{PROBABILITIES}.nii.gz"
-            nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
-        return postprocess.apply(task.postprocess, probabilities, task.schema, inside)
+        return f", pictures in {self.task.out / OVERLAYS}" if self.task.overlays else ""
 
     def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray) -> Path:
-        task, channels = self._task, self._ensemble.runs[0].channels
+        task, channels = self.task, self.ensemble.runs[0].channels
         truth = None if prepared.label is None else bits_to_classes(prepared.label)
         image = prepared.image[..., display_channel(channels)[1]]
         path = task.out / OVERLAYS / f"{case.files.id}.png"

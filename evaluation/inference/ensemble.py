@@ -17,7 +17,7 @@ from training.heads.classification import ClassificationHead
 from training.run import Run
 
 if TYPE_CHECKING:
-    from models.volume import SlidingWindow
+    from models.volume import SliceLogits, SlidingWindow
 
 SLICES, PATCHES = 8, 1  # default batch sizes; one patch fills a processor, and several would take memory alone
 
@@ -89,11 +89,15 @@ class Networks:
     config: InferenceConfig
     head: str = SEGMENTATION
 
-    def logits(self, index: int, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Logits of one network for a prepared volume: slices, and the head's logits for them."""
+    def all_logits(self, index: int, image: np.ndarray) -> "Iterator[SliceLogits]":
+        """Logits of one network for a prepared volume: slices, and the logits of every head for them."""
         sliding = self.config.sliding_window(self.runs[index])
         batch_size = self.config.effective_batch_size(sliding)
-        for part, logits in predict_volume(self.networks[index], network_input(image), sliding, batch_size):
+        yield from predict_volume(self.networks[index], network_input(image), sliding, batch_size)
+
+    def logits(self, index: int, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Logits of one network for a prepared volume: slices, and the head's logits for them."""
+        for part, logits in self.all_logits(index, image):
             yield part, logits[self.head]
 
 
@@ -111,35 +115,51 @@ class Ensemble(Networks):
         Returns:
             (Z, H, W, classes) float32.
         """
-        total = np.zeros((*image.shape[:3], len(self.runs[0].schema.classes)), np.float32)
-        for index in range(len(self.runs)):
-            box = self._box(index, inside)
-            beyond = np.ones(image.shape[:3], np.float32)
-            beyond[box] = 0
-            total[..., 0] += beyond
-            if total[box].size:
-                for part, logits in self.logits(index, image[box]):
-                    total[box][part] += softmax(logits)
-        total /= len(self.runs)
-        return total
+        return joint_probabilities([self], image, inside)[self.head]
 
     def classes(self, image: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
         """Class indices (Z, H, W) uint8; of a single network without ever holding all its logits. Arguments as above."""
         if len(self.runs) > 1:
             return self.probabilities(image, inside).argmax(axis=-1).astype(np.uint8)
-        found, box = np.zeros(image.shape[:3], np.uint8), self._box(0, inside)
+        found, box = np.zeros(image.shape[:3], np.uint8), self.view_box(0, inside)
         if found[box].size:
             for part, logits in self.logits(0, image[box]):
                 found[box][part] = logits.argmax(axis=-1)
         return found
 
-    def _box(self, index: int, inside: np.ndarray | None) -> tuple[slice, ...]:
+    def view_box(self, index: int, inside: np.ndarray | None) -> tuple[slice, ...]:
         """Field of view of a network: the bounding box of the mask where it was trained on such, else the whole volume."""
         if inside is None:
             return (slice(None),) * 3
         run = self.runs[index]
         is_cropped = run.preparation.crop == "brain" or self.config.sliding_window(run).patch is not None
         return foreground_box(inside) if is_cropped else (slice(None),) * 3
+
+
+def joint_probabilities(
+    ensembles: Sequence[Ensemble], image: np.ndarray, inside: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Class probabilities of several heads of the same networks, each of which runs once; arguments as of `probabilities`.
+
+    Returns:
+        head -> (Z, H, W, classes) float32.
+    """
+    first = ensembles[0]
+    outputs = {each.head: each.runs[0].heads[each.head].outputs for each in ensembles}
+    totals = {head: np.zeros((*image.shape[:3], count), np.float32) for head, count in outputs.items()}
+    for index in range(len(first.runs)):
+        box = first.view_box(index, inside)
+        beyond = np.ones(image.shape[:3], np.float32)
+        beyond[box] = 0
+        for total in totals.values():
+            total[..., 0] += beyond
+        if beyond[box].size:
+            for part, logits in first.all_logits(index, image[box]):
+                for head, total in totals.items():
+                    total[box][part] += softmax(logits[head])
+    for total in totals.values():
+        total /= len(first.runs)
+    return totals
 
 
 @dataclass(frozen=True)

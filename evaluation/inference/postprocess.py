@@ -1,6 +1,6 @@
-"""Post-processing of class probabilities to a segmentation: threshold, connected components, small structures.
+"""Post-processing of class probabilities to a segmentation: thresholds, connected components, small structures.
 
-The order is: threshold, largest component, small components, rules on whole structures.
+The order is: threshold, hysteresis, largest component, small components, rules on whole structures.
 Components are three-dimensional and joined over faces, edges and corners (26 neighbours). All counts are of voxels of one case.
 """
 
@@ -16,13 +16,14 @@ from common.boxes import foreground_box
 from common.configs import find_config
 from common.errors import UserError
 from common.files import read_yaml, write_yaml
+from common.metrics.lesions import label_components
 from data_prep.labels import LabelSchema
 from data_prep.structures import Structure, structures_by_name
+from training.run import Run
 
 FILE = "postprocess.yaml"
 CHOSEN = "chosen"  # key of the file with the search that found the config; it is no option
 FOREGROUND = "foreground"  # every class but background, whatever a schema calls it
-NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
 
 
 @dataclass(kw_only=True)
@@ -37,6 +38,25 @@ class ReplaceRule:
     """Class that all of the structure's voxels become."""
 
 
+@dataclass(kw_only=True)
+class HysteresisRule:
+    """Rule of two thresholds on a structure's probability, the sum of its classes' (Canny, 1986, section VI).
+
+    The structure is made of the components of voxels that reach `low` and hold a voxel that reaches `high`. Voxels that join
+    it take its most probable class; those that leave it become the class `becomes`. A structure that is not all of the
+    foreground grows inside the foreground alone.
+    """
+
+    structure: str
+    """Region or class of the schema, or foreground."""
+    low: float
+    """Probability that every voxel reaches."""
+    high: float
+    """Probability that the peak of each component reaches."""
+    becomes: str
+    """Class of the voxels that leave the structure."""
+
+
 @dataclass
 class PostprocessConfig:
     """Post-processing of probabilities. The defaults change nothing: every voxel has its most probable class."""
@@ -46,6 +66,9 @@ class PostprocessConfig:
     class; null: the most probable of all classes, which with two classes is a threshold of 0.5."""
     largest: bool = False
     """Keep only the largest connected component of the foreground; other components become background."""
+    hysteresis: list[HysteresisRule] = field(default_factory=list)
+    """Rules of two thresholds, such as [{structure: foreground, low: 0.3, high: 0.8, becomes: background}]; done after the
+    threshold and in this order."""
     least_voxels: dict[str, int] = field(default_factory=dict)
     """Structure (region or class of the schema, or foreground) and the voxels that its connected components need to be kept,
     such as {WT: 100, ET: 20}; done in this order."""
@@ -56,6 +79,11 @@ class PostprocessConfig:
     """Rules on a structure's voxels in the whole case, such as [{structure: ET, below_voxels: 200, by: non-enhancing tumor}];
     done last and in this order."""
 
+    @property
+    def needs_probabilities(self) -> bool:
+        """False where the most probable classes are enough."""
+        return self.threshold is not None or bool(self.hysteresis)
+
     def check(self, schema: LabelSchema) -> None:
         """Refuse numbers out of range, and names that the schema does not have.
 
@@ -63,6 +91,12 @@ class PostprocessConfig:
             UserError: names the option and the expected values.
         """
         _expect("threshold", "0 to 1", self.threshold, self.threshold is None or 0 <= self.threshold <= 1)
+        for place, hysteresis in enumerate(self.hysteresis):
+            option = f"hysteresis[{place}]"
+            members(hysteresis.structure, schema, f"{option}.structure")
+            _expect(f"{option}.high", "0 to 1", hysteresis.high, 0 <= hysteresis.high <= 1)
+            _expect(f"{option}.low", "0 up to high", hysteresis.low, 0 < hysteresis.low <= hysteresis.high)
+            _check_target(f"{option}.becomes", hysteresis.becomes, hysteresis.structure, schema)
         for name, least in self.least_voxels.items():
             members(name, schema, "least_voxels")
             _expect(f"least_voxels.{name}", "at least 0 voxels", least, least >= 0)
@@ -106,7 +140,62 @@ def apply(
     Returns:
         (Z, H, W) uint8, class indices.
     """
-    return apply_classes(config, threshold_classes(probabilities, config.threshold), schema, inside)
+    classes = threshold_classes(probabilities, config.threshold)
+    if inside is not None:
+        classes[~inside] = 0
+    for rule in config.hysteresis:
+        own = members(rule.structure, schema, "hysteresis")
+        probability = structure_probability(probabilities, own)
+        low, high = (probability >= np.float32(level) for level in (rule.low, rule.high))
+        if inside is not None:
+            low &= inside
+        best = np.array(own, np.uint8)[probabilities[..., own].argmax(axis=-1)]
+        classes = apply_hysteresis(rule, classes, low, high, best, schema)
+    return apply_classes(config, classes, schema)
+
+
+def structure_probability(probabilities: np.ndarray, structure: Sequence[int]) -> np.ndarray:
+    """Probability (Z, H, W) float32 of a structure, the sum of its classes'; of the whole foreground 1 minus background's."""
+    if len(structure) == probabilities.shape[-1] - 1:
+        return np.float32(1) - probabilities[..., 0]
+    total: np.ndarray = probabilities[..., list(structure)].sum(axis=-1, dtype=np.float32)
+    return total
+
+
+def apply_hysteresis(
+    rule: HysteresisRule,
+    classes: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    best: np.ndarray,
+    schema: LabelSchema,
+) -> np.ndarray:
+    """Apply a hysteresis rule to class indices.
+
+    Args:
+        rule: checked.
+        classes: (Z, H, W) uint8; left as they are.
+        low, high: (Z, H, W) bool, where the structure's probability reaches the rule's thresholds.
+        best: (Z, H, W) uint8, most probable of the structure's classes.
+        schema: of the classes.
+
+    Returns:
+        (Z, H, W) uint8, a new array.
+    """
+    own = members(rule.structure, schema, "hysteresis")
+    if len(own) < len(schema.classes) - 1:
+        low = low & (classes > 0)
+    box = foreground_box(low)
+    labels, count = label_components(low[box])
+    peaked = np.zeros(count + 1, bool)
+    peaked[labels[high[box]]] = True
+    peaked[0] = False
+    kept = np.zeros(classes.shape, bool)
+    kept[box] = peaked[labels]
+    before = _union(classes, own)
+    found = np.where(kept & ~before, best, classes)
+    found[before & ~kept] = schema.class_names.index(rule.becomes)
+    return found
 
 
 def threshold_classes(probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
@@ -121,7 +210,7 @@ def threshold_classes(probabilities: np.ndarray, threshold: float | None) -> np.
 def apply_classes(
     config: PostprocessConfig, classes: np.ndarray, schema: LabelSchema, inside: np.ndarray | None = None
 ) -> np.ndarray:
-    """Post-process class indices: all rules of a config but the threshold.
+    """Post-process class indices: all rules of a config but threshold and hysteresis.
 
     Args:
         config: checked.
@@ -149,21 +238,19 @@ def apply_classes(
     return found
 
 
-def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the connected components (26 neighbours) of a mask (Z, H, W): (Z, H, W) int32 with 0 outside, and how many."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask, NEIGHBOURHOOD)
-    return labels, int(count)
+def run_file(run: Run, head: str, file: str = FILE) -> Path:
+    """File of a head's post-processing in a run's folder: postprocess.yaml, or postprocess_HEAD.yaml of several heads."""
+    voxels = [name for name, each in run.heads.items() if each.per_voxel]
+    return run.path / (file if len(voxels) < 2 else f"{Path(file).stem}_{head}{Path(file).suffix}")
 
 
-def load(folder: Path) -> PostprocessConfig:
-    """The post-processing that a run's folder holds, the default where it holds none.
+def load(run: Run, head: str) -> PostprocessConfig:
+    """The post-processing of a head that a run's folder holds, the default where it holds none.
 
     Raises:
         UserError: the file is damaged, or has an unknown key.
     """
-    path = folder / FILE
+    path = run_file(run, head)
     return load_file(path) if path.is_file() else PostprocessConfig()
 
 
@@ -182,9 +269,9 @@ def load_file(path: Path) -> PostprocessConfig:
     return config
 
 
-def save(folder: Path, config: PostprocessConfig, how: dict[str, Any]) -> Path:
-    """Write a config into a run's folder, with how it was chosen under `chosen`; returns the file."""
-    path = folder / FILE
+def save(run: Run, head: str, config: PostprocessConfig, how: dict[str, Any]) -> Path:
+    """Write the post-processing of a head into a run's folder, with how it was chosen under `chosen`; returns the file."""
+    path = run_file(run, head)
     write_yaml(path, cli.as_dict(config) | {CHOSEN: cli.as_dict(how)})
     return path
 

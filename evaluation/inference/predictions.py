@@ -2,7 +2,7 @@
 
 PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
             ID_probabilities.nii.gz   class probabilities, with --probabilities
-            predictions.json          cases, schema, settings, and the runs and weights (with checksums) that made them
+            predictions.json          cases, schema, settings, cost, and the runs and weights (with checksums) that made them
 """
 
 import shutil
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MANIFEST = "predictions.json"
 FORMAT = 1
 PROBABILITIES = "_probabilities"
+LOCK = ".lock"  # of common.files.lock
 OVERLAYS = "overlays"  # folder of pictures inside a predictions folder
 SCORES = "scores"  # folder of scores in a predictions folder, and in that of a cross-validation
 
@@ -55,24 +56,27 @@ class PredictionSet:
     training: Sequence[dict[str, Any]] = ()
 
 
-def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
+def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False) -> PredictionSet:
     """Open a predictions folder.
 
     Args:
-        folder: with `predictions.json`; without it only where `wanted` is given.
+        folder: with `predictions.json`; without it only where `wanted` is given or `plain` is true.
         wanted: ids of the cases to choose; None chooses all that the manifest names.
+        plain: open another tool's folder without manifest and ids too, as one of no case; `match_files` finds those that it
+            has. Predictions that evaluation.predict has begun and not finished have a lock beside them.
 
     Raises:
         UserError: no manifest and no ids, or a manifest of another format.
         Problems: NIfTI files that the manifest does not name.
     """
     manifest = folder / MANIFEST
-    if wanted is not None and folder.is_dir() and not manifest.is_file():
-        return PredictionSet(folder, None, wanted, [])
+    foreign = plain and not (folder / LOCK).exists()
+    if (foreign or wanted is not None) and folder.is_dir() and not manifest.is_file():
+        return PredictionSet(folder, None, wanted or [], [])
     if not manifest.is_file():
         raise UserError(
-            f"{manifest}: not found; expected a folder finished by evaluation.predict; "
-            "to score another tool's ID.nii.gz files, list their ids in a file and give it to --cases"
+            f"{manifest}: not found; expected a folder finished by evaluation.predict; to score other ID.nii.gz files, list "
+            "their ids in a file and give it to --cases"
         )
     values = _read_manifest(folder)
     cases = list(dict.fromkeys(str(case) for case in values["cases"]))
@@ -89,6 +93,13 @@ def open_predictions(folder: Path, wanted: list[str] | None) -> PredictionSet:
         [str(state) for state in values.get("states", [])],
         values.get("training", []),
     )
+
+
+def match_files(folder: Path, cases: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Cases that have a file in a folder without manifest, and the NIfTI files that belong to none of them."""
+    files = {nifti.stem(path): path for path in _nifti_files(folder)}
+    found = [case for case in cases if case in files]
+    return found, [path for name, path in files.items() if name not in found]
 
 
 def is_finished(folder: Path) -> bool:
@@ -137,6 +148,20 @@ def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str,
     return EarlierPredictions([str(case) for case in values["cases"]], str(values["source"]), values.get("training", []))
 
 
+def is_current(folder: Path, runs: "Sequence[Run]", cases: Sequence[str]) -> bool:
+    """True for a finished folder that holds just some cases, predicted with the present weights of some runs."""
+    if not is_finished(folder):
+        return False
+    values = _read_manifest(folder)
+    return _checksums(values.get("weights")) == _checksums(_weights(runs)) and values["cases"] == sorted(cases)
+
+
+def read_cost(folder: Path) -> dict[str, float]:
+    """Cost of a finished folder's prediction, as `evaluation.inference.cost` measures it; empty where none is stored."""
+    cost = _read_manifest(folder).get("cost")
+    return {str(name): float(value) for name, value in cost.items()} if isinstance(cost, dict) else {}
+
+
 def write_manifest(
     folder: Path,
     runs: "Sequence[Run]",
@@ -153,7 +178,7 @@ def write_manifest(
         runs: that made them; paths and checksums of their weights are stored.
         source: the scans.
         schema: of the ids that were written.
-        settings: of the prediction, beyond the runs; `earlier_predictions` compares them.
+        settings: of the prediction, beyond the runs, which `earlier_predictions` compares, and its `cost`.
         cases: ids of all cases that have NIfTI files.
         training: cases that trained the runs, as of `provenance.find_training_cases`.
     """
@@ -181,8 +206,9 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
     """
     manifests = [_read_manifest(folder) for folder in folders]
     for folder in folders:
-        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, ".lock", SCORES))
-    merged = manifests[0] | {
+        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, LOCK, SCORES))
+    first = {name: value for name, value in manifests[0].items() if name != "cost"}
+    merged = first | {
         "runs": [run for manifest in manifests for run in manifest["runs"]],
         "states": [state for manifest in manifests for state in manifest["states"]],
         "weights": [weights for manifest in manifests for weights in manifest["weights"]],
@@ -240,10 +266,14 @@ def _checksums(weights: Any) -> list[Any]:
     return [entry.get("crc32c") if isinstance(entry, dict) else None for entry in entries]
 
 
+def _nifti_files(folder: Path) -> list[Path]:
+    """NIfTI files of a folder, sorted, hidden ones left out."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(nifti.SUFFIXES) and not path.name.startswith("."))
+
+
 def _refuse_unknown_files(folder: Path, cases: list[str]) -> None:
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(nifti.SUFFIXES) and not path.name.startswith("."))
     expected = {name for case in cases for name in (case, case + PROBABILITIES)}
-    unknown = [path for path in files if nifti.stem(path) not in expected]
+    unknown = [path for path in _nifti_files(folder) if nifti.stem(path) not in expected]
     if unknown:
         raise Problems(
             (f"{path}: extra prediction: {MANIFEST} does not name this case" for path in unknown),

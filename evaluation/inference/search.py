@@ -1,71 +1,43 @@
 """Search for a post-processing: greedy, stage by stage, over settings that are applied to predicted cases.
 
-Each stage starts from what those before it have chosen: (1) threshold, largest component and least voxels
-of the foreground's components, all together; (2) the least voxels of each region's components, from the outermost region to the
-innermost; (3) below how many voxels in the whole case an innermost region becomes a class of the region around it. A stage
-changes the setting only where that betters the score by more than a margin. So not every combination is tried, and the cost is
-the sum of the stages, not their product.
+Each stage starts from what those before it have chosen: (1) threshold, largest component and least voxels of the foreground's
+components, all together; (2) both thresholds of hysteresis, of the foreground and of each region; (3) the least voxels of each
+region's components; (4) below how many voxels in the whole case an innermost region becomes a class of the region around it.
+Regions go from the outermost to the innermost. A stage changes the setting only where that betters the score by more than a
+margin. So not every combination is tried, and the cost is the sum of the stages, not their product.
 
-Components are sought once per case and stage (in the first, per threshold), and their voxels counted by true and predicted
-class; a setting then only selects those that become another class.
+But for hysteresis, components are sought once per case and stage (in the first, per threshold), and their voxels counted by
+true and predicted class; a setting then only selects those that become another class.
 """
 
-import zlib
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
 import numpy as np
 
-from common.boxes import foreground_box
-from common.metrics.catalogue import Metric
-from common.metrics.label_pair import LabelPair, Spacing
-from common.metrics.overlap import UNANNOTATED, confusion_matrix
+from common.metrics.label_pair import LabelPair
+from common.metrics.lesions import label_components
+from common.metrics.metric import Metric
+from common.metrics.overlap import confusion_matrix
 from common.progress import progress as case_progress
 from data_prep.labels import LabelSchema
 from data_prep.structures import NestedRegion, Structure, region_tree
+from evaluation.inference.packed import Grid, PredictedCase, packed_classes, packed_hysteresis
 from evaluation.inference.postprocess import (
     FOREGROUND,
+    HysteresisRule,
     PostprocessConfig,
     ReplaceRule,
     apply_classes,
-    label_components,
 )
-
-SURELY_FOREGROUND = 0.49  # 1 minus background's probability where another class is the most probable one, less rounding
-QUICK = 1  # level of zlib: maps of classes are runs of equal bytes, which it shrinks to a tenth or less
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Grid of the settings that are tried.
-
-    Attributes:
-        thresholds: None, the most probable class, comes first; the others rise.
-        largest: True keeps only the largest component of the foreground; False comes first.
-        least: least voxels of the foreground's components; 0 comes first.
-        region_least: least voxels of each region's components, besides 0; empty: no such stages.
-        below: voxels in a case below which an innermost region becomes another class, besides 0; empty: no such stages.
-    """
-
-    thresholds: list[float | None]
-    largest: list[bool]
-    least: list[int]
-    region_least: list[int] = field(default_factory=list)
-    below: list[int] = field(default_factory=list)
-
-    def settings(self) -> list[PostprocessConfig]:
-        """Settings of the first stage, thresholds outermost; the first changes nothing, and earlier ones change less."""
-        return [
-            PostprocessConfig(threshold=threshold, largest=largest, least_voxels={FOREGROUND: least} if least else {})
-            for threshold, largest, least in product(self.thresholds, self.largest, self.least)
-        ]
 
 
 @dataclass(frozen=True)
 class RegionStage:
-    """Stage of the search: one number of one region.
+    """Stage of the search: number of voxels of one region.
 
     Attributes:
         region: the region, and the class that its voxels become.
@@ -97,71 +69,46 @@ class RegionStage:
         return (mask.astype(np.int32), 1) if self.whole else label_components(mask)
 
 
+@dataclass(frozen=True)
+class HysteresisStage:
+    """Stage of the search: both thresholds of hysteresis of one structure.
+
+    Attributes:
+        structure: foreground, or a region.
+        becomes: class of the voxels that leave it.
+        pairs: (low, high) that are tried besides no rule.
+    """
+
+    structure: str
+    becomes: str
+    pairs: list[tuple[float, float]]
+
+    @property
+    def name(self) -> str:
+        """Column in the table of settings."""
+        return f"hysteresis_{self.structure}"
+
+    def settings(self, current: PostprocessConfig) -> list[PostprocessConfig]:
+        """Current setting with each of the rules added."""
+        rules = [HysteresisRule(structure=self.structure, low=low, high=high, becomes=self.becomes) for low, high in self.pairs]
+        return [replace(current, hysteresis=[*current.hysteresis, rule]) for rule in rules]
+
+
+def hysteresis_stages(schema: LabelSchema, grid: Grid) -> list[HysteresisStage]:
+    """Stages after the first, for the foreground and the regions from the outermost in."""
+    replacements = {region.name: schema.class_names[region.replacement] for region in region_tree(schema)}
+    pairs = [(low, high) for low, high in product(grid.lows, grid.highs) if low <= high]
+    names = grid.hysteresis_structures(schema)
+    return [HysteresisStage(name, replacements.get(name, schema.class_names[0]), pairs) for name in names if pairs]
+
+
 def region_stages(schema: LabelSchema, grid: Grid) -> list[RegionStage]:
-    """Stages after the first, from the outermost region in; the whole foreground belongs to the first."""
+    """Stages after those of thresholds, from the outermost region in; the whole foreground belongs to the first."""
     everything = tuple(range(1, len(schema.classes)))
     regions = [region for region in region_tree(schema) if region.members != everything]
     small = [RegionStage(region, False, grid.region_least) for region in regions if grid.region_least]
     rare = [region for region in regions if region.innermost and region.parent]
     return small + [RegionStage(region, True, grid.below) for region in rare if grid.below]
-
-
-@dataclass(frozen=True)
-class PredictedCase:
-    """Packed prediction of a case: the classes that its probabilities give at any threshold of a grid.
-
-    Attributes:
-        patient: id.
-        shape: (Z, H, W) of a box that holds all that is, or may be found to be, foreground.
-        packed: compressed maps of the box, (4, Z, H, W) uint8: the truth; the most probable class but background, 0 where there
-            can only be background; how many thresholds its probability reaches; 1 where it is the most probable of all classes.
-        outside: annotated voxels outside the box.
-        spacing_mm: distance of neighbouring voxels (z, y, x); None where it is unknown.
-    """
-
-    patient: str
-    shape: tuple[int, ...]
-    packed: bytes
-    outside: int
-    spacing_mm: Spacing | None = None
-
-    def maps(self) -> np.ndarray:
-        """Unpacked maps, read-only."""
-        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(4, *self.shape)
-
-
-def pack_case(
-    patient: str,
-    probabilities: np.ndarray,
-    truth: np.ndarray,
-    grid: Grid,
-    inside: np.ndarray | None = None,
-    spacing_mm: Spacing | None = None,
-) -> PredictedCase:
-    """Pack a prediction, for all thresholds of a grid.
-
-    Args:
-        patient: id.
-        probabilities: (Z, H, W, classes) float32.
-        truth: (Z, H, W) uint8, class indices, 255 where not annotated.
-        grid: the settings to be tried; 255 thresholds at most.
-        inside: (Z, H, W) bool, False where there can only be background.
-        spacing_mm: distance of neighbouring voxels (z, y, x), for metrics in millimetres.
-    """
-    levels = np.array([threshold for threshold in grid.thresholds if threshold is not None], np.float32)
-    foreground = 1 - probabilities[..., 0]
-    possible = foreground >= min([SURELY_FOREGROUND, *levels])
-    if inside is not None:
-        possible &= inside
-    box = foreground_box(possible | ((truth > 0) & (truth < UNANNOTATED)))
-    part = probabilities[box]
-    best = part[..., 1:].argmax(axis=-1).astype(np.uint8) + np.uint8(1)
-    best[~possible[box]] = 0
-    reached = np.searchsorted(levels, foreground[box], side="right").astype(np.uint8)
-    likeliest = (part[..., 1:].max(axis=-1) > part[..., 0]).astype(np.uint8)
-    outside = int(np.count_nonzero(truth < UNANNOTATED) - np.count_nonzero(truth[box] < UNANNOTATED))
-    packed = zlib.compress(np.stack([truth[box], best, reached, likeliest]).tobytes(), QUICK)
-    return PredictedCase(patient, best.shape, packed, outside, spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -171,7 +118,8 @@ class Trial:
     Attributes:
         stage: foreground, or the name of a `RegionStage`.
         setting: all of it.
-        scores: (patients,) float64, of the metric; of a patient with several cases the mean.
+        scores: (patients,) float64, of the metric; of a patient with several cases the mean; NaN where the metric's rule gives
+            no value.
     """
 
     stage: str
@@ -180,11 +128,12 @@ class Trial:
 
     @property
     def mean(self) -> float:
-        """Mean over patients."""
-        return float(self.scores.mean())
+        """Mean over the patients that have a value; NaN without any."""
+        return _mean(self.scores)
 
 
-Outcomes = Callable[[PredictedCase], Iterator[LabelPair]]  # case -> truth and prediction under each setting of a stage
+Outcomes = Callable[[PredictedCase], Iterator[LabelPair]]
+"""Case -> truth and prediction under each setting of a stage; the same object again where a setting changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -200,16 +149,16 @@ class Objective:
     structures: Sequence[Structure]
 
     def __call__(self, pair: LabelPair) -> float:
-        """Value in a case.
+        """Value in a case, the mean over structures that have one; NaN without any.
 
         Raises:
             ValueError: the metric needs the spacing, and the case has none.
         """
-        values = [self.metric(pair.structure(structure.members)) for structure in self.structures]
+        values = [self.metric(pair.structure(structure.members, structure.name)) for structure in self.structures]
         known = [value for value in values if value is not None]
         if len(known) < len(values):
             raise ValueError(f"expected cases with a spacing for {self.metric.name}; received one without")
-        return float(np.mean(known))
+        return _mean(known)
 
 
 def search(
@@ -237,10 +186,16 @@ def search(
     outcomes: Outcomes = partial(foreground_outcomes, schema=schema, grid=grid)
     trials = _try(FOREGROUND, grid.settings(), cases, outcomes, objective, progress)
     chosen = choose([sign * trial.mean for trial in trials], margin)
-    for stage in region_stages(schema, grid):
+    stages: list[HysteresisStage | RegionStage] = [*hysteresis_stages(schema, grid), *region_stages(schema, grid)]
+    for stage in stages:
         current = trials[chosen]
-        outcomes = partial(region_outcomes, stage=stage, current=current.setting, schema=schema, grid=grid)
-        tried = _try(stage.name, stage.settings(current.setting, schema), cases, outcomes, objective, progress)
+        if isinstance(stage, HysteresisStage):
+            settings = stage.settings(current.setting)
+            outcomes = partial(hysteresis_outcomes, settings=settings, schema=schema, grid=grid)
+        else:
+            settings = stage.settings(current.setting, schema)
+            outcomes = partial(region_outcomes, stage=stage, current=current.setting, schema=schema, grid=grid)
+        tried = _try(stage.name, settings, cases, outcomes, objective, progress)
         best = choose([sign * trial.mean for trial in (current, *tried)], margin)
         chosen = len(trials) + best - 1 if best else chosen
         trials += tried
@@ -248,26 +203,56 @@ def search(
 
 
 def choose(means: Sequence[float], margin: float) -> int:
-    """Place of the largest mean, the first of equals; 0, the earlier setting, where none is larger by more than `margin`."""
-    best = int(np.argmax(means))
-    return best if means[best] - means[0] > margin else 0
+    """Place of the largest mean, the first of equals; 0, the earlier setting, where none is larger by more than `margin`.
+
+    NaN, no value in any patient, is below every other mean.
+    """
+    known = [-math.inf if math.isnan(mean) else mean for mean in means]
+    best = int(np.argmax(known))
+    return best if known[best] - known[0] > margin else 0
 
 
 def foreground_outcomes(case: PredictedCase, schema: LabelSchema, grid: Grid) -> Iterator[LabelPair]:
     """Truth and prediction of a case under every setting of the first stage, in the order of `Grid.settings`."""
-    maps, settings = case.maps(), iter(grid.settings())
-    for level in range(len(grid.thresholds)):
-        classes = _classes(maps, level)
+    maps = case.maps()
+    for threshold in grid.thresholds:
+        classes = packed_classes(maps, PostprocessConfig(threshold=threshold), grid, schema)
         confusion = _confusion(case, maps[0], classes, schema)
         labels, count = label_components(classes > 0)
         counts = count_parts(labels, count, classes, maps[0], len(schema.classes))
         sizes = counts.sum(axis=(1, 2))
+        pair, before = None, np.zeros(0, bool)
         for largest, least in product(grid.largest, grid.least):
             removed = sizes < least
             if largest and count:
                 removed |= np.arange(count) != sizes.argmax()
-            changed = _moved(confusion, counts[removed].sum(axis=0), 0)
-            yield LabelPair(changed, maps[0], partial(apply_classes, next(settings), classes, schema), case.spacing_mm)
+            if pair is None or not np.array_equal(removed, before):
+                changed = _moved(confusion, counts[removed].sum(axis=0), 0)
+                pair, before = _pair(case, maps[0], changed, partial(_replaced, classes, labels, removed, 0)), removed
+            yield pair
+
+
+def hysteresis_outcomes(
+    case: PredictedCase, settings: Sequence[PostprocessConfig], schema: LabelSchema, grid: Grid
+) -> Iterator[LabelPair]:
+    """Truth and prediction of a case under settings that differ in their last hysteresis rule.
+
+    Args:
+        case: packed.
+        settings: of a stage.
+        schema: of the classes.
+        grid: that the case was packed for.
+    """
+    maps = case.maps()
+    start = packed_classes(maps, replace(settings[0], hysteresis=settings[0].hysteresis[:-1]), grid, schema)
+    pair, before = None, start
+    for setting in settings:
+        found = packed_hysteresis(maps, start, setting.hysteresis[-1], grid, schema)
+        if pair is None or not np.array_equal(found, before):
+            classes = apply_classes(setting, found, schema)
+            confusion = _confusion(case, maps[0], classes, schema)
+            pair, before = _pair(case, maps[0], confusion, partial(_same, classes)), found
+        yield pair
 
 
 def region_outcomes(
@@ -283,14 +268,19 @@ def region_outcomes(
         grid: that the case was packed for.
     """
     maps = case.maps()
-    found = _classes(maps, grid.thresholds.index(current.threshold))
+    found = packed_classes(maps, current, grid, schema)
     classes = apply_classes(current, found, schema)
     confusion = _confusion(case, maps[0], classes, schema)
-    counts = count_parts(*stage.parts(classes), classes, maps[0], len(schema.classes))
-    sizes = counts.sum(axis=(1, 2))
-    for value, setting in zip(stage.values, stage.settings(current, schema), strict=True):
-        changed = _moved(confusion, counts[sizes < value].sum(axis=0), stage.region.replacement)
-        yield LabelPair(changed, maps[0], partial(apply_classes, setting, found, schema), case.spacing_mm)
+    labels, count = stage.parts(classes)
+    counts = count_parts(labels, count, classes, maps[0], len(schema.classes))
+    sizes, target = counts.sum(axis=(1, 2)), stage.region.replacement
+    pair, before = None, np.zeros(0, bool)
+    for value in stage.values:
+        moved = sizes < value
+        if pair is None or not np.array_equal(moved, before):
+            changed = _moved(confusion, counts[moved].sum(axis=0), target)
+            pair, before = _pair(case, maps[0], changed, partial(_replaced, classes, labels, moved, target)), moved
+        yield pair
 
 
 def count_parts(labels: np.ndarray, count: int, predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
@@ -313,10 +303,20 @@ def count_parts(labels: np.ndarray, count: int, predicted: np.ndarray, truth: np
     return np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
 
 
-def _classes(maps: np.ndarray, level: int) -> np.ndarray:
-    """Class indices (Z, H, W) uint8 at a threshold, by its place in the grid: 0 is the most probable class."""
-    _, best, reached, likeliest = maps
-    return best * (reached >= level if level else likeliest)
+def _pair(case: PredictedCase, truth: np.ndarray, confusion: np.ndarray, predict: Callable[[], np.ndarray]) -> LabelPair:
+    """Truth and prediction of a packed case."""
+    return LabelPair(confusion, truth, predict, case.spacing_mm, shape=case.case_shape or None)
+
+
+def _same(classes: np.ndarray) -> np.ndarray:
+    return classes
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of the values that are known; NaN without any."""
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _confusion(case: PredictedCase, truth: np.ndarray, classes: np.ndarray, schema: LabelSchema) -> np.ndarray:
@@ -324,6 +324,13 @@ def _confusion(case: PredictedCase, truth: np.ndarray, classes: np.ndarray, sche
     confusion = confusion_matrix(truth, classes, len(schema.classes))
     confusion[0, 0] += case.outside
     return confusion
+
+
+def _replaced(classes: np.ndarray, labels: np.ndarray, moved: np.ndarray, target: int) -> np.ndarray:
+    """Class indices after some of the parts, numbered by `labels`, have become the class `target`; a new array."""
+    found = classes.copy()
+    found[np.concatenate([[False], moved])[labels]] = target
+    return found
 
 
 def _moved(confusion: np.ndarray, counts: np.ndarray, target: int) -> np.ndarray:
@@ -346,7 +353,12 @@ def _try(
     found: dict[str, list[list[float]]] = {}
     with case_progress(len(cases), f"trying {stage}" if progress else None) as bar:
         for case in cases:
-            found.setdefault(case.patient, []).append([objective(pair) for pair in outcomes(case)])
+            scores: list[float] = []
+            before = None
+            for pair in outcomes(case):
+                scores.append(scores[-1] if pair is before else objective(pair))
+                before = pair
+            found.setdefault(case.patient, []).append(scores)
             bar.update()
-    table = np.array([np.mean(scores, axis=0) for scores in found.values()])
+    table = np.array([[_mean(column) for column in np.array(scores).T] for scores in found.values()])
     return [Trial(stage, setting, column) for setting, column in zip(settings, table.T, strict=True)]

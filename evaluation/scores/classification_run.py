@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from common.errors import UserError
-from evaluation.inference.ensemble import class_probabilities
+from data_prep.records.folder import Records
+from evaluation.inference.ensemble import Classifiers, InferenceConfig, class_probabilities
 from evaluation.scores.classification import SlicePredictions, summary
 from evaluation.scores.slices import scored_slices
 from training.data.batches import CLASSIFICATION, validation_batches
@@ -30,38 +31,58 @@ class ScoredRun:
         run: of the classifier (the first of several).
         predictions: of every slice.
         loss: mean cross-entropy over slices, not weighed.
+        head: name of the classification head.
     """
 
     run: Run
     predictions: SlicePredictions
     loss: float
+    head: str = CLASSIFICATION
+
+    @property
+    def trained(self) -> ClassificationHead:
+        """The head as it was trained: attribute and classes."""
+        return cast(ClassificationHead, self.run.heads[self.head])
 
 
-def score_run(run_path: Path, records_path: Path, subset: str, batch_size: int, weights: Path | None = None) -> ScoredRun:
-    """Classify every slice of a subset that the run's config chooses (those with tumour, or all).
+def score_run(
+    run_path: Path,
+    records_path: Path,
+    subset: str,
+    batch_size: int,
+    weights: Path | None = None,
+    head: str = CLASSIFICATION,
+) -> ScoredRun:
+    """Classify every slice of a subset that the head chooses (those with tumour, or all).
 
     Args:
-        run_path: of training.classify.
+        run_path: of a network with a classification head.
         records_path: records with the run's channels; those of another data set validate across data sets.
         subset: train, validation or test; of the run's fold where it has one. In a run of a slice split, validation is its
             validation slices.
         batch_size: slices at once.
         weights: other weights of the run than those to predict with.
+        head: name of the head.
 
     Raises:
         UserError: other channels, no case with a known class.
     """
     run = Run(run_path)
-    if CLASSIFICATION not in run.heads:
-        raise UserError(f"{run_path}: expected a run of training.classify; received one of {run.command}")
+    trained = run.heads.get(head)
+    if not isinstance(trained, ClassificationHead):
+        raise UserError(f"{run_path}: expected a run with the classification head {head}; received {', '.join(run.heads)}")
     records = run.open_records(records_path)
-    source = scored_slices(run, records, subset, f"case with a known {run.config.target.attribute}")
+    source = scored_slices(run, records, subset, head, f"case with a known {trained.attribute}")
     load_backend()
-    probabilities, truth = _probabilities(run.load_network(weights), source, batch_size, run)
+    network = run.load_network(weights)
+    if run.sliding_window().patch is None:
+        probabilities, truth = _of_slices(network, source, batch_size, run, head)
+    else:
+        probabilities, truth = _of_volumes(Classifiers([run], [network], InferenceConfig(), head), source, records)
     cases = [source.items[item][0] for item, _ in source.rows]
     patients = [records.cases[case].patient for case in cases]
     loss = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-7)).mean())
-    return ScoredRun(run, SlicePredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss)
+    return ScoredRun(run, SlicePredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss, head)
 
 
 def merge_runs(parts: Sequence[ScoredRun]) -> ScoredRun:
@@ -75,12 +96,14 @@ def merge_runs(parts: Sequence[ScoredRun]) -> ScoredRun:
         np.concatenate([each.probabilities for each in found]),
     )
     weights = [len(each.truth) for each in found]
-    return ScoredRun(parts[0].run, predictions, float(np.average([part.loss for part in parts], weights=weights)))
+    return ScoredRun(
+        parts[0].run, predictions, float(np.average([part.loss for part in parts], weights=weights)), parts[0].head
+    )
 
 
 def run_summary(scored: ScoredRun) -> dict[str, Any]:
     """Summary of a scored run: the content of `classification_scores.json`, its loss included."""
-    run, head = scored.run, scored.run.head(ClassificationHead)
+    run, head = scored.run, scored.trained
     scores = summary(
         scored.predictions,
         head=head.attribute,
@@ -91,12 +114,23 @@ def run_summary(scored: ScoredRun) -> dict[str, Any]:
     return scores | {"loss": scored.loss}
 
 
-def _probabilities(network: "keras.Model", source: Slices, batch_size: int, run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _of_slices(network: "keras.Model", source: Slices, batch_size: int, run: Run, head: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, classes) probabilities and (n,) true class indices, in the order of the slices."""
     batches, count = validation_batches(source, replace(run.config.input, batch_size=batch_size))
     found, truth = [], []
     for images, targets in islice(batches, count):
-        logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[CLASSIFICATION])
+        logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[head])
         found.append(class_probabilities(logits.astype(np.float64)))
-        truth.append(targets[CLASSIFICATION][:, 0].astype(np.int64))
+        truth.append(targets[head][:, 0].astype(np.int64))
+    return np.concatenate(found), np.concatenate(truth)
+
+
+def _of_volumes(classifiers: Classifiers, source: Slices, records: Records) -> tuple[np.ndarray, np.ndarray]:
+    """As `_of_slices`, by a network over patches: each case is classified whole, and its chosen slices are taken."""
+    indices, found, truth = classifiers.target.indices(records), [], []
+    for item in dict.fromkeys(source.rows[:, 0].tolist()):
+        case = source.items[item][0]
+        numbers = source.rows[source.rows[:, 0] == item, 1]
+        found.append(classifiers.probabilities(np.asarray(records.shard(case).image))[numbers])
+        truth.append(np.full(len(numbers), indices[case]))
     return np.concatenate(found), np.concatenate(truth)

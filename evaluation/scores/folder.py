@@ -1,4 +1,4 @@
-"""Scores folder: per_patient.csv, summary.csv, table.txt and, last, scores.json; written and read here alone.
+"""Scores folder: per_patient.csv, per_lesion.csv, summary.csv, table.txt and, last, scores.json; written and read here alone.
 
 Two kinds of scores have this form: those of predictions, per patient over whole volumes, and those of a run on the slices of
 records (without per_patient.csv).
@@ -8,27 +8,35 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
-from common.metrics.catalogue import METRICS, Metric, absent_rule
+from common.metrics.catalogue import METRICS, absent_rule
+from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, Summary
 from common.tables import csv_text, read_rows
 from data_prep.labels import LabelSchema
-from data_prep.structures import CLASS_MEAN, scored_structures
+from data_prep.structures import CLASS_MEAN, Structure, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
-from evaluation.scores.patients import PatientScores, ScoreKey
+from evaluation.scores.cases import LesionScores, ScoreKey
+from evaluation.scores.patients import PatientScores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
-FORMAT = 2
+PER_LESION = "per_lesion.csv"
+FORMAT = 3
 OF_PATIENTS = "per patient, whole volumes on the native grid"
 OF_RECORDS = "slices of records, on the prepared grid"
 SPLITS = ("patient", "slice")
-RULES = ("definition", "unit", "both_absent", "one_absent")  # entries of a metric that two scores must share to be compared
+RULES = ("definition", "unit", "both_absent", "one_absent", "lesion_rule")
+"""Entries of a metric that two scores must share to be compared."""
+LESION_COLUMNS = (
+    *("patient", "case", "kind", "structure", "rule", "lesion", "counted", "volume_mm3", "matched"),
+    *("dice", "hd95", "nsd"),
+)
 AVERAGING = (
     "Every score is of a case's whole volume on the patient's own grid; voxels that are not annotated are left out. A patient "
     "with several cases counts once, with the mean over the cases. Figures are means over patients. class_mean is the mean of "
@@ -114,29 +122,43 @@ def write_patient_scores(
         "format": FORMAT,
         "kind": OF_PATIENTS,
         "patients": len(scores.patients),
-        "metrics": {name: metric.facts() for name, metric in METRICS.items()},
+        "metrics": {metric.name: metric.facts() for metric in _columns(scores)},
         "averaging": AVERAGING,
-        "absent_rule": absent_rule(METRICS.values()),
+        "absent_rule": absent_rule(_columns(scores)),
+        "missing": scores.missing,
         "interval": INTERVAL_NOTE,
         "schema": schema.to_dict(),
         **facts,
         "options": options,
         "summary": [
-            {"kind": structure.kind, "structure": structure.name, "score": name, **vars(each)}
+            {"kind": structure.kind, "structure": structure.name, "score": name, **_without_nan(vars(each))}
             for (structure, name), each in summaries.items()
         ],
     }
     write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores)))
-    return [folder / PER_PATIENT, *_write(folder, _summary_rows(scores, summaries), table, manifest)]
+    files = [folder / PER_PATIENT]
+    if any(metric.rule is not None for metric in scores.metrics):
+        write_text(folder / PER_LESION, csv_text(lesion_rows(scores)))
+        files.append(folder / PER_LESION)
+    else:
+        (folder / PER_LESION).unlink(missing_ok=True)  # of an earlier call
+    return [*files, *_write(folder, _summary_rows(scores, summaries), table, manifest)]
+
+
+def _columns(scores: PatientScores) -> list[Metric]:
+    """Metrics that have a column: the default ones, known or not, and the others that were computed."""
+    used = {metric.name for metric in scores.metrics}
+    return [metric for name, metric in METRICS.items() if metric.by_default or name in used]
 
 
 def _patient_rows(scores: PatientScores) -> list[list[Any]]:
-    """Rows of per_patient.csv: a column for each metric of the catalogue, empty where it is unknown."""
-    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *METRICS, "cases_absent_in_truth"]]
+    """Rows of per_patient.csv: a column for each metric, empty where it is unknown or has no value."""
+    names = [metric.name for metric in _columns(scores)]
+    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth"]]
     for p, patient in enumerate(scores.patients):
         for structure in scores.structures:
-            columns = [scores.values.get((structure, name)) for name in METRICS]
-            values = [None if column is None else float(column[p]) for column in columns]
+            columns = [scores.values.get((structure, name)) for name in names]
+            values = [None if column is None or math.isnan(column[p]) else float(column[p]) for column in columns]
             absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
             rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent])
     return rows
@@ -148,8 +170,29 @@ def _summary_rows(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> 
     rows: list[list[Any]] = [["kind", "structure", "score", *statistics, "patients_absent_in_truth"]]
     for (structure, name), s in summaries.items():
         absent = None if structure == CLASS_MEAN else int((scores.absent[structure] > 0).sum())
-        rows.append([structure.kind, structure.name, name, s.patients, s.mean, s.sd, s.median, s.low, s.high, absent])
+        known = _without_nan({"mean": s.mean, "sd": s.sd, "median": s.median, "low": s.low, "high": s.high})
+        rows.append([structure.kind, structure.name, name, s.patients, *known.values(), absent])
     return rows
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """Values with None in place of NaN, which is no JSON."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+def lesion_rows(scores: PatientScores) -> list[list[Any]]:
+    """Rows of per_lesion.csv: true lesions and false positives of every case, structure and rule."""
+    return [
+        list(LESION_COLUMNS),
+        *(
+            [
+                *(patient, case, each.structure.kind, each.structure.name, each.rule),
+                *("true" if each.true else "false positive", each.counted, each.volume_mm3, each.matched),
+                *(each.dice, each.hd95, each.nsd),
+            ]
+            for patient, case, each in scores.lesions
+        ),
+    ]
 
 
 def write_record_scores(
@@ -174,11 +217,13 @@ def write_record_scores(
         The files written.
     """
     heading = ("key", "kind", "structure", "score", "value")
+    names = {row[3] for row in rows}
+    used = [metric for name, metric in METRICS.items() if name in names]
     manifest = {
         "format": FORMAT,
         "kind": OF_RECORDS,
-        "metrics": {name: metric.facts() for name, metric in METRICS.items()},
-        "absent_rule": absent_rule(METRICS.values()),
+        "metrics": {metric.name: metric.facts() for metric in used},
+        "absent_rule": absent_rule(used),
         "schema": schema.to_dict(),
         **facts,
         "options": options,
@@ -205,8 +250,10 @@ def read_scores(folder: Path) -> StoredScores:
         summary, keys = {}, {}
         for row in values["summary"]:
             key = (str(row["kind"]), str(row["structure"]), str(row["score"]))
-            value = float(row["mean" if per_patient else "value"])
-            summary[key] = Estimate(value, row.get("low"), row.get("high"))
+            value = row["mean" if per_patient else "value"]
+            if value is None:  # no patient has a value under the metric's rule
+                continue
+            summary[key] = Estimate(float(value), row.get("low"), row.get("high"))
             keys[key] = str(row.get("key", ""))
         changed = [
             name
@@ -276,9 +323,42 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
     return PatientScores(structures, patients, cases, values, absent)
 
 
+def read_lesions(folder: Path) -> list[LesionScores]:
+    """Lesions of a folder of scores, of all rules; empty where it has none.
+
+    Raises:
+        UserError: a table that is damaged or of something else.
+    """
+    file = folder / PER_LESION
+    if not file.is_file():
+        return []
+    try:
+        return [
+            LesionScores(
+                structure=Structure(cast(Literal["region", "class", "mean"], row["kind"]), row["structure"]),
+                rule=row["rule"],
+                true=row["lesion"] == "true",
+                counted=row["counted"] == "True",
+                volume_mm3=float(row["volume_mm3"]),
+                matched=row["matched"] == "True",
+                **{name: float(row[name]) for name in ("dice", "hd95", "nsd")},
+            )
+            for row in read_rows(file)
+        ]
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{file}: expected lesions, as evaluation.score writes them; received another table ({error!r}); score again"
+        ) from None
+
+
 def _number(row: dict[str, str], metric: Metric, file: Path) -> float:
-    """A metric's value in a row of per_patient.csv, refused where it is no number or beyond the metric's limits."""
+    """A metric's value in a row of per_patient.csv, refused where it is no number or beyond the metric's limits.
+
+    NaN, no value, where an entry of a metric that is `partial` is empty.
+    """
     low, high = metric.limits
+    if metric.partial and not row[metric.name]:
+        return math.nan
     try:
         value = float(row[metric.name])
     except ValueError:

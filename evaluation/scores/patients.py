@@ -1,29 +1,31 @@
 """Scores per patient of predicted NIfTI files against a source's annotations, on the patients' own grid.
 
-Each case is a `LabelPair` over its whole volume; every metric of the catalogue follows from it. A patient with several cases
-counts once: with the mean of the cases' scores.
+Each case is a `LabelPair` over its whole volume; every metric follows from it. A patient with several cases counts once: with
+the mean of the cases' scores.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from common.errors import Problems, UserError
 from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
+from common.metrics.metric import Metric
 from common.metrics.statistics import Summary, summarise_columns
 from common.parallel import map_cases
 from common.tables import counted
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
-from data_prep.structures import CLASS_MEAN, Structure, averaged, distinct, scored_structures
+from data_prep.structures import CLASS_MEAN, Structure, scored_structures
 from evaluation.inference.predictions import PredictionSet, ids_to_classes, prediction_path, read_classes
+from evaluation.scores.cases import CaseScores, LesionScores, ScoreKey, mean_over, score_case
 
-ScoreKey = tuple[Structure, str]
-"""Key of a score: a structure, and the name of a metric of the catalogue."""
+Missing = Literal["refuse", "worst"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class PatientScores:
         patients: sorted ids.
         cases: how many cases each patient has.
         values: (structure, metric) -> (patients,) float64, structure by structure in the order of the catalogue. Left out:
-            metrics that need the spacing of a source that has none, and those that are not averaged for the class mean.
+            metrics that need the spacing of a source that has none, and those that are not averaged for the class mean. NaN
+            where a metric that is `partial` has no value.
         absent: structure -> (patients,) int64: in how many of the patient's cases it is absent in truth.
+        lesions: (patient, case, lesion), of the lesion rules among the metrics.
+        missing: case -> reason why it counts the worst value of every metric.
     """
 
     structures: list[Structure]
@@ -44,18 +49,36 @@ class PatientScores:
     cases: list[int]
     values: dict[ScoreKey, np.ndarray]
     absent: dict[Structure, np.ndarray]
+    lesions: list[tuple[str, str, LesionScores]] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Metrics that any structure has, in the order of the catalogue."""
+        names = {name for _, name in self.values}
+        return [metric for name, metric in METRICS.items() if name in names]
 
     def by_patient(self, structure: Structure, metric: str) -> dict[str, float]:
-        """Patient -> score of a structure."""
-        return dict(zip(self.patients, self.values[structure, metric].tolist(), strict=True))
+        """Patient -> score of a structure; patients without a value are left out."""
+        values = dict(zip(self.patients, self.values[structure, metric].tolist(), strict=True))
+        return {patient: value for patient, value in values.items() if not np.isnan(value)}
 
 
-def score_predictions(predictions: PredictionSet, source: Source, workers: int | str = 1) -> tuple[PatientScores, LabelSchema]:
+def score_predictions(
+    predictions: PredictionSet,
+    source: Source,
+    metrics: Sequence[Metric],
+    missing: Missing = "refuse",
+    workers: int | str = 1,
+) -> tuple[PatientScores, LabelSchema]:
     """Score every case of a set against a source.
 
     Args:
         predictions: to score.
         source: of the annotations; only these are read.
+        metrics: to compute.
+        missing: what becomes of a case whose prediction is absent, damaged or of another grid: "refuse" scores nothing;
+            "worst" counts the worst value of every metric that has one.
         workers: as of `common.parallel.map_cases`.
 
     Returns:
@@ -67,55 +90,57 @@ def score_predictions(predictions: PredictionSet, source: Source, workers: int |
     """
     schema = _common_schema(predictions, source)
     known = {files.id: files for files in source.cases()}
-    _refuse(_grid_problems(predictions, known, source), predictions)
+    unusable = dict(_grid_problems(predictions, known, source))
+    _refuse([*_unknown_cases(predictions, known), *(unusable.values() if missing == "refuse" else ())], predictions)
     cases = [known[case] for case in predictions.cases]
-    score = partial(_score_or_problem, predictions=predictions, source=source, schema=schema)
+    names = tuple(metric.name for metric in metrics)  # metrics themselves cannot be sent to other processes
+    score = partial(_score, predictions=predictions, source=source, schema=schema, metrics=names, unusable=unusable)
     results = map_cases(score, cases, workers, title="scoring")
-    _refuse([result for result in results if isinstance(result, str)], predictions)
+    unusable |= {files.id: each.problem for files, each in zip(cases, results, strict=True) if each.problem}
+    broken = [each.problem for each in results if each.problem and (each.scores is None or missing == "refuse")]
+    _refuse(broken, predictions)
     scored: dict[str, list[CaseScores]] = {}
+    lesions = []
     for files, result in zip(cases, results, strict=True):
-        if isinstance(result, CaseScores):
-            scored.setdefault(files.patient, []).append(result)
-    return mean_over_cases(scored, schema), schema
+        if result.scores is not None:
+            scored.setdefault(files.patient, []).append(result.scores)
+            lesions += [(files.patient, files.id, lesion) for lesion in result.scores.lesions]
+    means = mean_over_cases(scored, schema)
+    return replace(means, lesions=lesions, missing=unusable), schema
 
 
 @dataclass(frozen=True)
-class CaseScores:
-    """Scores of one case.
+class _Outcome:
+    """Scores of a case, and the problem of its prediction; without scores that of its annotation."""
 
-    Attributes:
-        values: as in `PatientScores`, a number each.
-        absent: the structures that are absent in truth.
-    """
-
-    values: dict[ScoreKey, float]
-    absent: set[Structure]
+    scores: CaseScores | None
+    problem: str = ""
 
 
-def _score_or_problem(files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema) -> CaseScores | str:
-    """Scores of one case, or the problem in one line where it cannot be scored."""
+def _score(
+    files: CaseFiles,
+    predictions: PredictionSet,
+    source: Source,
+    schema: LabelSchema,
+    metrics: Sequence[str],
+    unusable: dict[str, str],
+) -> _Outcome:
+    """Score one case; a prediction that cannot be used counts the worst values."""
+    chosen = [METRICS[name] for name in metrics]
     try:
-        return score_case(_read_pair(files, predictions, source, schema), schema)
+        ids, affine = source.read_label(files)
+        truth = ids_to_classes(str(files.label), ids, schema, source.likely_schemas)
     except UserError as error:
-        return str(error)
-
-
-def score_case(pair: LabelPair, schema: LabelSchema) -> CaseScores:
-    """Every metric of the catalogue for every structure of a case; the class mean is that of the foreground classes."""
-    values: dict[ScoreKey, float] = {}
-    absent = set()
-    for first, others in distinct(scored_structures(schema)).items():
-        found = pair.structure(first.members)
-        known = {name: value for name, metric in METRICS.items() if first.members and (value := metric(found)) is not None}
-        for structure in (first, *others):
-            if structure != CLASS_MEAN:
-                values |= {(structure, name): value for name, value in known.items()}
-                absent |= {structure} if found.overlap.truth == 0 else set()
-    classes = averaged(CLASS_MEAN, schema)
-    for name, metric in METRICS.items():
-        if metric.averaged and (classes[0], name) in values:
-            values[CLASS_MEAN, name] = float(np.mean([values[each, name] for each in classes]))
-    return CaseScores(values, absent)
+        return _Outcome(None, str(error))
+    problem, prediction = unusable.get(files.id, ""), np.zeros_like(truth)
+    try:
+        if not problem:
+            path = prediction_path(predictions.folder, files.id)
+            prediction = read_classes(ImageRef(path), predictions.schema or schema)
+            prediction[prediction == 255] = 0  # an id that means "not annotated" predicts nothing
+    except UserError as error:
+        problem = str(error)
+    return _Outcome(score_case(_pair(truth, prediction, affine, schema), schema, chosen, missing=bool(problem)), problem)
 
 
 def mean_over_cases(scored: dict[str, list[CaseScores]], schema: LabelSchema) -> PatientScores:
@@ -129,7 +154,7 @@ def mean_over_cases(scored: dict[str, list[CaseScores]], schema: LabelSchema) ->
     every = [case for patient in patients for case in scored[patient]]
     shared = {key for key in every[0].values if all(key in case.values for case in every)}
     keys = [(structure, name) for structure in structures for name in METRICS if (structure, name) in shared]
-    table = np.array([np.mean([[case.values[key] for key in keys] for case in scored[name]], axis=0) for name in patients])
+    table = np.array([[mean_over(scored[name], key) for key in keys] for name in patients])
     absent = {
         structure: np.array([sum(structure in case.absent for case in scored[name]) for name in patients])
         for structure in structures
@@ -153,24 +178,31 @@ def _common_schema(predictions: PredictionSet, source: Source) -> LabelSchema:
     return schema
 
 
-def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], source: Source) -> Iterable[str]:
-    """Problems of names and headers, a line per case; no voxel is read."""
+def _unknown_cases(predictions: PredictionSet, known: dict[str, CaseFiles]) -> Iterator[str]:
+    """Cases that cannot be scored whatever their prediction is, a line each."""
     for case in predictions.cases:
-        path = prediction_path(predictions.folder, case)
-        files = known.get(case)
+        path, files = prediction_path(predictions.folder, case), known.get(case)
         if files is None:
             yield f"{path}: extra prediction: the source has no case {case}"
         elif files.label is None:
             yield f"{path}: case {case} has no annotation in the source; leave it out by --cases"
-        elif not path.is_file():
-            yield f"{path}: missing prediction: case {case} was to be scored"
-        else:
-            try:
-                problem = source.grid_problem(path, files)
-            except UserError as error:
-                problem = str(error)
-            if problem:
-                yield problem
+
+
+def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], source: Source) -> Iterator[tuple[str, str]]:
+    """Cases whose prediction is missing or of another grid, with the problem in a line; no voxel is read."""
+    for case in predictions.cases:
+        path, files = prediction_path(predictions.folder, case), known.get(case)
+        if files is None or files.label is None:
+            continue
+        if not path.is_file():
+            yield case, f"{path}: missing prediction: case {case} was to be scored"
+            continue
+        try:
+            problem = source.grid_problem(path, files)
+        except UserError as error:
+            problem = str(error)
+        if problem:
+            yield case, problem
 
 
 def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
@@ -184,22 +216,15 @@ def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:
 
 
 def summarise_scores(scores: PatientScores) -> dict[ScoreKey, Summary]:
-    """Summary over patients of every score, with intervals."""
+    """Summary over patients of every score, with intervals; patients without a value are left out of a score and counted."""
     table = np.stack(list(scores.values.values()), axis=1)
     ranges = [METRICS[name].interval_range(column) for (_, name), column in scores.values.items()]
-    return dict(zip(scores.values, summarise_columns(table, ranges=ranges), strict=True))
+    partial_ = [METRICS[name].partial for _, name in scores.values]
+    return dict(zip(scores.values, summarise_columns(table, ranges, partial_), strict=True))
 
 
-def _read_pair(files: CaseFiles, predictions: PredictionSet, source: Source, schema: LabelSchema) -> LabelPair:
-    """Truth and prediction of a case on its own grid.
-
-    Raises:
-        UserError: either cannot be read, or has ids that its schema lacks.
-    """
-    ids, affine = source.read_label(files)
-    truth = ids_to_classes(str(files.label), ids, schema, source.likely_schemas)
-    prediction = read_classes(ImageRef(prediction_path(predictions.folder, files.id)), predictions.schema or schema)
-    prediction[prediction == 255] = 0  # an id that means "not annotated" predicts nothing
+def _pair(truth: np.ndarray, prediction: np.ndarray, affine: np.ndarray | None, schema: LabelSchema) -> LabelPair:
+    """Truth and prediction of a case on its own grid."""
     if affine is None:
         return LabelPair.count(truth, prediction, len(schema.classes))
     i, j, k = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))

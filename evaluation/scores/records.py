@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from common.errors import UserError
 from common.metrics import overlap
-from common.metrics.catalogue import METRICS, Metric
+from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
+from common.metrics.metric import Metric
 from common.tables import score_column
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
@@ -28,12 +29,14 @@ from data_prep.structures import (
     scored_structures,
 )
 from evaluation.inference.ensemble import PATCHES
-from evaluation.scores.patients import CaseScores, PatientScores, ScoreKey, mean_over_cases, score_case
+from evaluation.scores.cases import CaseScores, ScoreKey, score_case
+from evaluation.scores.patients import PatientScores, mean_over_cases
 from evaluation.scores.slices import scored_slices
 from models.volume import predict_volume
-from training.data.batches import SEGMENTATION, InputConfig, validation_batches
+from training.data.batches import LABEL, SEGMENTATION, InputConfig, validation_batches
 from training.data.slices import Slices
 from training.hardware.backend import load_backend
+from training.heads.segmentation import SegmentationHead
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Subset:
         input: of the network.
         patients: patient of each slice.
         own_records: True where the run was trained on these records.
+        head: name of the segmentation head.
     """
 
     run: Run
@@ -59,6 +63,12 @@ class Subset:
     input: InputConfig
     patients: list[str]
     own_records: bool
+    head: str = SEGMENTATION
+
+    @property
+    def schema(self) -> LabelSchema:
+        """Classes, ids and regions of the head."""
+        return cast(SegmentationHead, self.run.heads[self.head]).schema
 
     def only(self, rows: Sequence[int]) -> Slices:
         """Some of the slices, in the order given."""
@@ -70,7 +80,7 @@ class Subset:
         shown = Slices(self.records, self.source.items, self.source.rows[list(rows)], plain)
         examples = [shown[place] for place in range(len(shown))]
         images = np.stack([image[..., channel] for image, _ in examples])
-        return images, bits_to_classes(np.stack([labels[SEGMENTATION] for _, labels in examples]))
+        return images, bits_to_classes(np.stack([labels[LABEL] for _, labels in examples]))
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,13 @@ def score_key(structure: Structure, metric: str) -> str:
 
 
 def score_records(
-    run_path: Path, records_path: Path, subset: str, batch_size: int, weights: Path | None = None
+    run_path: Path,
+    records_path: Path,
+    subset: str,
+    batch_size: int,
+    weights: Path | None = None,
+    head: str = SEGMENTATION,
+    metrics: Sequence[Metric] | None = None,
 ) -> RecordScores:
     """Score a network on every slice of a subset of records.
 
@@ -171,12 +187,14 @@ def score_records(
             validation slices.
         batch_size: slices at once.
         weights: other weights of the run than those to predict with.
+        head: name of the segmentation head.
+        metrics: to compute; those of counts are computed in any case. By default the catalogue's.
 
     Raises:
         UserError: a run of another kind, other channels or classes, an empty subset.
     """
-    chosen = open_subset(run_path, records_path, subset, batch_size)
-    counts = count(chosen, load(chosen.run, weights))
+    chosen = open_subset(run_path, records_path, subset, batch_size, head)
+    counts = count(chosen, load(chosen.run, weights), metrics)
     volumes = {} if counts.volumes is None else counts.volumes.values
     preparation = chosen.records.preparation
     return RecordScores(
@@ -184,39 +202,40 @@ def score_records(
         records=records_path,
         subset=subset,
         own_records=chosen.own_records,
-        schema=chosen.run.schema,
+        schema=chosen.schema,
         loss=counts.loss,
         confusion=counts.confusion,
-        volumes={key: float(column.mean()) for key, column in volumes.items() if METRICS[key[1]].from_masks},
+        volumes={key: float(np.mean(known)) for key, column in volumes.items() if (known := _known(key, column)).size},
         patients=len(counts.patients),
         slices=len(chosen.source),
         crop=f"{preparation.crop} {preparation.size or ''}".strip(),
     )
 
 
-def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int) -> Subset:
+def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int, head: str = SEGMENTATION) -> Subset:
     """Slices that a run is scored on; warns where the run was trained on other records.
 
     Args:
-        run_path, records_path, subset, batch_size: as of `score_records`.
+        run_path, records_path, subset, batch_size, head: as of `score_records`.
 
     Raises:
         UserError: a run of another kind, other channels or classes, an empty subset.
     """
     run = Run(run_path)
-    if SEGMENTATION not in run.heads:
-        raise UserError(f"{run_path}: expected a run of training.train; received one of {run.command}")
+    trained = run.heads.get(head)
+    if not isinstance(trained, SegmentationHead):
+        raise UserError(f"{run_path}: expected a run with the segmentation head {head}; received {', '.join(run.heads)}")
     records = run.open_records(records_path)
-    found, expected = records.schema.class_names, run.schema.class_names
+    found, expected = records.schema.class_names, trained.class_names
     if found != expected:
         raise UserError(f"{records_path}: {run_path} was trained on the classes {expected}; found {found}")
     own = run.trained_on(records)
     if not own:
         print(f"warning: {records_path} are not the records of {run_path}: their {subset} patients may have trained it")
     config = replace(run.config.input, batch_size=batch_size)
-    source = scored_slices(run, records, subset)
+    source = scored_slices(run, records, subset, head)
     patients = [records.cases[source.items[item][0]].patient for item, _ in source.rows]
-    return Subset(run, records, source, config, patients, own)
+    return Subset(run, records, source, config, patients, own, head)
 
 
 def load(run: Run, weights: Path | None = None) -> "keras.Model":
@@ -225,12 +244,17 @@ def load(run: Run, weights: Path | None = None) -> "keras.Model":
     return run.load_network(weights)
 
 
-def count(subset: Subset, network: "keras.Model") -> Counts:
+def _known(key: ScoreKey, column: np.ndarray) -> np.ndarray:
+    """Values of a metric that needs masks, of the patients that have one; none of other metrics."""
+    return column[~np.isnan(column)] if METRICS[key[1]].from_masks else column[:0]
+
+
+def count(subset: Subset, network: "keras.Model", metrics: Sequence[Metric] | None = None) -> Counts:
     """Compare a network's classes with the annotation of every slice of a subset.
 
     The loss is that of the run's config, so of its first phase: one measure for the weights of all phases.
     """
-    classes, records = len(subset.run.schema.classes), subset.records
+    classes, records = len(subset.schema.classes), subset.records
     loss = subset.run.config.loss.build(classes)
     confusions = {patient: np.zeros((classes, classes), np.int64) for patient in sorted(set(subset.patients))}
     scored: dict[str, list[CaseScores]] = {}
@@ -248,10 +272,10 @@ def count(subset: Subset, network: "keras.Model") -> Counts:
                 true, found = (np.stack(maps) for maps in zip(*slices, strict=True))
                 pair, slices = LabelPair.count(true, found, classes, facts.geometry.spacing_mm), []
                 if pair.confusion.any():  # annotated
-                    scored.setdefault(facts.patient, []).append(score_case(pair, subset.run.schema))
+                    scored.setdefault(facts.patient, []).append(score_case(pair, subset.schema, metrics))
         annotated = int(np.count_nonzero(bits))
         total, voxels = total + float(loss(bits, logits)) * annotated, voxels + annotated
-    return Counts(total / max(voxels, 1), confusions, mean_over_cases(scored, subset.run.schema) if scored else None)
+    return Counts(total / max(voxels, 1), confusions, mean_over_cases(scored, subset.schema) if scored else None)
 
 
 def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:
@@ -264,8 +288,8 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
     found = []
     for place in range(len(shown)):
         image, labels = shown[place]
-        logits = network.predict_on_batch(image[None])[SEGMENTATION]
-        found.append(_classes(np.asarray(to_target_size(logits, labels[SEGMENTATION][None])))[0])
+        logits = network.predict_on_batch(image[None])[subset.head]
+        found.append(_classes(np.asarray(to_target_size(logits, labels[LABEL][None])))[0])
     return np.stack(found)
 
 
@@ -277,9 +301,9 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
     if subset.run.sliding_window().patch is None:
         (batches, steps), first = validation_batches(subset.source, subset.input), 0
         for images, labels in islice(batches, steps):
-            bits = labels[SEGMENTATION]
+            bits = labels[LABEL]
             items = [item for item, _ in rows[first : first + len(bits)]]
-            yield items, bits, np.asarray(to_target_size(network.predict_on_batch(images)[SEGMENTATION], bits))
+            yield items, bits, np.asarray(to_target_size(network.predict_on_batch(images)[subset.head], bits))
             first += len(bits)
         return
     wanted = set(rows)
@@ -296,7 +320,7 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
 def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a case and their logits, by overlapping patches."""
     for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.sliding_window(), PATCHES):
-        yield place, logits[SEGMENTATION]
+        yield place, logits[subset.head]
 
 
 def _of_volumes(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:

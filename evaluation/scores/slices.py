@@ -8,19 +8,20 @@ from training.data.targets import FolderTargets
 from training.run import Run
 
 
-def scored_slices(run: Run, records: Records, subset: str, needed: str = "case") -> Slices:
+def scored_slices(run: Run, records: Records, subset: str, head: str, needed: str = "case") -> Slices:
     """Slices of a subset that are annotated for a head of a run; of a slice split, validation is the run's own slices.
 
     Args:
         run: that is scored.
         records: with the run's channels.
         subset: train, validation or test; of the run's fold where it has one.
+        head: name of the head.
         needed: noun for an annotated case, for the error.
 
     Raises:
         UserError: the subset has no annotated case, or slices of a size that the network does not take.
     """
-    config, targets = run.config, FolderTargets(records, run.heads, frozenset(run.heads))
+    config, targets = run.config, FolderTargets(records, run.heads, frozenset([head]))
     if config.split == "slice" and subset == "validation":
         validation = open_folder(config, targets).validation_examples
         if not isinstance(validation, Slices):

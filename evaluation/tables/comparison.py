@@ -11,7 +11,8 @@ from typing import Literal, cast
 import numpy as np
 
 from common.errors import UserError
-from common.metrics.catalogue import METRICS, Scale, absent_rule
+from common.metrics.catalogue import METRICS, rule_notes
+from common.metrics.metric import Scale
 from common.metrics.statistics import (
     FEWEST_PAIRS,
     INTERVAL,
@@ -45,6 +46,7 @@ TEST_RULE = (
     "p: two-sided Wilcoxon signed-rank test over patients, those without a difference left out (zero method `wilcox`); "
     f"too few: fewer than {FEWEST_PAIRS} patients."
 )
+WITHOUT_VALUE = "Patients without a value under a metric's rule (nothing to find), left out of its mean"
 CHANGE_RULE = "better, worse: direction of the mean difference by the arrow of the metric (↑ larger, ↓ smaller is better)."
 
 
@@ -172,11 +174,16 @@ def compare_scores(
         UserError: an entry of the reference's split has no patient in common with it.
     """
     columns = [ColumnHead(entry.name, entry.split, (counted(len(entry.patients), "patient"),)) for entry in entries]
-    means, student = [], []
+    means, student, without = [], [], []
     for entry in entries:
         table = _table(entry, keys, entry.patients)
-        summaries = summarise_columns(table, ranges=_ranges(keys, table))
-        means.append([Cell(each.mean, each.low, each.high, each.patients) for each in summaries])
+        summaries = summarise_columns(table, _ranges(keys, table), _partial(keys))
+        means.append([Cell(each.mean if each.patients else None, each.low, each.high, each.patients) for each in summaries])
+        without += [
+            f"{scale_of(key).heading} of {title(key)} ({entry.name}): {len(entry.patients) - each.patients}"
+            for key, each in zip(keys, summaries, strict=True)
+            if each.patients < len(entry.patients) and key[:2] not in hidden
+        ]
         student += [
             f"{scale_of(key).heading} of {title(key)} ({entry.name})"
             for key, each in zip(keys, summaries, strict=True)
@@ -199,9 +206,10 @@ def compare_scores(
         gaps=optimism_gaps(columns, {key: cells for key, cells in rows.items() if key[:2] not in hidden}),
         notes=[
             *_left_out(entries),
+            *([f"{WITHOUT_VALUE}: {'; '.join(without)}."] if without else []),
             *_split_notes(columns),
             AVERAGING,
-            absent_rule(metrics),
+            *rule_notes(metrics),
             f"{INTERVAL_NOTE}.",
             *student_note(student),
             CHANGE_RULE,
@@ -327,6 +335,11 @@ def _ranges(keys: Sequence[RowKey], table: np.ndarray) -> list[tuple[float, floa
     return [METRICS[key[2]].interval_range(column) for key, column in zip(keys, table.T, strict=True)]
 
 
+def _partial(keys: Sequence[RowKey]) -> list[bool]:
+    """True for each key of a metric that may have no value for a patient."""
+    return [METRICS[key[2]].partial for key in keys]
+
+
 def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys: Sequence[RowKey]) -> list[Difference]:
     """A difference per key; no test between two splits, whose networks were trained on different kinds of data."""
     both = sorted(set(entry.patients) & set(reference.patients))
@@ -336,9 +349,14 @@ def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys:
     if not both:
         return [Difference(None, None, "no patient in common")] * len(keys)
     one, other = _table(entry, keys, both), _table(reference, keys, both)
-    found = paired_columns(one, other, ranges=_ranges(keys, np.concatenate([one, other])))
+    found = paired_columns(one, other, _ranges(keys, np.concatenate([one, other])), _partial(keys))
     note = "other split" if other_split else ""
-    return [Difference(pair, None if other_split else pair.p, note or ("too few" if pair.p is None else "")) for pair in found]
+    return [
+        Difference(pair, None if other_split else pair.p, note or ("too few" if pair.p is None else ""))
+        if pair.n
+        else Difference(None, None, "no value in common")
+        for pair in found
+    ]
 
 
 def _split_notes(columns: Sequence[ColumnHead]) -> list[str]:

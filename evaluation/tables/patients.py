@@ -1,10 +1,18 @@
-"""Printed table of scores per patient: a row per structure, the metrics of the catalogue that are shown in print."""
+"""Printed tables of scores per patient: a row per structure, the metrics that are shown in print; one for each lesion rule."""
 
-from common.metrics.catalogue import METRICS, absent_rule
+from collections.abc import Iterable, Sequence
+
+from common.metrics.catalogue import absent_rule
+from common.metrics.metric import Metric
 from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE, STUDENT, Summary, student_note
-from common.tables import aligned, counted, wrapped
-from data_prep.structures import CLASS_MEAN, distinct, repeated_note
-from evaluation.scores.patients import PatientScores, ScoreKey
+from common.tables import WIDTH, aligned, counted, wrapped
+from data_prep.structures import CLASS_MEAN, Structure, distinct, repeated_note
+from evaluation.scores.cases import ScoreKey
+from evaluation.scores.patients import PatientScores
+
+PARTIAL = (
+    "(n of N): patients that have a value; the rule gives the others none (no lesion to find), and they are not in the mean."
+)
 
 
 def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> str:
@@ -17,25 +25,11 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
         summaries: of `summarise_scores`.
     """
     groups = distinct(scores.structures)
-    shown = [
-        metric
-        for name, metric in METRICS.items()
-        if metric.shown != "files" and any((structure, name) in summaries for structure in groups)
-    ]
-    shown.sort(key=lambda metric: metric.shown != "interval")
-    rows, student = [["", *(metric.arrow_label for metric in shown)]], []
-    for structure in groups:
-        cells = []
-        for metric in shown:
-            summary = summaries.get((structure, metric.name))
-            if summary is None:
-                cells.append("")
-                continue
-            bounds = (summary.low, summary.high) if metric.shown == "interval" else (None, None)
-            cells.append(metric.text(summary.mean, *bounds))
-            if metric.shown == "interval" and metric.worst is not None and summary.interval_method == STUDENT:
-                student.append(f"{metric.heading} of {structure.title}")
-        rows.append([structure.title, *cells])
+    shown = sorted(
+        (metric for metric in scores.metrics if metric.shown != "files"), key=lambda metric: metric.shown != "interval"
+    )
+    plain = [metric for metric in shown if metric.by_default]
+    further = [metric for metric in scores.metrics if metric.shown != "files" and not metric.by_default]
     patients = len(scores.patients)
     has_interval = any(each.low is not None for each in summaries.values())
     interval = f"[{INTERVAL}]" if has_interval else f"(fewer than {FEWEST} patients, so no interval)"
@@ -43,13 +37,93 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
         f"Whole volumes on the patients' own grid: {counted(patients, 'patient')}, {counted(sum(scores.cases), 'case')}; "
         f"mean over patients {interval}"
     )
+    student = _student(groups, plain, summaries)
     absent = {each.title: int((scores.absent[each] > 0).sum()) for each in groups if each != CLASS_MEAN}
     where = "; ".join(f"{title}: {count} of {counted(patients, 'patient')}" for title, count in absent.items() if count)
     notes = [
         *repeated_note(groups),
         "class mean: mean of the foreground classes' scores of a patient, then averaged over patients; regions are not in it.",
-        absent_rule(shown),
+        absent_rule(plain),
         *([f"{INTERVAL_NOTE}.", *student_note(student)] if has_interval else []),
         f"Absent in truth: {where or 'nothing in any patient'}.",
     ]
-    return "\n".join([*wrapped([heading]), "", *aligned(rows), "", *wrapped(notes)])
+    parts = [wrapped([heading]), aligned(_rows(groups, plain, summaries, patients)), wrapped(notes)]
+    parts += _tables_of_further_metrics(further, groups, summaries, patients)
+    if scores.missing:
+        listed = "; ".join(scores.missing.values())
+        text = f"Counted with the worst value of every metric: {counted(len(scores.missing), 'case')} of {sum(scores.cases)}"
+        parts.append(wrapped([f"{text} ({listed})."]))
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _rows(
+    structures: Iterable[Structure], metrics: Sequence[Metric], summaries: dict[ScoreKey, Summary], patients: int
+) -> list[list[str]]:
+    """Rows of a table with their heading: a row per structure, a column per metric."""
+    rows = [["", *(metric.arrow_label for metric in metrics)]]
+    rows += [[each.title, *(_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
+    return rows
+
+
+def _tables_of_further_metrics(
+    metrics: Sequence[Metric], structures: Iterable[Structure], summaries: dict[ScoreKey, Summary], patients: int
+) -> list[list[str]]:
+    """Tables of metrics beyond the default ones: those without a rule, then those of each lesion rule with its notes."""
+    parts: list[list[str]] = []
+    listed = list(structures)
+    plain = [metric for metric in metrics if metric.rule is None]
+    if plain:
+        parts += [["Further metrics; mean over patients"], *_turned_tables(listed, plain, summaries, patients)]
+        parts.append(wrapped([absent_rule(plain)]))
+    regions = [each for each in listed if each.kind == "region"] or [each for each in listed if each.members]
+    for rule in dict.fromkeys(metric.rule for metric in metrics if metric.rule is not None):
+        mine = [metric for metric in metrics if metric.rule == rule]
+        left_out = any(
+            summary.patients < patients for (_, name), summary in summaries.items() if name.endswith(f"@{rule.name}")
+        )
+        parts += [wrapped([f"Lesions by {rule.name}: {rule.title}; mean over patients"])]
+        parts += _turned_tables(regions, mine, summaries, patients)
+        parts.append(wrapped([rule.note, *([PARTIAL] if left_out else [])]))
+    return parts
+
+
+def _turned_tables(
+    structures: Sequence[Structure], metrics: Sequence[Metric], summaries: dict[ScoreKey, Summary], patients: int
+) -> list[list[str]]:
+    """Tables with a row per metric and a column per structure, as many in one table as a terminal has room for."""
+    rules = [f", {metric.rule.name}" if metric.rule else "" for metric in metrics]  # it stands above the table
+    labels = ["", *(metric.arrow_label.replace(rule, "") for metric, rule in zip(metrics, rules, strict=True))]
+    columns = [[each.title, *(_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
+    tables, first = [], 0
+    while first < len(columns):
+        last = len(columns)
+        lines = aligned(list(zip(labels, *columns[first:last], strict=True)))
+        while max(map(len, lines)) > WIDTH and last > first + 1:
+            last -= 1
+            lines = aligned(list(zip(labels, *columns[first:last], strict=True)))
+        tables.append(lines)
+        first = last
+    return tables
+
+
+def _cell(structure: Structure, metric: Metric, summaries: dict[ScoreKey, Summary], patients: int) -> str:
+    """Mean as printed, with its interval where the metric has one there, and how many patients have a value where not all."""
+    summary = summaries.get((structure, metric.name))
+    if summary is None:
+        return ""
+    share = f" ({summary.patients} of {patients})" if summary.patients < patients else ""
+    if not summary.patients:
+        return f"n/a{share}"
+    bounds = (summary.low, summary.high) if metric.shown == "interval" else (None, None)
+    return metric.text(summary.mean, *bounds) + share
+
+
+def _student(structures: Iterable[Structure], metrics: Sequence[Metric], summaries: dict[ScoreKey, Summary]) -> list[str]:
+    """Scores of metrics with a worst value that have Student's interval all the same."""
+    return [
+        f"{metric.heading} of {structure.title}"
+        for structure in structures
+        for metric in metrics
+        if metric.shown == "interval" and metric.worst is not None
+        if (summary := summaries.get((structure, metric.name))) is not None and summary.interval_method == STUDENT
+    ]

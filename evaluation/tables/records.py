@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from common.metrics.catalogue import METRICS, absent_rule
+from common.metrics.catalogue import METRICS, rule_notes
 from common.tables import aligned, counted, wrapped
 from data_prep.structures import background_structures, distinct, repeated_note, scored_structures
 from evaluation.scores.records import RecordScores, score_key
@@ -37,7 +37,7 @@ def record_facts(scores: RecordScores) -> dict[str, Any]:
         "slices": scores.slices,
         "crop": scores.crop,
         "counted": _counted(scores),
-        "averaging": _averaging(),
+        "averaging": _averaging(scores),
     }
 
 
@@ -47,26 +47,37 @@ def format_records_table(scores: RecordScores) -> str:
     groups = distinct(scored_structures(scores.schema))
     structures = [*groups, *background_structures(scores.schema)]
     metrics = [metric for metric in METRICS.values() if any((structure, metric.name) in values for structure in structures)]
-    rows = [["", *(metric.arrow_label for metric in metrics)]]
+    default = [metric for metric in metrics if metric.by_default]
+    rows = [["", *(metric.arrow_label for metric in default)]]
     for structure in structures:
-        found = [values.get((structure, metric.name)) for metric in metrics]
-        texts = ["" if value is None else metric.text(value) for metric, value in zip(metrics, found, strict=True)]
+        found = [values.get((structure, metric.name)) for metric in default]
+        texts = ["" if value is None else metric.text(value) for metric, value in zip(default, found, strict=True)]
         rows.append([structure.title, *texts])
+    further = [
+        [structure.title, metric.arrow_label, metric.text(values[structure, metric.name])]
+        for metric in metrics
+        for structure in structures
+        if not metric.by_default and (structure, metric.name) in values
+    ]
     return "\n".join(
         [
             *wrapped([f"{scores.run.name} on {scores.subset} of {scores.records}: {_counted(scores)}"]),
             "",
             *aligned(rows),
             "",
+            *([*aligned(further), ""] if further else []),
             *aligned([["Loss", f"{scores.loss:.3f}"], ["Accuracy", f"{scores.accuracy:.3f}"]]),
             "",
-            *wrapped([*repeated_note(groups), _averaging(), absent_rule(metrics)]),
+            *wrapped([*repeated_note(groups), _averaging(scores), *rule_notes(metrics)]),
         ]
     )
 
 
-def _averaging() -> str:
-    return AVERAGING.format(masks=", ".join(metric.heading for metric in METRICS.values() if metric.from_masks))
+def _averaging(scores: RecordScores) -> str:
+    """Note on averaging that names the metrics of masks: the default ones, and others that were computed."""
+    used = {name for _, name in scores.values()}
+    masks = [metric for name, metric in METRICS.items() if metric.from_masks and (metric.by_default or name in used)]
+    return AVERAGING.format(masks=", ".join(metric.heading for metric in masks))
 
 
 def _counted(scores: RecordScores) -> str:

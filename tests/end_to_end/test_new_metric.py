@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from common.files import write_json
-from common.metrics.catalogue import METRICS, Metric
+from common.metrics.catalogue import METRICS
+from common.metrics.metric import Metric
 from data_prep.labels import LabelSchema
 from evaluation.experiments.table import ranked, rankings, read_result, result_columns
 from evaluation.figures.patients import worst_patients

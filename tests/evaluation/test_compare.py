@@ -224,7 +224,7 @@ def other_patients(folder):
     ("spoil", "told"),
     [
         (lambda folder: spoil_rule(folder), "expected dice as this version defines it; received another rule; score again"),
-        (lambda folder: edit(folder / "scores" / "scores.json", format=1), "expected scores of format 2"),
+        (lambda folder: edit(folder / "scores" / "scores.json", format=1), "expected scores of format 3"),
         (lambda folder: write_records(folder / "scores"), "expected scores per patient"),
         (lambda folder: edit(folder / "scores" / "scores.json", split="voxel"), "expected split to be one of patient, slice"),
         (
@@ -258,3 +258,41 @@ def test_categories_that_cannot_be_compared_are_refused(tmp_path, command):
     assert "--structures" in one_line(command(COMPARE, "--scores", one, other, "--structures", "WT"))
     edit(other / "classification_scores.json", level={"patient": 3})
     assert "damaged" in one_line(command(COMPARE, "--scores", one, other))
+
+
+def test_lesion_scores_of_one_rule_are_compared_and_those_of_two_are_not(tmp_path, command):
+    case = scans.scan("case_a", 0)
+    source = scans.write_brats(tmp_path / "source", [case])
+    for name, rule in (("one", "brats2023-met"), ("same", "brats2023-met"), ("other", "brats2026-mets")):
+        (tmp_path / name).mkdir()
+        scans.save(tmp_path / name / "case_a.nii.gz", case.label, scans.LPS)
+        options = ("--predictions", tmp_path / name, "--source", source, "--lesions", f"[{rule}]")
+        done = command("evaluation.score", *options)
+        assert done.status == 0, done.err
+    metric = "lesion_dice@brats2023-met"
+    chosen = ("--metrics", f"[{metric}]")
+    done = command(COMPARE, "--scores", tmp_path / "one", tmp_path / "same", *chosen, "--out", tmp_path / "c")
+    assert done.status == 0, done.err
+    assert "brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics)." in " ".join(done.out.split())
+    assert (tmp_path / "c" / f"boxes_{metric}.png").is_file()
+    done = command(COMPARE, "--scores", tmp_path / "one", tmp_path / "other", *chosen)
+    assert done.status == 2
+    assert f"received {metric}" in done.err
+    done = command(COMPARE, "--scores", tmp_path / "one", tmp_path / "other")
+    assert "Left out, for not all columns have them:" in " ".join(done.out.split())
+
+
+def test_scores_of_another_version_of_a_lesion_rule_are_refused(tmp_path, command):
+    case = scans.scan("case_a", 0)
+    source = scans.write_brats(tmp_path / "source", [case])
+    (tmp_path / "p").mkdir()
+    scans.save(tmp_path / "p" / "case_a.nii.gz", case.label, scans.LPS)
+    done = command("evaluation.score", "--predictions", tmp_path / "p", "--source", source, "--lesions", "[brats2026-gli]")
+    assert done.status == 0, done.err
+    file = tmp_path / "p" / "scores" / "scores.json"
+    metrics = json.loads(file.read_text())["metrics"]
+    metrics["lesion_f1@brats2026-gli"]["lesion_rule"]["version"] = "brats-evaluation 0.0.6"
+    edit(file, metrics=metrics)
+    done = command(COMPARE, "--scores", tmp_path / "p", tmp_path / "p", "--names", "[a,b]")
+    assert done.status == 2
+    assert "expected lesion_f1@brats2026-gli as this version defines it; received another rule; score again" in done.err

@@ -98,7 +98,7 @@ def test_only_segmentations_are_scored_by_voxels(records, tmp_path):
     head = ClassificationHead("classification", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]})
     facts = {"format": FORMAT, "command": "training.classify", "heads": {head.name: head.metadata()}}
     write_json(tmp_path / "run.json", facts)
-    with pytest.raises(UserError, match=r"expected a run of training\.train; received one of training\.classify"):
+    with pytest.raises(UserError, match="expected a run with the segmentation head segmentation; received classification"):
         score_records(tmp_path, records, "train", 8)
 
 

@@ -304,7 +304,7 @@ def test_runs_that_agree_in_copies_are_not_warned_of(studied):
     ("runs", "said"),
     [
         ([], "nothing to do: give runs, or a sweep"),
-        ([{"name": "a", "config": "x.yaml"}], "a: --runs: expected train, options, name; received config"),
+        ([{"name": "a", "config": "x.yaml"}], "a: --runs: expected train, options, name, records, init_from; received config"),
         ([{"train": {}}], "run 1: --runs: missing option --name"),
         ([{"name": "a"}], "a: --runs: missing option --train"),
         ([{"name": "a/b", "train": {}}], "a/b: --name: expected letters, digits"),

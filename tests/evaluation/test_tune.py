@@ -14,7 +14,7 @@ from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import softmax
-from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, ReplaceRule, apply, load
+from evaluation.inference.postprocess import FOREGROUND, HysteresisRule, PostprocessConfig, ReplaceRule, apply, load
 from evaluation.tune import TuneConfig, describe, make_grid, scored_parts
 from training.run import Run
 
@@ -64,6 +64,8 @@ def test_a_setting_is_told_in_words():
             replace=[ReplaceRule(structure="ET", below_voxels=20, by="edema")],
         )
     )
+    rule = HysteresisRule(structure="ET", low=0.3, high=0.9, becomes="edema")
+    assert describe(PostprocessConfig(hysteresis=[rule])) == "ET from 0.3 with a peak of 0.9"
     assert told == (
         "threshold 0.4, largest component, components of foreground of 50 voxels or more, components of ET of 9 voxels or more "
         "(smaller ones become edema), ET of fewer than 20 voxels becomes edema"
@@ -100,7 +102,7 @@ def test_the_setting_and_the_table_are_written_into_the_run(command, run):
     assert (told["patients"], told["metric"], told["runs"]) == (1, "dice", [str(run.resolve())])
     assert told["score_before"] == float(rows[0]["score"])
     assert told["score_after"] == float(chosen["score"]) == max(float(row["score"]) for row in rows)
-    setting = load(run)
+    setting = load(Run(run), "segmentation")
     assert str(setting.threshold or "") == chosen["threshold"].rstrip("0")
     assert setting.least_voxels.get(FOREGROUND, 0) == int(chosen["least_voxels"])
     assert setting.least_voxels.get("ET", 0) == int(chosen["least_voxels_ET"])
@@ -127,7 +129,7 @@ def test_the_scores_are_those_of_the_network_on_its_validation_patient(command, 
     assert len(set(expected)) > 2  # the settings do differ here
     scores = [float(row["score"]) for row in csv.DictReader((run / "tune.csv").open())]
     np.testing.assert_allclose(scores, expected, atol=5e-3)  # voxels at a quantile may fall to either side
-    assert (load(run) == PostprocessConfig()) == (max(scores) - scores[0] <= 0.001)
+    assert (load(Run(run), "segmentation") == PostprocessConfig()) == (max(scores) - scores[0] <= 0.001)
 
 
 def test_a_distance_is_tuned_downwards(command, run):
@@ -140,6 +142,20 @@ def test_a_distance_is_tuned_downwards(command, run):
     (chosen,) = [float(row["score"]) for row in rows if row["chosen"] == "True"]
     assert chosen == min(scores)
     assert read_yaml(run / "postprocess.yaml", "post-processing")["chosen"]["metric"] == "hd95"
+
+
+def test_hysteresis_is_tuned_for_a_lesion_metric_and_used_by_predict(command, run, records, tmp_path):
+    metric = "lesion_dice@brats2023-met"
+    levels = ("--hysteresis_low", "[0.1,0.2]", "--hysteresis_high", "[0.25,0.3]")
+    done = command("evaluation.tune", "--runs", run, *SMALL, *levels, "--metric", metric, "--structure", "WT", "--margin", 0)
+    assert done.status == 0, done.err
+    assert "lesion Dice, brats2023-met ↑ of WT" in done.out
+    rows = list(csv.DictReader((run / "tune.csv").open()))
+    tried = {row["hysteresis_foreground"] for row in rows if row["stage"] == "hysteresis_foreground"}
+    assert tried == {"0.1/0.25", "0.1/0.3", "0.2/0.25", "0.2/0.3"}
+    assert {row["stage"] for row in rows} >= {"hysteresis_TC", "hysteresis_ET", "least_voxels_ET"}
+    assert read_yaml(run / "postprocess.yaml", "post-processing")["chosen"]["metric"] == metric
+    load(Run(run), "segmentation").check(Run(run).schema)
 
 
 def test_a_distance_needs_the_spacing_of_the_records(command, run, records, tmp_path):
@@ -170,7 +186,7 @@ def test_no_setting_that_is_not_better_by_the_margin_replaces_an_earlier_one(com
     done = command("evaluation.tune", "--runs", run, *SMALL, "--margin", 2)
     assert done.status == 0
     assert "none of 15 settings was better" in done.out
-    assert load(run) == PostprocessConfig()
+    assert load(Run(run), "segmentation") == PostprocessConfig()
 
 
 def test_a_run_without_validation_patients_is_refused(command, run, records, tmp_path):
@@ -204,8 +220,9 @@ def test_other_records_are_refused(command, run, records, tmp_path):
 
 def test_runs_of_other_classes_are_refused(command, run, trained, tmp_path):
     other = shutil.copytree(trained, tmp_path / "other")
-    schema = read_yaml(other / "schema.yaml", "schema")
-    write_yaml(other / "schema.yaml", schema | {"name": "another"})
+    facts = read_json(other / "run.json", "run")
+    facts["heads"]["segmentation"]["schema"]["name"] = "another"
+    write_json(other / "run.json", facts)
     done = command("evaluation.tune", "--runs", run, other)
     assert (done.status, len(done.errors)) == (2, 1)
     assert "its schema differs" in done.errors[0]
@@ -215,12 +232,15 @@ def test_runs_of_other_classes_are_refused(command, run, trained, tmp_path):
     ("options", "told"),
     [
         (("--structure", "liver"), "--structure: expected one of WT, .*class_mean.*; received liver"),
-        (("--metric", "hausdorff"), "--metric: expected one of dice, iou, .*hd95; received hausdorff"),
+        (("--metric", "hausdorff"), "--metric: expected one of dice, iou, .*hd95.*; received hausdorff"),
         (("--metric", "true_ml"), "--metric: expected one of dice, iou, .*; received true_ml"),
         (("--region_voxels", "[-5]"), "--region_voxels: expected at least 0; received -5"),
         (("--replace_below", "[-5]"), "--replace_below: expected at least 0; received -5"),
         (("--thresholds", "[0.5,2]"), "--thresholds: expected 0 to 1; received 2"),
         (("--least_voxels", "[-1]"), "--least_voxels: expected at least 0"),
+        (("--hysteresis_low", "[0.5]"), "expected both or none"),
+        (("--hysteresis_low", "[0.5]", "--hysteresis_high", "[0.4]"), "--hysteresis_low: expected a value up to one of"),
+        (("--hysteresis_low", "[0]", "--hysteresis_high", "[0.4]"), "--hysteresis_low: expected 0.01 to 1; received 0"),
         (("--batch_size", "0"), "--batch_size"),
         (("--runs", "[]"), "--runs: expected at least one"),
     ],

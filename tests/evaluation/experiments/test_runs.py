@@ -39,3 +39,8 @@ def test_the_settings_of_a_new_run_are_kept_beside_it(tmp_path, monkeypatch):
     assert command == "training.train"
     assert arguments == ["--config", settings, "--records", tmp_path / "records", "--out", folder]
     assert log == tmp_path / "logs" / "runs" / "a.log"
+
+
+def test_records_that_are_in_the_config_are_not_given_again(tmp_path):
+    training = training_of(tmp_path / "runs" / "a", None)
+    assert training.arguments == ("--config", tmp_path / "logs" / "runs" / "a.yaml")

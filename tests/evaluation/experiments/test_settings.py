@@ -9,6 +9,7 @@ import yaml
 from common import cli
 from common.errors import UserError
 from evaluation.experiments.settings import (
+    RecordsShare,
     RunSettings,
     TrainingSettings,
     changed_setting,
@@ -38,6 +39,10 @@ def test_dotted_names_and_nested_options_are_inverse():
     flat = {"epochs": 2, "model.name": "unet", "model.filters.first": 3, "rates": {}, "size": [1, 2]}
     assert dotted(nested) == flat
     assert merged({}, flat) == nested
+
+
+def test_an_empty_mapping_takes_the_place_of_what_was_there():
+    assert merged({"heads": {"hgg": {}, "mets": {}}, "epochs": 2}, {"heads": {}}) == {"heads": {}, "epochs": 2}
 
 
 def test_options_are_words_of_a_command_line():
@@ -104,10 +109,17 @@ def test_a_config_is_found_beside_the_studys_file(tmp_path, monkeypatch):
 
 def test_an_entry_with_an_unknown_or_missing_key_is_refused():
     assert parse_entry(RunSettings, {"name": "a", "train": {}}, "--runs") == RunSettings(name="a", train={})
-    with pytest.raises(UserError, match=r"^--runs: expected train, options, name; received config"):
+    with pytest.raises(UserError, match=r"^--runs: expected train, options, name, records, init_from; received config"):
         parse_entry(RunSettings, {"name": "a", "config": "x"}, "--runs")
     with pytest.raises(UserError, match=r"^--runs: missing option --train"):
         parse_entry(RunSettings, {"name": "a"}, "--runs")
+
+
+def test_the_records_of_a_run_are_names_or_have_shares():
+    entries = ["hgg", {"name": "mets", "share": 0.3, "heads": ["mets"]}]
+    run = parse_entry(RunSettings, {"name": "a", "train": {}, "records": entries}, "--runs")
+    assert run.shares == [RecordsShare(name="hgg"), RecordsShare(name="mets", share=0.3, heads=["mets"])]
+    assert parse_entry(RunSettings, {"name": "a", "train": {}}, "--runs").shares is None
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "a b", ".."])

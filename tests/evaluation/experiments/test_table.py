@@ -8,7 +8,16 @@ import pytest
 
 from common.errors import UserError
 from data_prep.labels import LabelSchema
-from evaluation.experiments.table import Column, Result, check_ranking, ranked, rankings, result_columns, write_table
+from evaluation.experiments.table import (
+    Column,
+    Result,
+    check_ranking,
+    named_metrics,
+    ranked,
+    rankings,
+    result_columns,
+    write_table,
+)
 
 SCHEMA = LabelSchema.load("brats2023")
 
@@ -47,6 +56,17 @@ def test_keys_are_stable_names_and_not_headings():
     check_ranking("hd95", SCHEMA)
     with pytest.raises(UserError, match=r"--rank_by: expected one of loss, .*; received mean_iou"):
         check_ranking("mean_iou", SCHEMA)
+
+
+def test_runs_are_ranked_by_lesions_under_a_rule():
+    by = "lesion_hd95@brats2023-met_ET"
+    check_ranking(by, SCHEMA)
+    assert named_metrics(by, SCHEMA) == ["lesion_hd95@brats2023-met"]
+    assert named_metrics("hd95_ET", SCHEMA) == named_metrics("loss", SCHEMA) == []
+    results = [made(name, **{by: value}) for name, value in zip("ab", (30.0, 20.0), strict=True)]
+    assert names(ranked(results, by, SCHEMA)) == ["b", "a"]
+    with pytest.raises(UserError, match="did you mean lesion_hd95@brats2023-met_ET"):
+        check_ranking("lesion_hd95@brats2023-met_E", SCHEMA)
 
 
 def test_markdown_is_narrow_and_csv_has_every_score(tmp_path):

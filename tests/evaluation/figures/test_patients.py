@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.metrics.catalogue import METRICS, Scale
+from common.metrics.catalogue import METRICS
+from common.metrics.metric import Scale
 from evaluation.figures import style
 from evaluation.figures.patients import (
     FEWEST,

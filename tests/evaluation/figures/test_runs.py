@@ -10,7 +10,7 @@ from common.tables import score_column
 from data_prep.labels import LabelSchema
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import style
-from evaluation.figures.runs import Curves, slice_curves, voxel_curves
+from evaluation.figures.runs import Curves, History, mean_history, slice_curves, voxel_curves
 from tests.evaluation.figures.conftest import panels
 from training.heads import ClassificationHead, SegmentationHead
 from training.run import FORMAT
@@ -187,3 +187,26 @@ def test_class_frequencies_are_shares_of_the_annotated_voxels(tmp_path, drawn):
 def test_records_without_annotation_have_no_frequencies(tmp_path):
     with pytest.raises(UserError, match="no voxel"):
         figures_runs.draw_class_frequencies(tmp_path / "f", {"background": 0, "tumor": 0}, 3)
+
+
+def test_a_head_of_several_has_its_own_scores_without_its_name():
+    columns = {"epoch": [1, 2], "phase": [1, 1], "loss": [5, 4], "mean_dice": [0.3, 0.4], "hgg_loss": [2, 1]}
+    columns |= {"val_hgg_mean_dice": [0.5, 0.6], "mets_loss": [3, 3], "val_mets_mean_dice": [0.1, 0.2]}
+    history = History("run", ["background", "tumour"], {name: np.array(values) for name, values in columns.items()})
+    own = history.of_head("hgg", ["background", "edema"])
+    assert {name: list(values) for name, values in own.columns.items()} == {
+        "epoch": [1, 2],
+        "phase": [1, 1],
+        "loss": [2, 1],
+        "val_mean_dice": [0.5, 0.6],
+    }
+    assert own.classes == ["background", "edema"]
+    assert history.of_head("segmentation") is history  # of a single head columns have no name before them
+
+
+def test_the_mean_of_seeds_ends_with_the_shortest():
+    one = History("a", [], {"epoch": np.array([1.0, 2, 3]), "loss": np.array([3.0, 2, 1]), "accuracy": np.zeros(3)})
+    other = History("b", [], {"epoch": np.array([1.0, 2]), "loss": np.array([1.0, 1])})
+    mean = mean_history("ab", [one, other])
+    assert mean.name == "ab"
+    assert {name: list(values) for name, values in mean.columns.items()} == {"epoch": [1, 2], "loss": [2, 1.5]}

@@ -92,7 +92,7 @@ def test_a_single_patient_has_no_interval(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 9}, "expected scores of format 2"),
+        ({"format": 9}, "expected scores of format 3"),
         ({"metrics": {"iou": IOU.facts() | {"one_absent": 1.0}}}, "expected iou as this version defines it"),
         ({"summary": [{"kind": "class", "structure": "edema", "score": "iou", "value": "x"}]}, "received a damaged file"),
         ({"summary": [{"score": "iou"}]}, "damaged file"),

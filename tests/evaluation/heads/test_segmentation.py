@@ -94,8 +94,9 @@ def test_stored_rules_are_those_of_every_run(tmp_path):
     rules = PostprocessConfig(threshold=0.4)
     for name in "ab":
         (tmp_path / name).mkdir()
-    save(tmp_path / "a", rules, {})
-    runs = [SimpleNamespace(path=tmp_path / name) for name in "ab"]
+    head = SimpleNamespace(per_voxel=True)
+    runs = [SimpleNamespace(path=tmp_path / name, heads={"segmentation": head}) for name in "ab"]
+    save(runs[0], "segmentation", rules, {})
     assert SegmentationEvaluator("segmentation", runs).stored_postprocessing() == [rules, PostprocessConfig()]
 
 

@@ -18,7 +18,7 @@ class Made:
         self.shapes = []
         self.schema = SimpleNamespace(classes=dict.fromkeys(range(outputs)))
         self.preparation = SimpleNamespace(crop=crop)
-        self.heads = {head: SimpleNamespace(class_names=list(range(max(outputs, 2))))}
+        self.heads = {head: SimpleNamespace(outputs=outputs, class_names=list(range(max(outputs, 2))))}
 
     def sliding_window(self, least_size=(0, 0), flips=(), overlap=0.5):
         return SlidingWindow(1, self.window, overlap, least_size=least_size, flips=flips)

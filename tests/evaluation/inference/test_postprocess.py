@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from common import cli
 from common.errors import UserError
+from common.files import write_json
 from data_prep.labels import LabelSchema
 from evaluation.inference.postprocess import (
     FILE,
     FOREGROUND,
+    HysteresisRule,
     PostprocessConfig,
     ReplaceRule,
     apply,
@@ -20,6 +22,7 @@ from evaluation.inference.postprocess import (
     members,
     save,
 )
+from training.run import FORMAT, Run
 
 BINARY = LabelSchema.load("binary")
 BRATS = LabelSchema.load("brats2023")  # background, edema, non-enhancing tumor, enhancing tumor
@@ -126,6 +129,45 @@ def test_what_lies_outside_counts_in_no_component(blobs):
     assert not found.any()
 
 
+def hysteresis(structure="foreground", low=0.3, high=0.8, becomes="background"):
+    return PostprocessConfig(hysteresis=[HysteresisRule(structure=structure, low=low, high=high, becomes=becomes)])
+
+
+def line(*foreground, share=(0.0, 0.0, 1.0)):
+    """Probabilities (1, 1, W, 4) of a line of voxels, by that of the foreground and the shares of its classes in it."""
+    values = np.array(foreground, np.float32)
+    return np.stack([1 - values, *(values * np.float32(each) for each in share)], axis=-1)[None, None]
+
+
+def test_hysteresis_keeps_components_with_a_peak_down_to_the_low_threshold():
+    found = apply(hysteresis(), line(0.2, 0.4, 0.9, 0.3, 0.1, 0.6, 0.7, 0.1, 0.8), BRATS)
+    assert found.ravel().tolist() == [0, 3, 3, 3, 0, 0, 0, 0, 3]
+
+
+def test_hysteresis_of_a_region_takes_in_and_gives_back_inside_the_foreground():
+    near, core, none, other = line(0.9, share=(0.6, 0, 0.4)), line(0.95), line(0.0), line(0.9, share=(0.3, 0, 0.7))
+    probabilities = np.concatenate([near, core, none, other], axis=2)
+    found = apply(hysteresis("ET", 0.3, 0.8, "edema"), probabilities, BRATS)
+    assert found.ravel().tolist() == [3, 3, 0, 1]
+
+
+def test_a_region_does_not_grow_into_background():
+    probabilities = np.concatenate([line(0.45), line(0.95)], axis=2)
+    assert apply(hysteresis("ET"), probabilities, BRATS).ravel().tolist() == [0, 3]
+    assert apply(hysteresis("WT"), probabilities, BRATS).ravel().tolist() == [3, 3]  # the whole foreground
+
+
+def test_hysteresis_stays_inside_the_head():
+    inside = np.array([True, False, True])[None, None]
+    assert apply(hysteresis(), line(0.4, 0.5, 0.9), BRATS, inside).ravel().tolist() == [0, 0, 3]
+
+
+def test_probabilities_are_needed_for_thresholds():
+    assert not PostprocessConfig(largest=True, least_voxels={"ET": 5}).needs_probabilities
+    assert PostprocessConfig(threshold=0.4).needs_probabilities
+    assert hysteresis().needs_probabilities
+
+
 def test_nothing_found_stays_nothing():
     config = PostprocessConfig(
         largest=True, least_voxels={"WT": 9}, replace=[ReplaceRule(structure="ET", below_voxels=9, by="edema")]
@@ -159,6 +201,10 @@ def test_a_structure_is_a_region_a_class_or_the_foreground():
         (PostprocessConfig(threshold=1.5), "postprocess.threshold: expected 0 to 1; received 1.5"),
         (PostprocessConfig(threshold=float("nan")), "postprocess.threshold"),
         (PostprocessConfig(least_voxels={"ET": -1}), "postprocess.least_voxels.ET: expected at least 0 voxels; received -1"),
+        (hysteresis(low=0.9), r"postprocess.hysteresis\[0\].low: expected 0 up to high; received 0.9"),
+        (hysteresis(high=1.5), r"postprocess.hysteresis\[0\].high: expected 0 to 1; received 1.5"),
+        (hysteresis("ET", becomes="enhancing tumor"), "expected a class outside ET"),
+        (hysteresis("tumour"), "one of WT, .*, foreground; received tumour"),
         (PostprocessConfig(least_voxels={"tumour": 5}), "one of WT, .*, foreground; received tumour"),
         (PostprocessConfig(least_voxels={"background": 5}), "received background"),
         (PostprocessConfig(becomes={"ET": "edema"}), "structures that least_voxels names; received ET"),
@@ -185,11 +231,13 @@ def test_a_config_that_fits_passes_its_check():
 
 READABLE = """
 threshold: 0.4
+hysteresis: [{structure: foreground, low: 0.3, high: 0.8, becomes: background}]
 least_voxels: {WT: 50}
 replace: [{structure: enhancing tumor, below_voxels: 200, by: non-enhancing tumor}]
 """
 READ = PostprocessConfig(
     threshold=0.4,
+    hysteresis=[HysteresisRule(structure=FOREGROUND, low=0.3, high=0.8, becomes="background")],
     least_voxels={"WT": 50},
     replace=[ReplaceRule(structure="enhancing tumor", below_voxels=200, by="non-enhancing tumor")],
 )
@@ -203,14 +251,29 @@ def test_a_file_is_read_as_options_are(tmp_path):
     assert cli.parse(PostprocessConfig, ["--config", str(tmp_path / "mine.yaml")]) == READ
 
 
+def run_of(path, *heads):
+    """A run with some segmentation heads."""
+    head = {"kind": "segmentation", "outputs": 4, "schema": BRATS.to_dict()}
+    facts = {"format": FORMAT, "command": "training.train", "heads": dict.fromkeys(heads or ["segmentation"], head)}
+    write_json(path / "run.json", facts)
+    return Run(path)
+
+
 def test_a_run_without_the_file_has_no_post_processing(tmp_path):
-    assert load(tmp_path) == PostprocessConfig()
+    assert load(run_of(tmp_path), "segmentation") == PostprocessConfig()
 
 
 def test_what_was_saved_is_loaded_without_how_it_was_chosen(tmp_path):
-    assert save(tmp_path, READ, {"metric": "dice", "runs": [tmp_path]}) == tmp_path / FILE
-    assert load(tmp_path) == READ
+    run = run_of(tmp_path)
+    assert save(run, "segmentation", READ, {"metric": "dice", "runs": [tmp_path]}) == tmp_path / FILE
+    assert load(run, "segmentation") == READ
     assert "chosen:\n  metric: dice\n" in (tmp_path / FILE).read_text()
+
+
+def test_each_of_several_heads_has_a_file_of_its_own(tmp_path):
+    run = run_of(tmp_path, "hgg", "mets")
+    assert save(run, "mets", READ, {}) == tmp_path / "postprocess_mets.yaml"
+    assert (load(run, "mets"), load(run, "hgg")) == (READ, PostprocessConfig())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +283,7 @@ def test_what_was_saved_is_loaded_without_how_it_was_chosen(tmp_path):
 def test_a_damaged_file_is_told_in_one_line_that_names_it(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     with pytest.raises(UserError, match=FILE) as error:
-        load(tmp_path)
+        load(run_of(tmp_path), "segmentation")
     assert "\n" not in str(error.value)
 
 

@@ -14,12 +14,14 @@ from evaluation.inference.predictions import (
     MANIFEST,
     earlier_predictions,
     ids_to_classes,
+    is_current,
     is_finished,
     merge_predictions,
     open_predictions,
     predicted_cases,
     prediction_path,
     read_classes,
+    read_cost,
     write_manifest,
 )
 from tests.scans import save
@@ -136,3 +138,25 @@ def test_ids_become_classes(tmp_path):
     np.testing.assert_array_equal(read_classes(ImageRef(tmp_path / "a.nii.gz"), SCHEMA), [[[0, 2, 1, 3]]])
     with pytest.raises(UserError, match=r"truth\.nii"):
         ids_to_classes("truth.nii", np.array([[[7]]]), SCHEMA)
+
+
+def test_predictions_are_current_for_their_weights_and_cases_alone(tmp_path):
+    run, folder = a_run(tmp_path / "run"), tmp_path / "p"
+    assert not is_current(folder, [run], ["a", "b"])
+    write(folder, [run], ["a", "b"], tmp_path)
+    assert is_current(folder, [run], ["b", "a"])
+    assert not is_current(folder, [run], ["a"])
+    assert is_current(folder, [a_run(tmp_path / "moved")], ["a", "b"])
+    assert not is_current(folder, [a_run(tmp_path / "run", weights=b"2")], ["a", "b"])
+
+
+def test_the_cost_is_read_again_and_is_no_setting(tmp_path):
+    run, folder = a_run(tmp_path / "run"), tmp_path / "p"
+    write(folder, [run], ["a"], tmp_path, SETTINGS | {"cost": {"seconds_per_case": 0.5, "peak_memory_mb": 100}})
+    assert read_cost(folder) == {"seconds_per_case": 0.5, "peak_memory_mb": 100.0}
+    assert earlier_predictions(folder, [run], SETTINGS).cases == ["a"]
+    other = tmp_path / "q"
+    write(other, [run], ["b"], tmp_path)
+    assert read_cost(other) == {}
+    merge_predictions([folder, other], tmp_path / "merged")  # the cost of one fold is not that of all
+    assert read_cost(tmp_path / "merged") == {}

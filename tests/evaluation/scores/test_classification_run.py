@@ -81,7 +81,7 @@ def test_the_command_scores_a_classifier(command, classified, records, tmp_path)
 
 
 def test_a_segmentation_is_no_classifier(trained, records):
-    with pytest.raises(UserError, match=r"expected a run of training\.classify; received one of training\.train"):
+    with pytest.raises(UserError, match="expected a run with the classification head classification; received segmentation"):
         score_run(trained, records, "test", 4)
 
 

@@ -1,6 +1,7 @@
 """A scores folder: what is written is read back, of predictions and of a run on records."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json
-from common.metrics.catalogue import METRICS, MISSED_MM
+from common.metrics.catalogue import METRICS, MISSED_MM, chosen_metrics
 from common.metrics.statistics import ATOM, STUDENT
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
@@ -33,7 +34,7 @@ def made_scores(seed, patients=8, first=0, better=0.0, schema=SCHEMA, spacing=Tr
     rng = np.random.default_rng(seed)
     values = {}
     for structure in structures:
-        for name, metric in METRICS.items():
+        for name, metric in ((metric.name, metric) for metric in chosen_metrics()):
             drawn = rng.random(patients) * (1 - better) + better
             if (spacing or not metric.needs_spacing) and (metric.averaged or structure != CLASS_MEAN):
                 values[structure, name] = drawn if metric.limits == (0, 1) else 20 * drawn
@@ -91,7 +92,8 @@ def test_scores_of_patients_are_read_back(tmp_path, spacing):
 def test_a_table_of_patients_has_a_column_for_each_metric(tmp_path):
     folder = write_made(tmp_path, 0) / "scores"
     heading, first, *_ = csv.reader((folder / "per_patient.csv").open())
-    assert heading == ["patient", "cases", "kind", "structure", *METRICS, "cases_absent_in_truth"]
+    names = [metric.name for metric in chosen_metrics()]
+    assert heading == ["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth"]
     assert first[:4] == ["p00", "1", "region", "WT"]
     assert sorted(path.name for path in folder.iterdir()) == ["per_patient.csv", "scores.json", "summary.csv", "table.txt"]
 
@@ -116,11 +118,13 @@ def test_a_folder_or_its_scores_are_found(tmp_path):
 
 
 def test_a_metric_that_this_version_does_not_know_is_read_over(tmp_path, monkeypatch):
-    monkeypatch.setitem(METRICS, "other", METRICS["dice"])
+    monkeypatch.setitem(METRICS, "other", replace(METRICS["dice"], name="other"))
     write_made(tmp_path, 0)
     monkeypatch.undo()
     assert "other" in read_json(tmp_path / "scores" / "scores.json", "scores")["metrics"]
-    assert {metric for _, metric in read_patient_scores(read_scores(tmp_path)).values} == set(METRICS)
+    assert {metric for _, metric in read_patient_scores(read_scores(tmp_path)).values} == {
+        metric.name for metric in chosen_metrics()
+    }
 
 
 def test_every_interval_has_the_name_of_its_method(tmp_path):

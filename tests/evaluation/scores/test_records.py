@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json, read_yaml, write_json, write_yaml
-from common.metrics.catalogue import METRICS
+from common.metrics.catalogue import METRICS, chosen_metrics
 from common.metrics.label_pair import LabelPair
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
@@ -51,6 +51,21 @@ def test_distances_are_those_of_each_cases_volume_averaged_over_patients(trained
     assert values["hd95_WT"] == pytest.approx(wt)
     assert values["hd95_edema"] == pytest.approx(classes[0])
     assert values["hd95"] == pytest.approx(np.mean(classes))
+
+
+def test_lesions_of_each_cases_volume_are_averaged_over_patients(trained, records):
+    metric = METRICS["lesion_false@brats2023-met"]
+    found = score_records(trained, records, "train", batch_size=5, metrics=chosen_metrics(["nsd"], ["brats2023-met"]))
+    opened, network = Records(records), Run(trained).load_network()
+    expected = []
+    for case in opened.split["train"]:
+        shard, spacing = opened.shard(case), opened.cases[case].geometry.spacing_mm
+        predicted = network.predict(shard.image.astype(np.float32), verbose=0)["segmentation"].argmax(axis=-1)
+        pair = LabelPair.count(bits_to_classes(shard.label), predicted.astype(np.uint8), 4, spacing)
+        expected.append(metric(pair.structure([1, 2, 3], "WT")))
+    values = {score_key(structure, name): value for (structure, name), value in found.values().items()}
+    assert values[f"{metric.name}_WT"] == pytest.approx(np.mean(expected))
+    assert {"nsd", "nsd_ET", "lesion_dice@brats2023-met_TC"} <= set(values)
 
 
 def test_single_slices_have_no_volume(trained, records, tmp_path):
@@ -137,7 +152,7 @@ def test_a_network_of_one_input_size_is_scored_on_the_slices_of_a_slice_split(re
     loss = SimpleNamespace(build=lambda classes: lambda bits, logits: float(len(bits)))
     run = SimpleNamespace(
         sliding_window=lambda: SlidingWindow(1, (1, 16, 16)),
-        schema=opened.schema,
+        heads={"segmentation": SimpleNamespace(schema=opened.schema)},
         config=SimpleNamespace(loss=loss),
     )
     patients = [opened.cases[chosen.items[item][0]].patient for item, _ in chosen.rows]

@@ -9,6 +9,7 @@ import pytest
 from common.errors import UserError
 from data_prep.records.folder import Records
 from evaluation.scores.slices import scored_slices
+from training.data.batches import CLASSIFICATION, SEGMENTATION
 from training.run import Run
 
 
@@ -24,24 +25,27 @@ def all_pairs(records, cases):
 @pytest.mark.parametrize("subset", ["train", "validation", "test"])
 def test_a_segmentation_is_scored_on_every_slice(trained, records, subset):
     opened = Records(records)
-    assert pairs(scored_slices(Run(trained), opened, subset)) == all_pairs(opened, opened.split[subset])
+    assert pairs(scored_slices(Run(trained), opened, subset, SEGMENTATION)) == all_pairs(opened, opened.split[subset])
 
 
 def test_a_classifier_of_slices_with_tumour_is_scored_on_those(classified, records):
     opened = Records(records)
     every = all_pairs(opened, opened.split["train"])
     expected = [(case, number) for case, number in every if opened.cases[case].voxels[number, 1:].any()]
-    assert pairs(scored_slices(Run(classified), opened, "train")) == expected
+    assert pairs(scored_slices(Run(classified), opened, "train", CLASSIFICATION)) == expected
     assert len(expected) < len(every)
 
 
 def test_validation_slices_of_a_slice_split_are_those_of_the_training(trained, records):
     run, opened = Run(trained), Records(records)
     run.config = replace(run.config, split="slice")
-    found, mixed = pairs(scored_slices(run, opened, "validation")), {*opened.split["train"], *opened.split["validation"]}
+    found, mixed = (
+        pairs(scored_slices(run, opened, "validation", SEGMENTATION)),
+        {*opened.split["train"], *opened.split["validation"]},
+    )
     assert {case for case, _ in found} == mixed
     assert 0 < len(found) < len(all_pairs(opened, mixed))
-    assert pairs(scored_slices(run, opened, "test")) == all_pairs(opened, opened.split["test"])
+    assert pairs(scored_slices(run, opened, "test", SEGMENTATION)) == all_pairs(opened, opened.split["test"])
 
 
 def test_a_subset_without_cases_is_refused(trained, records, tmp_path):
@@ -50,4 +54,4 @@ def test_a_subset_without_cases_is_refused(trained, records, tmp_path):
     manifest["split"]["test"] = []
     (copy / "dataset.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="subset test has no case; choose another --subset"):
-        scored_slices(Run(trained), Records(copy), "test")
+        scored_slices(Run(trained), Records(copy), "test", SEGMENTATION)

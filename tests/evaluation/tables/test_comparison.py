@@ -279,3 +279,30 @@ def test_titles():
     assert [title(each) for each in (("region", "WT"), ("mean", "class_mean"), ("level", "slice"))] == [
         *("WT (region)", "class mean", "per slice")
     ]
+
+
+LESIONS = ("region", "WT", "lesion_dice@brats2026-gli")
+
+
+def test_patients_without_a_value_are_left_out_and_counted():
+    one, other = ({"a": 0.5, "b": np.nan, "c": 0.7}, {"a": 0.6, "b": 0.9, "c": np.nan})
+    entries = [replace(made(name, []), values={LESIONS: each}) for name, each in (("one", one), ("other", other))]
+    found = compare_scores(entries, [LESIONS])
+    assert [(cell.value, cell.n) for cell in found.rows[LESIONS]] == [(pytest.approx(0.6), 2), (pytest.approx(0.75), 2)]
+    (difference,) = found.differences[LESIONS]
+    assert (difference.paired.n, difference.paired.mean) == (1, pytest.approx(0.1))
+    note = next(note for note in found.notes if "without a value" in note)
+    assert "lesion Dice, brats2026-gli of WT (region) (one): 1" in note
+    assert any(note.startswith("brats2026-gli: BraTS 2026 gli (brats-evaluation 0.0.10)") for note in found.notes)
+
+
+def test_a_set_without_any_value_has_no_mean_and_no_difference():
+    entries = [
+        replace(made(name, []), values={LESIONS: {"a": value, "b": value}}) for name, value in (("one", 0.5), ("other", np.nan))
+    ]
+    found = compare_scores(entries, [LESIONS])
+    assert [cell.value for cell in found.rows[LESIONS]] == [0.5, None]
+    assert found.differences[LESIONS][0].paired is None
+    assert "n/a" in format_text(found)
+    assert "no value in common" in format_text(found)
+    assert csv_rows(found)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ def scored(monkeypatch, tmp_path):
     facts |= {"volumes": volumes, "patients": 2, "slices": 256, "crop": "middle"}
     asked = []
 
-    def score(run, records, subset, batch_size):
+    def score(run, records, subset, batch_size, head, metrics):
+        assert head == "segmentation"
         asked.append((run, records, subset, batch_size))
         return RecordScores(run=run, subset=subset, **facts)
 
@@ -87,3 +89,23 @@ def test_the_printed_table_stays_within_a_terminal_and_repeats_nothing(tmp_path,
     values = [line.split(")", 1)[1].split() for line in rows]
     assert len({tuple(each) for each in values}) == len(rows)
     assert any(line.startswith("Equal structures are printed once") for line in lines)
+
+
+def test_further_metrics_have_a_row_each_and_their_rule_below(tmp_path, scored, monkeypatch):
+    metric = "lesion_dice@brats2023-met"
+
+    def score(run, records, subset, batch_size, head, metrics):
+        assert metric in {each.name for each in metrics}
+        found = before(run, records, subset, batch_size, head, metrics)
+        return replace(found, volumes={**found.volumes, (scored_structures(found.schema)[0], metric): 0.25})
+
+    before = module.score_records
+    monkeypatch.setattr(module, "score_records", score)
+    run("--run", tmp_path / "model1", "--records", tmp_path / "r", "--lesions", "[brats2023-met]", "--out", tmp_path / "s")
+    text = (tmp_path / "s" / "table.txt").read_text()
+    (line,) = [line for line in text.splitlines() if "lesion Dice" in line and "WT (region)" in line]
+    assert line.split()[-1] == "0.250"
+    assert "brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics)." in " ".join(text.split())
+    assert "every score but HD95, lesion Dice, brats2023-met comes from it" in " ".join(text.split())
+    assert "brats2026" not in text
+    assert max(map(len, text.splitlines())) <= 110

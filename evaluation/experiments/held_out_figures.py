@@ -1,0 +1,57 @@
+"""Figures of held-out tests: a box of patients per run, and learning curves of the runs that were tested."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.metrics.catalogue import METRICS
+from evaluation.experiments.held_out import OpenTest
+from evaluation.experiments.held_out_table import HeldOutScores
+from evaluation.experiments.plan import PlannedRun
+from evaluation.figures.patients import draw_boxes
+from evaluation.figures.runs import Curves, draw_learning_curves, load_history, mean_history
+from evaluation.tables.comparison import title
+from training.state.history import read_history
+
+PANELS = {"loss": "Loss", "mean_dice": "Mean Dice (background included)"}
+
+
+def draw_scores(folder: Path, scores: HeldOutScores) -> list[Path]:
+    """Draw a box per run for each structure of a test, a patient's score being the mean over the seeds.
+
+    Returns:
+        The files written.
+    """
+    files: list[Path] = []
+    for key in scores.keys:
+        boxes = {_label(run): entry.values[key] for run, entry in scores.runs.items()}
+        path = folder / f"boxes_{scores.test.name}_{key[1].replace(' ', '_')}_{key[2]}"
+        files += draw_boxes(path, boxes, METRICS[key[2]], f"{title(key)}, {scores.test.name}")
+    return files
+
+
+def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> list[Path]:
+    """Draw loss and mean Dice over epochs of all runs that train on the records of a test, each the mean over its seeds.
+
+    A run of several heads has the curves of that of the test. A run that trains on several records validates on all of them.
+
+    Returns:
+        The files written; none where no run has finished an epoch.
+    """
+    by_run: dict[str, list[Path]] = {}
+    for run in planned:
+        if test.name in run.records and (run.folder / "run.json").is_file() and read_history(run.folder):
+            by_run.setdefault(run.name, []).append(run.folder)
+    if not by_run:
+        return []
+    histories = [
+        mean_history(name, [load_history(folder, name).of_head(test.name) for folder in folders])
+        for name, folders in by_run.items()
+    ]
+    seeds = max(map(len, by_run.values()))
+    curves = Curves(f"mean Dice, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS)
+    return draw_learning_curves(folder / f"learning_curves_{test.name}", histories, curves)
+
+
+def _label(run: str) -> str:
+    """Name of a run that can be folded below its box."""
+    return run.replace("_", " ")

@@ -1,0 +1,123 @@
+"""Several segmentation heads of one network: each writes a predictions folder, and one is chosen for each case.
+
+PREDICTIONS/HEAD/      predictions of each head, as of a network with this head alone
+            chosen/    the chosen head's prediction of each case, where all heads have the same classes
+            heads.csv  for each case the chosen head, the rule that chose it, and each head's confidence and volume
+
+The rule: a case with an attribute whose value is the name of a head, such as tumour: mets, has this head. Any other case has
+the most confident head: that with the highest mean foreground probability over the voxels that it segments as foreground; a
+head that finds nothing has confidence 0, and of equal ones the first is taken.
+"""
+
+import csv
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.files import read_text, write_text
+from common.tables import csv_text
+from data_prep.grid.masks import inside_mask
+from data_prep.labels import LabelSchema
+from data_prep.prepare import Prepared
+from data_prep.scans.case import Case
+from evaluation.heads.base import Predictor
+from evaluation.heads.segmentation import SegmentationPredictor
+from evaluation.inference.ensemble import joint_probabilities
+from evaluation.inference.predictions import prediction_path
+
+CHOSEN, TABLE = "chosen", "heads.csv"
+MOST_CONFIDENT = "most confident"
+
+
+class SeveralHeadsPredictor(Predictor):
+    """Predictor of several segmentation heads, whose networks run once for all of them.
+
+    Args:
+        predictors: of each head, by its name.
+        out: folder of all predictions.
+    """
+
+    def __init__(self, predictors: Mapping[str, SegmentationPredictor], out: Path) -> None:
+        self._predictors = predictors
+        self._out = out
+        self._rows: dict[str, list[object]] = {}
+
+    @property
+    def folders(self) -> dict[Path, LabelSchema]:
+        """Predictions folders that are written, each with the schema of its ids."""
+        folders = {each.task.out: each.task.schema for each in self._predictors.values()}
+        if self._has_common_classes:
+            folders[self._out / CHOSEN] = next(iter(folders.values()))
+        return folders
+
+    def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray:
+        """Segment one case by every head and write the files; returns the chosen head's class indices (Z, H, W)."""
+        first = next(iter(self._predictors.values())).task
+        inside = inside_mask(prepared.image) if first.inside_only else None
+        ensembles = [predictor.ensemble for predictor in self._predictors.values()]
+        probabilities = joint_probabilities(ensembles, prepared.image, inside)
+        classes, confidences = {}, {}
+        for name, predictor in self._predictors.items():
+            classes[name] = predictor.write_probabilities(case, prepared, probabilities[name], inside)
+            confidences[name] = confidence(probabilities[name], classes[name])
+        head, rule = choose_head(confidences, case.files.attributes)
+        counts = [int(np.count_nonzero(classes[name])) for name in classes]
+        self._rows[case.files.id] = [case.files.id, head, rule, *confidences.values(), *counts]
+        if self._has_common_classes:
+            source = prediction_path(self._predictors[head].task.out, case.files.id)
+            target = prediction_path(self._out / CHOSEN, case.files.id)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        return classes[head]
+
+    def finish(self) -> str:
+        """Write heads.csv, earlier cases included; returns the description of the folders."""
+        path, names = self._out / TABLE, list(self._predictors)
+        if path.is_file():
+            for row in list(csv.reader(read_text(path, "table of heads").splitlines()))[1:]:
+                self._rows.setdefault(row[0], [*row])
+        heading = ["case", "head", "rule", *(f"confidence_{name}" for name in names), *(f"voxels_{name}" for name in names)]
+        write_text(path, csv_text([heading, *(self._rows[case] for case in sorted(self._rows))], decimals=6))
+        parts = [predictor.finish() for predictor in self._predictors.values()]
+        chosen = f", chosen by {TABLE}" if self._has_common_classes else f", heads by {TABLE}"
+        return f", a folder for each of {', '.join(names)}{chosen}{parts[0]}"
+
+    @property
+    def _has_common_classes(self) -> bool:
+        """True where all heads have the same classes, so that one folder can hold the predictions of any."""
+        return has_common_classes([each.task.schema for each in self._predictors.values()])
+
+
+def has_common_classes(schemas: Sequence[LabelSchema]) -> bool:
+    """True where all schemas have the same classes and ids."""
+    return all(schema.to_dict() == schemas[0].to_dict() for schema in schemas)
+
+
+def confidence(probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """Mean foreground probability over the voxels that are segmented as foreground; 0 where there is none.
+
+    Args:
+        probabilities: (Z, H, W, classes).
+        classes: (Z, H, W) class indices after post-processing.
+    """
+    found = classes > 0
+    return float((1 - probabilities[..., 0][found]).mean()) if found.any() else 0.0
+
+
+def choose_head(confidences: Mapping[str, float], attributes: Mapping[str, str]) -> tuple[str, str]:
+    """Choose the head of a case by the rule of this module.
+
+    Args:
+        confidences: of each head.
+        attributes: of the case's patient.
+
+    Returns:
+        The head, and the rule that chose it, such as "tumour is mets".
+    """
+    for attribute, value in attributes.items():
+        for head in confidences:
+            if value.lower() == head.lower():
+                return head, f"{attribute} is {value}"
+    return max(confidences, key=lambda head: confidences[head]), MOST_CONFIDENT

@@ -1,0 +1,55 @@
+"""Scores of a folder as a column of a comparison, and their mean over folders of equal patients."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.structures import class_names
+from evaluation.scores.folder import read_patient_scores, read_scores
+from evaluation.tables.comparison import RowKey, ScoredSegmentation
+
+
+def read_scored(folder: Path, name: str) -> ScoredSegmentation:
+    """Scores of the patients of a folder, with the classes that each structure is made of.
+
+    Args:
+        folder: of scores of predictions, or with such scores in it.
+        name: of the column.
+
+    Raises:
+        UserError: no scores of patients there.
+    """
+    stored = read_scores(folder)
+    scores = read_patient_scores(stored)
+    values: dict[RowKey, dict[str, float]] = {
+        (structure.kind, structure.name, metric): dict(zip(scores.patients, column.tolist(), strict=True))
+        for (structure, metric), column in scores.values.items()
+    }
+    members: dict[tuple[str, str], tuple[str, ...]] = {
+        (each.kind, each.name): class_names(each, stored.schema) for each in scores.structures
+    }
+    return ScoredSegmentation(name, stored.split, values, members)
+
+
+def mean_scored(entries: Sequence[ScoredSegmentation], name: str) -> ScoredSegmentation:
+    """Mean of each patient's scores over several sets of scores, such as those of trainings that differ in their seed.
+
+    Args:
+        entries: at least one.
+        name: of the result.
+
+    Raises:
+        UserError: the sets are of different patients.
+    """
+    first = entries[0]
+    for entry in entries[1:]:
+        if entry.patients != first.patients:
+            raise UserError(f"{entry.name}: expected the patients of {first.name}; received others; score both again")
+    keys = [key for key in first.values if all(key in entry.values for entry in entries)]
+    values = {
+        key: {patient: float(np.mean([entry.values[key][patient] for entry in entries])) for patient in first.patients}
+        for key in keys
+    }
+    return ScoredSegmentation(name, first.split, values, first.members)

@@ -1,0 +1,50 @@
+"""Figures of held-out tests: a box per run, and curves of the head that is tested."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from evaluation.experiments import held_out_figures
+from evaluation.experiments.held_out_figures import draw_curves, draw_scores
+from evaluation.experiments.held_out_table import HeldOutScores
+from tests.evaluation.experiments.test_held_out_table import DICE, scored
+from tests.evaluation.figures.test_runs import write_run
+
+
+def plan(folder, name, records=("hgg",)):
+    return SimpleNamespace(folder=folder, name=name, records=records)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Arguments of the figures instead of their files."""
+    found = []
+    for name in ("draw_boxes", "draw_learning_curves"):
+        monkeypatch.setattr(held_out_figures, name, lambda path, *rest: found.append((path, *rest)) or [path])
+    return found
+
+
+def test_every_structure_has_a_figure_with_a_box_per_run(drawn, tmp_path):
+    runs = {name: scored(name, [0.5] * 12) for name in ("task_specific", "multi_task")}
+    scores = HeldOutScores(SimpleNamespace(name="mets"), [DICE], {}, runs)
+    assert draw_scores(tmp_path, scores) == [tmp_path / "boxes_mets_WT_dice"]
+    ((_, boxes, metric, structure),) = drawn
+    assert list(boxes) == ["task specific", "multi task"]  # words, so that long names are folded
+    assert (metric.name, structure) == ("dice", "WT (region), mets")
+
+
+def test_curves_are_the_means_over_seeds_of_runs_that_train_on_the_records(drawn, tmp_path):
+    for seed, name in enumerate(("a_seed0", "a_seed1", "b_seed0", "c_seed0")):
+        write_run(tmp_path / name, epochs=3, seed=seed)
+    runs = [plan(tmp_path / f"a_seed{seed}", "a") for seed in (0, 1)]
+    runs += [plan(tmp_path / "b_seed0", "b", ("mets",)), plan(tmp_path / "c_seed0", "c"), plan(tmp_path / "none", "d")]
+    (path,) = draw_curves(tmp_path, runs, SimpleNamespace(name="hgg"))
+    assert path == tmp_path / "learning_curves_hgg"
+    ((_, histories, curves),) = drawn
+    assert [(history.name, len(history.columns["loss"])) for history in histories] == [("a", 3), ("c", 3)]
+    assert curves.title == "mean Dice, hgg; mean over 2 seeds"
+
+
+def test_without_a_trained_run_nothing_is_drawn(drawn, tmp_path):
+    assert draw_curves(tmp_path, [plan(tmp_path / "none", "d")], SimpleNamespace(name="hgg")) == []
+    assert not drawn

@@ -1,0 +1,36 @@
+"""The cost of prediction: what is measured, and that one slow case does not change it."""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from evaluation.inference.cost import CostMeter
+
+
+def test_the_seconds_are_the_median_so_that_the_first_case_may_compile():
+    meter = CostMeter()
+    for pause in (0.2, 0.0, 0.0):
+        with meter.case():
+            time.sleep(pause)
+    assert meter.facts([])["seconds_per_case"] < 0.1
+
+
+def test_a_case_that_fails_is_not_measured():
+    meter = CostMeter()
+    with pytest.raises(ValueError, match="damaged"), meter.case():
+        raise ValueError("damaged")
+    assert meter.facts([])["seconds_per_case"] == 0
+
+
+def test_the_peak_memory_grows_with_what_was_held():
+    before = CostMeter().facts([])["peak_memory_mb"]
+    held = np.ones(int((before + 50) * 2**20), np.uint8)
+    assert CostMeter().facts([])["peak_memory_mb"] > before + 40
+    assert held[-1] == 1
+
+
+def test_parameters_are_those_of_all_networks_that_can_be_trained():
+    network = SimpleNamespace(trainable_weights=[np.zeros((3, 4)), np.zeros(5)])
+    assert CostMeter().facts([network, network, SimpleNamespace()])["trainable_parameters"] == 34

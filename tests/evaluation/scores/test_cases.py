@@ -1,0 +1,69 @@
+"""Scores of one case: lesions under a rule, and a case without usable prediction."""
+
+import math
+
+import numpy as np
+import pytest
+
+from common.metrics.catalogue import METRICS, chosen_metrics
+from common.metrics.label_pair import LabelPair
+from data_prep.labels import LabelSchema
+from data_prep.structures import CLASS_MEAN, scored_structures
+from evaluation.scores.cases import CaseScores, lesion_scores, mean_over, score_case
+
+SCHEMA = LabelSchema.load("brats2023")
+WT = scored_structures(SCHEMA)[0]
+
+
+def volumes():
+    """Truth with a large and a small tumour; the prediction has the large one, moved, and a false one."""
+    truth, prediction = np.zeros((2, 24, 24, 24), np.uint8)
+    truth[2:8, 2:8, 2:8], truth[14:16, 14:16, 14:16] = 3, 3
+    prediction[3:9, 2:8, 2:8], prediction[20:23, 2:5, 2:5] = 3, 3
+    return truth, prediction
+
+
+def scored(truth, prediction, rules=("brats2023-met",), **how):
+    pair = LabelPair.count(truth, prediction, 4, (1.0, 1.0, 1.0))
+    return score_case(pair, SCHEMA, chosen_metrics(["nsd"], rules), **how)
+
+
+def test_lesions_of_a_case_are_listed_with_their_values():
+    found = scored(*volumes())
+    listed = [lesion for lesion in found.lesions if lesion.structure == WT]
+    assert [(each.true, each.matched, each.volume_mm3) for each in listed] == [
+        *((True, True, 216), (True, False, 8), (False, False, 27)),
+    ]
+    assert [each.dice for each in listed] == pytest.approx([5 / 6, 0, 0])
+    assert [each.hd95 for each in listed] == pytest.approx([1, 374, 374])
+    assert found.values[WT, "lesion_dice@brats2023-met"] == pytest.approx(5 / 18)
+
+
+def test_the_scores_of_a_rule_have_no_class_mean():
+    found = scored(*volumes())
+    assert (CLASS_MEAN, "nsd") in found.values
+    assert not any(structure == CLASS_MEAN and "@" in name for structure, name in found.values)
+
+
+@pytest.mark.parametrize("truth_has_tumour", [True, False])
+def test_a_case_without_usable_prediction_counts_the_worst_values_whatever_truth_holds(truth_has_tumour):
+    truth = volumes()[0] * truth_has_tumour
+    found = scored(truth, np.zeros_like(truth), ("brats2023-met", "brats2024-met", "brats2026-mets"), missing=True)
+    for (structure, name), value in found.values.items():
+        worst = METRICS[name].worst
+        if worst is not None:
+            assert value == worst, (structure, name)
+    assert found.values[WT, "lesion_hd95@brats2024-met"] == pytest.approx(math.hypot(24, 24, 24))
+    assert found.values[WT, "true_ml"] == pytest.approx(0.224 * truth_has_tumour)
+
+
+def test_lesions_of_one_structure_equal_those_of_the_comparison():
+    pair = LabelPair.count(*volumes(), 4, (1.0, 1.0, 1.0)).structure(WT.members, WT.name)
+    assert len(lesion_scores(pair, WT, "brats2026-gli")) == 3
+
+
+def test_a_mean_over_cases_passes_over_those_without_a_value():
+    key = (WT, "lesion_dice@brats2026-gli")
+    cases = [CaseScores({key: value}, set()) for value in (0.5, math.nan, 1.0)]
+    assert mean_over(cases, key) == 0.75
+    assert math.isnan(mean_over(cases[1:2], key))

@@ -1,0 +1,54 @@
+"""Tables of lesions by volume."""
+
+import math
+
+import pytest
+
+from data_prep.structures import Structure
+from evaluation.scores.cases import LesionScores
+from evaluation.scores.patients import PatientScores
+from evaluation.tables.lesions import format_lesions, ranked_structures, volume_groups
+
+WT, EDEMA = Structure("region", "WT", (1, 2)), Structure("class", "edema", (1,))
+
+
+def lesion(volume, dice=0.0, true=True, counted=True, structure=WT, rule="brats2023-met"):
+    return LesionScores(structure, rule, true, counted, volume, dice > 0, dice, 1.0, 1.0)
+
+
+MADE = [lesion(5.0), lesion(20.0, 0.5), lesion(99.0), lesion(5000.0, 0.9), lesion(1.0, counted=False), lesion(30.0, true=False)]
+
+
+def test_lesions_are_grouped_by_volume():
+    groups = volume_groups(MADE)
+    assert [(group.title, len(group.dice), group.found, group.false_positives) for group in groups] == [
+        ("0 to 20", 1, 0, 0),
+        ("20 to 100", 2, 1, 1),
+        ("100 to 1000", 0, 0, 0),
+        ("1000 to 10000", 1, 1, 0),
+        ("10000 or more", 0, 0, 0),
+    ]
+    assert [group.sensitivity for group in groups] == pytest.approx([0, 0.5, math.nan, 1, math.nan], nan_ok=True)
+
+
+def test_regions_are_ranked_and_classes_where_there_are_none():
+    assert ranked_structures([*MADE, lesion(1.0, structure=EDEMA)]) == [WT]
+    assert ranked_structures([lesion(1.0, structure=EDEMA)]) == [EDEMA]
+
+
+def test_the_table_has_a_row_for_each_group_of_each_rule():
+    lesions = [("p", "c", each) for each in (*MADE, lesion(50.0, 1.0, rule="brats2026-mets"))]
+    lines = format_lesions(PatientScores([WT], ["p"], [1], {}, {}, lesions)).splitlines()
+    assert [line for line in lines if line.startswith("Lesions by volume")] == [
+        "Lesions by volume, BraTS 2023 MET (BraTS-2023-Metrics); 1 patient",
+        "Lesions by volume, BraTS 2026 mets (brats-evaluation 0.0.10); 1 patient",
+    ]
+    rows = [line.removeprefix("WT (region)").split() for line in lines if line.startswith("WT (region)")]
+    assert len(rows) == 10
+    assert rows[1] == ["20", "to", "100", "2", "1", "0.500", "0.250", "0.500", "1"]
+    assert rows[2] == ["100", "to", "1000", "0", "0", "-", "-", "-", "0"]
+    assert max(map(len, lines)) <= 110
+
+
+def test_without_lesions_there_is_no_table():
+    assert format_lesions(PatientScores([WT], ["p"], [1], {}, {})) == ""

@@ -1,0 +1,35 @@
+"""Scores read as a column of a comparison, and their mean over seeds."""
+
+import pytest
+
+from common.errors import UserError
+from evaluation.tables.comparison import ScoredSegmentation
+from evaluation.tables.scored import mean_scored, read_scored
+
+WT, ET = ("region", "WT", "dice"), ("region", "ET", "dice")
+
+
+def made(name, values, keys=(WT,)):
+    members = {("region", "WT"): ("edema",), ("region", "ET"): ("edema",)}
+    return ScoredSegmentation(name, "patient", {key: dict(values) for key in keys}, members)
+
+
+def test_the_mean_is_that_of_each_patient():
+    mean = mean_scored([made("0", {"a": 0.2, "b": 0.8}), made("1", {"a": 0.4, "b": 1.0})], "run")
+    assert mean.name == "run"
+    assert mean.values[WT] == pytest.approx({"a": 0.3, "b": 0.9})
+    assert mean.patients == ["a", "b"]
+
+
+def test_a_score_that_one_of_them_lacks_is_left_out():
+    assert list(mean_scored([made("0", {"a": 0.2}, (WT, ET)), made("1", {"a": 0.4})], "run").values) == [WT]
+
+
+def test_other_patients_are_refused():
+    with pytest.raises(UserError, match=r"^run, seed 1: expected the patients of run, seed 0; received others"):
+        mean_scored([made("run, seed 0", {"a": 0.2}), made("run, seed 1", {"b": 0.2})], "run")
+
+
+def test_a_folder_without_scores_is_refused(tmp_path):
+    with pytest.raises(UserError, match="score it first"):
+        read_scored(tmp_path, "x")
