@@ -179,7 +179,9 @@ def test_classifications_of_all_folds_are_scored_together(called, fresh, command
 
     monkeypatch.setattr(runner, "train", train)
     monkeypatch.setattr(
-        classification_run, "score_run", lambda run, records, subset, size: asked.append((run.name, subset)) or run.name
+        classification_run,
+        "score_run",
+        lambda run, records, subset, size, head: asked.append((run.name, subset, head)) or run.name,
     )
     monkeypatch.setattr(classification_run, "merge_runs", lambda parts: parts)
     monkeypatch.setattr(classification, "report", lambda folder, scored: asked.append((folder.name, tuple(scored))))
@@ -187,7 +189,7 @@ def test_classifications_of_all_folds_are_scored_together(called, fresh, command
     options = ("--records", options[1], "--train", tmp_path / "classify.yaml")
     assert command(NAME, *options, "--command", "classify", "--out", tmp_path / "out").status == 0
     assert asked == [
-        *(("train", "fold0"), ("train", "fold1"), ("fold0", "validation"), ("fold1", "validation")),
+        *(("train", "fold0"), ("train", "fold1"), *((fold, "validation", head.name) for fold in ("fold0", "fold1"))),
         ("scores", ("fold0", "fold1")),
     ]
     assert not fresh
