@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Problems, UserError
-from common.files import write_text
+from common.files import read_json, write_text
 from common.metrics.catalogue import METRICS
 from data_prep.records.folder import Records
 from data_prep.structures import scored_structures
@@ -48,6 +48,7 @@ class OpenTest:
         source: folder of the scans.
         subset: of the records.
         cases: of the subset.
+        metrics: of all tests on these records, which are scored together.
     """
 
     settings: HeldOutTest
@@ -55,6 +56,7 @@ class OpenTest:
     source: Path
     subset: str
     cases: list[str]
+    metrics: list[str]
 
     @property
     def name(self) -> str:
@@ -74,8 +76,8 @@ def open_tests(values: Sequence[dict[str, Any]], records: StudyRecords, subset: 
         UserError: unknown records, structure or metric; no cases; or no scans.
     """
     tests = []
-    for entry in values:
-        test: HeldOutTest = parse_entry(HeldOutTest, entry, "--tests")
+    settings: list[HeldOutTest] = [parse_entry(HeldOutTest, entry, "--tests") for entry in values]
+    for test in settings:
         if test.records not in records.folders:
             raise UserError(f"--tests: records: expected one of {', '.join(records.folders)}; received {test.records}")
         opened = records.folders[test.records]
@@ -95,7 +97,8 @@ def open_tests(values: Sequence[dict[str, Any]], records: StudyRecords, subset: 
         cases = opened.subset(subset)
         if not cases:
             raise UserError(f"{opened.path}: has no {subset} cases to score on; choose another --subset")
-        tests.append(OpenTest(test, opened, source, subset, cases))
+        metrics = list(dict.fromkeys(each.metric for each in settings if each.records == test.records))
+        tests.append(OpenTest(test, opened, source, subset, cases, metrics))
     return tests
 
 
@@ -158,10 +161,12 @@ def run_test(study: Path, run: PlannedRun, test: OpenTest) -> str | None:
         if status:
             return runner.failure("prediction", status, log)
     folder = head_folder(out, run.folder, test.name)
-    if is_scored(folder):
+    if is_scored(folder, test.metrics):
         return None
     print(f"  scoring {test.name}", flush=True)
-    status = runner.call("evaluation.score", ["--predictions", folder, "--source", test.source], log)
+    further = [name for name in test.metrics if not METRICS[name].by_default]
+    words = ["--predictions", folder, "--source", test.source, *(["--metrics", *further] if further else [])]
+    status = runner.call("evaluation.score", words, log)
     return runner.failure("scoring", status, log) if status else None
 
 
@@ -171,10 +176,12 @@ def is_tested(study: Path, run: PlannedRun, test: OpenTest) -> bool:
     return is_current(folder, [Run(run.folder)], test.cases)
 
 
-def is_scored(folder: Path) -> bool:
-    """True for predictions with scores that are not older than they are."""
+def is_scored(folder: Path, metrics: Sequence[str]) -> bool:
+    """True for predictions with scores that are not older than they are, by all of some metrics."""
     scores = folder / SCORES / MANIFEST
-    return scores.is_file() and scores.stat().st_mtime_ns >= (folder / PREDICTIONS).stat().st_mtime_ns
+    if not scores.is_file() or scores.stat().st_mtime_ns < (folder / PREDICTIONS).stat().st_mtime_ns:
+        return False
+    return set(metrics) <= set(read_json(scores, "scores").get("metrics", {}))
 
 
 def scored_folders(study: Path, planned: Sequence[PlannedRun], test: OpenTest) -> Mapping[str, dict[int | None, Path]]:
@@ -184,6 +191,6 @@ def scored_folders(study: Path, planned: Sequence[PlannedRun], test: OpenTest) -
         has_weights = (run.folder / "run.json").is_file() and any(run.folder.glob("*.weights.h5"))
         if test.name in run.records and has_weights and is_tested(study, run, test):
             folder = head_folder(predictions_folder(study, run, test.name), run.folder, test.name)
-            if is_scored(folder):
+            if is_scored(folder, test.metrics):
                 found.setdefault(run.name, {})[run.seed] = folder
     return found

@@ -33,7 +33,12 @@ RUNS = [
         "records": [{"name": "hgg", "share": 0.7, "heads": ["hgg"]}, {"name": "mets", "share": 0.3, "heads": ["mets"]}],
     },
 ]
-TESTS = [{"records": "hgg"}, {"records": "mets", "structures": ["WT", "class_mean"]}]
+LESIONS = "lesion_dice@brats2023-met"
+TESTS = [
+    {"records": "hgg"},
+    {"records": "mets", "structures": ["WT", "class_mean"]},
+    {"records": "mets", "metric": LESIONS},
+]
 
 
 class Killed(Exception):
@@ -122,9 +127,10 @@ def test_a_run_that_fails_loses_those_alone_that_begin_with_it(studied):
 
 def test_each_test_has_the_runs_that_train_on_its_records(studied):
     rows = table(studied / "study.csv")
-    assert [(row["test"], row["structure"], row["run"]) for row in rows] == [
-        *(("hgg", "WT", name) for name in ("specific", "multi")),
-        *(("mets", structure, name) for structure in ("WT", "class_mean") for name in ("transfer", "multi")),
+    assert [(row["test"], row["structure"], row["metric"], row["run"]) for row in rows] == [
+        *(("hgg", "WT", "dice", name) for name in ("specific", "multi")),
+        *(("mets", structure, "dice", name) for structure in ("WT", "class_mean") for name in ("transfer", "multi")),
+        *(("mets", "WT", LESIONS, name) for name in ("transfer", "multi")),
     ]
     for row in rows:
         folder = studied / "predictions" / f"{row['run']}_seed3" / row["test"]
@@ -133,7 +139,7 @@ def test_each_test_has_the_runs_that_train_on_its_records(studied):
         (mean,) = [
             each["mean"]
             for each in summary
-            if (each["structure"], each["score"]) == (row["structure"], "dice") and each["kind"] != "class"
+            if (each["structure"], each["score"]) == (row["structure"], row["metric"]) and each["kind"] != "class"
         ]
         assert float(row["mean"]) == pytest.approx(mean, abs=1e-6)
     others = [row for row in rows if row["run"] != "multi"]
@@ -157,7 +163,7 @@ def test_the_tables_are_printed_and_figures_drawn(studied):
         assert word in text
     figures = {path.name for path in (studied / "figures").glob("*.png")}
     assert figures == {
-        *("boxes_hgg_WT_dice.png", "boxes_mets_WT_dice.png", "boxes_mets_class_mean_dice.png"),
+        *("boxes_hgg_WT_dice.png", "boxes_mets_WT_dice.png", "boxes_mets_class_mean_dice.png", f"boxes_mets_WT_{LESIONS}.png"),
         *("learning_curves_hgg.png", "learning_curves_mets.png"),
     }
 

@@ -45,6 +45,9 @@ def test_a_test_knows_the_cases_and_the_scans_of_its_records(named, source):
     (test,) = open_tests([HGG | {"structures": ["ET"]}], named, "test")
     assert (test.name, test.source, test.subset) == ("hgg", source, "test")
     assert test.cases == named.folders["hgg"].split["test"]
+    assert test.metrics == ["dice"]
+    both = open_tests([HGG, METS | {"metric": "nsd"}, HGG | {"metric": "hd95"}], named, "test")
+    assert [each.metrics for each in both] == [["dice", "hd95"], ["nsd"], ["dice", "hd95"]]
     (moved,) = open_tests([HGG | {"source": str(source.parent)}], named, "test")
     assert moved.source == source.parent
     assert moved.settings.structures == ["WT"]
@@ -100,13 +103,14 @@ def test_the_predictions_that_count_are_those_of_the_head_of_the_records(named, 
 
 
 def test_scores_older_than_their_predictions_do_not_count(tmp_path):
-    assert not is_scored(tmp_path)
+    assert not is_scored(tmp_path, ["dice"])
     write_json(tmp_path / "predictions.json", {})
-    write_json(tmp_path / "scores" / "scores.json", {})
-    assert is_scored(tmp_path)
+    write_json(tmp_path / "scores" / "scores.json", {"metrics": {"dice": "", "hd95": ""}})
+    assert is_scored(tmp_path, ["dice"])
+    assert not is_scored(tmp_path, ["dice", "nsd"])
     later = (tmp_path / "scores" / "scores.json").stat().st_mtime_ns + 1
     os.utime(tmp_path / "predictions.json", ns=(later, later))
-    assert not is_scored(tmp_path)
+    assert not is_scored(tmp_path, ["dice"])
 
 
 def test_a_run_without_predictions_is_in_no_table(named, planned, tmp_path):
