@@ -37,7 +37,7 @@ def test_without_a_list_all_files_named_like_cases_are_scored(tmp_path, cases, s
     run("--predictions", predictions, "--source", source)
     printed = capsys.readouterr().out
     assert "1 file of no annotated case left out: other.nii.gz" in printed
-    assert "1 annotated case without a file left out; --cases" in printed
+    assert "1 annotated case without a file left out; --missing worst" in printed
     patients = {patient for patient, _, _ in read_scores(predictions / "scores" / "per_patient.csv")}
     assert patients == {"case_a", "case_c"}
 
@@ -56,7 +56,7 @@ def test_an_unfinished_prediction_is_refused(tmp_path, cases, source, capsys):
     (predictions / ".lock").touch()
     with pytest.raises(SystemExit):
         run("--predictions", predictions, "--source", source)
-    assert "expected a folder finished by evaluation.predict" in capsys.readouterr().err
+    assert "expected predictions finished by evaluation.predict; received unfinished ones" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["absent", "damaged", "other grid"])
@@ -88,13 +88,13 @@ def test_lesion_rules_add_their_columns_a_table_and_a_file_of_lesions(tmp_path, 
     options = ("--predictions", predictions, "--source", source, "--out", tmp_path / "s")
     run(*options, "--lesions", "[brats2023-met]", "--metrics", "[nsd,hd95_pooled]", "--workers", 2)
     printed = capsys.readouterr().out
-    assert "Lesions by brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics)" in printed
+    assert "Lesions by brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics, metrics.py)" in printed
     assert "Lesions by volume, BraTS 2023 MET" in printed
     row = read_scores(tmp_path / "s" / "per_patient.csv")["case_a", "region", "WT"]
     assert {"nsd", "hd95_pooled", "lesion_dice@brats2023-met", "lesion_false@brats2023-met"} <= row.keys()
     assert "hd95_max_voxel" not in row
     facts = json.loads((tmp_path / "s" / "scores.json").read_text())["metrics"]
-    assert facts["lesion_dice@brats2023-met"]["lesion_rule"]["version"] == "BraTS-2023-Metrics"
+    assert facts["lesion_dice@brats2023-met"]["lesion_rule"]["version"] == "BraTS-2023-Metrics, metrics.py"
     lesions = list(csv.DictReader((tmp_path / "s" / "per_lesion.csv").open()))
     mine = [each for each in lesions if (each["case"], each["structure"]) == ("case_a", "WT")]
     true = [each for each in mine if each["lesion"] == "true" and each["counted"] == "True"]

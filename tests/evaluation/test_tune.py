@@ -9,6 +9,7 @@ import pytest
 from common import cli
 from common.errors import UserError
 from common.files import read_json, read_yaml, write_json, write_yaml
+from common.metrics.catalogue import METRICS
 from common.metrics.overlap import confusion_matrix, overlap
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
@@ -44,13 +45,21 @@ def test_nothing_is_tried_twice(tmp_path):
     ],
 )
 def test_a_structure_is_one_region_or_class_or_a_mean_over_several(structure, parts):
-    assert [each.members for each in scored_parts(structure, LabelSchema.load("brats2023"))] == parts
+    assert [each.members for each in scored_parts(structure, LabelSchema.load("brats2023"), METRICS["dice"])] == parts
+
+
+def test_the_structures_of_a_lesion_metric_are_those_that_its_rule_ranks():
+    schema, metric = LabelSchema.load("brats2024"), METRICS["lesion_dice@brats2023-met"]
+    assert [each.name for each in scored_parts("region_mean", schema, metric)] == ["WT", "TC", "ET"]
+    assert [each.name for each in scored_parts("class_mean", schema, metric)] == ["enhancing tumor"]
+    with pytest.raises(UserError, match="expected one that brats2023-met ranks, WT, TC, ET; received RC"):
+        scored_parts("RC", schema, metric)
 
 
 def test_a_schema_without_regions_has_no_mean_over_them():
     plain = LabelSchema("plain", {"background": (0,), "a": (1,)}, {})
     with pytest.raises(UserError, match="expected one of a, class_mean; received region_mean"):
-        scored_parts("region_mean", plain)
+        scored_parts("region_mean", plain, METRICS["dice"])
 
 
 def test_a_setting_is_told_in_words():

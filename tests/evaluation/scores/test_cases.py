@@ -9,7 +9,8 @@ from common.metrics.catalogue import METRICS, chosen_metrics
 from common.metrics.label_pair import LabelPair
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
-from evaluation.scores.cases import CaseScores, lesion_scores, mean_over, score_case
+from evaluation.scores.cases import CaseScores, mean_over, score_case
+from evaluation.scores.lesions import lesion_scores
 
 SCHEMA = LabelSchema.load("brats2023")
 WT = scored_structures(SCHEMA)[0]

@@ -63,6 +63,8 @@ def write_records(folder, seed=0, schema=None, hd95=8.0):
         loss=0.1,
         confusion=confusion,
         volumes={(structure, "hd95"): hd95 for structure in scored_structures(schema)},
+        known={(structure, "hd95"): 7 for structure in scored_structures(schema)},
+        scored_patients=7,
         patients=7,
         slices=70,
         crop="middle",
