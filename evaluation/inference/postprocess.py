@@ -16,7 +16,7 @@ from common.boxes import foreground_box
 from common.configs import find_config
 from common.errors import UserError
 from common.files import read_yaml, write_yaml
-from common.metrics.lesions import label_components
+from common.metrics.components import label_components
 from common.metrics.masks import class_mask
 from data_prep.labels import LabelSchema
 from data_prep.structures import Structure, structures_by_name

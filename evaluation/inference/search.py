@@ -18,8 +18,8 @@ from itertools import product
 
 import numpy as np
 
+from common.metrics.components import label_components
 from common.metrics.label_pair import LabelPair
-from common.metrics.lesions import label_components
 from common.metrics.metric import Metric
 from common.metrics.overlap import confusion_matrix
 from common.metrics.statistics import known_mean

@@ -51,7 +51,7 @@ def rule_structures(rule: LesionRule, structures: Sequence[Structure]) -> dict[s
     classes = {structure.name: structure for structure in structures if structure.kind == "class"}
     # With necrosis as a class of its own, the non-enhancing tumour is not all of NETC.
     known = classes if "necrosis" not in classes else {name: each for name, each in classes.items() if "tumor" not in name}
-    single = dict.fromkeys(WHOLE_TUMOUR, next(iter(classes.values()))) if len(classes) == 1 else {}
+    single = dict.fromkeys(WHOLE_TUMOUR, structures[0]) if len(classes) == 1 else {}
     found = {name: regions.get(name) or known.get(CLASS_REGIONS.get(name, "")) or single.get(name) for name in rule.regions}
     return {name: structure for name, structure in found.items() if structure is not None}
 

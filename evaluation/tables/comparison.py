@@ -26,7 +26,7 @@ from common.metrics.statistics import (
 )
 from common.tables import counted
 from data_prep.structures import Structure
-from evaluation.scores.folder import AVERAGING, SPLITS
+from evaluation.scores.folder import AVERAGING
 
 RowKey = tuple[str, str, str]  # kind, structure, metric; for classifiers "level", "patient" or "slice", metric
 MOST_LISTED = 20  # patients in a line
@@ -258,19 +258,6 @@ def compare_classifiers(entries: Sequence[ScoredClassifier], keys: Sequence[RowK
     )
 
 
-def repeated(members: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Structures (kind, name) made of the same classes as an earlier one -> that one; a mean repeats a single class alone."""
-    first: dict[tuple[str, ...], tuple[str, str]] = {}
-    found = {}
-    for structure, classes in members.items():
-        if structure[0] == "mean" and len(classes) > 1:
-            continue
-        same = first.setdefault(classes, structure)
-        if same != structure:
-            found[structure] = same
-    return found
-
-
 def common_keys(entries: Sequence[ScoredSegmentation]) -> tuple[list[RowKey], list[str]]:
     """The rows that all entries have, in the order of the first.
 
@@ -290,13 +277,11 @@ def common_keys(entries: Sequence[ScoredSegmentation]) -> tuple[list[RowKey], li
     notes = [f"Left out, for not all columns have them, made of the same classes: {', '.join(gone)}."] if gone else []
     known = dict.fromkeys(key[2] for entry in entries for key in entry.values)
     missing = [scale_of(("", "", name)).heading for name in known if name not in {key[2] for key in keys}]
-    # A pair of a structure and a metric that both are known in all columns, each with something else.
-    pairs = [
+    missing += [
         f"{scale_of(key).heading} of {title(key)}"
         for key in dict.fromkeys(key for entry in entries for key in entry.values)
-        if key[:2] in kept and key not in keys and scale_of(key).heading not in missing
+        if key[:2] in kept and key not in keys and key[2] in {each[2] for each in keys}
     ]
-    missing += pairs
     return keys, notes + ([f"Left out, for not all columns have them: {', '.join(missing)}."] if missing else [])
 
 
@@ -318,20 +303,6 @@ def optimism_gaps(columns: Sequence[ColumnHead], rows: Mapping[RowKey, Sequence[
                 f"{columns[p].name}: {', '.join(texts)}"
             )
     return lines
-
-
-def best_columns(columns: Sequence[ColumnHead], cells: Sequence[Cell], scale: Scale) -> set[int]:
-    """Columns of a row that are marked: the best of each split, as printed; none of a split whose columns are equal."""
-    best: set[int] = set()
-    for split in SPLITS if scale.judged else ():
-        shown = {
-            c: round(cell.value, scale.decimals)
-            for c, cell in enumerate(cells)
-            if columns[c].split == split and cell.value is not None
-        }
-        if len(set(shown.values())) > 1:
-            best |= {c for c, value in shown.items() if value == scale.best(shown.values())}
-    return best
 
 
 def title(structure: Sequence[str]) -> str:

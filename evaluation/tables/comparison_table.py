@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from common.metrics.metric import Scale
 from common.metrics.statistics import INTERVAL
 from common.tables import aligned, counted, markdown, wrapped
-from evaluation.tables.comparison import ColumnHead, Comparison, Difference, RowKey, best_columns, scale_of, title
+from evaluation.scores.folder import SPLITS
+from evaluation.tables.comparison import Cell, ColumnHead, Comparison, Difference, RowKey, scale_of, title
 
 CSV_COLUMNS = (
     *("table", "kind", "structure", "score", "name", "minus", "split", "n", "value", "low_95", "high_95"),
@@ -62,6 +64,20 @@ def csv_rows(comparison: Comparison) -> list[list[Any]]:
             change = "" if found.one_sided else scale_of(key).change(pair.mean)
             rows.append([*start, pair.n, pair.mean, pair.low, pair.high, None, p, found.p, change, found.one_sided])
     return rows
+
+
+def best_columns(columns: Sequence[ColumnHead], cells: Sequence[Cell], scale: Scale) -> set[int]:
+    """Columns of a row that are marked: the best of each split, as printed; none of a split whose columns are equal."""
+    best: set[int] = set()
+    for split in SPLITS if scale.judged else ():
+        shown = {
+            c: round(cell.value, scale.decimals)
+            for c, cell in enumerate(cells)
+            if columns[c].split == split and cell.value is not None
+        }
+        if len(set(shown.values())) > 1:
+            best |= {c for c, value in shown.items() if value == scale.best(shown.values())}
+    return best
 
 
 def _head_lines(columns: Sequence[ColumnHead], column: ColumnHead) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from data_prep.labels import LabelSchema
 from tests import scans
 from tests.evaluation.test_score import AFFINE, read_scores, run, shifted, write_predictions
 
@@ -106,9 +107,53 @@ def test_lesion_rules_add_their_columns_a_table_and_a_file_of_lesions(tmp_path, 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--lesions", "[brats1999]"), "--lesions: expected rules of"), (("--metrics", "[dise]"), "did you mean dice")],
+    [(("--lesions", "[brats2023-mets]"), "did you mean brats2023-met"), (("--metrics", "[dise]"), "did you mean dice")],
 )
 def test_unknown_metrics_are_refused_before_anything_is_read(tmp_path, source, capsys, options, message):
     with pytest.raises(SystemExit):
         run("--predictions", tmp_path / "nowhere", "--source", source, *options)
     assert message in capsys.readouterr().err
+
+
+def test_with_the_worst_values_all_annotated_cases_are_scored(tmp_path, cases, source):
+    predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases[:2]})
+    (predictions / "predictions.json").unlink()
+    run("--predictions", predictions, "--source", source, "--missing", "worst")
+    rows = read_scores(predictions / "scores" / "per_patient.csv")
+    assert [float(rows[case.id, "region", "WT"]["dice"]) for case in cases] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--lesions", "[brats2023-met]", "--metrics", "[nsd]"), "for --metrics nsd and --lesions brats2023-met"),
+        (("--metrics", "[nsd,nsd_2mm]"), "for --metrics nsd nsd_2mm"),
+    ],
+)
+def test_named_metrics_that_need_a_spacing_are_refused_without_one(tmp_path, capsys, options, named):
+    slices = [scans.scan(name, seed, (10, 9, 6), (0, 255), scans.KAGGLE_CHANNELS, np.uint8) for seed, name in enumerate("ab")]
+    root = scans.write_kaggle_3m(tmp_path / "kaggle_3m", slices)
+    labels = {each.id: each.label.astype(np.uint8) for each in slices}
+    folder = write_predictions(tmp_path / "p", labels, LabelSchema.load("kaggle_3m"), np.eye(4))
+    with pytest.raises(SystemExit):
+        run("--predictions", folder, "--source", root, *options)
+    error = capsys.readouterr().err
+    assert f"expected an annotation with the distance of voxels {named}; received one without; leave" in error
+    assert not (folder / "scores").exists()
+
+
+def test_a_rule_of_other_regions_is_refused_and_missing_regions_are_named(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases})
+    options = ("--predictions", predictions, "--source", source, "--lesions")
+    with pytest.raises(SystemExit):
+        run(*options, "[brats2026-menrt]")
+    assert "--lesions brats2026-menrt: expected one of the regions GTV" in capsys.readouterr().err
+    run(*options, "[brats2024-met]")
+    assert "Regions of brats2024-met that the label schema lacks, not scored: RC." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [("--missing", "worst"), ("--cases", "ids.txt")])
+def test_options_of_predictions_are_refused_for_a_run(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        run("--run", tmp_path / "run", "--records", tmp_path / "records", *option)
+    assert f"{option[0]}: expected with --predictions alone; received it with --run" in capsys.readouterr().err
