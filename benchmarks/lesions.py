@@ -1,9 +1,10 @@
-"""Command: CPU time and peak memory of all metrics of one full-size case, lesion rules included.
+"""Command: CPU time and peak memory of scoring one full-size case, as evaluation.score does it, lesion rules included.
 
     python -m benchmarks.lesions [--rules brats2023-met brats2026-mets]
 
-The case is synthetic: one large tumour of three nested regions and several small ones; the prediction is moved and eroded, with
-false positives all over the head. Peak memory is that of this process, above what it held with the case in memory.
+Measured is `score_case` with a shipped label schema: its regions and classes, and every lesion listed. The case is synthetic:
+one large tumour of three nested regions and several small ones; the prediction is moved and eroded, with false positives in all
+of the head. Peak memory is that of this process, above what it held with the case in memory.
 """
 
 import resource
@@ -16,20 +17,24 @@ import numpy as np
 
 from common import cli
 from common.errors import expect_number
-from common.metrics.catalogue import METRICS, chosen_metrics
+from common.metrics.catalogue import chosen_metrics
 from common.metrics.label_pair import LabelPair
 from common.metrics.metric import Metric
+from data_prep.labels import LabelSchema
+from evaluation.inference.cost import UNITS_PER_MB
+from evaluation.scores.cases import CaseScores, score_case
 
-REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+SCHEMA = "brats2023"
 SPACING = (1.0, 1.0, 1.0)
+DEFINITIONS = ("hd95_max_voxel", "hd95_pooled", "nsd", "nsd_2mm")
 
 
 @dataclass(kw_only=True)
 class LesionsConfig:
-    """Measure the metrics of one case."""
+    """Measure the scoring of one case."""
 
     rules: list[str] = field(default_factory=lambda: ["brats2023-met", "brats2024-met", "brats2026-mets"])
-    """Lesion rules, each of which is measured alone and with all other metrics."""
+    """Lesion rules, each of which is measured with the default metrics, and all together with every definition."""
     shape: tuple[int, int, int] = (240, 240, 155)
     """Voxels along each axis."""
     lesions: int = 12
@@ -46,26 +51,22 @@ def main(config: LesionsConfig) -> None:
     """Print seconds of CPU and megabytes of each group of metrics."""
     expect_number("rounds", config.rounds, 1)
     truth, prediction = make_case(config)
-    default = chosen_metrics()
-    distances = [METRICS[name] for name in ("hd95", "hd95_max_voxel", "hd95_pooled", "nsd", "nsd_2mm")]
-    groups = {"default metrics": default, "HD95 and NSD by all definitions": distances}
-    for rule in config.rules:
-        lesions = [metric for metric in chosen_metrics(rules=[rule]) if metric.rule is not None]
-        groups[rule] = lesions
-        groups[f"all of these with {rule}"] = list(dict.fromkeys([*default, *distances, *lesions]))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{' x '.join(map(str, config.shape))} voxels, {len(REGIONS)} regions; CPU seconds, peak MB above {before:.0f}")
+    schema = LabelSchema.load(SCHEMA)
+    groups = {"default metrics": chosen_metrics(), "and HD95, NSD by all definitions": chosen_metrics(DEFINITIONS)}
+    groups |= {f"default metrics and {rule}": chosen_metrics(rules=[rule]) for rule in config.rules}
+    groups[f"all definitions and {len(config.rules)} rules"] = chosen_metrics(DEFINITIONS, config.rules)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MB
+    size = " x ".join(map(str, config.shape))
+    print(f"{size} voxels, schema {SCHEMA}; CPU seconds, median and least of {config.rounds}; peak MB above {before:.0f}")
     for name, metrics in groups.items():
-        seconds = sorted(_seconds(partial(measure, truth, prediction, metrics)) for _ in range(config.rounds))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-        print(f"{name:<36} {seconds[len(seconds) // 2]:6.2f} s  {peak:6.0f} MB")
+        seconds = sorted(_seconds(partial(score, truth, prediction, schema, metrics)) for _ in range(config.rounds))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MB - before
+        print(f"{name:<36} {seconds[len(seconds) // 2]:6.2f} s  {seconds[0]:6.2f} s  {peak:6.0f} MB")
 
 
-def measure(truth: np.ndarray, prediction: np.ndarray, metrics: list[Metric]) -> dict[tuple[str, str], float | None]:
-    """Values of metrics for the three regions, from class indices on."""
-    pair = LabelPair.count(truth, prediction, 4, SPACING)
-    structures = {name: pair.structure(members, name) for name, members in REGIONS.items()}
-    return {(name, metric.name): metric(structure) for name, structure in structures.items() for metric in metrics}
+def score(truth: np.ndarray, prediction: np.ndarray, schema: LabelSchema, metrics: list[Metric]) -> CaseScores:
+    """Scores of the case, from class indices on."""
+    return score_case(LabelPair.count(truth, prediction, len(schema.classes), SPACING), schema, metrics)
 
 
 def make_case(config: LesionsConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Command: compare scored predictions, or scores of classifiers, side by side and patient by patient."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from evaluation.tables.comparison import (
     common_keys,
     compare_classifiers,
     compare_scores,
-    repeated,
     title,
 )
 from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
@@ -113,6 +112,19 @@ def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentati
         )
     comparison = compare_scores(entries, rows, hidden)
     return replace(comparison, notes=[*notes, *comparison.notes])
+
+
+def repeated(members: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Structures (kind, name) made of the same classes as an earlier one -> that one; a mean repeats a single class alone."""
+    first: dict[tuple[str, ...], tuple[str, str]] = {}
+    found = {}
+    for structure, classes in members.items():
+        if structure[0] == "mean" and len(classes) > 1:
+            continue
+        same = first.setdefault(classes, structure)
+        if same != structure:
+            found[structure] = same
+    return found
 
 
 def _chosen(option: str, wanted: list[str] | None, known: list[str], default: Sequence[str]) -> list[str]:

@@ -132,7 +132,7 @@ def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[
     drawn = []
     for evaluator in evaluators:
         own = [
-            history.of_head(evaluator.name, type(evaluator)(evaluator.name, [run]).schema.class_names)
+            history.of_head(evaluator.name, list(run.heads), type(evaluator)(evaluator.name, [run]).schema.class_names)
             for history, run in zip(histories, runs, strict=True)
         ]
         for name, curves in evaluator.learning_curves(own).items():

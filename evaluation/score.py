@@ -18,7 +18,7 @@ from evaluation.heads.base import RecordsScoring
 from evaluation.inference.predictions import MANIFEST, is_finished, match_files, open_predictions
 from evaluation.inference.provenance import predicted_by, run_state, training_warning
 from evaluation.scores.folder import SCORES, write_patient_scores
-from evaluation.scores.patients import score_predictions, summarise_scores
+from evaluation.scores.patients import Missing, score_predictions, summarise_scores
 from evaluation.tables.lesions import format_lesions
 from evaluation.tables.patients import format_table
 from training.run import Run
@@ -44,15 +44,16 @@ class ScoreConfig(SourceConfig):
     """The scans and annotations that the predictions belong to."""
     cases: Path | None = None
     """Text file with the ids of the cases to score, one a line; default: all that the predictions' manifest names, or, in a
-    folder without one, all annotated cases that have a file there."""
+    folder without one, all annotated cases that have a file there (with `--missing worst` those without a file too)."""
     metrics: list[str] = field(default_factory=list)
     """Metrics to compute besides the default ones: hd95_max_voxel, hd95_pooled, nsd, nsd_2mm, or a lesion metric of one rule
-    such as lesion_dice@brats2023-met."""
+    such as lesion_dice@brats2023-met. With `--run` for segmentation heads on whole volumes alone."""
     lesions: list[str] = field(default_factory=list)
-    """Lesion rules whose metrics are computed, such as brats2023-met or brats2026-mets (docs/metrics.md); also writes
-    per_lesion.csv."""
-    missing: Literal["refuse", "worst"] = "refuse"
-    """Predictions that are absent, damaged or on another grid: refuse to score, or count the worst value of every metric."""
+    """Lesion rules whose metrics are computed for the regions that they rank, such as brats2023-met or brats2026-mets
+    (docs/metrics.md); of predictions per_lesion.csv is also written."""
+    missing: Missing = "refuse"
+    """Predictions that are absent, damaged or on another grid: refuse to score, or count the worst value of every metric that
+    has one; volumes and numbers of lesions are then those of an empty prediction, and false lesions have no value."""
     run: Path | None = None
     """Run folder whose model is scored on records."""
     records: Path | None = None
@@ -62,7 +63,7 @@ class ScoreConfig(SourceConfig):
     batch_size: int = 16
     """Slices in a batch; it changes speed and memory, not the scores."""
     workers: int | str = 1
-    """Processes that score predictions, or a Dask scheduler's address or file."""
+    """Processes that score predictions, or a Dask scheduler's address or file; a run is scored in one process."""
     out: Path | None = None
     """Folder to write into; default: P/scores, or RUN/scores_SUBSET."""
 
@@ -88,7 +89,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     predictions = open_predictions(folder, wanted, plain=True)
     source = open_source(root, config, predictions.schema)
     if wanted is None and not is_finished(folder):
-        predictions = replace(predictions, cases=_cases_with_files(folder, source))
+        predictions = replace(predictions, cases=_cases_of_files(folder, source, config.missing))
     if not predictions.cases:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
     scores, schema = score_predictions(predictions, source, metrics, config.missing, config.workers)
@@ -111,8 +112,13 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     _report(table, files, predictions.runs, predictions.states)
 
 
-def _cases_with_files(folder: Path, source: Source) -> list[str]:
+def _cases_of_files(folder: Path, source: Source, missing: Missing) -> list[str]:
     """Annotated cases of a source that have a file in a folder without manifest; prints what is left out.
+
+    Args:
+        folder: of predictions.
+        source: of the annotations.
+        missing: with "worst" the annotated cases without a file are scored too.
 
     Raises:
         UserError: no file has the name of a case.
@@ -126,20 +132,29 @@ def _cases_with_files(folder: Path, source: Source) -> list[str]:
     if others:
         named = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
         print(f"{folder}: {counted(len(others), 'file')} of no annotated case left out: {named}")
+    if missing == "worst":
+        return annotated
     if len(cases) < len(annotated):
         without = len(annotated) - len(cases)
-        print(f"{folder}: {counted(without, 'annotated case')} without a file left out; --cases with all ids counts them")
+        print(f"{folder}: {counted(without, 'annotated case')} without a file left out; --missing worst counts them")
     return cases
 
 
 def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
     """Score every head of a run on records, of those on which it was trained the heads that they annotate."""
+    for option, is_default in (("cases", config.cases is None), ("missing", config.missing == "refuse")):
+        if not is_default:
+            raise UserError(f"--{option}: expected with --predictions alone; received it with --run; leave it out")
     _check_out(config.out, records)
     metrics = chosen_metrics(config.metrics, config.lesions)
     run = Run(path)
     evaluators = evaluators_of([run])
     annotated = run.heads_annotated_by(run.open_records(records)) if len(evaluators) > 1 else list(run.heads)
-    for evaluator in (evaluator for evaluator in evaluators if evaluator.name in annotated):
+    scored = [evaluator for evaluator in evaluators if evaluator.name in annotated]
+    if (config.metrics or config.lesions) and not any(evaluator.writes_voxels for evaluator in scored):
+        option = "metrics" if config.metrics else "lesions"
+        raise UserError(f"--{option}: expected a run with a segmentation head; received {path}, which has none; leave it out")
+    for evaluator in scored:
         folder = config.out or path / f"scores_{config.subset}"
         out = folder if len(evaluators) == 1 else folder / evaluator.name
         evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config), metrics))

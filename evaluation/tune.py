@@ -19,23 +19,25 @@ from common.tables import aligned, counted, csv_text, wrapped
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
-from data_prep.structures import CLASS_MEAN, Structure, averaged, structures_by_name
+from data_prep.structures import CLASS_MEAN, Structure, averaged, scored_structures, structures_by_name
 from evaluation.inference.ensemble import Ensemble, InferenceConfig
 from evaluation.inference.packed import Grid, PredictedCase, pack_case
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, run_file, save
 from evaluation.inference.search import Objective, Trial, hysteresis_stages, region_stages, search
+from evaluation.scores.lesions import rule_structures
 from training.hardware.backend import load_backend
 from training.heads.segmentation import SegmentationHead
 from training.run import Run, open_runs
 
 TABLE = "tune.csv"
 LEAST_LEVEL = 0.01  # of hysteresis: a component of less probable voxels would fill the head
-MOST_THRESHOLDS = 255  # the number of thresholds that a probability reaches is stored in a byte
+MOST_LEVELS = 255  # the number of thresholds, or of levels of hysteresis, that a probability reaches is stored in a byte
 OPTIMISTIC = (
     "The setting was chosen on these patients, so its score is optimistic; score it on patients that neither trained nor "
     "chose it. Scores are means over patients of whole cases, on the records' grid: what the crop cut off is "
     f"not counted. In brackets: {INTERVAL_NOTE}."
 )
+UNFAIR = "in one of both means and not in the difference, so that neither compares the settings fairly."
 
 
 @dataclass(kw_only=True)
@@ -100,8 +102,10 @@ class TuneConfig:
         expect_metric("metric", self.metric, judged=True)
         for threshold in self.thresholds:
             expect_number("thresholds", threshold, 0, 1)
-        if len(set(self.thresholds)) > MOST_THRESHOLDS:
-            raise UserError(f"--thresholds: expected at most {MOST_THRESHOLDS}; received {len(set(self.thresholds))}")
+        levels = {*self.hysteresis_low, *self.hysteresis_high}
+        for options, values in (("--thresholds", set(self.thresholds)), ("--hysteresis_low, --hysteresis_high", levels)):
+            if len(values) > MOST_LEVELS:
+                raise UserError(f"{options}: expected at most {MOST_LEVELS} different values; received {len(values)}")
         for option in ("hysteresis_low", "hysteresis_high"):
             for level in getattr(self, option):
                 expect_number(option, level, LEAST_LEVEL, 1)
@@ -138,7 +142,7 @@ def main(config: TuneConfig) -> None:
     jobs = [job for run in open_runs(config.runs) for job in _jobs(run, config)]
     schema = _common_schema(jobs)
     InferenceConfig(flips=tuple(config.flips)).refuse_unused([job.run for job in jobs])
-    objective = Objective(METRICS[config.metric], scored_parts(config.structure, schema))
+    objective = Objective(METRICS[config.metric], scored_parts(config.structure, schema, METRICS[config.metric]))
     _refuse_unknown_spacing(jobs, objective.metric)
     grid = make_grid(config)
     with ExitStack() as held:
@@ -164,16 +168,25 @@ def make_grid(config: TuneConfig) -> Grid:
     )
 
 
-def scored_parts(name: str, schema: LabelSchema) -> list[Structure]:
-    """Structures whose scores are averaged: one region or class, or all that a mean is over.
+def scored_parts(name: str, schema: LabelSchema, metric: Metric) -> list[Structure]:
+    """Structures whose scores are averaged: one region or class, or all that a mean is over; of a lesion rule those it ranks.
 
     Raises:
-        UserError: the schema has no such structure.
+        UserError: the schema has no such structure, or the rule ranks none of them.
     """
     known = structures_by_name(schema)
     if name not in known:
         raise UserError(f"--structure: expected one of {', '.join(known)}; received {name}")
-    return averaged(known[name], schema)
+    parts = averaged(known[name], schema)
+    if metric.rule is None:
+        return parts
+    own = list(rule_structures(metric.rule, scored_structures(schema)).values())
+    # A class may be another name of a region: enhancing tumor is ET.
+    fitting = [part for part in parts if part.members in [each.members for each in own]]
+    if not fitting:
+        names = ", ".join(each.name for each in own) or "none of this schema"
+        raise UserError(f"--structure: expected one that {metric.rule.name} ranks, {names}; received {name}")
+    return fitting
 
 
 def _refuse_unknown_spacing(jobs: Sequence[_Job], metric: Metric) -> None:
@@ -280,7 +293,7 @@ def _rows(trials: Sequence[Trial], chosen: int, schema: LabelSchema, grid: Grid)
     for place, trial in enumerate(trials):
         setting = trial.setting
         below = {rule.structure: rule.below_voxels for rule in setting.replace}
-        voxels = [(below if stage.whole else setting.least_voxels).get(stage.region.name, 0) for stage in stages]
+        voxels = [(below if stage.is_all else setting.least_voxels).get(stage.region.name, 0) for stage in stages]
         least = setting.least_voxels.get(FOREGROUND, 0)
         levels = {rule.structure: f"{rule.low:g}/{rule.high:g}" for rule in setting.hysteresis}
         both = [levels.get(stage.structure) for stage in pairs]
@@ -293,18 +306,23 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     """Text of the result: scores without and with the chosen setting and their difference, by mean and interval."""
     metric, before, after = METRICS[config.metric], trials[0].scores, trials[chosen].scores
     range_ = metric.interval_range([*before, *after])
-    summaries = summarise_columns(np.stack([before, after], axis=1), [range_] * 2, [metric.partial] * 2)
-    (change,) = paired_columns(after[:, None], before[:, None], [range_], [metric.partial])
+    summaries = summarise_columns(np.stack([before, after], axis=1), [range_] * 2, [metric.may_lack_value] * 2)
+    (change,) = paired_columns(after[:, None], before[:, None], [range_], [metric.may_lack_value])
     rows = []
     for name, row in zip(("no post-processing", "chosen setting"), summaries, strict=True):
         share = f" ({row.patients} of {len(before)} have a value)" if row.patients < len(before) else ""
         rows.append([name, metric.text(row.mean, row.low, row.high) + share])
-    rows.append(["difference", metric.text(change.mean, change.low, change.high, signed=True)])
+    share = f" (on {change.n} of {len(before)} patients)" if change.n < len(before) else ""
+    difference = metric.text(change.mean, change.low, change.high, signed=True) if change.n else "n/a"
+    rows.append(["difference", difference + share])
     none = f"none of {len(trials) - 1} settings was better by more than {config.margin:g}"
     result = f"chosen: {describe(trials[chosen].setting)}" if chosen else none
     heading = f"{metric.arrow_label} of {config.structure}, {counted(len(before), 'validation patient')}"
     has_student = metric.worst is not None and summaries[0].interval_method == STUDENT
-    notes = [result, OPTIMISTIC, *student_note([f"{metric.heading} of {config.structure}"] if has_student else [])]
+    one_sided = (
+        [f"{counted(change.one_sided, 'patient')} with a value before or after alone: {UNFAIR}"] if change.one_sided else []
+    )
+    notes = [result, *one_sided, OPTIMISTIC, *student_note([f"{metric.heading} of {config.structure}"] if has_student else [])]
     return "\n".join([heading, "", *aligned(rows), "", *wrapped(notes)])
 
 

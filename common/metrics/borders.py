@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.metrics.masks import Spacing, check_masks, checked_spacing
 from common.metrics.surface import closest_distances
 
 
@@ -35,7 +36,7 @@ class BorderDistances:
         return self.truth_to_prediction, self.prediction_to_truth
 
 
-def border_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, float, float]) -> BorderDistances:
+def border_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Spacing) -> BorderDistances:
     """Distances between the border voxels of two masks, in both directions.
 
     Args:
@@ -45,11 +46,8 @@ def border_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: tupl
     Raises:
         ValueError: shapes differ or are not 3D, or a spacing is not positive.
     """
-    if truth.ndim != 3 or truth.shape != prediction.shape:
-        raise ValueError(f"expected two masks of one shape, 3D; received {truth.shape} and {prediction.shape}")
-    spacing = np.asarray(spacing_mm, np.float64)
-    if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
-        raise ValueError(f"expected a positive spacing of each of three axes in mm; received {spacing_mm}")
+    check_masks(truth, prediction)
+    spacing = checked_spacing(spacing_mm)
     there, here = border_voxels(truth), border_voxels(prediction)
     return BorderDistances(closest_distances(there, here, spacing), closest_distances(here, there, spacing))
 

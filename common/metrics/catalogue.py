@@ -7,6 +7,7 @@ Lesion-wise metrics carry their rule in their name: `lesion_dice@brats2023-met`.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from common.errors import UserError, did_you_mean
 from common.metrics.borders import max_percentile, pooled_percentile
@@ -19,6 +20,27 @@ from common.metrics.surface import robust_hausdorff, surface_dice
 MISSED_MM = 374.0
 """HD95 of a structure that exactly one of truth and prediction has: the penalty of BraTS 2023 (Synapse syn51156910, code of
 rachitsaluja/BraTS-2023-Metrics), just above the diagonal of 240 x 240 x 155 mm. A missed case so stays in every mean."""
+
+
+def _hd95(name: str, heading: str, definition: str, compute: Callable[[StructurePair], float], **values: Any) -> Metric:
+    """HD95 by one of its definitions."""
+    return Metric(
+        name=name,
+        heading=heading,
+        definition=f"95th percentile{definition}",
+        compute=compute,
+        unit="mm",
+        limits=(0.0, math.inf),
+        direction="smaller",
+        both_absent=0.0,
+        worst=MISSED_MM,
+        needs_spacing=True,
+        from_masks=True,
+        decimals=2,
+        shown="interval",
+        **values,
+    )
+
 
 _CATALOGUE = (
     Metric(
@@ -43,21 +65,12 @@ _CATALOGUE = (
         compute=lambda pair: pair.overlap.precision,
         shown="mean",
     ),
-    Metric(
-        name="hd95",
-        heading="HD95",
-        definition="95th percentile of the distances between the surfaces of T and P in mm, by surface area, the larger of "
-        "both directions (compute_robust_hausdorff of google-deepmind/surface-distance)",
-        compute=lambda pair: robust_hausdorff(pair.surfaces, 95),
-        unit="mm",
-        limits=(0.0, math.inf),
-        direction="smaller",
-        both_absent=0.0,
-        worst=MISSED_MM,
-        needs_spacing=True,
-        from_masks=True,
-        decimals=2,
-        shown="interval",
+    _hd95(
+        "hd95",
+        "HD95",
+        " of the distances between the surfaces of T and P in mm, by surface area, the larger of both directions "
+        "(compute_robust_hausdorff of google-deepmind/surface-distance)",
+        lambda pair: robust_hausdorff(pair.surfaces, 95),
     ),
     Metric(
         name="true_ml",
@@ -90,26 +103,6 @@ _CATALOGUE = (
 )
 
 
-def _hd95(name: str, heading: str, definition: str, compute: Callable[[StructurePair], float]) -> Metric:
-    """HD95 by another definition."""
-    return Metric(
-        name=name,
-        heading=heading,
-        definition=definition,
-        compute=compute,
-        unit="mm",
-        limits=(0.0, math.inf),
-        direction="smaller",
-        both_absent=0.0,
-        worst=MISSED_MM,
-        needs_spacing=True,
-        from_masks=True,
-        decimals=2,
-        shown="interval",
-        by_default=False,
-    )
-
-
 def _nsd(name: str, tolerance_mm: float) -> Metric:
     """Normalised surface Dice at a tolerance."""
     return Metric(
@@ -129,16 +122,18 @@ _ON_REQUEST = (
     _hd95(
         "hd95_max_voxel",
         "HD95 (voxels, larger)",
-        "95th percentile, interpolated, of the distances between border voxels of T and P in mm, the larger of both directions "
+        ", interpolated, of the distances between border voxels of T and P in mm, the larger of both directions "
         "(compute_hausdorff_distance of MONAI)",
         lambda pair: max_percentile(pair.borders),
+        by_default=False,
     ),
     _hd95(
         "hd95_pooled",
         "HD95 (voxels, pooled)",
-        "95th percentile, interpolated, of the distances between border voxels of T and P in mm, both directions in one list "
+        ", interpolated, of the distances between border voxels of T and P in mm, both directions in one list "
         "(hd95 of medpy; panoptica)",
         lambda pair: pooled_percentile(pair.borders),
+        by_default=False,
     ),
     _nsd("nsd", 1.0),
     _nsd("nsd_2mm", 2.0),
@@ -165,7 +160,9 @@ def chosen_metrics(names: Sequence[str] = (), rules: Sequence[str] = ()) -> list
         expect_metric("metrics", name)
     for name in rules:
         if name not in LESION_RULES:
-            raise UserError(f"--lesions: expected rules of {', '.join(LESION_RULES)}; received {name}")
+            raise UserError(
+                f"--lesions: expected rules of {', '.join(LESION_RULES)}; received {name}{did_you_mean(name, LESION_RULES)}"
+            )
     return [
         metric
         for metric in METRICS.values()

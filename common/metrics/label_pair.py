@@ -12,10 +12,9 @@ from common.boxes import foreground_box
 from common.metrics.borders import BorderDistances, border_distances
 from common.metrics.lesion_rules import LesionRule
 from common.metrics.lesions import LesionComparison, compare_lesions
+from common.metrics.masks import Spacing, class_mask
 from common.metrics.overlap import UNANNOTATED, Overlap, confusion_matrix, overlap
 from common.metrics.surface import SurfaceDistances, surface_distances
-
-Spacing = tuple[float, float, float]
 
 
 @dataclass
@@ -59,9 +58,26 @@ class LabelPair:
         """Truth and prediction of one structure, the union of the classes `members`; lesion rules may depend on its name."""
         return StructurePair(self, tuple(members), name)
 
+    def masks(self, members: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Boolean masks of truth and prediction (x, y, z) of the union of some classes, cropped to their joint bounding box.
+
+        Raises:
+            ValueError: only counts are known.
+        """
+        if members not in self._masks:
+            maps = self.maps if 0 in members else self.foreground_maps
+            truth, prediction = (class_mask(each, members) for each in maps)
+            box = foreground_box(truth | prediction)
+            self._masks[members] = truth[box], prediction[box]
+        return self._masks[members]
+
+    @cached_property
+    def _masks(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+        return {}
+
     @cached_property
     def maps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Truth and prediction, whole; voxels that are not annotated are background in both.
+        """Truth and prediction, uncropped; voxels that are not annotated are background in both.
 
         Raises:
             ValueError: only counts are known.
@@ -107,12 +123,7 @@ class StructurePair:
         Raises:
             ValueError: only counts are known.
         """
-        maps = self.case.maps if 0 in self.members else self.case.foreground_maps
-        table = np.zeros(256, bool)
-        table[list(self.members)] = True
-        truth, prediction = table[maps[0]], table[maps[1]]
-        box = foreground_box(truth | prediction)
-        return truth[box], prediction[box]
+        return self.case.masks(self.members)
 
     @cached_property
     def surfaces(self) -> SurfaceDistances:
@@ -143,9 +154,11 @@ class StructurePair:
         Raises:
             ValueError: only counts are known.
         """
-        if self.case.shape is None and self.case.truth is None:
-            raise ValueError("expected a case with masks; received counts alone")
-        return self.case.shape or (() if self.case.truth is None else self.case.truth.shape)
+        if self.case.shape is not None:
+            return self.case.shape
+        if self.case.truth is not None:
+            return self.case.truth.shape
+        raise ValueError("expected a case with masks; received counts alone")
 
     @property
     def has_masks(self) -> bool:

@@ -54,10 +54,18 @@ def _lesion_means(rule: LesionRule, perfect: float) -> list[Metric]:
             limits=(0.0, math.inf),
             direction="smaller",
             worst=rule.penalty_mm,
+            case_worst=(lambda pair: math.hypot(*pair.case_shape)) if rule.penalty_mm is None else None,
             decimals=2,
         ),
-        _lesion(rule, "lesion_nsd", "lesion NSD", "mean NSD of lesions", lambda c: c.mean("nsd"), perfect),
+        *(_lesion_nsd(rule, perfect, name, tolerance_mm) for name, tolerance_mm in rule.tolerances_mm.items()),
     ]
+
+
+def _lesion_nsd(rule: LesionRule, perfect: float, name: str, tolerance_mm: float | None) -> Metric:
+    """Mean NSD over lesions at one of the tolerances of a rule."""
+    tolerance = "the smallest spacing" if tolerance_mm is None else f"{tolerance_mm:g} mm"
+    heading = "lesion NSD" if name == "nsd" else f"lesion NSD {tolerance_mm:g} mm"
+    return _lesion(rule, f"lesion_{name}", heading, f"mean NSD of lesions at {tolerance}", lambda c: c.mean(name), perfect)
 
 
 def _lesion_counts(rule: LesionRule) -> list[Metric]:
@@ -73,6 +81,7 @@ def _lesion_counts(rule: LesionRule) -> list[Metric]:
             false,
             lambda c: float(len(c.false_positives)),
             direction="smaller",
+            may_lack_value=True,  # of a case without a usable prediction
             **count,
         ),
         _lesion(
@@ -112,9 +121,9 @@ def _lesion(
         definition=f"{definition} by the rule {rule.name}: {rule.title}",
         compute=lambda pair: compute(pair.lesions(rule)),
         both_absent=None if math.isnan(both_absent) else both_absent,
-        partial=math.isnan(both_absent),
         rule=rule,
         **{
+            "may_lack_value": math.isnan(both_absent),
             "needs_spacing": True,
             "from_masks": True,
             "averaged": False,
@@ -135,18 +144,19 @@ def _ratio(comparison: LesionComparison, ratio: str, perfect: float, size: Size 
 def _global_metrics(rule: LesionRule) -> list[Metric]:
     """Scores of whole regions as the official tool of BraTS 2026 computes them: in voxels, without spacing."""
     text = f"as {rule.version} computes it: in voxels, without spacing; without overlap the worst value"
-    both: dict[str, Any] = {"from_masks": True, "averaged": False, "by_default": False, "partial": True, "rule": rule}
+    worst_mm = math.inf if rule.penalty_mm is None else rule.penalty_mm
+    both: dict[str, Any] = {"from_masks": True, "averaged": False, "by_default": False, "may_lack_value": True, "rule": rule}
     return [
         Metric(
             name=f"global_hd95@{rule.name}",
             heading=f"global HD95, {rule.name}",
             definition=f"HD95 of border voxels, pooled, {text}",
-            compute=lambda pair: _global(pair, 373.0, lambda each: pooled_percentile(each)),
+            compute=partial(_global, worst=worst_mm, compute=pooled_percentile),
             unit="voxels",
             limits=(0.0, math.inf),
             direction="smaller",
             both_absent=None,
-            worst=373.0,
+            worst=worst_mm,
             decimals=2,
             **both,
         ),
@@ -154,7 +164,7 @@ def _global_metrics(rule: LesionRule) -> list[Metric]:
             name=f"global_nsd@{rule.name}",
             heading=f"global NSD, {rule.name}",
             definition=f"NSD of border voxels at half a voxel, {text}",
-            compute=lambda pair: _global(pair, 0.0, lambda each: border_dice(each, 0.5)),
+            compute=partial(_global, worst=0.0, compute=partial(border_dice, tolerance_mm=0.5)),
             both_absent=None,
             **both,
         ),

@@ -4,7 +4,8 @@ A lesion-wise score means nothing without the rule and its version: on the same 
 0.838 and 0.736. `docs/metrics.md` has the table of all rules. Sources:
 
 * BraTS 2023: code of https://github.com/rachitsaluja/BraTS-2023-Metrics
-* BraTS 2024: code of https://github.com/rachitsaluja/BraTS-2024-Metrics, a file per task
+* BraTS 2024: code of https://github.com/rachitsaluja/BraTS-2024-Metrics, a file per task. Files changed their rule under way:
+  `metrics_MEN_RT.py` merges no prediction at commit 93f6399, and does at bc6308f. So a version names file and commit.
 * BraTS 2026: behaviour of `brats-evaluation` 0.0.10 (on panoptica 2.1.7), re-stated from its outputs
 """
 
@@ -12,6 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 CONNECTIVITY = 26  # neighbours over faces, edges and corners, in every rule
+CLASS_REGIONS = {
+    "NETC": "non-enhancing tumor",
+    "SNFH": "edema",
+    "RC": "resection cavity",
+    "ET": "enhancing tumor",
+    "CC": "cystic component",
+    "ED": "edema",
+}
+"""Region of a rule -> class of the label schemas that it is, where a schema has no region of this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +32,7 @@ class LesionRule:
         name: key in options and files, such as `brats2023-met`.
         challenge, year, task: as the organisers name them.
         version: of the official code that the rule describes.
-        regions: that the challenge ranks, the sets of classes being those of the label schema.
+        regions: that the challenge ranks, and that the rule is computed for; their classes are those of the label schema.
         dilation: of the truth before components are sought, in steps of the 18-neighbourhood; what touches then is one lesion.
         threshold_mm3: volume up to which a true lesion is not counted; `inclusive`: a lesion of just this volume is counted.
         exceptions: (region, dilation, threshold) where a region has others.
@@ -38,6 +48,7 @@ class LesionRule:
         hd95, nsd: definition of HD95 and of NSD. "surface": surface elements and areas (`common.metrics.surface`); "border":
             border voxels, for HD95 both directions pooled, for NSD their mean (`common.metrics.borders`).
         tolerance_mm: of the NSD; None: the smallest spacing.
+        further_tolerances_mm: of further NSDs.
         least_dice: Dice below which a matched lesion is a miss in F1 of large and of small lesions.
         large_mm3: volume from which a lesion is large; None: the rule does not divide them.
         reversed_spacing: spacing is applied in reversed order of axes, a defect of the official code.
@@ -65,15 +76,16 @@ class LesionRule:
     hd95: Literal["surface", "border"] = "surface"
     nsd: Literal["surface", "border"] = "surface"
     tolerance_mm: float | None = 1.0
+    further_tolerances_mm: tuple[float, ...] = ()
     least_dice: float = 0.0
     large_mm3: float | None = None
     reversed_spacing: bool = False
     note: str = ""
 
     def of_region(self, region: str) -> "LesionRule":
-        """Rule with the dilation and threshold of a region, by its name in upper or lower case."""
+        """Rule with the dilation and threshold of a region, by its name in any case, or by that of its class."""
         for name, dilation, threshold in self.exceptions:
-            if name == region.upper():
+            if name == region.upper() or CLASS_REGIONS.get(name) == region:
                 return replace(self, dilation=dilation, threshold_mm3=threshold, exceptions=())
         return self
 
@@ -85,17 +97,24 @@ class LesionRule:
         """True for a true lesion of a volume that F1 and sensitivity take in: counted ones, or all where sizes are divided."""
         return self.large_mm3 is not None or self.counts(volume_mm3)
 
+    @property
+    def tolerances_mm(self) -> dict[str, float | None]:
+        """NSDs by name, with their tolerances: `nsd`, and such as `nsd_05mm`; None: the smallest spacing."""
+        further = {f"nsd_{f'{each:g}'.replace('.', '')}mm": each for each in self.further_tolerances_mm}
+        return {"nsd": self.tolerance_mm, **further}
+
     def facts(self) -> dict[str, Any]:
         """Entry of a manifest: all attributes and the connectivity."""
         return asdict(self) | {
             "regions": list(self.regions),
+            "further_tolerances_mm": list(self.further_tolerances_mm),
             "exceptions": [list(each) for each in self.exceptions],
             "connectivity": CONNECTIVITY,
         }
 
     @property
     def title(self) -> str:
-        """Challenge, task and version in words: `BraTS 2023 MET (code of 2023)`."""
+        """Challenge, task and version in words: `BraTS 2023 MET (BraTS-2023-Metrics, metrics.py)`."""
         official = ", spacing as the official tool applies it" if self.reversed_spacing else ""
         return f"{self.challenge} {self.year} {self.task} ({self.version}{official})"
 
@@ -105,7 +124,7 @@ def _brats2023(task: str, dilation: int, threshold_mm3: float) -> LesionRule:
         name=f"brats2023-{task.lower()}",
         year=2023,
         task=task,
-        version="BraTS-2023-Metrics",
+        version="BraTS-2023-Metrics, metrics.py",
         dilation=dilation,
         threshold_mm3=threshold_mm3,
         note="NSD (by surface area, 1 mm) is not in the challenge's code; missed and false lesions count 0.",
@@ -116,18 +135,22 @@ _BRATS2024 = LesionRule(
     name="brats2024",
     year=2024,
     task="",
-    version="BraTS-2024-Metrics",
+    version="",
     merge_prediction=True,
     drop_small="voxels",
     nsd="border",
-    note="HD95 by surface area, NSD as the mean of both directions' shares of border voxels within 1 mm.",
+    further_tolerances_mm=(0.5,),
+    note="HD95 by surface area, NSD as the mean of both directions' shares of border voxels within 1 mm and 0.5 mm.",
 )
 _JOINED = " The official code also joins lesions of {} that touch one lesion of another tissue; here each region stands alone."
 
 
-def _brats2024(task: str, joined: str = "", **values: Any) -> LesionRule:
+def _brats2024(task: str, joined: str = "", version: str = "at 9e8879a", **values: Any) -> LesionRule:
+    """Rule of a task; its file was read at this commit, or, where no commit is known, in its last version."""
     note = _BRATS2024.note + (_JOINED.format(joined) if joined else "")
-    return replace(_BRATS2024, name=f"brats2024-{task.lower()}", task=task, note=note, **values)
+    file = f"metrics_{task.replace('-', '_')}.py"
+    name, version = f"brats2024-{task.lower()}", f"BraTS-2024-Metrics, {file} {version}"
+    return replace(_BRATS2024, name=name, task=task, version=version, note=note, **values)
 
 
 _BRATS2026 = LesionRule(
@@ -171,6 +194,7 @@ _ALL = (
     _brats2024(
         "MET",
         joined="each tissue, and those of WT and TC over them,",
+        version="of 2024",
         regions=("WT", "TC", "ET", "RC"),
         dilation=1,
         threshold_mm3=2.0,
@@ -187,7 +211,7 @@ _ALL = (
         penalty_mm=None,
     ),
     _brats2024("PED", regions=("WT", "TC", "ET", "NETC", "CC", "ED"), dilation=5, threshold_mm3=10.0),
-    _brats2024("SSA", joined="ET", dilation=3, threshold_mm3=50.0),
+    _brats2024("SSA", joined="ET", version="of 2024", dilation=3, threshold_mm3=50.0),
     *_brats2026("gli", ("SNFH", "ET", "NETC", "RC", "TC", "WT")),
     *_brats2026(
         "mets",

@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 
 from common.metrics.borders import border_dice, border_distances, pooled_percentile
+from common.metrics.components import label_lesions
 from common.metrics.lesion_rules import LesionRule
+from common.metrics.masks import Spacing, check_masks
 from common.metrics.surface import robust_hausdorff, surface_dice, surface_distances
 
-NEIGHBOURHOOD = np.ones((3, 3, 3), bool)  # 26 neighbours
 LEAST_OVERLAP = 1e-6  # Dice from which two lesions may be a pair in a one-to-one matching
 
-Spacing = tuple[float, float, float]
 Box = tuple[slice, ...]
 Size = Literal["all", "large", "small"]
 
@@ -103,8 +103,8 @@ class LesionComparison:
     predicted: int
 
     @cached_property
-    def distances(self) -> dict[int, tuple[float, float]]:
-        """Number of each matched true lesion -> its HD95 in mm and its NSD."""
+    def distances(self) -> dict[int, dict[str, float]]:
+        """Number of each matched true lesion -> its HD95 in mm and its NSDs, by name."""
         from scipy import ndimage
 
         matched = [lesion for lesion in self.lesions if lesion.matched]
@@ -116,17 +116,18 @@ class LesionComparison:
             box = _joint_box([there[lesion.number - 1], *(here[number - 1] for number in lesion.predicted)])
             truth, prediction = (mask[box] for mask in self.masks)
             numbers, others = (labels[box] for labels in self.labels)
-            belongs = others == lesion.predicted[0]
+            matched_voxels = others == lesion.predicted[0]
             for number in lesion.predicted[1:]:
-                belongs |= others == number
-            found[lesion.number] = self._distances(truth & (numbers == lesion.number), prediction & belongs)
+                matched_voxels |= others == number
+            found[lesion.number] = self._distances(truth & (numbers == lesion.number), prediction & matched_voxels)
         return found
 
-    def values(self, score: Literal["dice", "hd95", "nsd"]) -> list[float]:
+    def values(self, score: str) -> list[float]:
         """Values over which the rule averages, in the order of the lesions, false positives last.
 
         Args:
-            score: the Dice and NSD of a missed or false lesion are 0, its HD95 is `penalty_mm`.
+            score: "dice", "hd95", or an NSD of the rule, such as "nsd"; the Dice and NSD of a missed or false lesion are 0, its
+                HD95 is `penalty_mm`.
 
         Returns:
             Nothing where there is nothing to average, or no counted lesion in truth though the rule needs one.
@@ -141,7 +142,7 @@ class LesionComparison:
             return values or ([worst] if self.lesions or self.false_positives else [])
         return values + [worst] * len(self.false_positives) * self.rule.count_false
 
-    def mean(self, score: Literal["dice", "hd95", "nsd"]) -> float:
+    def mean(self, score: str) -> float:
         """Mean of `values`; without any: the best value where the rule calls that perfect, else NaN."""
         values = self.values(score)
         if values:
@@ -170,28 +171,34 @@ class LesionComparison:
         found = sum(lesion.matched and lesion.dice >= least for lesion in lesions)
         return Detection(found, len(self.false_positives), len(lesions) - found)
 
-    def value_of(self, lesion: Lesion, score: Literal["dice", "hd95", "nsd"]) -> float:
+    def value_of(self, lesion: Lesion, score: str) -> float:
         """Value of one lesion, counted or not; that of a missed or false one as in `values`."""
         if not lesion.matched:
             return self.penalty_mm if score == "hd95" else 0.0
         return self._value(lesion, score)
 
-    def _value(self, lesion: Lesion, score: Literal["dice", "hd95", "nsd"]) -> float:
+    def _value(self, lesion: Lesion, score: str) -> float:
         """Value of a matched lesion."""
-        return lesion.dice if score == "dice" else self.distances[lesion.number][score == "nsd"]
+        return lesion.dice if score == "dice" else self.distances[lesion.number][score]
 
-    def _distances(self, truth: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
-        """HD95 and NSD of two masks by the rule's definitions."""
-        tolerance = min(self.spacing_mm) if self.rule.tolerance_mm is None else self.rule.tolerance_mm
-        hd95, nsd = math.nan, math.nan
+    def _distances(self, truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+        """HD95 and NSDs of two masks by the rule's definitions."""
+        tolerances = {
+            name: min(self.spacing_mm) if tolerance_mm is None else tolerance_mm
+            for name, tolerance_mm in self.rule.tolerances_mm.items()
+        }
+        values = {}
         if "surface" in (self.rule.hd95, self.rule.nsd):
             surfaces = surface_distances(truth, prediction, self.spacing_mm)
-            hd95, nsd = robust_hausdorff(surfaces, 95), surface_dice(surfaces, tolerance)
+            values["hd95"] = robust_hausdorff(surfaces, 95)
+            values |= {name: surface_dice(surfaces, tolerance) for name, tolerance in tolerances.items()}
         if "border" in (self.rule.hd95, self.rule.nsd):
             borders = border_distances(truth, prediction, self.spacing_mm)
-            hd95 = pooled_percentile(borders) if self.rule.hd95 == "border" else hd95
-            nsd = border_dice(borders, tolerance) if self.rule.nsd == "border" else nsd
-        return hd95, nsd
+            if self.rule.hd95 == "border":
+                values["hd95"] = pooled_percentile(borders)
+            if self.rule.nsd == "border":
+                values |= {name: border_dice(borders, tolerance) for name, tolerance in tolerances.items()}
+        return values
 
 
 def compare_lesions(
@@ -217,71 +224,47 @@ def compare_lesions(
     Raises:
         ValueError: shapes differ or are not 3D.
     """
-    if truth.ndim != 3 or truth.shape != prediction.shape:
-        raise ValueError(f"expected two masks of one shape, 3D; received {truth.shape} and {prediction.shape}")
+    check_masks(truth, prediction)
     rule = rule.of_region(region)
     voxel_mm3 = math.prod(spacing_mm)
     truth, prediction = truth.astype(bool, copy=False), prediction.astype(bool, copy=False)
-    near, _ = label_components(dilate(truth, rule.dilation))
-    found, _ = label_components(dilate(prediction, rule.dilation if rule.merge_prediction else 0))
-    sizes = np.bincount(near.ravel()[np.flatnonzero(truth)], minlength=1)
+    removed = rule.threshold_mm3 / {"": math.inf, "voxels": 1.0, "mm3": voxel_mm3}[rule.drop_small]
+    true = label_lesions(truth, rule.dilation)
+    predicted = label_lesions(prediction, rule.dilation if rule.merge_prediction else 0, removed)
     voxels = np.flatnonzero(prediction)  # from here on only predicted voxels are looked at
-    nearby, theirs = near.ravel()[voxels], found.ravel()[voxels]
-    predicted_sizes = np.bincount(theirs, minlength=1)
-    if rule.drop_small:
-        limit = rule.threshold_mm3 / (voxel_mm3 if rule.drop_small == "mm3" else 1.0)
-        predicted_sizes[predicted_sizes <= limit] = 0
-        theirs = np.where(predicted_sizes[theirs] > 0, theirs, 0)
-    overlaps = _pair_counts(nearby * truth.ravel()[voxels], theirs)
+    true_labels, predicted_labels = true.labels.ravel()[voxels], predicted.labels.ravel()[voxels]
+    predicted_labels = np.where(predicted.voxels[predicted_labels] > 0, predicted_labels, 0)
+    overlaps = _pair_counts(true_labels * truth.ravel()[voxels], predicted_labels)
     if rule.matching == "one-to-one":
-        belongs = _one_to_one(overlaps, sizes, predicted_sizes)
+        matches = _one_to_one(overlaps, true.voxels, predicted.voxels)
     else:
-        belongs = {}
-        for number, other in _pair_counts(nearby, theirs):
-            belongs.setdefault(number, []).append(other)
-    listed = _true_lesions(rule, belongs, overlaps, sizes, predicted_sizes, voxel_mm3)
-    taken = {other for mine in belongs.values() for other in mine}
-    labels = (np.flatnonzero(predicted_sizes[1:]) + 1).tolist()
-    false = [
-        Lesion(number, False, int(predicted_sizes[number]), float(predicted_sizes[number] * voxel_mm3), True)
-        for number in labels
-        if number not in taken
+        matches = {}
+        for number, other in _pair_counts(true_labels, predicted_labels):
+            matches.setdefault(number, []).append(other)
+    lesions = _true_lesions(rule, matches, overlaps, true.voxels, predicted.voxels, voxel_mm3)
+    matched = {other for each in matches.values() for other in each}
+    false_positives = [
+        Lesion(number, False, int(predicted.voxels[number]), float(predicted.voxels[number] * voxel_mm3), True)
+        for number in predicted.numbers
+        if number not in matched
     ]
-    penalty = math.hypot(*(shape or truth.shape)) if rule.penalty_mm is None else rule.penalty_mm
-    used = (spacing_mm[2], spacing_mm[1], spacing_mm[0]) if rule.reversed_spacing else spacing_mm
-    masks = (truth, prediction)
-    return LesionComparison(masks, (near, found), used, rule, penalty, listed, false, len(labels))
-
-
-def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the connected components (26 neighbours) of a mask (x, y, z): (x, y, z) int32 with 0 outside, and how many."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask, NEIGHBOURHOOD)
-    return labels, int(count)
-
-
-def dilate(mask: np.ndarray, steps: int) -> np.ndarray:
-    """Binary dilation by the 18-neighbourhood, `steps` times; what lies outside the array is cut off."""
-    for _ in range(steps):
-        x, y = _along(mask, 0), _along(mask, 1)
-        mask = _along(x, 1) | _along(x, 2) | _along(y, 2)
-    return mask
-
-
-def _along(mask: np.ndarray, axis: int) -> np.ndarray:
-    """Mask with its neighbours on both sides along an axis."""
-    grown = mask.copy()
-    first = (slice(None),) * axis + (slice(None, -1),)
-    last = (slice(None),) * axis + (slice(1, None),)
-    grown[first] |= mask[last]
-    grown[last] |= mask[first]
-    return grown
+    penalty_mm = math.hypot(*(shape or truth.shape)) if rule.penalty_mm is None else rule.penalty_mm
+    used_mm = (spacing_mm[2], spacing_mm[1], spacing_mm[0]) if rule.reversed_spacing else spacing_mm
+    return LesionComparison(
+        masks=(truth, prediction),
+        labels=(true.labels, predicted.labels),
+        spacing_mm=used_mm,
+        rule=rule,
+        penalty_mm=penalty_mm,
+        lesions=lesions,
+        false_positives=false_positives,
+        predicted=len(predicted.numbers),
+    )
 
 
 def _true_lesions(
     rule: LesionRule,
-    belongs: Mapping[int, Sequence[int]],
+    matches: Mapping[int, Sequence[int]],
     overlaps: Mapping[tuple[int, int], int],
     sizes: np.ndarray,
     predicted_sizes: np.ndarray,
@@ -291,18 +274,18 @@ def _true_lesions(
 
     Args:
         rule: of the region.
-        belongs: true -> predicted lesions.
+        matches: true -> predicted lesions that belong to it.
         overlaps: (true, predicted lesion) -> voxels of both.
         sizes, predicted_sizes: voxels of each lesion by its number.
         voxel_mm3: volume of a voxel.
     """
     listed = []
     for number in (np.flatnonzero(sizes[1:]) + 1).tolist():
-        mine = tuple(belongs.get(number, ()))
-        both = sum(overlaps.get((number, other), 0) for other in mine)
-        dice = 2 * both / int(sizes[number] + predicted_sizes[list(mine)].sum()) if mine else 0.0
+        predicted = tuple(matches.get(number, ()))
+        both = sum(overlaps.get((number, other), 0) for other in predicted)
+        dice = 2 * both / int(sizes[number] + predicted_sizes[list(predicted)].sum()) if predicted else 0.0
         volume = float(sizes[number] * voxel_mm3)
-        listed.append(Lesion(number, True, int(sizes[number]), volume, rule.counts(volume), mine, dice))
+        listed.append(Lesion(number, True, int(sizes[number]), volume, rule.counts(volume), predicted, dice))
     return listed
 
 

@@ -87,7 +87,8 @@ class Metric(Scale):
             without it; "files" in files alone. The table of scores on records has every metric with a direction.
         by_default: False for a metric that is computed only where it is named.
         rule: of lesions; `compute` then applies the absent rule, and `both_absent` and `worst` only describe it.
-        partial: `compute` may give NaN where the rule gives no value; such a patient is left out of the mean and counted.
+        may_lack_value: NaN from `compute` means that the rule gives no value; the patient is left out of the mean and counted.
+        case_worst: `worst` of a rule whose penalty depends on the case, such as the diagonal of its array.
     """
 
     definition: str
@@ -100,7 +101,8 @@ class Metric(Scale):
     shown: Literal["interval", "mean", "files"] = "files"
     by_default: bool = True
     rule: LesionRule | None = None
-    partial: bool = False
+    may_lack_value: bool = False
+    case_worst: Callable[[StructurePair], float] | None = None
 
     def interval_range(self, values: Iterable[float]) -> tuple[float, float] | None:
         """(worst, best) value for the interval of a mean; None without a worst value, or where a value lies beyond it.
@@ -117,22 +119,27 @@ class Metric(Scale):
         """Value for a structure in a case, the absent rule applied; None where it cannot be known (no spacing, no masks).
 
         Raises:
-            ValueError: NaN from a metric that is not `partial`.
+            ValueError: NaN from a metric that must have a value.
         """
         if (self.needs_spacing and pair.spacing_mm is None) or (self.from_masks and not pair.has_masks):
             return None
         absent = (pair.overlap.truth == 0) + (pair.overlap.predicted == 0)
         fixed = None if self.rule else (None, self.worst, self.both_absent)[absent]
         value = self.compute(pair) if fixed is None else fixed
-        if math.isnan(value) and not self.partial:
+        if math.isnan(value) and not self.may_lack_value:
             raise ValueError(f"expected a value of {self.name}; received NaN")
         return value
 
     def worst_in(self, pair: StructurePair) -> float | None:
-        """Value that a case without a usable prediction counts: the worst; None for a metric that has none."""
-        if self.rule is not None and self.rule.penalty_mm is None and self.unit == "mm":
-            return math.hypot(*pair.case_shape)
-        return self.worst
+        """Value that a case without a usable prediction counts.
+
+        Returns:
+            The worst value; NaN, no value, for a metric that has a direction and no worst value, such as a number of false
+            lesions; None for one without direction, whose value is that of an empty prediction.
+        """
+        if self.case_worst is not None:
+            return self.case_worst(pair)
+        return math.nan if self.worst is None and self.judged else self.worst
 
     def facts(self) -> dict[str, Any]:
         """Entry of a manifest: what a value of this metric means."""

@@ -66,10 +66,12 @@ class PairedDifference:
     """Mean difference of two sets of scores of the same patients.
 
     Attributes:
-        n: patients.
+        n: patients with a value in both sets.
         mean: of the differences.
         low, high: 95 % Student t interval of the mean; None for fewer than `FEWEST` patients.
-        p: of the two-sided Wilcoxon signed-rank test; None for fewer than `FEWEST_PAIRS` patients.
+        p: of the two-sided Wilcoxon signed-rank test; None for fewer than `FEWEST_PAIRS` patients, and with `one_sided` ones.
+        one_sided: patients with a value in one set alone. They are in one of both means, and not in that of the differences,
+            which is then biased: a prediction gains by having no value where the other one's value is bad.
     """
 
     n: int
@@ -77,6 +79,14 @@ class PairedDifference:
     low: float | None
     high: float | None
     p: float | None
+    one_sided: int = 0
+
+
+def known_mean(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of the values that are known (not NaN); NaN without any."""
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def summarise(values: Sequence[float] | np.ndarray, range_: Range | None = None) -> Summary:
@@ -93,21 +103,21 @@ def summarise(values: Sequence[float] | np.ndarray, range_: Range | None = None)
 
 
 def summarise_columns(
-    table: np.ndarray, ranges: Sequence[Range | None] | None = None, partial: Sequence[bool] | None = None
+    table: np.ndarray, ranges: Sequence[Range | None] | None = None, may_lack_value: Sequence[bool] | None = None
 ) -> list[Summary]:
     """Summaries of several scores of the same patients.
 
     Args:
         table: (patients, scores).
         ranges: (worst, best) value of each score, None for a score without; by default none has.
-        partial: True for a score in which NaN is no value: the patient is left out of it, and `Summary.patients` counts the
-            others; without any value the mean is NaN. By default NaN is refused.
+        may_lack_value: True for a score in which NaN is no value: the patient is left out of it, and `Summary.patients` counts
+            the others; without any value the mean is NaN. By default NaN is refused.
 
     Raises:
         ValueError: no patient, or a value that is not finite or outside its range.
     """
     table = np.asarray(table, np.float64)
-    missing = np.isnan(table) & np.array(partial if partial is not None else False)
+    missing = np.isnan(table) & np.array(False if may_lack_value is None else may_lack_value)
     if len(table) == 0 or not (np.isfinite(table) | missing).all():
         raise ValueError(f"expected finite values of at least one patient; received {table.shape}")
     given = [None] * table.shape[1] if ranges is None else ranges
@@ -142,14 +152,15 @@ def paired_columns(
     one: np.ndarray,
     other: np.ndarray,
     ranges: Sequence[Range | None] | None = None,
-    partial: Sequence[bool] | None = None,
+    may_lack_value: Sequence[bool] | None = None,
 ) -> list[PairedDifference]:
     """Paired differences of several scores: `one` minus `other`, column by column.
 
     Args:
         one, other: (patients, scores), the same patients in the same order.
         ranges: (worst, best) value of each score; the interval is cut where no difference can be.
-        partial: True for a score in which NaN is no value; a patient without one in either set is left out.
+        may_lack_value: True for a score in which NaN is no value; a patient without one in either set is left out; where
+            one set alone lacks it, the patient is counted in `PairedDifference.one_sided`.
 
     Raises:
         ValueError: shapes differ, no patient, or a value that is not finite.
@@ -160,12 +171,15 @@ def paired_columns(
     differences = one - other
     given = [None] * one.shape[1] if ranges is None else ranges
     compared = []
-    for summary, column, range_ in zip(summarise_columns(differences, partial=partial), differences.T, given, strict=True):
+    summaries = summarise_columns(differences, may_lack_value=may_lack_value)
+    one_sided = (np.isnan(one) != np.isnan(other)).sum(axis=0).tolist()
+    for summary, column, range_, alone in zip(summaries, differences.T, given, one_sided, strict=True):
         low, high = summary.low, summary.high
         if low is not None and high is not None and range_ is not None:
             most = abs(range_[1] - range_[0])
             low, high = max(low, -most), min(high, most)
-        compared.append(PairedDifference(summary.patients, summary.mean, low, high, wilcoxon_p(column[~np.isnan(column)])))
+        p = None if alone else wilcoxon_p(column[~np.isnan(column)])
+        compared.append(PairedDifference(summary.patients, summary.mean, low, high, p, alone))
     return compared
 
 

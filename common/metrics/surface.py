@@ -19,6 +19,8 @@ from itertools import product
 
 import numpy as np
 
+from common.metrics.masks import Spacing, check_masks, checked_spacing
+
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # of a cube; bit i of a code is set if corner i is inside the mask
 FULL = 255  # code of a cube that is inside
 
@@ -40,7 +42,7 @@ class SurfaceDistances:
     prediction_areas: np.ndarray
 
 
-def hd95(truth: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
+def hd95(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Spacing) -> float:
     """95th percentile of the Hausdorff distance (robust Hausdorff distance) in mm, the larger one of both directions.
 
     Args:
@@ -100,7 +102,7 @@ def surface_dice(surfaces: SurfaceDistances, tolerance_mm: float) -> float:
     return near / total if total else 1.0
 
 
-def surface_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, float, float]) -> SurfaceDistances:
+def surface_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Spacing) -> SurfaceDistances:
     """Surface distances between two masks, in both directions.
 
     Args:
@@ -113,11 +115,8 @@ def surface_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: tup
     Raises:
         ValueError: shapes differ or are not 3D, or a spacing is not positive.
     """
-    if truth.ndim != 3 or truth.shape != prediction.shape:
-        raise ValueError(f"expected two masks of one shape, 3D; received {truth.shape} and {prediction.shape}")
-    spacing = np.asarray(spacing_mm, np.float64)
-    if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
-        raise ValueError(f"expected a positive spacing of each of three axes in mm; received {spacing_mm}")
+    check_masks(truth, prediction)
+    spacing = checked_spacing(spacing_mm)
     # The component of an area vector along one axis grows with the spacings of the two other axes.
     scaled = area_vectors() * np.array([spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]])
     areas = np.linalg.norm(scaled, axis=2).sum(axis=1)

@@ -38,13 +38,14 @@ def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> 
         The files written; none where no run has finished an epoch.
     """
     by_run: dict[str, list[Path]] = {}
+    heads = {run.name: list(run.config.heads) for run in planned}
     for run in planned:
         if test.name in run.records and (run.folder / "run.json").is_file() and read_history(run.folder):
             by_run.setdefault(run.name, []).append(run.folder)
     if not by_run:
         return []
     histories = [
-        mean_history(name, [load_history(folder, name).of_head(test.name) for folder in folders])
+        mean_history(name, [load_history(folder, name).of_head(test.name, heads[name]) for folder in folders])
         for name, folders in by_run.items()
     ]
     seeds = max(map(len, by_run.values()))

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from common.errors import UserError
 from common.metrics.catalogue import METRICS, absent_rule
-from common.metrics.statistics import INTERVAL_NOTE, PairedDifference
+from common.metrics.statistics import INTERVAL_NOTE, PairedDifference, known_mean
 from common.tables import counted
 from data_prep.structures import structures_by_name
 from evaluation.experiments.held_out import OpenTest, head_folder, own_tests, predictions_folder
@@ -108,7 +108,7 @@ def score_rows(scores: HeldOutScores, reference: str | None) -> list[ScoreRow]:
     for key in scores.keys:
         for run, entry in scores.runs.items():
             cell = comparison.rows[key][order.index(run)]
-            means = [fmean(each.values[key].values()) for each in scores.seeds[run]]
+            means = [known_mean(list(each.values[key].values())) for each in scores.seeds[run]]
             difference, p = (None, None) if against is None else _difference(comparison, key, order.index(run))
             rows.append(
                 ScoreRow(

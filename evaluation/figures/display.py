@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.metrics.masks import Spacing
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Spacing = tuple[float, float, float]
 OPACITY = 0.65  # so that classes differ in lightness in a black-and-white print
 PERCENTILES = (0.5, 99.5)
 PREFERRED_CHANNEL = "flair"

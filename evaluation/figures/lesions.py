@@ -10,7 +10,7 @@ from common.metrics.lesion_rules import LESION_RULES
 from common.tables import counted
 from data_prep.structures import Structure
 from evaluation.figures import style
-from evaluation.scores.cases import LesionScores
+from evaluation.scores.lesions import LesionScores
 from evaluation.tables.lesions import VolumeGroup, ranked_structures, volume_groups
 
 if TYPE_CHECKING:

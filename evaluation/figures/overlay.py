@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from common.boxes import crop_box
+from common.metrics.masks import Spacing
 from data_prep.labels import LabelSchema
 from evaluation.figures import display, style
 
@@ -25,7 +26,7 @@ def draw_overlay(
     prediction: np.ndarray,
     schema: LabelSchema,
     title: str,
-    spacing_mm: display.Spacing | None = (1.0, 1.0, 1.0),
+    spacing_mm: Spacing | None = (1.0, 1.0, 1.0),
 ) -> Path:
     """Draw the slice with the most tumour and two others, with truth (where there is one) and prediction in colour.
 
@@ -67,7 +68,7 @@ def draw_models(
     predictions: Mapping[str, np.ndarray],
     schema: LabelSchema,
     title: str,
-    spacing_mm: display.Spacing | None = (1.0, 1.0, 1.0),
+    spacing_mm: Spacing | None = (1.0, 1.0, 1.0),
 ) -> list[Path]:
     """Draw the slice with the most tumour as image, truth (where there is one) and the prediction of each model.
 
@@ -142,7 +143,7 @@ class _Display:
     oriented: bool
 
     @classmethod
-    def from_image(cls, image: np.ndarray, spacing_mm: display.Spacing | None) -> Self:
+    def from_image(cls, image: np.ndarray, spacing_mm: Spacing | None) -> Self:
         """The display of one channel (Z, H, W) with spacing (z, y, x)."""
         box = crop_box((image != 0).any(axis=0), margin=3)
         return cls(display.grey(image)[:, *box], box, display.pixel_aspect(spacing_mm), spacing_mm is not None)

@@ -62,22 +62,24 @@ class History:
         later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
         return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
 
-    def of_head(self, head: str, classes: list[str] | None = None) -> "History":
+    def of_head(self, head: str, heads: Sequence[str], classes: list[str] | None = None) -> "History":
         """History of one of several heads: its scores under their own names, without those of other heads.
 
         Args:
-            head: its name; columns begin with it, such as `hgg_mean_dice` and `val_hgg_mean_dice`. Of a single head they do
-                not, and the history is returned as it is.
+            head: its name; columns begin with it, such as `hgg_mean_dice` and `val_hgg_mean_dice`.
+            heads: names of all heads of the run; of names that begin alike, such as hgg and hgg_mets, a column belongs to the
+                longest. Columns of a single head begin with none, and the history is returned as it is.
             classes: of the head; None: those of this history.
         """
-        found = {
-            front + name.removeprefix(f"{front}{head}_"): values
-            for front in ("val_", "")
-            for name, values in self.columns.items()
-            if name.startswith(f"{front}{head}_")
-        }
-        if not found:
+        if len(heads) < 2 or head not in heads:
             return self
+        found = {}
+        for name, values in self.columns.items():
+            front = "val_" if name.startswith("val_") else ""
+            score = name.removeprefix(front)
+            owner = max((each for each in heads if score.startswith(f"{each}_")), key=len, default=None)
+            if owner == head:
+                found[front + score.removeprefix(f"{head}_")] = values
         common = {name: self.columns[name] for name in TRAINING_COLUMNS if name in self.columns}
         return History(self.name, self.classes if classes is None else classes, common | found)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.boxes import crop_box
+from common.metrics.masks import Spacing
 from data_prep.grid.geometry import Geometry
 from data_prep.labels import LabelSchema
 from evaluation.figures import display, style
@@ -22,7 +23,7 @@ def draw_mosaic(
     classes: np.ndarray | None,
     schema: LabelSchema,
     title: str,
-    spacing_mm: display.Spacing | None = (1.0, 1.0, 1.0),
+    spacing_mm: Spacing | None = (1.0, 1.0, 1.0),
 ) -> list[Path]:
     """Draw every slice of a volume side by side, from inferior to superior, with its annotation in colour.
 

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from common.boxes import foreground_box
-from common.metrics.label_pair import Spacing
+from common.metrics.masks import Spacing
 from common.metrics.overlap import UNANNOTATED
 from data_prep.labels import LabelSchema
 from data_prep.structures import region_tree

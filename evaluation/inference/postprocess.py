@@ -16,7 +16,8 @@ from common.boxes import foreground_box
 from common.configs import find_config
 from common.errors import UserError
 from common.files import read_yaml, write_yaml
-from common.metrics.lesions import label_components
+from common.metrics.components import label_components
+from common.metrics.masks import class_mask
 from data_prep.labels import LabelSchema
 from data_prep.structures import Structure, structures_by_name
 from training.run import Run
@@ -192,7 +193,7 @@ def apply_hysteresis(
     peaked[0] = False
     kept = np.zeros(classes.shape, bool)
     kept[box] = peaked[labels]
-    before = _union(classes, own)
+    before = class_mask(classes, own)
     found = np.where(kept & ~before, best, classes)
     found[before & ~kept] = schema.class_names.index(rule.becomes)
     return found
@@ -232,7 +233,7 @@ def apply_classes(
         target = schema.class_names.index(config.becomes.get(name, schema.class_names[0]))
         _remove_small(part, members(name, schema, "least_voxels"), least, target)
     for rule in config.replace:
-        mask = _union(part, members(rule.structure, schema, "replace"))
+        mask = class_mask(part, members(rule.structure, schema, "replace"))
         if np.count_nonzero(mask) < rule.below_voxels:
             part[mask] = schema.class_names.index(rule.by)
     return found
@@ -285,7 +286,7 @@ def _keep_largest(classes: np.ndarray) -> None:
 
 def _remove_small(classes: np.ndarray, structure: Sequence[int], least: int, target: int) -> None:
     """Turn a structure's components of fewer than `least` voxels into the class `target`, in place."""
-    labels, count = label_components(_union(classes, structure))
+    labels, count = label_components(class_mask(classes, structure))
     small = _sizes(labels, count) < least
     small[0] = False
     if small.any():
@@ -295,13 +296,6 @@ def _remove_small(classes: np.ndarray, structure: Sequence[int], least: int, tar
 def _sizes(labels: np.ndarray, count: int) -> np.ndarray:
     """Voxels of each component (count + 1,), those outside all first."""
     return np.bincount(labels.ravel(), minlength=count + 1)
-
-
-def _union(classes: np.ndarray, structure: Sequence[int]) -> np.ndarray:
-    """Voxels of any class of a structure, bool."""
-    table = np.zeros(256, bool)
-    table[list(structure)] = True
-    return table[classes]
 
 
 def _check_target(option: str, target: str, structure: str, schema: LabelSchema) -> None:

@@ -73,6 +73,12 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
     foreign = plain and not (folder / LOCK).exists()
     if (foreign or wanted is not None) and folder.is_dir() and not manifest.is_file():
         return PredictionSet(folder, None, wanted or [], [])
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder of predictions; received {'a file' if folder.exists() else 'none there'}")
+    if not manifest.is_file() and (folder / LOCK).exists():
+        raise UserError(
+            f"{folder}: expected predictions finished by evaluation.predict; received unfinished ones; predict again"
+        )
     if not manifest.is_file():
         raise UserError(
             f"{manifest}: not found; expected a folder finished by evaluation.predict; to score other ID.nii.gz files, list "

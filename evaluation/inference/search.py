@@ -18,10 +18,11 @@ from itertools import product
 
 import numpy as np
 
+from common.metrics.components import label_components
 from common.metrics.label_pair import LabelPair
-from common.metrics.lesions import label_components
 from common.metrics.metric import Metric
 from common.metrics.overlap import confusion_matrix
+from common.metrics.statistics import known_mean
 from common.progress import progress as case_progress
 from data_prep.labels import LabelSchema
 from data_prep.structures import NestedRegion, Structure, region_tree
@@ -41,23 +42,23 @@ class RegionStage:
 
     Attributes:
         region: the region, and the class that its voxels become.
-        whole: the rule on all of its voxels in a case (`replace`), or else on each of its components (`least_voxels`).
+        is_all: the rule on all of its voxels in a case (`replace`), or else on each of its components (`least_voxels`).
         values: that are tried besides 0.
     """
 
     region: NestedRegion
-    whole: bool
+    is_all: bool
     values: list[int]
 
     @property
     def name(self) -> str:
         """Column in the table of settings."""
-        return f"replace_{self.region.name}_below" if self.whole else f"least_voxels_{self.region.name}"
+        return f"replace_{self.region.name}_below" if self.is_all else f"least_voxels_{self.region.name}"
 
     def settings(self, current: PostprocessConfig, schema: LabelSchema) -> list[PostprocessConfig]:
         """Current setting with each of the values added."""
         name, target = self.region.name, schema.class_names[self.region.replacement]
-        if self.whole:
+        if self.is_all:
             rules = [ReplaceRule(structure=name, below_voxels=value, by=target) for value in self.values]
             return [replace(current, replace=[*current.replace, rule]) for rule in rules]
         becomes = {**current.becomes, name: target}
@@ -66,7 +67,7 @@ class RegionStage:
     def parts(self, classes: np.ndarray) -> tuple[np.ndarray, int]:
         """Parts whose voxels a value is compared with, numbered from 1, and how many: the components, or the whole region."""
         mask = np.isin(classes, self.region.members)
-        return (mask.astype(np.int32), 1) if self.whole else label_components(mask)
+        return (mask.astype(np.int32), 1) if self.is_all else label_components(mask)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Trial:
     @property
     def mean(self) -> float:
         """Mean over the patients that have a value; NaN without any."""
-        return _mean(self.scores)
+        return known_mean(self.scores)
 
 
 Outcomes = Callable[[PredictedCase], Iterator[LabelPair]]
@@ -158,7 +159,7 @@ class Objective:
         known = [value for value in values if value is not None]
         if len(known) < len(values):
             raise ValueError(f"expected cases with a spacing for {self.metric.name}; received one without")
-        return _mean(known)
+        return known_mean(known)
 
 
 def search(
@@ -312,13 +313,6 @@ def _same(classes: np.ndarray) -> np.ndarray:
     return classes
 
 
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the values that are known; NaN without any."""
-    known = np.asarray(values, np.float64)
-    known = known[~np.isnan(known)]
-    return float(known.mean()) if known.size else math.nan
-
-
 def _confusion(case: PredictedCase, truth: np.ndarray, classes: np.ndarray, schema: LabelSchema) -> np.ndarray:
     """Confusion matrix of the whole case."""
     confusion = confusion_matrix(truth, classes, len(schema.classes))
@@ -360,5 +354,5 @@ def _try(
                 before = pair
             found.setdefault(case.patient, []).append(scores)
             bar.update()
-    table = np.array([[_mean(column) for column in np.array(scores).T] for scores in found.values()])
+    table = np.array([[known_mean(column) for column in np.array(scores).T] for scores in found.values()])
     return [Trial(stage, setting, column) for setting, column in zip(settings, table.T, strict=True)]

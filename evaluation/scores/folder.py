@@ -6,7 +6,7 @@ records (without per_patient.csv).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +15,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.metrics.catalogue import METRICS, absent_rule
+from common.metrics.lesion_rules import LESION_RULES
 from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, Summary
 from common.tables import csv_text, read_rows
@@ -22,7 +23,8 @@ from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, Structure, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
-from evaluation.scores.cases import LesionScores, ScoreKey
+from evaluation.scores.cases import ScoreKey
+from evaluation.scores.lesions import LesionScores, rule_structures
 from evaluation.scores.patients import PatientScores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
@@ -65,6 +67,7 @@ class StoredScores:
         patients: how many.
         summary: (kind, structure, metric) -> mean over patients with its interval, or value of the whole subset.
         keys: (kind, structure, metric) -> key by which studies rank; of scores on records alone.
+        missing: case -> reason why it counts the worst values.
     """
 
     folder: Path
@@ -74,6 +77,7 @@ class StoredScores:
     patients: int
     summary: dict[tuple[str, str, str], Estimate]
     keys: dict[tuple[str, str, str], str]
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
@@ -88,7 +92,7 @@ def remove_scores(folder: Path) -> bool:
     """
     if not (folder / MANIFEST).is_file():
         return False
-    for name in (MANIFEST, TABLE, SUMMARY, PER_PATIENT):
+    for name in (MANIFEST, TABLE, SUMMARY, PER_PATIENT, PER_LESION):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
@@ -248,6 +252,7 @@ def read_scores(folder: Path) -> StoredScores:
     try:
         per_patient, metrics, patients = values["kind"] == OF_PATIENTS, values["metrics"], int(values["patients"])
         summary, keys = {}, {}
+        missing = {str(case): str(reason) for case, reason in values.get("missing", {}).items()}
         for row in values["summary"]:
             key = (str(row["kind"]), str(row["structure"]), str(row["score"]))
             value = row["mean" if per_patient else "value"]
@@ -265,7 +270,7 @@ def read_scores(folder: Path) -> StoredScores:
     if changed:
         raise UserError(f"{file}: expected {', '.join(changed)} as this version defines it; received another rule; score again")
     schema = LabelSchema.from_dict(values.get("schema"), file)
-    return StoredScores(place, per_patient, schema, read_split(values, file), patients, summary, keys)
+    return StoredScores(place, per_patient, schema, read_split(values, file), patients, summary, keys, missing)
 
 
 def read_split(values: dict[str, Any], file: Path) -> str:
@@ -315,12 +320,13 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
     for structure in structures:
         mine = [found[patient, structure.kind, structure.name] for patient in patients]
         for metric in metrics:
-            if any(row[metric.name] for row in mine):
+            ranked = metric.rule is not None and structure in rule_structures(metric.rule, structures).values()
+            if ranked or any(row[metric.name] for row in mine):  # where no patient has a value, a row of the comparison stays
                 values[structure, metric.name] = np.array([_number(row, metric, file) for row in mine])
         if structure != CLASS_MEAN:
             absent[structure] = np.array([int(row["cases_absent_in_truth"] or 0) for row in mine])
     cases = [int(found[patient, structures[0].kind, structures[0].name]["cases"] or 1) for patient in patients]
-    return PatientScores(structures, patients, cases, values, absent)
+    return PatientScores(structures, patients, cases, values, absent, missing=stored.missing)
 
 
 def read_lesions(folder: Path) -> list[LesionScores]:
@@ -332,6 +338,13 @@ def read_lesions(folder: Path) -> list[LesionScores]:
     file = folder / PER_LESION
     if not file.is_file():
         return []
+    rows = read_rows(file)
+    for row in rows:
+        if row.get("rule", "") not in LESION_RULES:
+            raise UserError(
+                f"{file}: expected lesions by rules of this version ({', '.join(LESION_RULES)}); received {row.get('rule')!r}; "
+                "score again"
+            )
     try:
         return [
             LesionScores(
@@ -343,7 +356,7 @@ def read_lesions(folder: Path) -> list[LesionScores]:
                 matched=row["matched"] == "True",
                 **{name: float(row[name]) for name in ("dice", "hd95", "nsd")},
             )
-            for row in read_rows(file)
+            for row in rows
         ]
     except (KeyError, ValueError) as error:
         raise UserError(
@@ -354,10 +367,10 @@ def read_lesions(folder: Path) -> list[LesionScores]:
 def _number(row: dict[str, str], metric: Metric, file: Path) -> float:
     """A metric's value in a row of per_patient.csv, refused where it is no number or beyond the metric's limits.
 
-    NaN, no value, where an entry of a metric that is `partial` is empty.
+    NaN, no value, where an entry of a metric that may lack one is empty.
     """
     low, high = metric.limits
-    if metric.partial and not row[metric.name]:
+    if metric.may_lack_value and not row[metric.name]:
         return math.nan
     try:
         value = float(row[metric.name])

@@ -23,7 +23,8 @@ from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
 from data_prep.structures import CLASS_MEAN, Structure, scored_structures
 from evaluation.inference.predictions import PredictionSet, ids_to_classes, prediction_path, read_classes
-from evaluation.scores.cases import CaseScores, LesionScores, ScoreKey, mean_over, score_case
+from evaluation.scores.cases import CaseScores, ScoreKey, mean_over, score_case
+from evaluation.scores.lesions import LesionScores, check_rules
 
 Missing = Literal["refuse", "worst"]
 
@@ -37,11 +38,12 @@ class PatientScores:
         patients: sorted ids.
         cases: how many cases each patient has.
         values: (structure, metric) -> (patients,) float64, structure by structure in the order of the catalogue. Left out:
-            metrics that need the spacing of a source that has none, and those that are not averaged for the class mean. NaN
-            where a metric that is `partial` has no value.
+            metrics that need the spacing of a source that has none, those of a lesion rule for structures that it does not
+            rank, and those that are not averaged for the class mean. NaN
+            where a metric that may lack a value has none.
         absent: structure -> (patients,) int64: in how many of the patient's cases it is absent in truth.
         lesions: (patient, case, lesion), of the lesion rules among the metrics.
-        missing: case -> reason why it counts the worst value of every metric.
+        missing: case -> reason why it counts the worst values (`Metric.worst_in`).
     """
 
     structures: list[Structure]
@@ -78,21 +80,24 @@ def score_predictions(
         source: of the annotations; only these are read.
         metrics: to compute.
         missing: what becomes of a case whose prediction is absent, damaged or of another grid: "refuse" scores nothing;
-            "worst" counts the worst value of every metric that has one.
+            "worst" counts the worst values (`Metric.worst_in`).
         workers: as of `common.parallel.map_cases`.
 
     Returns:
         The scores, and the schema whose classes and regions they have.
 
     Raises:
-        UserError: no schema is known, or the predictions' classes are others than the source's.
+        UserError: no schema is known, or the predictions' classes are others than the source's; a metric was named that the
+            source or its schema has no value of.
         Problems: everything that is missing or does not fit, a line each; nothing was scored then.
     """
     schema = _common_schema(predictions, source)
+    check_rules([metric.rule.name for metric in metrics if metric.rule is not None], schema)
     known = {files.id: files for files in source.cases()}
     unusable = dict(_grid_problems(predictions, known, source))
     _refuse([*_unknown_cases(predictions, known), *(unusable.values() if missing == "refuse" else ())], predictions)
     cases = [known[case] for case in predictions.cases]
+    _check_spacing(metrics, cases[0], source)
     names = tuple(metric.name for metric in metrics)  # metrics themselves cannot be sent to other processes
     score = partial(_score, predictions=predictions, source=source, schema=schema, metrics=names, unusable=unusable)
     results = map_cases(score, cases, workers, title="scoring")
@@ -178,6 +183,19 @@ def _common_schema(predictions: PredictionSet, source: Source) -> LabelSchema:
     return schema
 
 
+def _check_spacing(metrics: Sequence[Metric], files: CaseFiles, source: Source) -> None:
+    """Refuse metrics that were named and need the distance of voxels, of a source without; all its cases are alike."""
+    named = [metric for metric in metrics if metric.needs_spacing and not metric.by_default]
+    if named and source.read_label(files)[1] is None:
+        plain = [metric.name for metric in named if metric.rule is None]
+        rules = dict.fromkeys(metric.rule.name for metric in named if metric.rule is not None)
+        given = [f"--{option} {' '.join(names)}" for option, names in (("metrics", plain), ("lesions", rules)) if names]
+        raise UserError(
+            f"{files.label}: expected an annotation with the distance of voxels for {' and '.join(given)}; received one "
+            f"without; leave {'them' if len(given) > 1 else 'it'} out"
+        )
+
+
 def _unknown_cases(predictions: PredictionSet, known: dict[str, CaseFiles]) -> Iterator[str]:
     """Cases that cannot be scored whatever their prediction is, a line each."""
     for case in predictions.cases:
@@ -219,8 +237,8 @@ def summarise_scores(scores: PatientScores) -> dict[ScoreKey, Summary]:
     """Summary over patients of every score, with intervals; patients without a value are left out of a score and counted."""
     table = np.stack(list(scores.values.values()), axis=1)
     ranges = [METRICS[name].interval_range(column) for (_, name), column in scores.values.items()]
-    partial_ = [METRICS[name].partial for _, name in scores.values]
-    return dict(zip(scores.values, summarise_columns(table, ranges, partial_), strict=True))
+    may_lack_value = [METRICS[name].may_lack_value for _, name in scores.values]
+    return dict(zip(scores.values, summarise_columns(table, ranges, may_lack_value), strict=True))
 
 
 def _pair(truth: np.ndarray, prediction: np.ndarray, affine: np.ndarray | None, schema: LabelSchema) -> LabelPair:

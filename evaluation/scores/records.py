@@ -3,6 +3,7 @@
 Metrics that need masks, such as HD95, are computed per case on the prepared grid, and averaged over patients.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from common.metrics import overlap
 from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
 from common.metrics.metric import Metric
+from common.metrics.statistics import known_mean
 from common.tables import score_column
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
@@ -30,6 +32,7 @@ from data_prep.structures import (
 )
 from evaluation.inference.ensemble import PATCHES
 from evaluation.scores.cases import CaseScores, ScoreKey, score_case
+from evaluation.scores.lesions import check_rules
 from evaluation.scores.patients import PatientScores, mean_over_cases
 from evaluation.scores.slices import scored_slices
 from models.volume import predict_volume
@@ -69,6 +72,12 @@ class Subset:
     def schema(self) -> LabelSchema:
         """Classes, ids and regions of the head."""
         return cast(SegmentationHead, self.run.heads[self.head]).schema
+
+    @property
+    def has_volumes(self) -> bool:
+        """True where every case has all of its slices in the subset."""
+        rows = Counter(int(item) for item, _ in self.source.rows)
+        return all(rows[item] == len(self.records.cases[case].voxels) for item, (case, _) in enumerate(self.source.items))
 
     def only(self, rows: Sequence[int]) -> Slices:
         """Some of the slices, in the order given."""
@@ -113,7 +122,10 @@ class RecordScores:
         schema: of the classes.
         loss: mean over annotated voxels.
         confusion: (classes, classes) int64 over all slices, truth in rows.
-        volumes: (structure, metric) -> mean over patients, of the metrics that need masks; empty for single slices.
+        volumes: (structure, metric) -> mean over patients, of the metrics that need masks; empty for single slices; NaN where
+            no patient has a value.
+        known: (structure, metric) -> patients that have a value, of these metrics.
+        scored_patients: patients with an annotated volume.
         patients, slices: how many.
         crop: of the records' preparation.
     """
@@ -126,6 +138,8 @@ class RecordScores:
     loss: float
     confusion: np.ndarray
     volumes: dict[ScoreKey, float]
+    known: dict[ScoreKey, int]
+    scored_patients: int
     patients: int
     slices: int
     crop: str
@@ -143,7 +157,7 @@ class RecordScores:
                 parts = [self.volumes.get((structure, metric.name))]
             else:
                 parts = [metric(pair.structure(each.members)) for each in averaged(structure, self.schema)]
-            known = [value for value in parts if value is not None]
+            known = [value for value in parts if value is not None and not math.isnan(value)]
             if known:
                 values[structure, metric.name] = float(np.mean(known))
         return values
@@ -158,8 +172,9 @@ def record_keys(schema: LabelSchema) -> list[tuple[Structure, Metric]]:
     """Structures and metrics of scores on records: those with a direction; with background, those of counts alone."""
     judged = [metric for metric in METRICS.values() if metric.judged]
     plain = [(structure, metric) for structure in scored_structures(schema) for metric in judged]
-    whole = [(structure, metric) for structure in background_structures(schema) for metric in judged if not metric.from_masks]
-    return [(structure, metric) for structure, metric in plain + whole if structure.kind != "mean" or metric.averaged]
+    counts = [metric for metric in judged if not metric.from_masks]
+    with_background = [(structure, metric) for structure in background_structures(schema) for metric in counts]
+    return [(structure, metric) for structure, metric in plain + with_background if structure.kind != "mean" or metric.averaged]
 
 
 def score_key(structure: Structure, metric: str) -> str:
@@ -191,11 +206,14 @@ def score_records(
         metrics: to compute; those of counts are computed in any case. By default the catalogue's.
 
     Raises:
-        UserError: a run of another kind, other channels or classes, an empty subset.
+        UserError: a run of another kind, other channels or classes, an empty subset; or a metric was named that single slices,
+            records without spacing, or the schema's regions have no value of.
     """
     chosen = open_subset(run_path, records_path, subset, batch_size, head)
+    _check_named(chosen, metrics or ())
     counts = count(chosen, load(chosen.run, weights), metrics)
-    volumes = {} if counts.volumes is None else counts.volumes.values
+    columns = {} if counts.volumes is None else counts.volumes.values
+    volumes = {key: column for key, column in columns.items() if METRICS[key[1]].from_masks}
     preparation = chosen.records.preparation
     return RecordScores(
         run=run_path,
@@ -205,11 +223,31 @@ def score_records(
         schema=chosen.schema,
         loss=counts.loss,
         confusion=counts.confusion,
-        volumes={key: float(np.mean(known)) for key, column in volumes.items() if (known := _known(key, column)).size},
+        volumes={key: known_mean(column) for key, column in volumes.items()},
+        known={key: int(np.count_nonzero(~np.isnan(column))) for key, column in volumes.items()},
+        scored_patients=0 if counts.volumes is None else len(counts.volumes.patients),
         patients=len(counts.patients),
         slices=len(chosen.source),
         crop=f"{preparation.crop} {preparation.size or ''}".strip(),
     )
+
+
+def _check_named(subset: Subset, metrics: Sequence[Metric]) -> None:
+    """Refuse metrics that were named and have no value on a subset."""
+    check_rules([metric.rule.name for metric in metrics if metric.rule is not None], subset.schema)
+    named = [metric for metric in metrics if metric.from_masks and not metric.by_default]
+    if not named:
+        return
+    names = f"{named[0].name}{f' and {len(named) - 1} more' if len(named) > 1 else ''}"
+    leave_out = "leave --metrics and --lesions out"
+    if not subset.has_volumes:
+        raise UserError(f"{subset.records.path}: expected whole volumes for {names}; received single slices; {leave_out}")
+    for case, _ in subset.source.items if any(metric.needs_spacing for metric in named) else ():
+        if subset.records.cases[case].geometry.spacing_mm is None:
+            raise UserError(
+                f"{subset.records.path}: case {case}: expected the distance of voxels for {names}; received a case without; "
+                f"{leave_out}"
+            )
 
 
 def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int, head: str = SEGMENTATION) -> Subset:
@@ -244,11 +282,6 @@ def load(run: Run, weights: Path | None = None) -> "keras.Model":
     return run.load_network(weights)
 
 
-def _known(key: ScoreKey, column: np.ndarray) -> np.ndarray:
-    """Values of a metric that needs masks, of the patients that have one; none of other metrics."""
-    return column[~np.isnan(column)] if METRICS[key[1]].from_masks else column[:0]
-
-
 def count(subset: Subset, network: "keras.Model", metrics: Sequence[Metric] | None = None) -> Counts:
     """Compare a network's classes with the annotation of every slice of a subset.
 
@@ -259,16 +292,16 @@ def count(subset: Subset, network: "keras.Model", metrics: Sequence[Metric] | No
     confusions = {patient: np.zeros((classes, classes), np.int64) for patient in sorted(set(subset.patients))}
     scored: dict[str, list[CaseScores]] = {}
     rows = Counter(int(item) for item, _ in subset.source.rows)
-    whole = all(rows[item] == len(records.cases[case].voxels) for item, (case, _) in enumerate(subset.source.items))
+    has_volumes = subset.has_volumes
     slices: list[tuple[np.ndarray, np.ndarray]] = []  # of the case that is being read
     total, voxels = 0.0, 0
     for items, bits, logits in _logits(subset, network):
         for item, truth, prediction in zip(items, bits_to_classes(bits), _classes(logits), strict=True):
             facts = records.cases[subset.source.items[item][0]]
             confusions[facts.patient] += overlap.confusion_matrix(truth, prediction, classes)
-            if whole:
+            if has_volumes:
                 slices.append((truth, prediction))
-            if whole and len(slices) == rows[item]:
+            if has_volumes and len(slices) == rows[item]:
                 true, found = (np.stack(maps) for maps in zip(*slices, strict=True))
                 pair, slices = LabelPair.count(true, found, classes, facts.geometry.spacing_mm), []
                 if pair.confusion.any():  # annotated

@@ -5,7 +5,7 @@ one rule are compared, and no column is called the best of others that were spli
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 import numpy as np
@@ -26,7 +26,7 @@ from common.metrics.statistics import (
 )
 from common.tables import counted
 from data_prep.structures import Structure
-from evaluation.scores.folder import AVERAGING, SPLITS
+from evaluation.scores.folder import AVERAGING
 
 RowKey = tuple[str, str, str]  # kind, structure, metric; for classifiers "level", "patient" or "slice", metric
 MOST_LISTED = 20  # patients in a line
@@ -45,6 +45,10 @@ SPLIT_RULE = (
 TEST_RULE = (
     "p: two-sided Wilcoxon signed-rank test over patients, those without a difference left out (zero method `wilcox`); "
     f"too few: fewer than {FEWEST_PAIRS} patients."
+)
+ONE_SIDED = (
+    "Patients with a value in one set alone are in one of both means and not in the difference, so it is called neither better "
+    "nor worse, and is not tested"
 )
 WITHOUT_VALUE = "Patients without a value under a metric's rule (nothing to find), left out of its mean"
 CHANGE_RULE = "better, worse: direction of the mean difference by the arrow of the metric (↑ larger, ↓ smaller is better)."
@@ -83,12 +87,16 @@ class ScoredSegmentation:
         name, split: as in `ColumnHead`.
         values: key -> patient -> score; every key has the same patients.
         members: (kind, structure) -> sorted names of the classes that it is made of.
+        missing: case -> reason why it counts the worst values.
+        left_out: key -> values of single seeds that a mean over seeds leaves out, because a rule gives none.
     """
 
     name: str
     split: str
     values: dict[RowKey, dict[str, float]]
     members: dict[tuple[str, str], tuple[str, ...]]
+    missing: dict[str, str] = field(default_factory=dict)
+    left_out: dict[RowKey, int] = field(default_factory=dict)
 
     @property
     def patients(self) -> list[str]:
@@ -119,11 +127,13 @@ class Difference:
         paired: over the common patients; None where there is none.
         p: corrected by Holm's rule over the columns of the row; None where there is no test.
         note: reason for no test; empty where there is one.
+        one_sided: patients with a value in one set alone.
     """
 
     paired: PairedDifference | None
     p: float | None
     note: str = ""
+    one_sided: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def compare_scores(
     means, student, without = [], [], []
     for entry in entries:
         table = _table(entry, keys, entry.patients)
-        summaries = summarise_columns(table, _ranges(keys, table), _partial(keys))
+        summaries = summarise_columns(table, _ranges(keys, table), _may_lack_value(keys))
         means.append([Cell(each.mean if each.patients else None, each.low, each.high, each.patients) for each in summaries])
         without += [
             f"{scale_of(key).heading} of {title(key)} ({entry.name}): {len(entry.patients) - each.patients}"
@@ -206,7 +216,9 @@ def compare_scores(
         gaps=optimism_gaps(columns, {key: cells for key, cells in rows.items() if key[:2] not in hidden}),
         notes=[
             *_left_out(entries),
+            *_missing_notes(entries),
             *([f"{WITHOUT_VALUE}: {'; '.join(without)}."] if without else []),
+            *_one_sided_notes(columns, differences, hidden),
             *_split_notes(columns),
             AVERAGING,
             *rule_notes(metrics),
@@ -246,19 +258,6 @@ def compare_classifiers(entries: Sequence[ScoredClassifier], keys: Sequence[RowK
     )
 
 
-def repeated(members: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Structures (kind, name) made of the same classes as an earlier one -> that one; a mean repeats a single class alone."""
-    first: dict[tuple[str, ...], tuple[str, str]] = {}
-    found = {}
-    for structure, classes in members.items():
-        if structure[0] == "mean" and len(classes) > 1:
-            continue
-        same = first.setdefault(classes, structure)
-        if same != structure:
-            found[structure] = same
-    return found
-
-
 def common_keys(entries: Sequence[ScoredSegmentation]) -> tuple[list[RowKey], list[str]]:
     """The rows that all entries have, in the order of the first.
 
@@ -278,15 +277,20 @@ def common_keys(entries: Sequence[ScoredSegmentation]) -> tuple[list[RowKey], li
     notes = [f"Left out, for not all columns have them, made of the same classes: {', '.join(gone)}."] if gone else []
     known = dict.fromkeys(key[2] for entry in entries for key in entry.values)
     missing = [scale_of(("", "", name)).heading for name in known if name not in {key[2] for key in keys}]
+    missing += [
+        f"{scale_of(key).heading} of {title(key)}"
+        for key in dict.fromkeys(key for entry in entries for key in entry.values)
+        if key[:2] in kept and key not in keys and key[2] in {each[2] for each in keys}
+    ]
     return keys, notes + ([f"Left out, for not all columns have them: {', '.join(missing)}."] if missing else [])
 
 
 def optimism_gaps(columns: Sequence[ColumnHead], rows: Mapping[RowKey, Sequence[Cell]]) -> list[str]:
     """Score of each slice split minus that of each patient split, a line per metric; nothing where all are split alike."""
     sliced = [c for c, column in enumerate(columns) if column.split == "slice"]
-    whole = [c for c, column in enumerate(columns) if column.split == "patient"]
+    by_patient = [c for c, column in enumerate(columns) if column.split == "patient"]
     lines = []
-    for s, p in [(s, p) for s in sliced for p in whole]:
+    for s, p in [(s, p) for s in sliced for p in by_patient]:
         for score in dict.fromkeys(key[2] for key in rows):
             mine = {key: cells for key, cells in rows.items() if key[2] == score}
             texts = []
@@ -299,20 +303,6 @@ def optimism_gaps(columns: Sequence[ColumnHead], rows: Mapping[RowKey, Sequence[
                 f"{columns[p].name}: {', '.join(texts)}"
             )
     return lines
-
-
-def best_columns(columns: Sequence[ColumnHead], cells: Sequence[Cell], scale: Scale) -> set[int]:
-    """Columns of a row that are marked: the best of each split, as printed; none of a split whose columns are equal."""
-    best: set[int] = set()
-    for split in SPLITS if scale.judged else ():
-        shown = {
-            c: round(cell.value, scale.decimals)
-            for c, cell in enumerate(cells)
-            if columns[c].split == split and cell.value is not None
-        }
-        if len(set(shown.values())) > 1:
-            best |= {c for c, value in shown.items() if value == scale.best(shown.values())}
-    return best
 
 
 def title(structure: Sequence[str]) -> str:
@@ -335,9 +325,9 @@ def _ranges(keys: Sequence[RowKey], table: np.ndarray) -> list[tuple[float, floa
     return [METRICS[key[2]].interval_range(column) for key, column in zip(keys, table.T, strict=True)]
 
 
-def _partial(keys: Sequence[RowKey]) -> list[bool]:
+def _may_lack_value(keys: Sequence[RowKey]) -> list[bool]:
     """True for each key of a metric that may have no value for a patient."""
-    return [METRICS[key[2]].partial for key in keys]
+    return [METRICS[key[2]].may_lack_value for key in keys]
 
 
 def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys: Sequence[RowKey]) -> list[Difference]:
@@ -349,14 +339,45 @@ def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys:
     if not both:
         return [Difference(None, None, "no patient in common")] * len(keys)
     one, other = _table(entry, keys, both), _table(reference, keys, both)
-    found = paired_columns(one, other, _ranges(keys, np.concatenate([one, other])), _partial(keys))
-    note = "other split" if other_split else ""
-    return [
-        Difference(pair, None if other_split else pair.p, note or ("too few" if pair.p is None else ""))
-        if pair.n
-        else Difference(None, None, "no value in common")
-        for pair in found
+    found = paired_columns(one, other, _ranges(keys, np.concatenate([one, other])), _may_lack_value(keys))
+    differences = []
+    for pair in found:
+        note = "other split" if other_split else "too few" if pair.p is None and not pair.one_sided else ""
+        known = Difference(pair, None if other_split else pair.p, note, pair.one_sided)
+        differences.append(known if pair.n else Difference(None, None, "no value in common", pair.one_sided))
+    return differences
+
+
+def _missing_notes(entries: Sequence[ScoredSegmentation]) -> list[str]:
+    """Cases without a usable prediction, and values of seeds that a mean leaves out, a note each; empty without any."""
+    notes = []
+    if any(entry.missing for entry in entries):
+        counts = "; ".join(
+            f"{entry.name}: {counted(len(entry.missing), 'case')} ({', '.join(list(entry.missing)[:MOST_LISTED])})"
+            for entry in entries
+            if entry.missing
+        )
+        notes.append(f"Without usable prediction, counted with the worst value of every metric that has one: {counts}.")
+    listed = [
+        f"{scale_of(key).heading} of {title(key)} ({entry.name}): {count}"
+        for entry in entries
+        for key, count in entry.left_out.items()
+        if count
     ]
+    return notes + ([f"Values of single seeds that a patient's mean leaves out: {'; '.join(listed)}."] if listed else [])
+
+
+def _one_sided_notes(
+    columns: Sequence[ColumnHead], differences: Mapping[RowKey, Sequence[Difference]], hidden: Collection[tuple[str, str]]
+) -> list[str]:
+    """Note on the rows where patients have a value in one set alone; empty without any."""
+    listed = [
+        f"{scale_of(key).heading} of {title(key)} ({column.name}): {found.one_sided}"
+        for key, row in differences.items()
+        for column, found in zip(columns[1:], row, strict=True)
+        if found.one_sided and key[:2] not in hidden
+    ]
+    return [f"{ONE_SIDED}: {'; '.join(listed)}."] if listed else []
 
 
 def _split_notes(columns: Sequence[ColumnHead]) -> list[str]:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from common.metrics.metric import Scale
 from common.metrics.statistics import INTERVAL
 from common.tables import aligned, counted, markdown, wrapped
-from evaluation.tables.comparison import ColumnHead, Comparison, Difference, RowKey, best_columns, scale_of, title
+from evaluation.scores.folder import SPLITS
+from evaluation.tables.comparison import Cell, ColumnHead, Comparison, Difference, RowKey, scale_of, title
 
 CSV_COLUMNS = (
     *("table", "kind", "structure", "score", "name", "minus", "split", "n", "value", "low_95", "high_95"),
-    *("best", "p", "p_holm", "change"),
+    *("best", "p", "p_holm", "change", "one_sided"),
 )
 
 
@@ -49,18 +51,33 @@ def csv_rows(comparison: Comparison) -> list[list[Any]]:
     for key, cells in comparison.rows.items():
         best = best_columns(comparison.columns, cells, scale_of(key))
         for c, (column, cell) in enumerate(zip(comparison.columns, cells, strict=True)):
-            mean = [column.split, cell.n, cell.value, cell.low, cell.high, int(c in best), None, None, None]
+            mean = [column.split, cell.n, cell.value, cell.low, cell.high, int(c in best), None, None, None, None]
             rows.append(["mean", *key, column.name, None, *mean])
     for key, differences in comparison.differences.items():
         for column, found in zip(comparison.columns[1:], differences, strict=True):
             start = ["difference", *key, column.name, reference, column.split]
             pair = found.paired
             if pair is None:
-                rows.append([*start, 0, *[None] * 7])
+                rows.append([*start, 0, *[None] * 7, found.one_sided])
                 continue
             p = None if found.p is None else pair.p
-            rows.append([*start, pair.n, pair.mean, pair.low, pair.high, None, p, found.p, scale_of(key).change(pair.mean)])
+            change = "" if found.one_sided else scale_of(key).change(pair.mean)
+            rows.append([*start, pair.n, pair.mean, pair.low, pair.high, None, p, found.p, change, found.one_sided])
     return rows
+
+
+def best_columns(columns: Sequence[ColumnHead], cells: Sequence[Cell], scale: Scale) -> set[int]:
+    """Columns of a row that are marked: the best of each split, as printed; none of a split whose columns are equal."""
+    best: set[int] = set()
+    for split in SPLITS if scale.judged else ():
+        shown = {
+            c: round(cell.value, scale.decimals)
+            for c, cell in enumerate(cells)
+            if columns[c].split == split and cell.value is not None
+        }
+        if len(set(shown.values())) > 1:
+            best |= {c for c, value in shown.items() if value == scale.best(shown.values())}
+    return best
 
 
 def _head_lines(columns: Sequence[ColumnHead], column: ColumnHead) -> list[str]:
@@ -83,29 +100,40 @@ def _body(comparison: Comparison, mark: Callable[[str, bool], str]) -> list[list
 def _difference_head(comparison: Comparison) -> tuple[str, list[str]]:
     """Line above the table of differences, and its columns."""
     reference = comparison.columns[0].name
-    first = next(iter(comparison.differences.values()))
     names = [
-        f"{column.name} ({counted(found.paired.n if found.paired else 0, 'patient')})"
-        for column, found in zip(comparison.columns[1:], first, strict=True)
+        f"{column.name} ({counted(patients, 'patient')})"
+        for column, patients in zip(comparison.columns[1:], _most_pairs(comparison), strict=True)
     ]
     return f"Minus {reference}, on the patients of both: mean of the differences [{INTERVAL}], p", names
 
 
+def _most_pairs(comparison: Comparison) -> list[int]:
+    """Patients of the differences of each column but the first, in the row that has most."""
+    columns = zip(*comparison.differences.values(), strict=True)
+    return [max(each.paired.n if each.paired else 0 for each in column) for column in columns]
+
+
 def _difference_body(comparison: Comparison) -> list[list[str]]:
-    return [
-        [title(key), scale_of(key).arrow_label, *(_difference_text(key, found) for found in comparison.differences[key])]
-        for key in comparison.shown
-    ]
+    most = _most_pairs(comparison)
+    rows = []
+    for key in comparison.shown:
+        texts = [_difference_text(key, found, n) for found, n in zip(comparison.differences[key], most, strict=True)]
+        rows.append([title(key), scale_of(key).arrow_label, *texts])
+    return rows
 
 
-def _difference_text(key: RowKey, found: Difference) -> str:
-    """Difference as printed: `-0.100 [-0.120, -0.080] worse, p 0.002`."""
+def _difference_text(key: RowKey, found: Difference, patients: int) -> str:
+    """Difference as printed, `-0.100 [-0.120, -0.080] worse, p 0.002`, and its number of patients where not `patients`."""
     pair = found.paired
     if pair is None:
         return found.note
+    share = f" (n {pair.n})" if pair.n != patients else ""
+    if found.one_sided:
+        difference = scale_of(key).text(pair.mean, pair.low, pair.high, signed=True)
+        return f"{difference}, {found.note or f'{found.one_sided} in one set alone'}{share}"
     if found.p is None:
         test = f"p {found.note}" if found.note == "too few" else found.note
     else:
         test = "p < 0.001" if found.p < 0.001 else f"p {found.p:.3f}"
     scale = scale_of(key)
-    return f"{scale.text(pair.mean, pair.low, pair.high, signed=True)} {scale.change(pair.mean)}, {test}"
+    return f"{scale.text(pair.mean, pair.low, pair.high, signed=True)} {scale.change(pair.mean)}, {test}{share}"

@@ -9,7 +9,7 @@ import numpy as np
 from common.metrics.lesion_rules import LESION_RULES
 from common.tables import aligned, counted, wrapped
 from data_prep.structures import Structure
-from evaluation.scores.cases import LesionScores
+from evaluation.scores.lesions import LesionScores
 from evaluation.scores.patients import PatientScores
 
 EDGES_MM3 = (0.0, 20.0, 100.0, 1000.0, 10000.0, float("inf"))
@@ -62,9 +62,8 @@ def volume_groups(lesions: Sequence[LesionScores]) -> list[VolumeGroup]:
 
 
 def ranked_structures(lesions: Sequence[LesionScores]) -> list[Structure]:
-    """Structures whose lesions are printed and drawn: the regions, or the classes where there are none."""
-    every = list(dict.fromkeys(lesion.structure for lesion in lesions))
-    return [each for each in every if each.kind == "region"] or every
+    """Structures whose lesions are printed and drawn: those that the rule ranks, in its order."""
+    return list(dict.fromkeys(lesion.structure for lesion in lesions))
 
 
 def format_lesions(scores: PatientScores) -> str:

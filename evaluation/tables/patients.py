@@ -8,10 +8,16 @@ from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE, STUDENT, 
 from common.tables import WIDTH, aligned, counted, wrapped
 from data_prep.structures import CLASS_MEAN, Structure, distinct, repeated_note
 from evaluation.scores.cases import ScoreKey
+from evaluation.scores.lesions import missing_regions, rule_structures
 from evaluation.scores.patients import PatientScores
 
-PARTIAL = (
+MAY_LACK = (
     "(n of N): patients that have a value; the rule gives the others none (no lesion to find), and they are not in the mean."
+)
+
+WITHOUT_WORST = (
+    "Volumes and numbers of true and predicted lesions have no worst value: there they are those of an empty prediction, and "
+    "the number of false lesions has no value."
 )
 
 
@@ -37,7 +43,7 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
         f"Whole volumes on the patients' own grid: {counted(patients, 'patient')}, {counted(sum(scores.cases), 'case')}; "
         f"mean over patients {interval}"
     )
-    student = _student(groups, plain, summaries)
+    student = _student(groups, [*plain, *further], summaries)
     absent = {each.title: int((scores.absent[each] > 0).sum()) for each in groups if each != CLASS_MEAN}
     where = "; ".join(f"{title}: {count} of {counted(patients, 'patient')}" for title, count in absent.items() if count)
     notes = [
@@ -48,11 +54,11 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
         f"Absent in truth: {where or 'nothing in any patient'}.",
     ]
     parts = [wrapped([heading]), aligned(_rows(groups, plain, summaries, patients)), wrapped(notes)]
-    parts += _tables_of_further_metrics(further, groups, summaries, patients)
+    parts += _tables_of_further_metrics(further, scores, summaries)
     if scores.missing:
         listed = "; ".join(scores.missing.values())
         text = f"Counted with the worst value of every metric: {counted(len(scores.missing), 'case')} of {sum(scores.cases)}"
-        parts.append(wrapped([f"{text} ({listed})."]))
+        parts.append(wrapped([f"{text} ({listed}). {WITHOUT_WORST}"]))
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -66,28 +72,30 @@ def _rows(
 
 
 def _tables_of_further_metrics(
-    metrics: Sequence[Metric], structures: Iterable[Structure], summaries: dict[ScoreKey, Summary], patients: int
+    metrics: Sequence[Metric], scores: PatientScores, summaries: dict[ScoreKey, Summary]
 ) -> list[list[str]]:
     """Tables of metrics beyond the default ones: those without a rule, then those of each lesion rule with its notes."""
     parts: list[list[str]] = []
-    listed = list(structures)
+    listed, patients = list(distinct(scores.structures)), len(scores.patients)
     plain = [metric for metric in metrics if metric.rule is None]
     if plain:
-        parts += [["Further metrics; mean over patients"], *_turned_tables(listed, plain, summaries, patients)]
+        parts += [["Further metrics; mean over patients"], *_transposed_tables(listed, plain, summaries, patients)]
         parts.append(wrapped([absent_rule(plain)]))
-    regions = [each for each in listed if each.kind == "region"] or [each for each in listed if each.members]
     for rule in dict.fromkeys(metric.rule for metric in metrics if metric.rule is not None):
         mine = [metric for metric in metrics if metric.rule == rule]
         left_out = any(
             summary.patients < patients for (_, name), summary in summaries.items() if name.endswith(f"@{rule.name}")
         )
         parts += [wrapped([f"Lesions by {rule.name}: {rule.title}; mean over patients"])]
-        parts += _turned_tables(regions, mine, summaries, patients)
-        parts.append(wrapped([rule.note, *([PARTIAL] if left_out else [])]))
+        ranked = list(dict.fromkeys(rule_structures(rule, scores.structures).values()))
+        parts += _transposed_tables(ranked, mine, summaries, patients)
+        lacking = missing_regions(rule, scores.structures)
+        unscored = [f"Regions of {rule.name} that the label schema lacks, not scored: {', '.join(lacking)}."] if lacking else []
+        parts.append(wrapped([rule.note, *unscored, *([MAY_LACK] if left_out else [])]))
     return parts
 
 
-def _turned_tables(
+def _transposed_tables(
     structures: Sequence[Structure], metrics: Sequence[Metric], summaries: dict[ScoreKey, Summary], patients: int
 ) -> list[list[str]]:
     """Tables with a row per metric and a column per structure, as many in one table as a terminal has room for."""

@@ -5,7 +5,9 @@ from typing import Any
 from common.metrics.catalogue import METRICS, rule_notes
 from common.tables import aligned, counted, wrapped
 from data_prep.structures import background_structures, distinct, repeated_note, scored_structures
+from evaluation.scores.cases import ScoreKey
 from evaluation.scores.records import RecordScores, score_key
+from evaluation.tables.patients import MAY_LACK
 
 AVERAGING = (
     "One confusion matrix summed over all slices of the subset; every score but {masks} comes from it, so nothing is averaged "
@@ -34,6 +36,11 @@ def record_facts(scores: RecordScores) -> dict[str, Any]:
         "confusion_axes": ["truth", "prediction"],
         "classes": scores.schema.class_names,
         "patients": scores.patients,
+        "patients_without_value": [
+            {"kind": structure.kind, "structure": structure.name, "score": name, "patients": scores.scored_patients - known}
+            for (structure, name), known in scores.known.items()
+            if known < scores.scored_patients
+        ],
         "slices": scores.slices,
         "crop": scores.crop,
         "counted": _counted(scores),
@@ -54,11 +61,12 @@ def format_records_table(scores: RecordScores) -> str:
         texts = ["" if value is None else metric.text(value) for metric, value in zip(default, found, strict=True)]
         rows.append([structure.title, *texts])
     further = [
-        [structure.title, metric.arrow_label, metric.text(values[structure, metric.name])]
-        for metric in metrics
+        [structure.title, metric.arrow_label, _mean_text(scores, (structure, metric.name), values)]
+        for metric in METRICS.values()
         for structure in structures
-        if not metric.by_default and (structure, metric.name) in values
+        if not metric.by_default and metric.judged and ((structure, metric.name) in {**values, **scores.known})
     ]
+    left_out = [known < scores.scored_patients for known in scores.known.values()]
     return "\n".join(
         [
             *wrapped([f"{scores.run.name} on {scores.subset} of {scores.records}: {_counted(scores)}"]),
@@ -68,9 +76,18 @@ def format_records_table(scores: RecordScores) -> str:
             *([*aligned(further), ""] if further else []),
             *aligned([["Loss", f"{scores.loss:.3f}"], ["Accuracy", f"{scores.accuracy:.3f}"]]),
             "",
-            *wrapped([*repeated_note(groups), _averaging(scores), *rule_notes(metrics)]),
+            *wrapped(
+                [*repeated_note(groups), _averaging(scores), *rule_notes(metrics), *([MAY_LACK] if any(left_out) else [])]
+            ),
         ]
     )
+
+
+def _mean_text(scores: RecordScores, key: ScoreKey, values: dict[ScoreKey, float]) -> str:
+    """Mean as printed, and how many patients have a value where not all."""
+    known = scores.known.get(key, scores.scored_patients)
+    share = f" ({known} of {scores.scored_patients})" if known < scores.scored_patients else ""
+    return (METRICS[key[1]].text(values[key]) if key in values else "n/a") + share
 
 
 def _averaging(scores: RecordScores) -> str:

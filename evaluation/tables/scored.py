@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.metrics.statistics import known_mean
 from data_prep.structures import class_names
 from evaluation.scores.folder import read_patient_scores, read_scores
 from evaluation.tables.comparison import RowKey, ScoredSegmentation
@@ -30,11 +31,13 @@ def read_scored(folder: Path, name: str) -> ScoredSegmentation:
     members: dict[tuple[str, str], tuple[str, ...]] = {
         (each.kind, each.name): class_names(each, stored.schema) for each in scores.structures
     }
-    return ScoredSegmentation(name, stored.split, values, members)
+    return ScoredSegmentation(name, stored.split, values, members, stored.missing)
 
 
 def mean_scored(entries: Sequence[ScoredSegmentation], name: str) -> ScoredSegmentation:
     """Mean of each patient's scores over several sets of scores, such as those of trainings that differ in their seed.
+
+    A set in which a rule gives a patient no value is left out of the patient's mean and counted in `left_out`.
 
     Args:
         entries: at least one.
@@ -48,8 +51,11 @@ def mean_scored(entries: Sequence[ScoredSegmentation], name: str) -> ScoredSegme
         if entry.patients != first.patients:
             raise UserError(f"{entry.name}: expected the patients of {first.name}; received others; score both again")
     keys = [key for key in first.values if all(key in entry.values for entry in entries)]
-    values = {
-        key: {patient: float(np.mean([entry.values[key][patient] for entry in entries])) for patient in first.patients}
-        for key in keys
-    }
-    return ScoredSegmentation(name, first.split, values, first.members)
+    values, left_out = {}, {}
+    for key in keys:
+        table = np.array([[entry.values[key][patient] for entry in entries] for patient in first.patients], np.float64)
+        values[key] = {patient: known_mean(row) for patient, row in zip(first.patients, table, strict=True)}
+        lacking = np.isnan(table).sum(axis=1)
+        left_out[key] = int(lacking[lacking < len(entries)].sum())  # a patient without any value is counted as one
+    missing = {case: reason for entry in entries for case, reason in entry.missing.items()}
+    return ScoredSegmentation(name, first.split, values, first.members, missing, left_out)

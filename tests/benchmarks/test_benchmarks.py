@@ -185,9 +185,10 @@ def test_hd95_is_compared_with_surface_distance(capsys, monkeypatch):
 def test_metrics_of_a_case_are_timed(capsys):
     lesions.main(LesionsConfig(rules=["brats2023-met"], shape=(40, 40, 30), lesions=2, false_positives=2, rounds=1))
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("40 x 40 x 30 voxels, 3 regions; CPU seconds")
+    assert printed[0].startswith("40 x 40 x 30 voxels, schema brats2023; CPU seconds")
     assert [line.split("  ")[0] for line in printed[1:]] == [
-        *("default metrics", "HD95 and NSD by all definitions", "brats2023-met", "all of these with brats2023-met"),
+        *("default metrics", "and HD95, NSD by all definitions", "default metrics and brats2023-met"),
+        "all definitions and 1 rules",
     ]
 
 

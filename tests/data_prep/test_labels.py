@@ -15,6 +15,8 @@ REGIONS = {  # region -> ids, as the challenges define them
     "brats2017-2021": {"WT": {1, 2, 4}, "TC": {1, 4}, "ET": {4}},
     "brats2023": {"WT": {1, 2, 3}, "TC": {1, 3}, "ET": {3}},
     "brats2024": {"WT": {1, 2, 3}, "TC": {1, 3}, "ET": {3}, "RC": {4}},
+    "brats2024-ped": {"WT": {1, 2, 3, 4}, "TC": {1, 2, 3}, "ET": {1}},
+    "brats2024-men-rt": {"GTV": {1}},
     "msd_task01": {"WT": {1, 2, 3}, "TC": {2, 3}, "ET": {3}},
     "binary": {"tumor": {1}},
     "kaggle_3m": {"tumor": {255}},

@@ -273,7 +273,7 @@ def test_lesion_scores_of_one_rule_are_compared_and_those_of_two_are_not(tmp_pat
     chosen = ("--metrics", f"[{metric}]")
     done = command(COMPARE, "--scores", tmp_path / "one", tmp_path / "same", *chosen, "--out", tmp_path / "c")
     assert done.status == 0, done.err
-    assert "brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics)." in " ".join(done.out.split())
+    assert "brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics, metrics.py)." in " ".join(done.out.split())
     assert (tmp_path / "c" / f"boxes_{metric}.png").is_file()
     done = command(COMPARE, "--scores", tmp_path / "one", tmp_path / "other", *chosen)
     assert done.status == 2

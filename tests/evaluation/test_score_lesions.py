@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from data_prep.labels import LabelSchema
 from tests import scans
 from tests.evaluation.test_score import AFFINE, read_scores, run, shifted, write_predictions
 
@@ -37,7 +38,7 @@ def test_without_a_list_all_files_named_like_cases_are_scored(tmp_path, cases, s
     run("--predictions", predictions, "--source", source)
     printed = capsys.readouterr().out
     assert "1 file of no annotated case left out: other.nii.gz" in printed
-    assert "1 annotated case without a file left out; --cases" in printed
+    assert "1 annotated case without a file left out; --missing worst" in printed
     patients = {patient for patient, _, _ in read_scores(predictions / "scores" / "per_patient.csv")}
     assert patients == {"case_a", "case_c"}
 
@@ -56,7 +57,7 @@ def test_an_unfinished_prediction_is_refused(tmp_path, cases, source, capsys):
     (predictions / ".lock").touch()
     with pytest.raises(SystemExit):
         run("--predictions", predictions, "--source", source)
-    assert "expected a folder finished by evaluation.predict" in capsys.readouterr().err
+    assert "expected predictions finished by evaluation.predict; received unfinished ones" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["absent", "damaged", "other grid"])
@@ -88,13 +89,13 @@ def test_lesion_rules_add_their_columns_a_table_and_a_file_of_lesions(tmp_path, 
     options = ("--predictions", predictions, "--source", source, "--out", tmp_path / "s")
     run(*options, "--lesions", "[brats2023-met]", "--metrics", "[nsd,hd95_pooled]", "--workers", 2)
     printed = capsys.readouterr().out
-    assert "Lesions by brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics)" in printed
+    assert "Lesions by brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics, metrics.py)" in printed
     assert "Lesions by volume, BraTS 2023 MET" in printed
     row = read_scores(tmp_path / "s" / "per_patient.csv")["case_a", "region", "WT"]
     assert {"nsd", "hd95_pooled", "lesion_dice@brats2023-met", "lesion_false@brats2023-met"} <= row.keys()
     assert "hd95_max_voxel" not in row
     facts = json.loads((tmp_path / "s" / "scores.json").read_text())["metrics"]
-    assert facts["lesion_dice@brats2023-met"]["lesion_rule"]["version"] == "BraTS-2023-Metrics"
+    assert facts["lesion_dice@brats2023-met"]["lesion_rule"]["version"] == "BraTS-2023-Metrics, metrics.py"
     lesions = list(csv.DictReader((tmp_path / "s" / "per_lesion.csv").open()))
     mine = [each for each in lesions if (each["case"], each["structure"]) == ("case_a", "WT")]
     true = [each for each in mine if each["lesion"] == "true" and each["counted"] == "True"]
@@ -106,9 +107,53 @@ def test_lesion_rules_add_their_columns_a_table_and_a_file_of_lesions(tmp_path, 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--lesions", "[brats1999]"), "--lesions: expected rules of"), (("--metrics", "[dise]"), "did you mean dice")],
+    [(("--lesions", "[brats2023-mets]"), "did you mean brats2023-met"), (("--metrics", "[dise]"), "did you mean dice")],
 )
 def test_unknown_metrics_are_refused_before_anything_is_read(tmp_path, source, capsys, options, message):
     with pytest.raises(SystemExit):
         run("--predictions", tmp_path / "nowhere", "--source", source, *options)
     assert message in capsys.readouterr().err
+
+
+def test_with_the_worst_values_all_annotated_cases_are_scored(tmp_path, cases, source):
+    predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases[:2]})
+    (predictions / "predictions.json").unlink()
+    run("--predictions", predictions, "--source", source, "--missing", "worst")
+    rows = read_scores(predictions / "scores" / "per_patient.csv")
+    assert [float(rows[case.id, "region", "WT"]["dice"]) for case in cases] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--lesions", "[brats2023-met]", "--metrics", "[nsd]"), "for --metrics nsd and --lesions brats2023-met"),
+        (("--metrics", "[nsd,nsd_2mm]"), "for --metrics nsd nsd_2mm"),
+    ],
+)
+def test_named_metrics_that_need_a_spacing_are_refused_without_one(tmp_path, capsys, options, named):
+    slices = [scans.scan(name, seed, (10, 9, 6), (0, 255), scans.KAGGLE_CHANNELS, np.uint8) for seed, name in enumerate("ab")]
+    root = scans.write_kaggle_3m(tmp_path / "kaggle_3m", slices)
+    labels = {each.id: each.label.astype(np.uint8) for each in slices}
+    folder = write_predictions(tmp_path / "p", labels, LabelSchema.load("kaggle_3m"), np.eye(4))
+    with pytest.raises(SystemExit):
+        run("--predictions", folder, "--source", root, *options)
+    error = capsys.readouterr().err
+    assert f"expected an annotation with the distance of voxels {named}; received one without; leave" in error
+    assert not (folder / "scores").exists()
+
+
+def test_a_rule_of_other_regions_is_refused_and_missing_regions_are_named(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases})
+    options = ("--predictions", predictions, "--source", source, "--lesions")
+    with pytest.raises(SystemExit):
+        run(*options, "[brats2026-menrt]")
+    assert "--lesions brats2026-menrt: expected one of the regions GTV" in capsys.readouterr().err
+    run(*options, "[brats2024-met]")
+    assert "Regions of brats2024-met that the label schema lacks, not scored: RC." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [("--missing", "worst"), ("--cases", "ids.txt")])
+def test_options_of_predictions_are_refused_for_a_run(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        run("--run", tmp_path / "run", "--records", tmp_path / "records", *option)
+    assert f"{option[0]}: expected with --predictions alone; received it with --run" in capsys.readouterr().err

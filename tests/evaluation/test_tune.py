@@ -1,6 +1,7 @@
 """Choosing the post-processing of runs: the settings, what is written and printed, and what is refused."""
 
 import csv
+import math
 import shutil
 
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 from common import cli
 from common.errors import UserError
 from common.files import read_json, read_yaml, write_json, write_yaml
+from common.metrics.catalogue import METRICS
 from common.metrics.overlap import confusion_matrix, overlap
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import softmax
 from evaluation.inference.postprocess import FOREGROUND, HysteresisRule, PostprocessConfig, ReplaceRule, apply, load
-from evaluation.tune import TuneConfig, describe, make_grid, scored_parts
+from evaluation.inference.search import Trial
+from evaluation.tune import TuneConfig, _report, describe, make_grid, scored_parts
 from training.run import Run
 
 SMALL = ("--thresholds", "[0.2,0.4]", "--least_voxels", "[0,30]", "--region_voxels", "[10]", "--replace_below", "[20,40]")
@@ -27,6 +30,26 @@ def test_the_first_setting_changes_nothing_and_zero_is_always_tried(tmp_path):
     assert (grid.thresholds, grid.largest, grid.least) == ([None, 0.4, 0.6], [False, True], [0, 10, 50])
     assert (grid.region_least, grid.below) == ([10, 20, 50, 100, 200, 500], [20, 50, 100, 200, 500, 1000])
     assert len({repr(setting) for setting in grid.settings()}) == len(grid.settings()) == 18
+
+
+def test_more_levels_than_a_byte_counts_are_refused(tmp_path):
+    levels = [0.01 + n / 1000 for n in range(256)]
+    for option, values in (
+        ("--thresholds", {"thresholds": levels}),
+        ("--hysteresis_low", {"hysteresis_low": levels[:200], "hysteresis_high": levels[100:]}),
+    ):
+        with pytest.raises(UserError, match=f"{option}.*: expected at most 255 different values; received 256"):
+            TuneConfig(runs=[tmp_path], **values).check()
+    TuneConfig(runs=[tmp_path], hysteresis_low=levels[:200], hysteresis_high=levels[100:255]).check()
+
+
+def test_the_report_says_on_how_many_patients_the_difference_rests(tmp_path):
+    metric = "lesion_dice@brats2026-gli"
+    before, after = np.array([0.0, 0, 0, 0.8, 0.8]), np.array([math.nan, math.nan, math.nan, 0.8, 0.8])
+    trials = [Trial("foreground", PostprocessConfig(), scores) for scores in (before, after)]
+    text = _report(trials, 1, TuneConfig(runs=[tmp_path], metric=metric))
+    assert "+0.000 (on 2 of 5 patients)" in text
+    assert "3 patients with a value before or after alone" in " ".join(text.split())
 
 
 def test_nothing_is_tried_twice(tmp_path):
@@ -44,13 +67,21 @@ def test_nothing_is_tried_twice(tmp_path):
     ],
 )
 def test_a_structure_is_one_region_or_class_or_a_mean_over_several(structure, parts):
-    assert [each.members for each in scored_parts(structure, LabelSchema.load("brats2023"))] == parts
+    assert [each.members for each in scored_parts(structure, LabelSchema.load("brats2023"), METRICS["dice"])] == parts
+
+
+def test_the_structures_of_a_lesion_metric_are_those_that_its_rule_ranks():
+    schema, metric = LabelSchema.load("brats2024"), METRICS["lesion_dice@brats2023-met"]
+    assert [each.name for each in scored_parts("region_mean", schema, metric)] == ["WT", "TC", "ET"]
+    assert [each.name for each in scored_parts("class_mean", schema, metric)] == ["enhancing tumor"]
+    with pytest.raises(UserError, match="expected one that brats2023-met ranks, WT, TC, ET; received RC"):
+        scored_parts("RC", schema, metric)
 
 
 def test_a_schema_without_regions_has_no_mean_over_them():
     plain = LabelSchema("plain", {"background": (0,), "a": (1,)}, {})
     with pytest.raises(UserError, match="expected one of a, class_mean; received region_mean"):
-        scored_parts("region_mean", plain)
+        scored_parts("region_mean", plain, METRICS["dice"])
 
 
 def test_a_setting_is_told_in_words():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.boxes import foreground_box
 from common.metrics.lesion_rules import LESION_RULES
 
 DATA = Path(__file__).parent / "data"
@@ -46,14 +47,23 @@ def boxes(listed):
     return mask
 
 
+@cache
 def masks_2026(config, case, region):
-    """Masks of a region in truth and prediction of a case."""
+    """Masks of a region in truth and prediction of a case, cropped to the box of both."""
+    truth, prediction = (np.isin(volume, REGIONS[config][region]) for volume in _volumes_2026(config, case))
+    box = foreground_box(truth | prediction)
+    return truth[box], prediction[box]
+
+
+@cache
+def _volumes_2026(config, case):
+    """Ids of a case in truth and prediction."""
     ids, found = brats2026()["recipe"]["value_map"][config], []
     for side in ("gt", "pred"):
         volume = np.zeros(SHAPE, np.uint8)
         for value, x0, x1, y0, y1, z0, z1 in brats2026()["cases"][case][side]:
             volume[x0:x1, y0:y1, z0:z1] = ids[str(value)]
-        found.append(np.isin(volume, REGIONS[config][region]))
+        found.append(volume)
     return found
 
 

@@ -42,8 +42,7 @@ def test_hd95_by_voxels_equals_a_restatement_of_monai_and_medpy(seed):
     for truth, prediction, spacing in random_pairs(16, seed):
         one, other = directions(truth, prediction, spacing)
         found = border_distances(truth, prediction, spacing)
-        monai = max(np.percentile(one, 95), np.percentile(other, 95))
-        assert max_percentile(found) == pytest.approx(monai, abs=1e-9)
+        assert max_percentile(found) == pytest.approx(max(np.percentile(one, 95), np.percentile(other, 95)), abs=1e-9)
         assert pooled_percentile(found) == pytest.approx(np.percentile(np.hstack([one, other]), 95), abs=1e-9)
         assert border_dice(found, 1.0001) == pytest.approx(((one <= 1.0001).mean() + (other <= 1.0001).mean()) / 2)
 
@@ -55,6 +54,14 @@ def test_pooled_hd95_equals_medpy():
     for truth, prediction, spacing in random_pairs(40, 5):
         expected = hd95(truth, prediction, voxelspacing=spacing)
         assert pooled_percentile(border_distances(truth, prediction, spacing)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_larger_hd95_equals_monai():
+    torch, metrics = pytest.importorskip("torch"), pytest.importorskip("monai.metrics")
+    for truth, prediction, spacing in random_pairs(24, 5):
+        one, other = (torch.from_numpy(mask[None, None].astype(np.uint8)) for mask in (truth, prediction))
+        expected = metrics.compute_hausdorff_distance(other, one, percentile=95, spacing=spacing)
+        assert max_percentile(border_distances(truth, prediction, spacing)) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(

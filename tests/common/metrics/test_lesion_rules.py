@@ -48,8 +48,11 @@ def test_a_rule_is_written_with_its_version(name):
 
 def test_exceptions_belong_to_a_region():
     rule = LESION_RULES["brats2024-gli"]
-    assert [(each.dilation, each.threshold_mm3) for each in map(rule.of_region, ("WT", "ET", "netc", "RC", "SNFH"))] == [
-        *((3, 20), (3, 10), (5, 20), (5, 20), (3, 20)),
+    assert [
+        (each.dilation, each.threshold_mm3)
+        for each in map(rule.of_region, ("WT", "ET", "netc", "RC", "SNFH", "resection cavity"))
+    ] == [
+        *((3, 20), (3, 10), (5, 20), (5, 20), (3, 20), (5, 20)),
     ]
 
 
@@ -64,3 +67,16 @@ def test_lesions_of_any_size_are_detected_where_a_rule_divides_sizes():
     assert not LESION_RULES["brats2023-met"].detects(2)
     assert LESION_RULES["brats2023-met"].detects(3)
     assert LESION_RULES["brats2026-mets"].detects(1)
+
+
+def test_a_rule_of_2024_names_its_file_and_the_commit_where_it_is_known():
+    assert LESION_RULES["brats2024-men-rt"].version == "BraTS-2024-Metrics, metrics_MEN_RT.py at 9e8879a"
+    assert LESION_RULES["brats2024-gli"].version == "BraTS-2024-Metrics, metrics_GLI.py at 9e8879a"
+    assert LESION_RULES["brats2024-met"].version == "BraTS-2024-Metrics, metrics_MET.py of 2024"
+    assert LESION_RULES["brats2023-met"].version == "BraTS-2023-Metrics, metrics.py"
+
+
+def test_tolerances_have_names():
+    assert LESION_RULES["brats2024-gli"].tolerances_mm == {"nsd": 1.0, "nsd_05mm": 0.5}
+    assert LESION_RULES["brats2023-gli"].tolerances_mm == {"nsd": 1.0}
+    assert LESION_RULES["brats2026-gli"].tolerances_mm == {"nsd": None}

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scipy import ndimage, optimize
 
 from common.metrics.borders import border_dice, border_distances, pooled_percentile
+from common.metrics.components import label_components
 from common.metrics.lesion_rules import LESION_RULES
-from common.metrics.lesions import compare_lesions, dilate, label_components
+from common.metrics.lesions import compare_lesions
 from common.metrics.surface import hd95, robust_hausdorff, surface_dice, surface_distances
 from tests.common.metrics.golden import (
     REGIONS,
@@ -62,7 +63,7 @@ def test_golden_output_of_brats_2026(config, spacing, kind):
             truth, prediction = masks_2026(config, case, region)
             found = compare_lesions(truth, prediction, SPACINGS[spacing], rule, region)
             numbers = {name: value for name, value in expected.items() if name != "reference_instances"}
-            wrong += differences(raw(found) | whole(truth, prediction), numbers, (case, region))
+            wrong += differences(raw(found) | global_values(truth, prediction), numbers, (case, region))
             mine = sorted((raw_lesion(found, lesion) for lesion in found.lesions), key=str)
             assert mine == sorted((dict(sorted(each.items())) for each in expected["reference_instances"]), key=str)
     assert not wrong
@@ -99,7 +100,7 @@ def raw_lesion(found, lesion):
     return dict(sorted(values.items()))
 
 
-def whole(truth, prediction, worst_mm=math.inf):
+def global_values(truth, prediction, worst_mm=math.inf):
     """Values of the whole region, in voxels."""
     both, size = (truth & prediction).sum(), truth.sum() + prediction.sum()
     dice, distance, nsd = (0, worst_mm, 0) if size else (math.nan,) * 3
@@ -158,7 +159,7 @@ def leaderboard(config, spacing, case):
             values = found.values(score)
             spread = np.std(values) if values and (config == "mets" or found.detection().tp) else math.nan
             row |= {f"lesionwise_{name}_mean_{region}": found.mean(score), f"lesionwise_{name}_std_{region}": spread}
-        globally = whole(truth, prediction, worst_mm=373.0)
+        globally = global_values(truth, prediction, worst_mm=373.0)
         row |= {f"global_{name}_{region}": globally[f"global_bin_{name}"] for name in SCORES}
     return row
 
@@ -227,14 +228,6 @@ def test_background_around_the_masks_changes_nothing(pair, name, pad):
         assert one.values(score) == pytest.approx(other.values(score))
 
 
-@settings(max_examples=30, deadline=None)
-@given(pair=specks(), steps=st.integers(0, 4))
-def test_dilation_equals_that_of_scipy(pair, steps):
-    structure = ndimage.generate_binary_structure(3, 2)
-    expected = ndimage.binary_dilation(pair[0], structure, iterations=steps) if steps else pair[0]
-    assert (dilate(pair[0], steps) == expected).all()
-
-
 @pytest.mark.parametrize("name", LESION_RULES)
 def test_a_perfect_prediction_has_the_best_scores(name):
     mask = boxes([[5, 11, 5, 11, 5, 11], [30, 34, 30, 34, 30, 34], [40, 41, 5, 6, 5, 6]])
@@ -287,12 +280,6 @@ def test_a_rule_has_a_definition_of_hd95_and_one_of_nsd(name):
     assert abs(nsd["surface"] - nsd["border"]) > 0.001
     found, rule = compare_lesions(truth, prediction, MM, LESION_RULES[name]), LESION_RULES[name]
     assert (found.mean("hd95"), found.mean("nsd")) == (both[rule.hd95], nsd[rule.nsd])
-
-
-def test_components_touch_at_corners():
-    mask = np.zeros((2, 2, 2), bool)
-    mask[0, 0, 0] = mask[1, 1, 1] = True
-    assert label_components(mask)[1] == 1
 
 
 @settings(max_examples=30, deadline=None)

@@ -20,7 +20,7 @@ def test_nan_is_refused_but_where_a_rule_may_give_no_value():
     broken = replace(METRICS["dice"], compute=lambda _: math.nan)
     with pytest.raises(ValueError, match="a value of dice"):
         broken(pair(4, 3))
-    assert math.isnan(replace(broken, partial=True)(pair(4, 3)))
+    assert math.isnan(replace(broken, may_lack_value=True)(pair(4, 3)))
 
 
 @pytest.mark.parametrize(

@@ -225,18 +225,18 @@ def test_a_difference_cannot_be_larger_than_the_range():
 
 def test_nan_is_no_value_only_in_a_score_that_is_partial():
     table = np.array([[0.1, 0.5], [0.3, np.nan], [0.2, 0.7]])
-    first, second = summarise_columns(table, partial=[False, True])
+    first, second = summarise_columns(table, may_lack_value=[False, True])
     assert (first.patients, second.patients, second.mean) == (3, 2, pytest.approx(0.6))
-    (none,) = summarise_columns(table[1:2, 1:], partial=[True])
+    (none,) = summarise_columns(table[1:2, 1:], may_lack_value=[True])
     assert (none.patients, none.low) == (0, None)
     assert np.isnan(none.mean)
     with pytest.raises(ValueError, match="finite"):
-        summarise_columns(table, partial=[True, False])
+        summarise_columns(table, may_lack_value=[True, False])
 
 
 def test_paired_differences_leave_out_patients_without_a_value():
     one, other = np.array([[0.5], [np.nan], [0.9]]), np.array([[0.4], [0.2], [np.nan]])
-    (found,) = paired_columns(one, other, partial=[True])
+    (found,) = paired_columns(one, other, may_lack_value=[True])
     assert (found.n, found.mean) == (1, pytest.approx(0.1))
     with pytest.raises(ValueError, match="finite"):
         paired_columns(one, other)

@@ -12,7 +12,8 @@ from tests.evaluation.figures.test_runs import write_run
 
 
 def plan(folder, name, records=("hgg",)):
-    return SimpleNamespace(folder=folder, name=name, records=records)
+    config = SimpleNamespace(heads={"segmentation": None})
+    return SimpleNamespace(folder=folder, name=name, records=records, config=config)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.structures import Structure
 from evaluation.figures.lesions import draw_lesions
-from evaluation.scores.cases import LesionScores
+from evaluation.scores.lesions import LesionScores
 from tests.evaluation.tables.test_lesions import MADE, lesion
 
 

@@ -193,7 +193,7 @@ def test_a_head_of_several_has_its_own_scores_without_its_name():
     columns = {"epoch": [1, 2], "phase": [1, 1], "loss": [5, 4], "mean_dice": [0.3, 0.4], "hgg_loss": [2, 1]}
     columns |= {"val_hgg_mean_dice": [0.5, 0.6], "mets_loss": [3, 3], "val_mets_mean_dice": [0.1, 0.2]}
     history = History("run", ["background", "tumour"], {name: np.array(values) for name, values in columns.items()})
-    own = history.of_head("hgg", ["background", "edema"])
+    own = history.of_head("hgg", ["hgg", "mets"], ["background", "edema"])
     assert {name: list(values) for name, values in own.columns.items()} == {
         "epoch": [1, 2],
         "phase": [1, 1],
@@ -201,7 +201,20 @@ def test_a_head_of_several_has_its_own_scores_without_its_name():
         "val_mean_dice": [0.5, 0.6],
     }
     assert own.classes == ["background", "edema"]
-    assert history.of_head("segmentation") is history  # of a single head columns have no name before them
+    assert history.of_head("segmentation", ["segmentation"]) is history  # of a single head columns have no name before them
+
+
+def test_columns_of_heads_that_begin_alike_are_kept_apart():
+    columns = {"epoch": [1], "hgg_mean_dice": [0.1], "hgg_mets_mean_dice": [0.2], "val_hgg_mets_mean_dice": [0.3]}
+    history = History("run", ["background"], {name: np.array(values) for name, values in columns.items()})
+    heads = ["hgg", "hgg_mets"]
+    assert history.of_head("hgg", heads).columns.keys() == {"epoch", "mean_dice"}
+    assert history.of_head("hgg_mets", heads).columns == {"epoch": [1], "mean_dice": [0.2], "val_mean_dice": [0.3]}
+
+
+def test_a_single_head_may_be_named_like_the_beginning_of_a_score():
+    history = History("run", ["background"], {"epoch": np.array([1]), "mean_dice": np.array([0.4])})
+    assert history.of_head("mean", ["mean"]) is history
 
 
 def test_the_mean_of_seeds_ends_with_the_shortest():

@@ -25,6 +25,12 @@ def test_a_packed_case_is_small_and_gives_the_classes_of_its_probabilities():
     packed = pack_case("p", probabilities, truth, GRID, BRATS, inside)
     assert packed.case_shape == truth.shape
     assert packed.maps().shape == (4 + 2 * 3, *packed.shape)
+    places = [
+        place
+        for place in np.ndindex(*(np.array(truth.shape) - packed.shape + 1))
+        if np.array_equal(truth[tuple(map(slice, place, np.add(place, packed.shape)))], packed.maps()[0])
+    ]
+    box = tuple(map(slice, places[0], np.add(places[0], packed.shape)))
     rules = [
         HysteresisRule(structure=FOREGROUND, low=0.2, high=0.8, becomes="background"),
         HysteresisRule(structure="ET", low=0.4, high=0.8, becomes="non-enhancing tumor"),
@@ -32,4 +38,5 @@ def test_a_packed_case_is_small_and_gives_the_classes_of_its_probabilities():
     for setting in (PostprocessConfig(), PostprocessConfig(threshold=0.5), PostprocessConfig(hysteresis=rules)):
         expected = apply(setting, probabilities, BRATS, inside)
         found = packed_classes(packed.maps(), setting, GRID, BRATS)
-        assert [np.count_nonzero(found == c) for c in (1, 2, 3)] == [np.count_nonzero(expected == c) for c in (1, 2, 3)]
+        np.testing.assert_array_equal(found, expected[box])
+        assert np.count_nonzero(found) == np.count_nonzero(expected) > 0

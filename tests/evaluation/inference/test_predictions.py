@@ -11,6 +11,7 @@ from common.files import checksum
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import ImageRef
 from evaluation.inference.predictions import (
+    LOCK,
     MANIFEST,
     earlier_predictions,
     ids_to_classes,
@@ -160,3 +161,15 @@ def test_the_cost_is_read_again_and_is_no_setting(tmp_path):
     assert read_cost(other) == {}
     merge_predictions([folder, other], tmp_path / "merged")  # the cost of one fold is not that of all
     assert read_cost(tmp_path / "merged") == {}
+
+
+def test_a_missing_folder_and_an_unfinished_one_have_messages_of_their_own(tmp_path):
+    for wanted in (None, ["a"]):
+        with pytest.raises(UserError, match="nowhere: expected a folder of predictions; received none there"):
+            open_predictions(tmp_path / "nowhere", wanted, plain=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="expected a folder of predictions; received a file"):
+        open_predictions(tmp_path / "file", None)
+    (tmp_path / LOCK).touch()
+    with pytest.raises(UserError, match=r"expected predictions finished by evaluation[.]predict; received unfinished ones"):
+        open_predictions(tmp_path, None, plain=True)

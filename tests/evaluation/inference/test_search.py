@@ -98,7 +98,7 @@ def test_the_other_stages_count_what_each_setting_adds_to_the_current_one(
     current = PostprocessConfig(threshold=threshold, largest=largest, least_voxels=earlier)
     packed = pack_case("p", *case[:2], GRID, schema, inside)
     for stage in region_stages(schema, GRID):
-        if rule and stage.whole:
+        if rule and stage.is_all:
             current = PostprocessConfig(replace=[ReplaceRule(structure="TC", below_voxels=40, by="edema")])
         outcomes = region_outcomes(packed, stage, current, schema, GRID)
         for outcome, setting in zip(outcomes, stage.settings(current, schema), strict=True):

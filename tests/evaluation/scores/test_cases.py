@@ -9,7 +9,10 @@ from common.metrics.catalogue import METRICS, chosen_metrics
 from common.metrics.label_pair import LabelPair
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
-from evaluation.scores.cases import CaseScores, lesion_scores, mean_over, score_case
+from evaluation.scores.cases import CaseScores, mean_over, score_case
+from evaluation.scores.lesions import rule_structures
+from tests.common.metrics.golden import REGIONS, brats2026, rule_2026
+from tests.common.metrics.test_lesion_metrics import COLUMNS
 
 SCHEMA = LabelSchema.load("brats2023")
 WT = scored_structures(SCHEMA)[0]
@@ -55,11 +58,31 @@ def test_a_case_without_usable_prediction_counts_the_worst_values_whatever_truth
             assert value == worst, (structure, name)
     assert found.values[WT, "lesion_hd95@brats2024-met"] == pytest.approx(math.hypot(24, 24, 24))
     assert found.values[WT, "true_ml"] == pytest.approx(0.224 * truth_has_tumour)
+    for rule in ("brats2023-met", "brats2024-met", "brats2026-mets"):
+        assert math.isnan(found.values[WT, f"lesion_false@{rule}"])  # 0 would be the best value
+        assert found.values[WT, f"lesions_predicted@{rule}"] == 0
+        assert found.values[WT, f"lesions_true@{rule}"] == 2 * truth_has_tumour
 
 
-def test_lesions_of_one_structure_equal_those_of_the_comparison():
-    pair = LabelPair.count(*volumes(), 4, (1.0, 1.0, 1.0)).structure(WT.members, WT.name)
-    assert len(lesion_scores(pair, WT, "brats2026-gli")) == 3
+@pytest.mark.parametrize(
+    ("config", "schema"),
+    [("gli", "brats2024"), ("mets", "brats2024"), ("ped", "brats2024-ped"), ("MenRT", "brats2024-men-rt")],
+)
+def test_a_case_without_prediction_has_the_row_of_the_official_leaderboard(config, schema):
+    loaded, rule = LabelSchema.load(schema), rule_2026(config, official=True)
+    row = brats2026()["results"][config]["1x1x1"]["leaderboard"]["not_predicted.nii.gz"]
+    truth = np.zeros((12, 12, 12), np.uint8)
+    truth[2:8, 2:8, 2:8] = 1
+    pair = LabelPair.count(truth, np.zeros_like(truth), len(loaded.classes), (1.0, 1.0, 1.0))
+    found = score_case(pair, loaded, chosen_metrics(rules=[rule.name]), missing=True)
+    compared = 0
+    for region, structure in rule_structures(rule, scored_structures(loaded)).items():
+        for name, column in COLUMNS.items():
+            if f"{column}_{region.lower()}" in row and name != "lesion_false":  # whose best value the official row has
+                assert found.values[structure, f"{name}@{rule.name}"] == row[f"{column}_{region.lower()}"]
+                compared += 1
+        assert found.values[structure, "dice"] == row[f"global_dsc_{region.lower()}"] == 0
+    assert compared == len(REGIONS[config]) * (9 if config == "mets" else 7)
 
 
 def test_a_mean_over_cases_passes_over_those_without_a_value():

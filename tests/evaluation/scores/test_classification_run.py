@@ -67,6 +67,8 @@ def test_several_runs_are_one(scored):
 
 def test_the_command_scores_a_classifier(command, classified, records, tmp_path):
     out = tmp_path / "scores"
+    done = command("evaluation.score", "--run", classified, "--records", records, "--metrics", "[nsd]")
+    assert (done.status, "--metrics: expected a run with a segmentation head" in done.err) == (2, True)
     done = command("evaluation.score", "--run", classified, "--records", records, "--subset", "train", "--out", out)
     assert done.status == 0, done.err
     scores = json.loads((out / "classification_scores.json").read_text())

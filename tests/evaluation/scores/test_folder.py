@@ -1,6 +1,7 @@
 """A scores folder: what is written is read back, of predictions and of a run on records."""
 
 import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.scores.folder import (
     find_scores,
+    read_lesions,
     read_patient_scores,
     read_scores,
+    remove_scores,
     write_patient_scores,
     write_record_scores,
 )
+from evaluation.scores.lesions import LesionScores
 from evaluation.scores.patients import PatientScores, summarise_scores
 from evaluation.scores.records import RecordScores
 from evaluation.tables.patients import format_table
@@ -63,6 +67,8 @@ def write_records(folder, seed=0, schema=None, hd95=8.0):
         loss=0.1,
         confusion=confusion,
         volumes={(structure, "hd95"): hd95 for structure in scored_structures(schema)},
+        known={(structure, "hd95"): 7 for structure in scored_structures(schema)},
+        scored_patients=7,
         patients=7,
         slices=70,
         crop="middle",
@@ -140,3 +146,48 @@ def test_every_interval_has_the_name_of_its_method(tmp_path):
     write_made(tmp_path / "few", 0, patients=4)
     few = read_json(tmp_path / "few" / "scores" / "scores.json", "scores")["summary"]
     assert {row["interval_method"] for row in few} == {None}
+
+
+def lesion_scores_without_value(folder):
+    """Scores by a rule that gives no patient a value of WT."""
+    scores, metrics = made_scores(0, 2), ("lesion_dice@brats2026-gli", "lesion_false@brats2026-gli")
+    for structure in scored_structures(SCHEMA)[:3]:
+        for name in metrics:
+            scores.values[structure, name] = np.array([math.nan, math.nan if structure.name == "WT" else 0.5])
+    wt = scores.structures[0]
+    found = [LesionScores(wt, "brats2026-gli", True, True, 40.0, True, 0.5, 3.0, 0.25)]
+    found.append(LesionScores(wt, "brats2026-gli", False, True, 8.0, False, 0.0, 373.0, 0.0))
+    scores = replace(scores, lesions=[("p00", "p00", each) for each in found], missing={"p01": "no file"})
+    write_patient_scores(folder, scores, SCHEMA, summarise_scores(scores), "", {}, {})
+    return scores
+
+
+def test_a_score_of_a_rule_is_kept_where_no_patient_has_a_value(tmp_path):
+    lesion_scores_without_value(tmp_path)
+    stored = read_scores(tmp_path)
+    values = read_patient_scores(stored).values
+    named = {(structure.name, name): column for (structure, name), column in values.items() if "@" in name}
+    assert {name for name, _ in named} == {"WT", "TC", "ET", "edema", "non-enhancing tumor"}  # all that the rule ranks
+    np.testing.assert_array_equal(named["WT", "lesion_dice@brats2026-gli"], [math.nan, math.nan])
+    np.testing.assert_array_equal(named["ET", "lesion_dice@brats2026-gli"], [math.nan, 0.5])
+    assert stored.missing == read_patient_scores(stored).missing == {"p01": "no file"}
+
+
+def test_lesions_are_read_back_and_those_of_an_unknown_rule_refused(tmp_path):
+    assert read_lesions(tmp_path) == []
+    made = lesion_scores_without_value(tmp_path)
+    assert [(each.structure.name, *vars(each).values())[2:] for each in read_lesions(tmp_path)] == [
+        (each.structure.name, *vars(each).values())[2:] for _, _, each in made.lesions
+    ]
+    file = tmp_path / "per_lesion.csv"
+    file.write_text(file.read_text().replace("brats2026-gli", "brats2099-gli"))
+    with pytest.raises(UserError, match=r"per_lesion\.csv: expected lesions by rules of .* received 'brats2099-gli'"):
+        read_lesions(tmp_path)
+
+
+def test_removed_scores_leave_no_file_behind(tmp_path):
+    lesion_scores_without_value(tmp_path / "s")
+    assert (tmp_path / "s" / "per_lesion.csv").is_file()
+    assert remove_scores(tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    assert not remove_scores(tmp_path / "s")

@@ -76,6 +76,10 @@ def test_single_slices_have_no_volume(trained, records, tmp_path):
     counts = count(chosen, load(chosen.run))
     assert counts.volumes is None
     assert counts.confusion.sum() > 0
+    with pytest.raises(UserError, match="expected whole volumes for nsd; received single slices; leave --metrics"):
+        score_records(mixed, records, "validation", 8, metrics=chosen_metrics(["nsd"]))
+    with pytest.raises(UserError, match="--lesions brats2026-menrt: expected one of the regions GTV"):
+        score_records(mixed, records, "validation", 8, metrics=chosen_metrics(rules=["brats2026-menrt"]))
 
 
 def test_slices_of_a_slice_split_count_for_their_own_patient(trained, records, tmp_path, monkeypatch):

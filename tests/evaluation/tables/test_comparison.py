@@ -8,20 +8,19 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from common.metrics.catalogue import METRICS, MISSED_MM
 from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE
+from evaluation.compare import repeated
 from evaluation.tables.comparison import (
     Cell,
     ColumnHead,
     ScoredClassifier,
     ScoredSegmentation,
-    best_columns,
     common_keys,
     compare_classifiers,
     compare_scores,
     optimism_gaps,
-    repeated,
     title,
 )
-from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
+from evaluation.tables.comparison_table import best_columns, csv_rows, format_markdown, format_text
 
 DICE, IOU = ("region", "WT", "dice"), ("region", "WT", "iou")
 HD95, VOLUME = ("region", "WT", "hd95"), ("region", "WT", "true_ml")
@@ -306,3 +305,17 @@ def test_a_set_without_any_value_has_no_mean_and_no_difference():
     assert "n/a" in format_text(found)
     assert "no value in common" in format_text(found)
     assert csv_rows(found)
+
+
+def test_a_row_that_one_set_lacks_is_named():
+    et = ("region", "ET", "dice")
+    one, other = (made(name, [0.1, 0.2], keys=(DICE, IOU, et)) for name in "ab")
+    del other.values[et]
+    other.members.update(one.members)
+    keys, notes = common_keys([one, other])
+    assert keys == [DICE, IOU]
+    assert any("ET (region)" in note for note in notes)
+    other.values["region", "ET", "iou"] = one.values["region", "ET", "iou"] = {"p0": 0.1, "p1": 0.2}
+    keys, notes = common_keys([one, other])
+    assert set(keys) == {DICE, IOU, ("region", "ET", "iou")}
+    assert notes == ["Left out, for not all columns have them: Dice of ET (region)."]

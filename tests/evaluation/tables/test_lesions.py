@@ -5,7 +5,7 @@ import math
 import pytest
 
 from data_prep.structures import Structure
-from evaluation.scores.cases import LesionScores
+from evaluation.scores.lesions import LesionScores
 from evaluation.scores.patients import PatientScores
 from evaluation.tables.lesions import format_lesions, ranked_structures, volume_groups
 
@@ -31,16 +31,15 @@ def test_lesions_are_grouped_by_volume():
     assert [group.sensitivity for group in groups] == pytest.approx([0, 0.5, math.nan, 1, math.nan], nan_ok=True)
 
 
-def test_regions_are_ranked_and_classes_where_there_are_none():
-    assert ranked_structures([*MADE, lesion(1.0, structure=EDEMA)]) == [WT]
-    assert ranked_structures([lesion(1.0, structure=EDEMA)]) == [EDEMA]
+def test_structures_are_ranked_in_the_order_of_the_rule():
+    assert ranked_structures([*MADE, lesion(1.0, structure=EDEMA), *MADE]) == [WT, EDEMA]
 
 
 def test_the_table_has_a_row_for_each_group_of_each_rule():
     lesions = [("p", "c", each) for each in (*MADE, lesion(50.0, 1.0, rule="brats2026-mets"))]
     lines = format_lesions(PatientScores([WT], ["p"], [1], {}, {}, lesions)).splitlines()
     assert [line for line in lines if line.startswith("Lesions by volume")] == [
-        "Lesions by volume, BraTS 2023 MET (BraTS-2023-Metrics); 1 patient",
+        "Lesions by volume, BraTS 2023 MET (BraTS-2023-Metrics, metrics.py); 1 patient",
         "Lesions by volume, BraTS 2026 mets (brats-evaluation 0.0.10); 1 patient",
     ]
     rows = [line.removeprefix("WT (region)").split() for line in lines if line.startswith("WT (region)")]

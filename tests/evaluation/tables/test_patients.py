@@ -64,3 +64,12 @@ def test_an_interval_by_another_method_than_that_of_its_metric_is_named():
     text = " ".join(format_table(scores, summarise_scores(scores)).split())
     assert "Student's t, because the value of a patient lies beyond the metric's worst value: HD95 of WT (region)." in text
     assert "beyond the metric's worst value" not in " ".join(table()[1])
+
+
+def test_every_printed_interval_by_another_method_is_named():
+    scores = made_scores(0)
+    wt = scores.structures[0]
+    scores.values[wt, "hd95_pooled"] = np.full(8, 5.0) + np.arange(8)
+    scores.values[wt, "hd95_pooled"][0] = MISSED_MM + 1
+    text = " ".join(format_table(scores, summarise_scores(scores)).split())
+    assert "lies beyond the metric's worst value: HD95 (voxels, pooled) of WT (region)." in text

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,14 @@ def scored(monkeypatch, tmp_path):
     confusion = np.array([[900, 10, 0], [20, 60, 10], [0, 0, 0]])
     volumes = {(structure, "hd95"): 12.5 for structure in scored_structures(schema)}
     facts = {"records": tmp_path / "r", "own_records": True, "schema": schema, "loss": 0.25, "confusion": confusion}
-    facts |= {"volumes": volumes, "patients": 2, "slices": 256, "crop": "middle"}
+    facts |= {
+        "volumes": volumes,
+        "known": dict.fromkeys(volumes, 2),
+        "scored_patients": 2,
+        "patients": 2,
+        "slices": 256,
+        "crop": "middle",
+    }
     asked = []
 
     def score(run, records, subset, batch_size, head, metrics):
@@ -97,15 +105,22 @@ def test_further_metrics_have_a_row_each_and_their_rule_below(tmp_path, scored, 
     def score(run, records, subset, batch_size, head, metrics):
         assert metric in {each.name for each in metrics}
         found = before(run, records, subset, batch_size, head, metrics)
-        return replace(found, volumes={**found.volumes, (scored_structures(found.schema)[0], metric): 0.25})
+        wt, edema = scored_structures(found.schema)[:2]
+        volumes = {**found.volumes, (wt, metric): 0.25, (edema, metric): math.nan}
+        return replace(found, volumes=volumes, known={**found.known, (wt, metric): 1, (edema, metric): 0})
 
     before = module.score_records
     monkeypatch.setattr(module, "score_records", score)
     run("--run", tmp_path / "model1", "--records", tmp_path / "r", "--lesions", "[brats2023-met]", "--out", tmp_path / "s")
     text = (tmp_path / "s" / "table.txt").read_text()
     (line,) = [line for line in text.splitlines() if "lesion Dice" in line and "WT (region)" in line]
-    assert line.split()[-1] == "0.250"
-    assert "brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics)." in " ".join(text.split())
+    assert line.endswith("0.250 (1 of 2)")
+    (line,) = [line for line in text.splitlines() if "lesion Dice" in line and "edema (class)" in line]
+    assert line.endswith("n/a (0 of 2)")
+    assert "(n of N): patients that have a value" in text
+    facts = json.loads((tmp_path / "s" / "scores.json").read_text())["patients_without_value"]
+    assert {(each["structure"], each["score"]): each["patients"] for each in facts} == {("WT", metric): 1, ("edema", metric): 2}
+    assert "brats2023-met: BraTS 2023 MET (BraTS-2023-Metrics, metrics.py)." in " ".join(text.split())
     assert "every score but HD95, lesion Dice, brats2023-met comes from it" in " ".join(text.split())
     assert "brats2026" not in text
     assert max(map(len, text.splitlines())) <= 110

@@ -1,5 +1,7 @@
 """Scores read as a column of a comparison, and their mean over seeds."""
 
+import math
+
 import pytest
 
 from common.errors import UserError
@@ -33,3 +35,12 @@ def test_other_patients_are_refused():
 def test_a_folder_without_scores_is_refused(tmp_path):
     with pytest.raises(UserError, match="score it first"):
         read_scored(tmp_path, "x")
+
+
+def test_a_seed_in_which_a_rule_gives_no_value_is_left_out_and_counted():
+    mean = mean_scored([made("0", {"a": 0.0, "b": 0.8}), made("1", {"a": math.nan, "b": 1.0})], "run")
+    assert mean.values[WT] == pytest.approx({"a": 0.0, "b": 0.9})
+    assert mean.left_out == {WT: 1}
+    none = mean_scored([made("0", {"a": math.nan}), made("1", {"a": math.nan})], "run")
+    assert math.isnan(none.values[WT]["a"])
+    assert none.left_out == {WT: 0}  # the patient itself has no value
