@@ -34,3 +34,14 @@ def test_the_peak_memory_grows_with_what_was_held():
 def test_parameters_are_those_of_all_networks_that_can_be_trained():
     network = SimpleNamespace(trainable_weights=[np.zeros((3, 4)), np.zeros(5)])
     assert CostMeter().facts([network, network, SimpleNamespace()])["trainable_parameters"] == 34
+
+
+def test_memory_before_the_meter_was_made_does_not_count():
+    held = np.ones(64 * 2**20, np.uint8)
+    meter = CostMeter()
+    before = meter.facts([])
+    assert before["prediction_memory_mb"] < before["peak_memory_mb"] - 60
+    more = np.ones(int((before["prediction_memory_mb"] + 50) * 2**20), np.uint8)
+    grown = meter.facts([])["prediction_memory_mb"] - before["prediction_memory_mb"]
+    assert 40 < grown < 90
+    assert held[-1] + more[-1] == 2
