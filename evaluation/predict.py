@@ -1,6 +1,7 @@
 """Command: predict scans on the patients' own grids, by one run or the average of several: segmentations and classes."""
 
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from data_prep.scans.case import LABEL, CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases
 from evaluation.heads import evaluators_of, predictors_of, voxel_folders
-from evaluation.heads.base import HeadEvaluator, PredictionTask
+from evaluation.heads.base import HeadEvaluator, PredictionTask, Predictor
+from evaluation.heads.head_table import CHOSEN, has_common_classes, read_head_table
 from evaluation.inference.cost import CostMeter
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
@@ -29,11 +31,13 @@ from evaluation.inference.predictions import (
     SCORES,
     EarlierPredictions,
     earlier_predictions,
+    is_finished,
     prediction_path,
     write_manifest,
 )
 from evaluation.inference.provenance import find_training_cases, merge_training_cases, training_warning
 from evaluation.scores.folder import remove_scores
+from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
 
@@ -50,7 +54,9 @@ class PredictConfig(SourceConfig):
     source: Path
     """Folder of scans or table, annotated or not."""
     out: Path
-    """Folder for ID.nii.gz, overlays/ID.png, classes.csv and predictions.json."""
+    """Folder for ID.nii.gz, overlays/ID.png, classes.csv and predictions.json. Several segmentation heads have a folder HEAD
+    each; heads.csv names the head that was chosen for each case, and chosen/ has its prediction where all heads have the same
+    classes."""
     postprocess: Path | None = None
     """YAML file with threshold, smallest components and the like (see evaluation.tune); default: the one stored in the runs."""
     cases: Path | None = None
@@ -69,7 +75,8 @@ class PredictConfig(SourceConfig):
     """Axes (x: left-right, y: front-back, z: up-down, for 3D networks alone) that are mirrored in turn; the logits of all
     mirrored views are averaged (test-time augmentation, 2, 4 or 8 times the work)."""
     overlap: float = 0.5
-    """Share of their sides that neighbouring patches of 3D networks share."""
+    """Share of their sides that neighbouring patches of 3D networks share; patches of a network without padding, such as
+    deepmedic, ignore it, because its outputs lie side by side."""
     batch_size: int | None = None
     """Slices or patches at once, which changes speed and memory alone; default: 8 slices, or one patch."""
     overwrite: bool = False
@@ -90,14 +97,19 @@ def main(config: PredictConfig) -> None:
     schema = next(iter(schemas.values()), _written_schema(source, runs[0].schema))
     settings = _settings(config, rules, schema)
     with lock(config.out):
-        places = voxel_folders(config.out, evaluators) or [config.out]
-        earlier = earlier_predictions(places[0], runs, settings)
+        folders = voxel_folders(config.out, evaluators) or [config.out]
+        earlier = {
+            folder: earlier_predictions(folder, runs, settings | {"schema": each.to_dict()})
+            for folder, each in zip(folders, schemas.values() or [schema], strict=True)
+        }
         training = find_training_cases(runs, cases)
         if warning := training_warning(training, [files.id for files in cases]):
             print(warning, file=sys.stderr)
-        missing = _missing_cases(config, evaluators, places, earlier, cases)
+        missing = _missing_cases(config, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
             return
+        load_backend()
+        meter = CostMeter()
         task = PredictionTask(
             source=source,
             out=config.out,
@@ -110,8 +122,7 @@ def main(config: PredictConfig) -> None:
             overlays=config.overlays,
         )
         predictors = predictors_of(evaluators, task, schemas, rules)
-        preparation, meter = replace(runs[0].preparation, crop=None), CostMeter()
-
+        preparation = replace(runs[0].preparation, crop=None)
         constant: list[str] = []
 
         def predict_case(files: CaseFiles) -> None:
@@ -127,13 +138,8 @@ def main(config: PredictConfig) -> None:
         for line in constant:
             print(f"warning: {line}", file=sys.stderr)
         written = "".join(predictor.finish() for predictor in predictors)
-        folders = {folder: schema for predictor in predictors for folder, schema in predictor.folders.items()}
-        segmented = sorted({*earlier.cases, *(files.id for files in cases)}) if folders else []
-        training = merge_training_cases([*earlier.training, *training])
         settings["cost"] = meter.facts(task.engines.values())
-        for folder, schema in (folders or {config.out: task.schema}).items():
-            settings["schema"] = schema.to_dict()
-            write_manifest(folder, runs, config.source, schema, settings, segmented, training)
+        _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
@@ -206,35 +212,68 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
 def _missing_cases(
     config: PredictConfig,
     evaluators: list[HeadEvaluator],
-    places: list[Path],
-    earlier: EarlierPredictions,
+    earlier: Mapping[Path, EarlierPredictions],
+    schemas: list[LabelSchema],
     cases: list[CaseFiles],
 ) -> list[CaseFiles]:
     """Cases that are to be predicted; where there are some, scores of earlier predictions are removed.
 
-    Several heads of voxels, each with a folder of `places`, predict all cases anew.
+    Args:
+        config: of the command.
+        evaluators: of the heads.
+        earlier: folder of each head of voxels -> its earlier predictions.
+        schemas: of the ids in these folders.
+        cases: all that were asked for.
     """
-    anew = config.overwrite or len(places) > 1
-    kept = [] if anew else [files.id for files in cases if _is_there(config, evaluators, earlier, files)]
+    places = list(earlier)
+    candidates = [] if config.overwrite or not all(each.writes_voxels for each in evaluators) else cases
+    if len(places) > 1:
+        table = read_head_table(config.out, [each.name for each in evaluators if each.writes_voxels])
+        candidates = [files for files in candidates if files.id in table]
+    chosen = [config.out / CHOSEN] if len(places) > 1 and has_common_classes(schemas) else []
+    kept = [files.id for files in candidates if _is_there(config, earlier, chosen, files)]
     missing = [files for files in cases if files.id not in kept]
     if kept:
         print(f"{config.out}: {len(kept)} of {counted(len(cases), 'case')} there already; --overwrite true predicts anew")
-    for place in places if missing else ():
+    for place in [*places, *chosen] if missing else ():
         if remove_scores(place / SCORES):
             print(f"removed {place / SCORES}, which is of earlier predictions; score again")
     return missing
 
 
-def _is_there(config: PredictConfig, evaluators: list[HeadEvaluator], earlier: EarlierPredictions, files: CaseFiles) -> bool:
+def _write_manifests(
+    source: Path,
+    runs: list[Run],
+    task: PredictionTask,
+    predictors: list[Predictor],
+    settings: dict[str, Any],
+    earlier: Collection[EarlierPredictions],
+    cases: list[CaseFiles],
+    training: list[dict[str, Any]],
+) -> None:
+    """Write predictions.json of every folder, with the cases of earlier calls and of this one where there are voxels."""
+    folders = {folder: schema for predictor in predictors for folder, schema in predictor.folders.items()}
+    known = {case for before in earlier for case in before.cases} | {files.id for files in cases}
+    segmented = sorted(known) if folders else []
+    merged = merge_training_cases([*(entry for before in earlier for entry in before.training), *training])
+    for folder, schema in (folders or {task.out: task.schema}).items():
+        values = settings | {"schema": schema.to_dict()}
+        write_manifest(folder, runs, source, schema, values, segmented, merged)
+
+
+def _is_there(config: PredictConfig, earlier: Mapping[Path, EarlierPredictions], chosen: list[Path], files: CaseFiles) -> bool:
     """True for a case whose files an earlier call has written from the same scans, which have not changed since."""
-    if files.id not in earlier.cases or earlier.source != str(config.source.resolve()):
+    source = str(config.source.resolve())
+    if any(files.id not in before.cases or before.source != source for before in earlier.values()):
         return False
-    expected = [prediction_path(config.out, files.id)]
-    expected += [config.out / f"{files.id}{PROBABILITIES}.nii.gz"] if config.probabilities else []
-    expected += [config.out / OVERLAYS / f"{files.id}.png"] if config.overlays else []
-    if not all(evaluator.writes_voxels for evaluator in evaluators) or not all(path.is_file() for path in expected):
+    if not all(is_finished(place) for place in chosen):
         return False
-    return expected[0].stat().st_mtime >= max(path.stat().st_mtime for path in files.paths)
+    volumes = [prediction_path(place, files.id) for place in [*earlier, *chosen]]
+    further = [place / f"{files.id}{PROBABILITIES}.nii.gz" for place in earlier] if config.probabilities else []
+    further += [place / OVERLAYS / f"{files.id}.png" for place in earlier] if config.overlays else []
+    if not all(path.is_file() for path in [*volumes, *further]):
+        return False
+    return min(path.stat().st_mtime for path in volumes) >= max(path.stat().st_mtime for path in files.paths)
 
 
 def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:

@@ -21,7 +21,7 @@ from common.errors import Problems, UserError
 from common.files import lock, write_text
 from data_prep.records.folder import Records
 from evaluation.experiments import held_out_figures, held_out_table, runner
-from evaluation.experiments.held_out import OpenTest, check_heads, open_tests, own_tests, run_test, scored_folders
+from evaluation.experiments.held_out import OpenTest, check_runs, open_tests, own_tests, run_test, scored_folders
 from evaluation.experiments.plan import PlannedRun, StudyRecords, plan_runs, refuse_changes, training_order
 from evaluation.experiments.runs import Epochs, train_run
 from evaluation.experiments.settings import locate_config, parse_entry
@@ -136,7 +136,7 @@ def _compare(config: StudyConfig, records: StudyRecords) -> None:
     names = list(dict.fromkeys(run.name for run in planned))
     if config.reference is not None and config.reference not in names:
         raise UserError(f"--reference: expected one of {', '.join(names)}; received {config.reference}")
-    check_heads(planned, tests)
+    check_runs(planned, tests)
     with lock(config.out):
         refuse_changes(planned, records)
         problems = _run_all(planned, lambda run: _test(config.out, run, tests))
@@ -245,20 +245,21 @@ def _report_tests(config: StudyConfig, planned: Sequence[PlannedRun], tests: Seq
         ]
         rows += found
         figures += held_out_figures.draw_scores(out / "figures", scores)
-        figures += held_out_figures.draw_curves(out / "figures", planned, test)
     if not rows:
         return
+    for test in {row.test: test for test in tests for row in rows if row.test == test.name}.values():
+        figures += held_out_figures.draw_curves(out / "figures", planned, test)
     parts.append("\n".join(f"- {note}" for note in held_out_table.score_notes([row.key[2] for row in rows])))
     costs = held_out_table.read_costs(out, planned, tests)
     columns = held_out_table.cost_columns(costs)
-    parts += ["## Cost", markdown_table(columns)]
+    parts += ["## Cost", markdown_table(columns), "\n".join(f"- {note}" for note in held_out_table.COST_NOTES)]
     claim = held_out_table.cost_claim(costs, reference, held_out_table.specific_runs(planned, tests))
     text = "\n\n".join([*parts, *([claim] if claim else [])]) + "\n"
     write_csv(out / "study.csv", held_out_table.score_columns(rows, reference))
     write_csv(out / "cost.csv", columns)
     write_text(out / "study.md", text)
     print(f"\n{text}\ntables: {out / 'study.md'}, {out / 'study.csv'}, {out / 'cost.csv'}; runs: {out / 'runs'}")
-    print("\n".join(f"wrote {file}" for file in dict.fromkeys(figures)))
+    print("\n".join(f"wrote {file}" for file in figures))
 
 
 if __name__ == "__main__":

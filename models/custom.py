@@ -48,6 +48,9 @@ class CustomConfig:
         expect_number("model.margin", self.margin, 0)
         if self.input_size and len(self.input_size) != self.rank:
             raise UserError(f"--model.input_size: expected {self.rank} numbers (model.rank); received {self.input_size}")
+        if self.input_size and min(self.input_size) <= 2 * self.margin:
+            least = f"more than {2 * self.margin}, twice model.margin" if self.margin else "at least 1"
+            raise UserError(f"--model.input_size: expected numbers of {least}; received {self.input_size}")
         module, _, attribute = self.name.partition(":")
         try:
             there = bool(attribute) and find_spec(module.partition(".")[0]) is not None
@@ -56,13 +59,17 @@ class CustomConfig:
         if not there:  # the package itself is imported later, because it loads a framework
             raise UserError(f"--model.name {self.name}: expected package.module:callable of a package or of a module here")
 
+    @property
+    def fixed_patch(self) -> Triple | None:
+        """Slices, rows and columns of the only patch that the model takes, those of `input_size`; None: any patch."""
+        if not self.input_size:
+            return None
+        depth, height, width = self.input_size if self.rank == 3 else [1, *self.input_size]
+        return depth, height, width
+
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the patches of prediction: those of `input_size`, else those of training."""
-        if self.rank == 3:
-            return (self.input_size[0], self.input_size[1], self.input_size[2]) if self.input_size else patch
-        if self.input_size:
-            return (1, self.input_size[0], self.input_size[1])
-        return patch if self.margin else None
+        return self.fixed_patch or (patch if self.rank == 3 or self.margin else None)
 
     def origin(self) -> str:
         """Source of the initial weights, for tables."""

@@ -73,6 +73,31 @@ class DeepMedicConfig:
             values = getattr(self, name)
             if any(not 2 <= value <= len(layers) for value in values):
                 raise UserError(f"--model.{name}: expected layers from 2 to {len(layers)}; received {values}")
+        if len(set(self.factors)) < len(self.factors):
+            raise UserError(f"--model.factors: expected different numbers; received {self.factors}")
+        # The input of layer 2's shortcut: channels of the image, known when the network is built, and the joined features.
+        joined = self.filters[-1] * (1 + len(self.factors))
+        self._refuse_shrinking("residual", self.residual, [0, *self.filters])
+        self._refuse_shrinking("hidden_residual", self.hidden_residual, [joined, *self.hidden])
+
+    def _refuse_shrinking(self, option: str, residual: Sequence[int], counts: Sequence[int]) -> None:
+        """Refuse residuals to fewer features than their input has, since the shortcut only adds features.
+
+        Args:
+            option: without `model.`.
+            residual: numbers of layers.
+            counts: features of the input of the first layer, then of the output of each layer.
+
+        Raises:
+            UserError: names the option and the layer.
+        """
+        for number in residual:
+            entering, features = counts[number - 2], counts[number]
+            if features < entering:
+                raise UserError(
+                    f"--model.{option}: expected at least the {entering} features of its shortcut in layer {number}; "
+                    f"received {features}"
+                )
 
     @property
     def margin(self) -> int:
@@ -81,7 +106,11 @@ class DeepMedicConfig:
 
     @property
     def receptive_field(self) -> int:
-        """Voxels along an axis on which a voxel's logits depend at most, with repeated low-resolution features (v0.5: 51)."""
+        """Nominal receptive field of the pathways alone, in voxels along an axis (published: 51).
+
+        Features of a low-resolution pathway are repeated, so the field of a voxel is not centred on it; a `hidden_width` of 3
+        adds a voxel on each side.
+        """
         return (1 + 2 * len(self.filters)) * max([1, *self.factors])
 
     @property
@@ -92,6 +121,11 @@ class DeepMedicConfig:
     def segment_sizes(self, output: int) -> list[int]:
         """Voxels along an axis that enter each pathway's first convolution, for an output size (published: 25 and 19 for 9)."""
         return [-(-output // factor) + 2 * len(self.filters) for factor in (1, *self.factors)]
+
+    @property
+    def fixed_patch(self) -> Triple | None:
+        """The only patch that the network takes: none, any that is larger than its margins will do."""
+        return None
 
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the input patches of prediction, whatever those of training.
@@ -125,11 +159,15 @@ class DeepMedicConfig:
             heads: name -> number of outputs, such as {"segmentation": 4}. All share everything but their last convolution.
             pooled: heads with one vector of logits for each patch, from the mean over the last features.
             intensity, load_pretrained: not used; intensities are taken as they are, and there are no pretrained weights.
+
+        Raises:
+            UserError: a residual of layer 2 with fewer filters than there are channels.
         """
         import keras
 
         from models.layers import CropLike
 
+        self._refuse_shrinking("residual", self.residual, [channels, *self.filters])
         inputs = keras.Input((*[None] * self.rank, channels), name="image")
         normal = self._pathway(inputs, 1, channels, "normal")
         joined = [normal]
@@ -210,12 +248,10 @@ class DeepMedicConfig:
         return keras.layers.Dropout(dropout, name=f"{name}_dropout")(features) if dropout else features
 
     def _with_features(self, features: Any, count: int) -> Any:
-        """Features with zeros behind them up to a number of features; the published network only grows."""
+        """Features with zeros behind them up to a number of features that is not smaller."""
         import keras
 
         missing = count - features.shape[-1]
-        if missing < 0:
-            raise UserError(f"--model.residual: expected filters that do not decrease; received {self.filters}, {self.hidden}")
         return keras.ops.pad(features, [*[(0, 0)] * (self.rank + 1), (0, missing)]) if missing else features
 
     def _layer(self, kind: str, *arguments: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Keras layers that Keras has none for."""
+"""Layers: channel bias, crop to another tensor's size."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class ChannelBias(keras.layers.Layer):
 
 
 class CropLike(keras.layers.Layer):
-    """Crop of the first input, at the end of each axis of space, to the size of the second, which a step alone may give."""
+    """Crop of the first input, at the end of each axis of space, to the size of the second."""
 
     def call(self, inputs: list[Any]) -> Any:
         """Crop (N, ..., channels)."""

@@ -79,6 +79,11 @@ class UNetConfig:
         """Voxels on each side by which the output is smaller than the input: none, convolutions are padded."""
         return 0
 
+    @property
+    def fixed_patch(self) -> Triple | None:
+        """The only patch that the network takes: none, any multiple of `stride` will do."""
+        return None
+
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the patches of prediction, given those of training; None for whole slices."""
         return patch if self.rank == 3 else None

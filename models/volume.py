@@ -89,19 +89,19 @@ def predict_tiles(
     pooled = _PooledLogits(image.shape[0])
     for z in range(0, image.shape[0], depth):
         part = slice(z, min(z + depth, image.shape[0]))
-        found: dict[str, np.ndarray] = {}
+        row: dict[str, np.ndarray] = {}
         for first in range(0, len(corners), batch_size):
             chosen = corners[first : first + batch_size]
-            places = [(z - margins[0], y - margins[1], x - margins[2]) for y, x in chosen]
-            logits = _mirrored(network, _patches(image, places, sliding), sliding.flips)
-            for head, values in pooled.add(logits, [part] * len(places)).items():
-                if head not in found:
-                    found[head] = np.empty((part.stop - z, *image.shape[1:3], values.shape[-1]), np.float32)
+            starts = [(z - margins[0], y - margins[1], x - margins[2]) for y, x in chosen]
+            logits = _mirrored(network, _patches(image, starts, sliding), sliding.flips)
+            for head, values in pooled.add(logits, [part] * len(starts)).items():
+                if head not in row:
+                    row[head] = np.empty((part.stop - z, *image.shape[1:3], values.shape[-1]), np.float32)
                 tiles = values.reshape(-1, depth, height, width, values.shape[-1])
                 for (y, x), tile in zip(chosen, tiles, strict=True):
-                    place = found[head][:, y : y + height, x : x + width]
-                    place[...] = tile[: place.shape[0], : place.shape[1], : place.shape[2]]
-        yield part, found | pooled.of(part)
+                    target = row[head][:, y : y + height, x : x + width]
+                    target[...] = tile[: target.shape[0], : target.shape[1], : target.shape[2]]
+        yield part, row | pooled.of(part)
 
 
 def predict_patches(
@@ -131,9 +131,9 @@ def predict_patches(
         if z > blend.base:
             part, logits = blend.finished(z)
             yield part, logits | pooled.of(part)
-        places = [(z, y, x) for y, x in product(starts[1], starts[2])]
-        for first in range(0, len(places), batch_size):
-            chosen = places[first : first + batch_size]
+        corners = [(z, y, x) for y, x in product(starts[1], starts[2])]
+        for first in range(0, len(corners), batch_size):
+            chosen = corners[first : first + batch_size]
             logits = _mirrored(network, _patches(image, chosen, sliding), sliding.flips)
             rows = [slice(max(z, 0), min(z + sliding.patch[0], shape[0]))] * len(chosen)
             blend.add(pooled.add(logits, rows), chosen)
@@ -156,18 +156,18 @@ class _PooledLogits:
         self._sums: dict[str, np.ndarray] = {}
         self._weights = np.zeros((slices, 1))
 
-    def add(self, logits: dict[str, np.ndarray], places: list[slice]) -> dict[str, np.ndarray]:
+    def add(self, logits: dict[str, np.ndarray], rows: list[slice]) -> dict[str, np.ndarray]:
         """Add the pooled heads of patches' {head: logits}, with each patch's slices; returns the other heads."""
         voxels = {head: values for head, values in logits.items() if values.ndim > 2}
         if len(voxels) < len(logits):
-            foreground = [_mean_foreground(values) for values in voxels.values()] or [np.ones(len(places))]
+            foreground = [_mean_foreground(values) for values in voxels.values()] or [np.ones(len(rows))]
             weights = np.max(foreground, axis=0) + LEAST_WEIGHT
-            for place, weight in zip(places, weights, strict=True):
-                self._weights[place] += weight
+            for part, weight in zip(rows, weights, strict=True):
+                self._weights[part] += weight
             for head in logits.keys() - voxels.keys():
                 total = self._sums.setdefault(head, np.zeros((self._slices, logits[head].shape[-1])))
-                for place, weight, values in zip(places, weights, logits[head], strict=True):
-                    total[place] += weight * values
+                for part, weight, values in zip(rows, weights, logits[head], strict=True):
+                    total[part] += weight * values
         return voxels
 
     def of(self, part: slice) -> dict[str, np.ndarray]:
@@ -177,8 +177,8 @@ class _PooledLogits:
 
 def _mean_foreground(logits: np.ndarray) -> np.ndarray:
     """Mean foreground probability (n,) of patches' logits (n, ..., classes), the background's first."""
-    others = np.log(np.exp(logits[..., 1:] - logits.max(axis=-1, keepdims=True)).sum(axis=-1)) + logits.max(axis=-1)
-    probability = 1 / (1 + np.exp(np.clip(logits[..., 0] - others, -50, 50)))
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probability = powers[..., 1:].sum(axis=-1) / powers.sum(axis=-1)
     return probability.reshape(len(logits), -1).mean(axis=1)
 
 
@@ -202,13 +202,13 @@ class _Blend:
         self._sums: dict[str, np.ndarray] = {}
         self.base = starts[0][0]
 
-    def add(self, logits: dict[str, np.ndarray], places: list[Triple]) -> None:
+    def add(self, logits: dict[str, np.ndarray], corners: list[Triple]) -> None:
         """Add patches' logits {head: (n, [d,] h, w, classes)}; all patches begin at the slice `base`."""
         for head, values in logits.items():
             outputs = values.shape[-1]
             if head not in self._sums:
                 self._sums[head] = np.zeros((self._patch[0], *self._shape[1:], outputs), np.float32)
-            for (_, y, x), patch in zip(places, values.reshape(-1, *self._patch, outputs), strict=True):
+            for (_, y, x), patch in zip(corners, values.reshape(-1, *self._patch, outputs), strict=True):
                 rows = slice(max(y, 0), min(y + patch.shape[1], self._shape[1]))
                 columns = slice(max(x, 0), min(x + patch.shape[2], self._shape[2]))
                 inside = (self._weight * patch)[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
@@ -216,16 +216,16 @@ class _Blend:
 
     def finished(self, end: int) -> SliceLogits:
         """The blended logits of the slices from `base` to `end`, which becomes the new `base`."""
-        place = slice(max(self.base, 0), min(end, self._shape[0]))
-        rows = slice(place.start - self.base, place.stop - self.base)
-        norm = (self._norms[0][place, None, None] * self._norms[1][:, None] * self._norms[2])[..., None]
+        part = slice(max(self.base, 0), min(end, self._shape[0]))
+        rows = slice(part.start - self.base, part.stop - self.base)
+        norm = (self._norms[0][part, None, None] * self._norms[1][:, None] * self._norms[2])[..., None]
         logits = {head: total[rows] / norm for head, total in self._sums.items()}
         kept = self._patch[0] - (end - self.base)
         for total in self._sums.values():
             total[:kept] = total[end - self.base :].copy()
             total[kept:] = 0
         self.base = end
-        return place, logits
+        return part, logits
 
 
 def _starts(length: int, patch: int, overlap: float) -> list[int]:
@@ -234,7 +234,7 @@ def _starts(length: int, patch: int, overlap: float) -> list[int]:
         return [(length - patch) // 2]
     step = max(patch * (1 - overlap), 1)
     count = math.ceil((length - patch) / step) + 1
-    return [round(place) for place in np.linspace(0, length - patch, count)]
+    return [round(start) for start in np.linspace(0, length - patch, count)]
 
 
 def patch_weight(patch: Triple) -> np.ndarray:
@@ -245,8 +245,8 @@ def patch_weight(patch: Triple) -> np.ndarray:
 
 def _bell(length: int) -> np.ndarray:
     """A Gaussian over a patch's axis (sigma an eighth of it), its highest value 1 and its floor `FLOOR`; float32."""
-    places = (np.arange(length) - (length - 1) / 2) / (length / 8)
-    return np.maximum(np.exp(-(places**2) / 2), FLOOR).astype(np.float32)
+    deviations = (np.arange(length) - (length - 1) / 2) / (length / 8)
+    return np.maximum(np.exp(-(deviations**2) / 2), FLOOR).astype(np.float32)
 
 
 def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
@@ -258,13 +258,13 @@ def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
     return total
 
 
-def _patches(image: np.ndarray, places: list[Triple], sliding: SlidingWindow) -> np.ndarray:
+def _patches(image: np.ndarray, corners: list[Triple], sliding: SlidingWindow) -> np.ndarray:
     """Patches (n, d, h, w, C) float32 as a 3D network takes them, or (n, h, w, C) of single slices with their neighbours."""
     depth, height, width = sliding.patch or (1, 1, 1)
     if depth > 1:
-        return np.stack([cut_patch(image, place, (depth, height, width)) for place in places]).astype(np.float32)
-    slices = [with_neighbours(image, np.array([z]), sliding.neighbours)[0] for z, _, _ in places]
-    cut = [cut_patch(picture, (y, x), (height, width)) for picture, (_, y, x) in zip(slices, places, strict=True)]
+        return np.stack([cut_patch(image, corner, (depth, height, width)) for corner in corners]).astype(np.float32)
+    slices = [with_neighbours(image, np.array([z]), sliding.neighbours)[0] for z, _, _ in corners]
+    cut = [cut_patch(picture, (y, x), (height, width)) for picture, (_, y, x) in zip(slices, corners, strict=True)]
     return np.stack(cut).astype(np.float32)
 
 

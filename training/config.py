@@ -16,8 +16,8 @@ from training import LOSSES
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
 from training.hardware.devices import Precision
 from training.heads.base import Head
-from training.heads.classification import ClassificationHead, TargetConfig
-from training.heads.config import HeadConfig
+from training.heads.classification import ClassificationConfig, ClassificationHead
+from training.heads.config import HeadConfig, check_heads
 from training.objectives.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
 from training.phases import Phase, PhaseConfig, check_phases, resolved_phases
@@ -79,8 +79,6 @@ class TrainingConfig:
     1.0e-5}, loss: {dice: 2.0}}]; further keys: name, steps, schedule, freeze, patience, restart_from. Empty: one phase."""
     loss_weights: dict[str, float] = field(default_factory=dict)
     """Weight of each head's loss, where there are several heads; left out: 1."""
-    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
-    """Weighting of several heads' losses: by `loss_weights`, or by learnt uncertainties (Kendall et al., 2018)."""
     monitor: str = "loss"
     """Validation score by which the best model is kept. Of several heads: that of one, such as hgg_mean_dice, or the mean of a
     score that all of them have, such as mean_dice."""
@@ -113,6 +111,11 @@ class TrainingConfig:
     def total_epochs(self) -> int:
         """Epochs of all phases, if none ends early."""
         return sum(phase.epochs for phase in resolved_phases(self))
+
+    @property
+    def learns_loss_weights(self) -> bool:
+        """True where the weights of the heads' losses are learnt."""
+        return False
 
     @property
     def epoch_steps(self) -> int | None:
@@ -182,6 +185,8 @@ class TrainConfig(TrainingConfig):
     heads: dict[str, HeadConfig] = field(default_factory=dict)
     """Heads of the network by name, such as {hgg: {}, mets: {}}; all other layers are shared. A records folder annotates the
     heads that its entry of `records` names. Empty: one segmentation head."""
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    """Weighting of several heads' losses: by `loss_weights`, or by learnt uncertainties (Kendall et al., 2018)."""
     monitor: str = "mean_iou"
     """Validation score by which the best model is kept: mean_iou, mean_dice, accuracy or loss; of several heads that of one,
     such as hgg_mean_dice, or the mean over heads that all have it. Without validation cases the last model is kept."""
@@ -195,6 +200,8 @@ class TrainConfig(TrainingConfig):
         super().check()
         self.model.check()
         self._check_patch()
+        check_heads(self.heads)
+        self._check_loss_weighting()
         known = [item.name for item in fields(self.loss) if isinstance(getattr(self.loss, item.name), float)]
         for phase in self.phases:
             unknown = [name for name in phase.loss if name not in known]
@@ -230,12 +237,30 @@ class TrainConfig(TrainingConfig):
             where = f"phases: phase {phase.number}: loss" if phase.loss else "loss"
             replace(loss, **phase.loss).check(head.outputs, where)
 
+    @property
+    def learns_loss_weights(self) -> bool:
+        """True where the weights of the heads' losses are learnt."""
+        return self.loss_weighting == "uncertainty"
+
+    def _check_loss_weighting(self) -> None:
+        """Refuse learnt weights of losses where there is one head, and beside settings that they make meaningless."""
+        if not self.learns_loss_weights:
+            return
+        where = "--loss_weighting uncertainty"
+        if len(self.heads) < 2:
+            raise UserError(f"{where}: weighs the losses of several --heads; received {len(self.heads) or 1}; take fixed")
+        if self.loss_weights:
+            raise UserError(f"{where}: learns the weights that --loss_weights gives; leave one of them out")
+        if self.monitor == "loss" or self.monitor.endswith("_loss"):
+            raise UserError(f"--monitor {self.monitor}: compares nothing where {where} changes it; take mean_dice or mean_iou")
+
     def _check_patch(self) -> None:
         """Refuse patches that do not fit the network, and changes of volumes where slices are read."""
         patch, rank, stride = self.input.patch, self.model.rank, self.model.stride
         if rank == 3 and (patch is None or patch[0] == 1):
             raise UserError(
-                f"--input.patch: a network of rank 3 takes patches of several slices, such as [64, 64, 64]; received {patch}"
+                "--input.patch: a network of rank 3 takes patches of several slices, such as [64, 64, 64]; "
+                f"received {None if patch is None else list(patch)}"
             )
         if rank == 2 and patch is not None and patch[0] != 1:
             raise UserError(
@@ -243,11 +268,12 @@ class TrainConfig(TrainingConfig):
             )
         margin = self.model.margin
         if margin and (patch is None or min(patch[-rank:]) <= 2 * margin):
+            example = [1] * (3 - rank) + [2 * margin + 9] * rank
             raise UserError(
-                f"--input.patch: expected sides of more than {2 * margin}, because the network's output is {margin} voxels "
-                f"smaller on each side; received {patch}"
+                f"--input.patch: expected sides of more than {2 * margin}, such as {example}, because the network's output is "
+                f"{margin} voxels smaller on each side; received {None if patch is None else list(patch)}"
             )
-        fixed = None if margin else self.model.prediction_patch(patch)
+        fixed = self.model.fixed_patch
         if patch is not None and fixed is not None and patch != fixed:
             raise UserError(f"--input.patch: the network takes {list(fixed)} alone; received {list(patch)}")
         sides = () if patch is None else patch[-rank:]
@@ -260,15 +286,9 @@ class TrainConfig(TrainingConfig):
 
 
 @dataclass(kw_only=True)
-class ClassifyConfig(TrainingConfig):
+class ClassifyConfig(ClassificationConfig, TrainingConfig):
     """Train a classifier of slices, such as of a tumour's grade, on records. A stopped training goes on with --resume RUN."""
 
-    target: TargetConfig = field(default_factory=TargetConfig)
-    """Class of each patient."""
-    slices: Literal["tumour", "all"] = "tumour"
-    """Slices to train on and to score: those with annotated tumour, or all."""
-    balance: bool = True
-    """Weigh each class by the inverse of its share of the training slices."""
     model: ResNet50Config = cli.choice(CLASSIFIERS, "resnet50")
     """The network."""
     monitor: Literal["auc", "accuracy", "loss"] = "loss"
@@ -293,8 +313,7 @@ class ClassifyConfig(TrainingConfig):
         Raises:
             UserError: fewer than two classes, or a value in two of them.
         """
-        tumour_only = self.slices == "tumour"
-        return {CLASSIFICATION: ClassificationHead.from_config(CLASSIFICATION, self.target, records, tumour_only, self.balance)}
+        return {CLASSIFICATION: ClassificationHead.from_config(CLASSIFICATION, self, records)}
 
     def resolved(self, heads: dict[str, Head]) -> Self:
         """The classes by name."""

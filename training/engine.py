@@ -48,6 +48,7 @@ def train(config: TrainingConfig) -> None:
         check_initial_run(settings.init_from)
     data = open_mixture(settings, records, heads)
     check_extents(settings, data)
+    check_validation(settings, data, heads)
     with lock(folder):
         if old is None:
             refuse_used(folder)
@@ -110,6 +111,20 @@ def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
         raise UserError(f"--loss_weights: expected heads of {', '.join(heads)}; received {unknown[0]}")
 
 
+def check_validation(config: TrainingConfig, data: Mixture, heads: Mapping[str, Head]) -> None:
+    """Refuse to monitor a score of a head that no validation case annotates."""
+    head = next((head for name, head in heads.items() if config.monitor in [f"{name}_{score}" for score in head.scores]), None)
+    if head is None or not (data.has_validation and config.validate):
+        return
+    annotating = [folder for folder in data.folders if head.name in folder.targets.annotates]
+    if not any(set(folder.validation) & set(head.annotated(folder.records)) for folder in annotating):
+        folders = ", ".join(str(folder.records.path) for folder in annotating)
+        raise UserError(
+            f"--monitor {config.monitor}: expected validation cases of the head {head.name} in {folders}; found none; monitor "
+            "another head, or choose a --fold with such cases"
+        )
+
+
 def check_initial_run(path: Path) -> None:
     """Refuse to begin with the weights of a run that is none, has no weights, or cannot be read."""
     try:
@@ -127,6 +142,7 @@ def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[s
         config.resolved(heads),
         precision=chosen_precision(config.precision),
         records=[*entries] if several else entries[0].path,
+        init_from=None if config.init_from is None else config.init_from.resolve(),
         out=folder.resolve(),
     )
     return create_run(folder, resolved, data, heads)
@@ -234,7 +250,7 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
     }
     several = len(heads) > 1
     losses = {name: head.loss(phase.loss, examples[name]) for name, head in heads.items()}
-    if config.loss_weighting == "uncertainty":
+    if config.learns_loss_weights:
         from training.objectives.uncertainty import UncertainLoss
 
         losses = {

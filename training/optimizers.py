@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from common.errors import expect_number
+from common.errors import UserError, expect_number
 
 if TYPE_CHECKING:
     import keras
@@ -16,13 +16,13 @@ class OptimizerConfig:
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD with Nesterov momentum, or RMSProp (Tieleman and
-    Hinton, 2012; rho 0.9, epsilon 1e-4) with Nesterov momentum, as DeepMedic was trained (learning rate 1e-3)."""
+    Hinton, 2012; rho 0.9, epsilon 1e-4) with Nesterov momentum, as DeepMedic was trained."""
     learning_rate: float = 5e-4
     """At the first step."""
     weight_decay: float = 1e-4
     """Of adamw."""
     momentum: float | None = None
-    """Nesterov momentum; null: 0.99 of sgd, 0.6 of rmsprop."""
+    """Nesterov momentum of sgd and rmsprop; null: 0.99 of sgd, 0.6 of rmsprop."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; null: not clipped."""
 
@@ -30,10 +30,13 @@ class OptimizerConfig:
         """Refuse numbers that make no optimizer; `where` names the option in errors.
 
         Raises:
-            UserError: a number out of its range.
+            UserError: a number out of its range, or momentum of an optimizer that has none.
         """
         expect_number(f"{where}.learning_rate", self.learning_rate, 0)
         expect_number(f"{where}.weight_decay", self.weight_decay, 0)
+        expect_number(f"{where}.momentum", self.momentum, 0, 0.999)
+        if self.momentum is not None and self.name in ("adam", "adamw"):
+            raise UserError(f"--{where}.momentum: belongs to sgd and rmsprop; received {self.momentum} with {self.name}")
         expect_number(f"{where}.clip_norm", self.clip_norm, 0, above=True)
 
 
@@ -48,7 +51,7 @@ class ScheduleConfig:
     decay: float = 0.985
     """Factor per epoch of exponential, and per milestone of step."""
     milestones: list[int] = field(default_factory=list)
-    """Epochs after which step changes the rate, such as [12, 16, 19]."""
+    """Epochs of the phase after which step changes the rate, such as [12, 16, 19]; other schedules have none."""
     warmup_epochs: float = 0.0
     """Epochs over which cosine first rises from zero."""
 
@@ -56,10 +59,18 @@ class ScheduleConfig:
         """Refuse numbers that make no schedule; `where` names the option in errors.
 
         Raises:
-            UserError: a number out of its range.
+            UserError: a number out of its range, milestones that do not rise, or milestones of another schedule than step.
         """
         expect_number(f"{where}.decay", self.decay, 0, 1)
         expect_number(f"{where}.warmup_epochs", self.warmup_epochs, 0)
+        given = self.milestones
+        if self.name != "step" and given:
+            raise UserError(f"--{where}.milestones: belong to the schedule step; received {given} with {self.name}")
+        rising = all(before < after for before, after in zip([0, *given], given, strict=False))
+        if self.name == "step" and not (given and rising):
+            raise UserError(
+                f"--{where}.milestones: expected rising numbers of epochs from 1, such as [12, 16, 19]; received {given}"
+            )
 
 
 def build_optimizer(
@@ -117,5 +128,5 @@ def _schedule(config: ScheduleConfig, rate: float, steps_per_epoch: int, epochs:
     if config.name == "step":
         bounds = [epoch * steps_per_epoch - 1 for epoch in config.milestones]  # the last step of the old rate
         rates = [rate * config.decay**number for number in range(len(bounds) + 1)]
-        return keras.optimizers.schedules.PiecewiseConstantDecay(bounds, rates) if bounds else rate
+        return keras.optimizers.schedules.PiecewiseConstantDecay(bounds, rates)
     return rate

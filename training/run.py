@@ -142,6 +142,9 @@ class Run:
 
         Args:
             start: whether the network is to be trained, so that pretrained weights are loaded where the config names some.
+
+        Raises:
+            UserError: a head has the name of a layer.
         """
         import keras
 
@@ -150,8 +153,17 @@ class Run:
         channels = len(self.channels) * (2 * config.input.neighbours + 1)
         outputs = {name: head.outputs for name, head in self.heads.items()}
         pooled = [name for name, head in self.heads.items() if not head.per_voxel]
-        network: keras.Model = config.model.build(channels, outputs, pooled, self.preparation.intensity, load_pretrained=start)
-        if start and config.loss_weighting == "uncertainty":  # prediction needs no weights of losses
+        try:
+            network: keras.Model = config.model.build(
+                channels, outputs, pooled, self.preparation.intensity, load_pretrained=start
+            )
+        except ValueError as error:
+            # Keras: The name "join" is used 2 times in the model. All operation names should be unique.
+            clash = next((name for name in outputs if f'name "{name}" is used' in str(error)), None)
+            if clash is None:
+                raise
+            raise UserError(f"--heads: {clash}: is the name of a layer of the network; choose another name") from None
+        if start and config.learns_loss_weights:  # prediction needs no weights of losses
             from training.objectives.uncertainty import UncertainNetwork
 
             network = UncertainNetwork(network, list(outputs))

@@ -73,7 +73,7 @@ def open_tests(values: Sequence[dict[str, Any]], records: StudyRecords, subset: 
         subset: whose cases are predicted.
 
     Raises:
-        UserError: unknown records, structure or metric; no cases; or no scans.
+        UserError: unknown records, structure or metric; no cases; no scans; or other scans than another test of the records.
     """
     tests = []
     settings: list[HeldOutTest] = [parse_entry(HeldOutTest, entry, "--tests") for entry in values]
@@ -88,6 +88,11 @@ def open_tests(values: Sequence[dict[str, Any]], records: StudyRecords, subset: 
             raise UserError(f"--tests: {test.records}: structures: expected some of {', '.join(known)}; received {received}")
         if test.metric not in METRICS:
             raise UserError(f"--tests: {test.records}: metric: expected one of {', '.join(METRICS)}; received {test.metric}")
+        sources = {str(each.source) for each in settings if each.records == test.records}
+        if len(sources) > 1:
+            raise UserError(
+                f"--tests: {test.records}: expected one source for all its tests; received {', '.join(sorted(sources))}"
+            )
         source = test.source or Path(opened.source["path"])
         if not source.exists():
             raise UserError(
@@ -102,16 +107,26 @@ def open_tests(values: Sequence[dict[str, Any]], records: StudyRecords, subset: 
     return tests
 
 
-def check_heads(planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> None:
-    """Refuse runs of several segmentation heads none of which is named like the records that they are tested on.
+def check_runs(planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> None:
+    """Refuse runs that cannot be tested.
+
+    These are runs of several segmentation heads none of which is named like the records that they are tested on, and runs of
+    a fold or of a slice split that would be tested on cases that they are trained on.
 
     Raises:
         Problems: a line for each such run.
     """
     wrong = {}
     for run in planned:
-        heads = [name for name, head in run.config.heads.items() if head.kind == "segmentation"]
+        heads = [name for name, head in run.config.heads.items() if head.per_voxel]
         for test in tests:
+            divided = run.config.split == "slice" or run.config.fold is not None
+            if test.subset != "test" and divided and test.name in run.records:
+                setting = "split: slice" if run.config.split == "slice" else f"fold: {run.config.fold}"
+                wrong[run.name] = (
+                    f"{run.name}: {setting}: may train on {test.subset} cases of {test.name}, on which it would be tested; "
+                    "take --subset test"
+                )
             if len(heads) > 1 and test.name in run.records and test.name not in heads:
                 wrong[run.name] = (
                     f"{run.name}: expected a head named {test.name}, as the records of the test; received {', '.join(heads)}"

@@ -16,11 +16,14 @@ from evaluation.experiments.table import Column
 from evaluation.inference.predictions import is_finished, read_cost
 from evaluation.tables.comparison import TEST_RULE, Comparison, RowKey, ScoredSegmentation, compare_scores, title
 from evaluation.tables.scored import mean_scored, read_scored
+from training.run import Run
 from training.state.history import read_history
 
 Folders = Mapping[str, Mapping[int | None, Path]]
 """Scored predictions of a test: run -> seed -> folder."""
-TOGETHER = "Differences and p are of patients, each with the mean of all seeds; p is corrected by Holm's rule over the runs."
+DIFFERENCE_NOTE = (
+    "Differences and p are of patients, each with the mean of all seeds; p is corrected by Holm's rule over the runs."
+)
 
 
 @dataclass(frozen=True)
@@ -141,19 +144,24 @@ def _difference(comparison: Comparison, key: RowKey, column: int) -> tuple[Paire
 
 
 def score_columns(rows: Sequence[ScoreRow], reference: str | None) -> list[Column]:
-    """Columns of rows of one metric: texts in Markdown, numbers in CSV."""
-    scale = METRICS[rows[0].key[2]]
+    """Columns of rows: texts in Markdown, headed by the first row's metric, and numbers in CSV, where metrics may differ."""
     pairs = [row.difference for row in rows]
-    texts = [scale.text(row.mean, row.low, row.high) for row in rows]
-    spreads = [None if row.spread is None else f"{row.spread:.{scale.decimals}f}" for row in rows]
-    differences = [None if each is None else scale.text(each.mean, each.low, each.high, signed=True) for each in pairs]
+    scales = [METRICS[row.key[2]] for row in rows]
+    texts = [scale.text(row.mean, row.low, row.high) for scale, row in zip(scales, rows, strict=True)]
+    spreads = [
+        None if row.spread is None else f"{row.spread:.{scale.decimals}f}" for scale, row in zip(scales, rows, strict=True)
+    ]
+    differences = [
+        None if each is None else scale.text(each.mean, each.low, each.high, signed=True)
+        for scale, each in zip(scales, pairs, strict=True)
+    ]
     ps = [
         ("too few" if row.difference else None) if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
         for row in rows
     ]
     several = len({row.key for row in rows}) > 1
     text_columns = [
-        Column(f"{scale.arrow_label} [95 %]", "", texts, markdown_only=True),
+        Column(f"{scales[0].arrow_label} [95 %]", "", texts, markdown_only=True),
         Column("SD over seeds", "", spreads, markdown_only=True),
     ]
     if any(each is not None for each in pairs):
@@ -199,7 +207,7 @@ def score_notes(metrics: Sequence[str]) -> list[str]:
         f"{INTERVAL_NOTE}.",
         absent_rule([METRICS[name] for name in dict.fromkeys(metrics)]),
         TEST_RULE,
-        TOGETHER,
+        DIFFERENCE_NOTE,
     ]
 
 
@@ -211,8 +219,8 @@ class Cost:
         run: its name.
         parameters: trainable ones of the network.
         seconds: of prediction per case, the mean over the tests.
-        memory_mb: peak of the process that predicts, the largest of the tests.
-        minutes: of training.
+        memory_mb: peak of prediction beyond the process with its framework, the largest of the tests.
+        minutes: of training, those of the run whose weights it begins with included.
     """
 
     run: str
@@ -223,22 +231,25 @@ class Cost:
 
 
 def read_costs(study: Path, planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> list[Cost]:
-    """Costs of the runs that are trained and predicted, in the order of the study's file."""
+    """Costs of the runs that are trained and predicted, in the order of the study's file.
+
+    Predictions of another version, whose memory was measured otherwise, have no cost.
+    """
     found: dict[str, list[Cost]] = {}
     for run in planned:
-        rows = read_history(run.folder)
         folders = []
-        for test in own_tests(run, tests) if rows else []:
+        for test in own_tests(run, tests) if read_history(run.folder) else []:
             folders.append(head_folder(predictions_folder(study, run, test.name), run.folder, test.name))
-        costs = [cost for folder in folders if is_finished(folder) and (cost := read_cost(folder))]
+        measured = [read_cost(folder) for folder in folders if is_finished(folder)]
+        costs = [cost for cost in measured if "prediction_memory_mb" in cost]
         if costs:
             found.setdefault(run.name, []).append(
                 Cost(
                     run=run.name,
                     parameters=max(cost.get("trainable_parameters", 0) for cost in costs),
                     seconds=fmean(cost["seconds_per_case"] for cost in costs),
-                    memory_mb=max(cost["peak_memory_mb"] for cost in costs),
-                    minutes=rows[-1]["minutes"],
+                    memory_mb=max(cost["prediction_memory_mb"] for cost in costs),
+                    minutes=training_minutes(run.folder),
                 )
             )
     return [
@@ -253,15 +264,30 @@ def read_costs(study: Path, planned: Sequence[PlannedRun], tests: Sequence[OpenT
     ]
 
 
+def training_minutes(folder: Path) -> float:
+    """Minutes of a run's training and of the trainings whose weights it begins with, as far as these are there."""
+    rows = read_history(folder)
+    if not rows:
+        return 0.0
+    before: Path | None = Run(folder).config.init_from
+    return rows[-1]["minutes"] + (0.0 if before is None else training_minutes(before))
+
+
 def cost_columns(costs: Sequence[Cost]) -> list[Column]:
     """Columns of the table of costs, a row per run."""
     return [
         Column("run", "", [cost.run for cost in costs]),
         Column("trainable parameters", ",.0f", [cost.parameters for cost in costs], "trainable_parameters"),
         Column("seconds a case", ".2f", [cost.seconds for cost in costs], "seconds_per_case"),
-        Column("peak memory (MB)", ",.0f", [cost.memory_mb for cost in costs], "peak_memory_mb"),
+        Column("memory of prediction (MB)", ",.0f", [cost.memory_mb for cost in costs], "prediction_memory_mb"),
         Column("minutes of training", ".1f", [cost.minutes for cost in costs], "training_minutes"),
     ]
+
+
+COST_NOTES = (
+    "Memory of prediction is the peak beyond the process with its framework loaded, before it loads networks or scans.",
+    "Minutes of training include those of the run whose weights a run begins with.",
+)
 
 
 def specific_runs(planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> list[str]:
@@ -289,7 +315,7 @@ def cost_claim(costs: Sequence[Cost], reference: str | None, specific: Sequence[
     for name, form, unit in (
         ("parameters", ",.0f", "trainable parameters"),
         ("seconds", ".2f", "s a case"),
-        ("memory_mb", ",.0f", "MB at peak"),
+        ("memory_mb", ",.0f", "MB of memory"),
         ("minutes", ".1f", "min of training"),
     ):
         mine, total = getattr(one, name), sum(getattr(part, name) for part in parts)

@@ -113,8 +113,12 @@ def plan_runs(
         check: raises a `UserError` for a run that the study cannot use.
 
     Raises:
-        Problems: all mistakes in the settings.
+        UserError: a seed twice.
+        Problems: all mistakes in the settings of the runs.
     """
+    twice = next((seed for seed in seeds if list(seeds).count(seed) > 1), None)
+    if twice is not None:
+        raise UserError(f"--seeds: expected different numbers; received {twice} twice")
     planned: list[PlannedRun] = []
     each_seed: list[int | None] = [*seeds] or [None]
     wrong, names = [], [str(values.get("name", "")) for values in runs]
@@ -219,7 +223,7 @@ def _begins_alike(run: Run, plan: PlannedRun) -> bool:
     wanted, before = plan.config.init_from, run.metadata.get("init_from")
     if wanted is None or run.config.init_from is None:
         return wanted is None and run.config.init_from is None
-    if plan.init_from is None and run.config.init_from != wanted:
+    if plan.init_from is None and run.config.init_from != wanted.resolve():  # a run stores the resolved path
         return False
     if not before or not (wanted / "run.json").is_file() or not list(wanted.glob("*.weights.h5")):
         return True

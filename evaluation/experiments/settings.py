@@ -16,6 +16,7 @@ from training.config import TrainConfig
 from training.run import Run
 
 Options = dict[str, Any]
+FREE_MAPPINGS = ("heads", "loss_weights")  # options of a training whose keys are names that the user chooses
 GIVEN = ("config", "records", "out", "resume", "extend")  # options that an experiment gives to its trainings by itself
 
 
@@ -155,16 +156,18 @@ def _content(train: Options | Path) -> Options:
 def merged(values: Options, options: Options) -> Options:
     """Values with options merged in; their names may be dotted (`input.copies: false`) or nested (`input: {copies: false}`).
 
-    An empty mapping takes the place of what was there: `heads: {}` leaves one head.
+    An empty mapping takes the place of one whose keys are names of the user (`heads: {}` leaves one head), and changes nothing
+    in a group of options (`input: {}`).
     """
     result = dict(values)
     for name, value in options.items():
         first, _, rest = name.partition(".")
         inner = {rest: value} if rest else value
         before = result.get(first)
-        result[first] = (
-            merged(before if isinstance(before, dict) else {}, inner) if inner and isinstance(inner, dict) else inner
-        )
+        replaces = inner == {} and first in FREE_MAPPINGS
+        if isinstance(inner, dict) and not replaces:
+            inner = merged(before if isinstance(before, dict) else {}, inner)
+        result[first] = inner
     return result
 
 

@@ -129,14 +129,25 @@ class SegmentationPredictor(Predictor):
     def _write(self, case: Case, prepared: Prepared, classes: np.ndarray) -> np.ndarray:
         """Write the files of one case; returns its class indices."""
         task = self.task
-        dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
-        ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
-        nifti.write_image(prediction_path(task.out, case.files.id), ids, case.affine, like=case.files.paths[0])
-        task.source.write_prediction(case.files, ids, task.out)
+        self.write_ids(case, prepared, classes, task.out)
         if task.overlays:
             self._draw_overlay(case, prepared, classes)
         self._without_affine += case.affine is None
         return classes
+
+    def write_ids(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> None:
+        """Write one case's label ids, and masks in the source's own layout, into a folder.
+
+        Args:
+            case, prepared: as of `predict`.
+            classes: (Z, H, W) class indices.
+            folder: for the files.
+        """
+        task = self.task
+        dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
+        ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
+        nifti.write_image(prediction_path(folder, case.files.id), ids, case.affine, like=case.files.paths[0])
+        task.source.write_prediction(case.files, ids, folder)
 
     @property
     def folders(self) -> dict[Path, LabelSchema]:

@@ -9,25 +9,20 @@ the most confident head: that with the highest mean foreground probability over 
 head that finds nothing has confidence 0, and of equal ones the first is taken.
 """
 
-import csv
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from common.files import read_text, write_text
-from common.tables import csv_text
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema
 from data_prep.prepare import Prepared
 from data_prep.scans.case import Case
 from evaluation.heads.base import Predictor
+from evaluation.heads.head_table import CHOSEN, TABLE, has_common_classes, read_head_table, write_head_table
 from evaluation.heads.segmentation import SegmentationPredictor
 from evaluation.inference.ensemble import joint_probabilities
-from evaluation.inference.predictions import prediction_path
 
-CHOSEN, TABLE = "chosen", "heads.csv"
 MOST_CONFIDENT = "most confident"
 
 
@@ -66,20 +61,17 @@ class SeveralHeadsPredictor(Predictor):
         counts = [int(np.count_nonzero(classes[name])) for name in classes]
         self._rows[case.files.id] = [case.files.id, head, rule, *confidences.values(), *counts]
         if self._has_common_classes:
-            source = prediction_path(self._predictors[head].task.out, case.files.id)
-            target = prediction_path(self._out / CHOSEN, case.files.id)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            self._predictors[head].write_ids(case, prepared, classes[head], self._out / CHOSEN)
         return classes[head]
 
     def finish(self) -> str:
-        """Write heads.csv, earlier cases included; returns the description of the folders."""
-        path, names = self._out / TABLE, list(self._predictors)
-        if path.is_file():
-            for row in list(csv.reader(read_text(path, "table of heads").splitlines()))[1:]:
-                self._rows.setdefault(row[0], [*row])
-        heading = ["case", "head", "rule", *(f"confidence_{name}" for name in names), *(f"voxels_{name}" for name in names)]
-        write_text(path, csv_text([heading, *(self._rows[case] for case in sorted(self._rows))], decimals=6))
+        """Write heads.csv, earlier cases included; returns the description of the folders.
+
+        Raises:
+            UserError: an earlier table of other heads.
+        """
+        names = list(self._predictors)
+        write_head_table(self._out, names, read_head_table(self._out, names) | self._rows)
         parts = [predictor.finish() for predictor in self._predictors.values()]
         chosen = f", chosen by {TABLE}" if self._has_common_classes else f", heads by {TABLE}"
         return f", a folder for each of {', '.join(names)}{chosen}{parts[0]}"
@@ -88,11 +80,6 @@ class SeveralHeadsPredictor(Predictor):
     def _has_common_classes(self) -> bool:
         """True where all heads have the same classes, so that one folder can hold the predictions of any."""
         return has_common_classes([each.task.schema for each in self._predictors.values()])
-
-
-def has_common_classes(schemas: Sequence[LabelSchema]) -> bool:
-    """True where all schemas have the same classes and ids."""
-    return all(schema.to_dict() == schemas[0].to_dict() for schema in schemas)
 
 
 def confidence(probabilities: np.ndarray, classes: np.ndarray) -> float:

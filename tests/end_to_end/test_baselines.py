@@ -1,4 +1,4 @@
-"""A study of several records from trainings to tables: killed in the middle and resumed, and one run that fails.
+"""A study of several records from trainings to tables: killed twice, once in a training, and resumed; one run that fails.
 
 The commands that it calls run in this process, as in tests/evaluation/test_study.py.
 """
@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from evaluation.experiments import runner
+from tests.training.runs import history
 from training.run import Run
+from training.state import callbacks
 
 TINY = {
     "model": {"filters": 2, "depth": 1},
@@ -33,6 +35,7 @@ RUNS = [
         "records": [{"name": "hgg", "share": 0.7, "heads": ["hgg"]}, {"name": "mets", "share": 0.3, "heads": ["mets"]}],
     },
 ]
+BEFORE = {"transfer": ("specific",)}
 LESIONS = "lesion_dice@brats2023-met"
 TESTS = [
     {"records": "hgg"},
@@ -45,18 +48,26 @@ class Killed(Exception):
     """In the place of a power cut."""
 
 
+def killed(*arguments):
+    """The end of an epoch at which the power fails."""
+    raise Killed
+
+
 class Calls(list):
-    """Commands that are called, in this process; `limit` kills before so many."""
+    """Commands that are called, in this process; `limit` kills before so many, `in_training` before a training's last epoch."""
 
     def __init__(self, command):
         super().__init__()
-        self.command, self.limit = command, None
+        self.command, self.limit, self.in_training = command, None, False
 
     def __call__(self, name, arguments, log, should_stop=lambda: False):
         if self.limit is not None and len(self) >= self.limit:
             raise Killed
         self.append((name.rpartition(".")[2], *(word.name for word in arguments if hasattr(word, "name"))))
-        done = self.command(name, *arguments)
+        with pytest.MonkeyPatch.context() as patch:
+            if self.in_training:
+                patch.setattr(callbacks, "save_state", killed)
+            done = self.command(name, *arguments)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(f"$ python -m {name}\n{done.out}{done.err}")
         return done.status
@@ -64,16 +75,16 @@ class Calls(list):
 
 @pytest.fixture(scope="module")
 def study(command, records, tmp_path_factory):
-    """`study(out, limit=None, **changes)`: call the study; returns its `Done` and the commands that were called."""
+    """`study(out, limit=None, in_training=False, **changes)`: call the study; returns its `Done` and the commands called."""
     folder = tmp_path_factory.mktemp("baselines")
     copies = {name: shutil.copytree(records, folder / name) for name in ("hgg", "mets")}
 
-    def call(out, limit=None, **changes):
+    def call(out, limit=None, in_training=False, **changes):
         file = folder / "study.yaml"
         file.write_text(yaml.safe_dump({"runs": RUNS, "tests": TESTS, "reference": "multi", "seeds": [3]} | changes))
         named = json.dumps({name: str(path) for name, path in copies.items()})
         calls = Calls(command)
-        calls.limit = limit
+        calls.limit, calls.in_training = limit, in_training
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runner, "call", calls)
             try:
@@ -87,11 +98,18 @@ def study(command, records, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studied(study, tmp_path_factory):
-    """A study that was killed before its first prediction was scored, and called again."""
+    """A study that was killed in its first training and before its first prediction was scored, and called again."""
     out = tmp_path_factory.mktemp("studies") / "btn"
+    done, first = study(out, in_training=True)
+    assert done is None
+    assert [call[0] for call in first] == ["train"]
+    (begun,) = (out / "runs").iterdir()
+    assert (begun / "last.weights.h5").is_file()
+    assert not list(begun.glob("state/*.npz"))
     done, before = study(out, limit=2)
     assert done is None
     assert [call[0] for call in before] == ["train", "predict"]
+    assert Run(begun).metadata["status"] == "finished"
     done, after = study(out)
     (out / "printed.txt").write_text(done.out)
     (out / "errors.txt").write_text(done.err)
@@ -153,7 +171,9 @@ def test_the_cost_of_each_network_is_measured(studied):
         network = Run(studied / "runs" / f"{name}_seed3").build_network()
         assert float(row["trainable_parameters"]) == sum(weight.numpy().size for weight in network.trainable_weights)
         assert float(row["seconds_per_case"]) > 0
-        assert float(row["peak_memory_mb"]) > 50
+        assert float(row["prediction_memory_mb"]) > 0
+        own = [history(studied / "runs" / f"{part}_seed3")[-1]["minutes"] for part in (name, *BEFORE.get(name, ()))]
+        assert float(row["training_minutes"]) == pytest.approx(sum(map(float, own)))
 
 
 def test_the_tables_are_printed_and_figures_drawn(studied):

@@ -52,6 +52,22 @@ def test_each_head_has_predictions_that_can_be_scored(run, predictions, source, 
         assert done.status == 0, done.err
 
 
+def test_finished_cases_of_all_heads_are_kept(run, predictions, source, command):
+    files = {path: path.stat().st_mtime_ns for path in predictions.glob("*/*.nii.gz")}
+    cases = len(files) // 3
+    again = ("evaluation.predict", "--runs", run, "--source", source, "--out", predictions)
+    done = command(*again)
+    assert done.out == f"{predictions}: {cases} of {cases} cases there already; --overwrite true predicts anew\n"
+    lost = sorted(files)[0]  # of the folder chosen
+    rows = (predictions / "heads.csv").read_text()
+    lost.unlink()
+    assert f"{cases - 1} of {cases} cases there already" in command(*again).out
+    assert {path for path, written in files.items() if path.stat().st_mtime_ns != written} == {
+        predictions / folder / lost.name for folder in ("hgg", "mets", "chosen")
+    }
+    assert (predictions / "heads.csv").read_text() == rows
+
+
 def test_the_rule_that_chose_each_head_is_written(predictions):
     with (predictions / "heads.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -112,6 +112,14 @@ def test_a_size_has_as_many_numbers_as_the_model_has_axes(rank, size):
         custom(rank=rank, input_size=size).check()
 
 
+def test_a_size_is_larger_than_both_margins():
+    with pytest.raises(UserError, match=r"--model\.input_size: expected numbers of more than 6, twice model\.margin; received"):
+        custom(input_size=[16, 6], margin=3).check()
+    custom(input_size=[16, 7], margin=3).check()
+    with pytest.raises(UserError, match=r"--model\.input_size: expected numbers of at least 1"):
+        custom(input_size=[16, 0]).check()
+
+
 def test_an_import_path_is_a_name_on_the_command_line_and_in_a_runs_config(tmp_path):
     options = ["--model.name", f"{MADE}:tiny", "--model.args", '{"filters": 5}', "--model.rank", "3", "--model.stride", "4"]
     config = cli.parse(TrainConfig, options)

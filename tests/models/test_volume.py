@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.grid.neighbours import with_neighbours
-from models.volume import SlidingWindow, predict_patches, predict_slices, predict_volume
+from models.volume import SlidingWindow, _mean_foreground, predict_patches, predict_slices, predict_volume
 
 
 @pytest.fixture(scope="module")
@@ -311,3 +311,10 @@ def test_a_sliding_window_without_a_patch_takes_slices():
 def test_patches_need_a_size():
     with pytest.raises(ValueError, match="with a patch"):
         list(predict_patches(Pointwise(), volume((3, 8, 8, 2)), SlidingWindow(4)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_weight_of_a_patch_is_its_mean_foreground_probability():
+    """Of far apart logits too, without a warning."""
+    logits = np.array([[[0.0, 0.0, 0.0], [100.0, -900.0, -900.0]], [[-900.0, 100.0, 0.0], [0.0, 0.0, 0.0]]], np.float32)
+    np.testing.assert_allclose(_mean_foreground(logits), [1 / 3, 5 / 6], rtol=1e-6)

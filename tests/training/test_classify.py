@@ -15,7 +15,7 @@ from training import engine
 from training.config import ClassifyConfig
 from training.data.batches import CLASSIFICATION, InputConfig
 from training.data.mixture import open_mixture
-from training.heads.classification import ClassificationHead, TargetConfig, target_values
+from training.heads.classification import ClassificationConfig, ClassificationHead, TargetConfig, target_values
 from training.run import Run
 
 GRADES = {"case_0": "HGG", "case_1": "HGG", "case_2": "HGG", "case_3": "LGG", "case_4": "LGG"}
@@ -39,7 +39,7 @@ def config(**changes):
 
 def indices(records, target):
     """Class index of each case, by a head of the target."""
-    return ClassificationHead.from_config(CLASSIFICATION, target, [records], tumour_only=True, balance=True).indices(records)
+    return ClassificationHead.from_config(CLASSIFICATION, ClassificationConfig(target=target), [records]).indices(records)
 
 
 def head_and_folder(opened, **changes):

@@ -8,9 +8,12 @@ import pytest
 from common.errors import UserError
 from data_prep.augmentation.draw import AugmentConfig
 from models.custom import CustomConfig
+from models.deepmedic import DeepMedicConfig
 from models.unet import UNetConfig
 from training.config import ClassifyConfig, RecordsConfig, TrainConfig
 from training.data.batches import InputConfig
+from training.heads.classification import TargetConfig
+from training.heads.config import HeadConfig
 from training.optimizers import ScheduleConfig
 from training.phases import PhaseConfig
 
@@ -29,13 +32,16 @@ def refused(config, words):
     ("model", "patch", "words"),
     [
         (VOLUME, None, r"--input\.patch: a network of rank 3 takes patches of several slices.*received None"),
-        (VOLUME, (1, 8, 8), r"--input\.patch: a network of rank 3 .*received \(1, 8, 8\)"),
+        (VOLUME, (1, 8, 8), r"--input\.patch: a network of rank 3 .*received \[1, 8, 8\]"),
         (UNetConfig(), (8, 8, 8), r"--input\.patch: a network of rank 2 takes one slice.*received \[8, 8, 8\]"),
         (VOLUME, (8, 8, 10), r"--input\.patch: expected sides that are multiples of 4; received \[8, 8, 10\]"),
         (VOLUME, (6, 8, 8), r"--input\.patch: expected sides that are multiples of 4; received \[6, 8, 8\]"),
         (UNetConfig(depth=3), (1, 8, 12), r"--input\.patch: expected sides that are multiples of 8; received \[8, 12\]"),
         (TAKES_ONE, (1, 8, 8), r"--input\.patch: the network takes \[1, 16, 16\] alone; received \[1, 8, 8\]"),
         (VOLUME, (0, 8, 8), r"input\.patch"),
+        (replace(TAKES_ONE, margin=3), (1, 18, 18), r"--input\.patch: the network takes \[1, 16, 16\] alone; received"),
+        (DeepMedicConfig(), (14, 14, 14), r"sides of more than 50, such as \[59, 59, 59\], .*received \[14, 14, 14\]"),
+        (DeepMedicConfig(rank=2), None, r"such as \[1, 59, 59\], .*received None"),
     ],
 )
 def test_patches_that_do_not_fit_the_network(model, patch, words):
@@ -109,3 +115,45 @@ def test_folders_are_given_as_paths_or_with_their_shares():
     assert given.sources == [RecordsConfig(Path("a"), 1.0, None), RecordsConfig(Path("b"), 0.2, ["segmentation"])]
     assert TrainConfig(records=Path("a")).sources == [RecordsConfig(Path("a"))]
     assert TrainConfig().sources == []
+
+
+TWO = {"hgg": HeadConfig(), "mets": HeadConfig()}
+
+
+@pytest.mark.parametrize("name", ["a/b", "3d", "", "a b", "_x", "gehirn-tumor"])
+def test_a_name_of_a_head_that_is_no_word_is_refused(name):
+    refused(TrainConfig(heads={name: HeadConfig()}), f"--heads: expected names of letters, digits and '_', .*received '{name}'")
+
+
+@pytest.mark.parametrize("name", ["chosen", "val", "val_x", "loss"])
+def test_a_name_of_a_head_with_another_meaning_is_refused(name):
+    refused(TrainConfig(heads=TWO | {name: HeadConfig()}), f"--heads: {name}: is the .*; choose another name")
+
+
+def test_the_name_of_the_label_is_free_for_segmentation_alone():
+    TrainConfig(heads={"segmentation": HeadConfig(), "mets": HeadConfig()}).check()
+    heads = {"segmentation": HeadConfig(kind="classification"), "x": HeadConfig()}
+    refused(TrainConfig(heads=heads), "--heads: segmentation: is the name of the label")
+
+
+@pytest.mark.parametrize("changes", [{"target": TargetConfig("age")}, {"slices": "all"}, {"balance": False}])
+def test_settings_of_classification_are_refused_for_segmentation(changes):
+    name = next(iter(changes))
+    refused(TrainConfig(heads={"x": HeadConfig(**changes)}), f"--heads: x: {name}: belongs to kind classification")
+    TrainConfig(heads={"x": HeadConfig(kind="classification", **changes)}).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"heads": {}}, "weighs the losses of several --heads; received 1"),
+        ({"loss_weights": {"hgg": 2.0}}, "learns the weights that --loss_weights gives"),
+        ({"monitor": "loss"}, "--monitor loss: compares nothing"),
+        ({"monitor": "hgg_loss"}, "--monitor hgg_loss: compares nothing"),
+    ],
+)
+def test_learnt_weights_of_losses_need_heads_and_another_monitor(changes, words):
+    learnt = TrainConfig(heads=TWO, loss_weighting="uncertainty", monitor="mean_dice")
+    learnt.check()
+    refused(replace(learnt, **changes), words)
+    replace(learnt, loss_weighting="fixed", **changes).check()

@@ -1,6 +1,7 @@
 """The course of trainings: several heads, phases that end by patience, frozen layers, steps, channels, and initial weights."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,3 +141,58 @@ def test_a_mixture_of_folders_is_trained_and_resumed(toy, records, command, tmp_
     toy(tmp_path / "run", "--epochs", 1, *constant)
     assert command("training.train", "--resume", tmp_path / "run", "--extend", 1).status == 0
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def without_validation(records, folder):
+    """A copy of some records all of whose cases train."""
+    other = shutil.copytree(records, folder)
+    manifest = json.loads((other / "dataset.json").read_text())
+    cases = [case for subset in manifest["split"].values() for case in subset]
+    manifest["split"] = {"train": cases, "validation": [], "test": []}
+    (other / "dataset.json").write_text(json.dumps(manifest))
+    return other
+
+
+def two_folders(first, second):
+    """Options of a training of two heads, each annotated by one of two folders."""
+    entries = [{"path": str(first), "share": 0.6, "heads": ["hgg"]}, {"path": str(second), "share": 0.4, "heads": ["mets"]}]
+    return ("--records", json.dumps(entries), "--heads", '{"hgg": {}, "mets": {}}', "--monitor", "mean_dice")
+
+
+def test_a_head_without_validation_cases_has_no_score_and_is_not_monitored(toy, command, records, tmp_path):
+    words = two_folders(records, without_validation(records, tmp_path / "mets"))
+    done = command("training.train", "--out", tmp_path / "x", *TOY, *SHORT, *words, "--monitor", "mets_mean_dice")
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert f"--monitor mets_mean_dice: expected validation cases of the head mets in {tmp_path / 'mets'}" in done.errors[0]
+    assert not (tmp_path / "x").exists()
+    done = toy(tmp_path / "run", *words, "--epochs", 1)
+    (row,) = history(tmp_path / "run")
+    assert row["val_mets_mean_dice"] == row["val_mets_loss"] == "nan"
+    assert row["val_mean_dice"] == row["val_hgg_mean_dice"]
+    assert 0 < float(row["val_mean_dice"]) < 1
+    line = next(line for line in done.out.splitlines() if line.startswith("epoch 1/1"))
+    assert "mets mean IoU" not in line.partition("; validation")[2]
+
+
+LEARNT = ("--loss_weighting", "uncertainty", "--optimizer.name", "rmsprop", "--schedule.name", "step")
+
+
+def test_learnt_weights_of_losses_are_recorded_and_resumed_exactly(toy, command, records, tmp_path):
+    words = (*two_folders(records, records), *LEARNT, "--schedule.milestones", "[1]", "--schedule.decay", 0.5)
+    toy(tmp_path / "whole", *words, "--epochs", 2)
+    toy(tmp_path / "run", *words, "--epochs", 2, "--max_minutes", 0.001)
+    assert len(history(tmp_path / "run")) == 1
+    assert command("training.train", "--resume", tmp_path / "run", "--max_minutes", 60).status == 0
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    for head in ("hgg", "mets"):
+        first, second = (float(row[f"{head}_loss_weight"]) for row in history(tmp_path / "whole"))
+        assert first not in (1.0, second)
+        assert 0.5 < first < 2
+
+
+@pytest.mark.parametrize("name", ["image", "encoder1_conv1", "bottom_conv1"])
+def test_a_head_with_the_name_of_a_layer_is_refused(command, records, tmp_path, name):
+    heads = json.dumps({name: {}, "mets": {}})
+    done = command("training.train", "--records", records, "--out", tmp_path / "x", *TOY, *SHORT, "--heads", heads)
+    assert done.errors == [f"error: --heads: {name}: is the name of a layer of the network; choose another name"]
+    assert not (tmp_path / "x" / "run.json").exists()

@@ -4,11 +4,13 @@ from tests.training.runs import CUSTOM, SHORT, assert_equal_arrays, weights
 from training.run import Run
 
 
-def test_a_training_begins_with_another_runs_weights(toy, tmp_path):
+def test_a_training_begins_with_another_runs_weights(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     toy(tmp_path / "first", "--epochs", 1)
     still = ("--epochs", 1, "--optimizer.learning_rate", 0, "--model.normalisation", "none", "--seed", 9)
     toy(tmp_path / "plain", *still)
-    done = toy(tmp_path / "second", *still, "--init_from", tmp_path / "plain")
+    done = toy(tmp_path / "second", *still, "--init_from", "plain")
+    assert Run(tmp_path / "second").config.init_from == tmp_path / "plain"  # so that it is resumed from any folder
     assert_equal_arrays(weights(tmp_path / "plain" / "last.weights.h5"), weights(tmp_path / "second" / "last.weights.h5"))
     kept = Run(tmp_path / "second").metadata["init_from"]
     assert (kept["path"], kept["loaded"]) == (str(tmp_path / "plain"), kept["total"])

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from training.optimizers import OptimizerConfig, ScheduleConfig, build_optimizer, timed_rate
 
 STEPS = 7
@@ -55,7 +56,33 @@ def test_each_optimizer_goes_by_its_name(name, kind):
 def test_steps_change_the_rate_after_their_epochs():
     found = rates(ScheduleConfig(name="step", decay=0.5, milestones=[1, 3]))
     np.testing.assert_allclose(found, 5e-4 * np.repeat([1, 0.5, 0.5, 0.25], STEPS), rtol=1e-6)
-    np.testing.assert_allclose(rates(ScheduleConfig(name="step")), 5e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("milestones", [[], [2, 1], [0], [-3], [1, 1], [1, 3, 2]])
+def test_milestones_that_do_not_rise_from_1_are_refused(milestones):
+    with pytest.raises(UserError, match=r"--schedule\.milestones: expected rising numbers of epochs from 1") as caught:
+        ScheduleConfig(name="step", milestones=milestones).check()
+    assert str(caught.value).endswith(f"received {milestones}")
+    ScheduleConfig(name="step", milestones=[1, 2, 7]).check()
+
+
+def test_milestones_belong_to_the_schedule_step():
+    with pytest.raises(UserError, match=r"--schedule\.milestones: belong to the schedule step; received \[3\] with cosine"):
+        ScheduleConfig(name="cosine", milestones=[3]).check()
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("momentum", [-0.5, 1.0, 1.5])
+def test_a_momentum_beyond_0_to_1_is_refused(name, momentum):
+    with pytest.raises(UserError, match=rf"--optimizer\.momentum: expected 0 to 0\.999; received {momentum}"):
+        OptimizerConfig(name=name, momentum=momentum).check()
+    OptimizerConfig(name=name, momentum=0.9).check()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_momentum_of_an_optimizer_without_one_is_refused(name):
+    with pytest.raises(UserError, match=rf"--optimizer\.momentum: belongs to sgd and rmsprop; received 0\.9 with {name}"):
+        OptimizerConfig(name=name, momentum=0.9).check()
 
 
 @pytest.mark.parametrize(("momentum", "expected"), [(None, 0.6), (0.3, 0.3)])

@@ -1,5 +1,6 @@
 """Head of a network: a named output with its targets, loss and metrics."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Head(ABC):
     """A named output of a network, and all that depends on its kind while training.
 
     A target always has the same shape and dtype, annotated or not. One that is not annotated weighs nothing: its loss is 0 and
-    gives no gradient to the head.
+    gives no gradient to the head. Weight decay and batch statistics are shared: batches without annotation change these too.
 
     Attributes:
         name: of the output, such as "segmentation".
@@ -127,10 +128,11 @@ class Head(ABC):
         """Metrics of training and validation; `prefix` stands before names of scores that Keras does not prefix itself."""
 
     def headline(self, row: Mapping[str, float], front: str) -> str | None:
-        """The score for the line of an epoch, such as "mean IoU with background 0.512"; None where there is none.
+        """The score for the line of an epoch, such as "mean IoU with background 0.512"; None where there is none, or NaN.
 
         Args:
             row: of the history.
             front: prefix of the score's name in the row: "", "val_", with several heads the head's name too.
         """
-        return next((f"{words} {row[front + name]:.3f}" for name, words in self.headlines.items() if front + name in row), None)
+        scores = {words: row[front + name] for name, words in self.headlines.items() if front + name in row}
+        return next((f"{words} {score:.3f}" for words, score in scores.items() if not math.isnan(score)), None)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -29,6 +29,18 @@ class TargetConfig:
     is the positive one. Empty: the values of the records, sorted."""
 
 
+@dataclass(kw_only=True)
+class ClassificationConfig:
+    """Settings of a classification head."""
+
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """Class of each patient."""
+    slices: Literal["tumour", "all"] = "tumour"
+    """Slices that have a class, on which it is trained and scored: those with annotated tumour, or all."""
+    balance: bool = True
+    """Weigh each class by the inverse of its share of the training slices."""
+
+
 @dataclass(frozen=True)
 class ClassificationHead(Head):
     """Softmax over classes of patients, or for two classes a sigmoid of one logit, that of the second class.
@@ -51,9 +63,10 @@ class ClassificationHead(Head):
     headlines = {"auc": "AUC", "accuracy": "accuracy"}  # noqa: RUF012
 
     @classmethod
-    def from_config(cls, name: str, target: TargetConfig, records: Sequence[Records], tumour_only: bool, balance: bool) -> Self:
+    def from_config(cls, name: str, config: ClassificationConfig, records: Sequence[Records]) -> Self:
         """The head of a config; without configured classes these are the values in the records."""
-        return cls(name, target.attribute, target_values(records, target), tumour_only, balance)
+        classes = target_values(records, config.target)
+        return cls(name, config.target.attribute, classes, config.slices == "tumour", config.balance)
 
     @property
     def outputs(self) -> int:

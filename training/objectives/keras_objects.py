@@ -68,17 +68,21 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.low.assign(ops.bitwise_and(total, (1 << CARRY) - 1))
 
     def result(self) -> dict[str, Any]:
-        """accuracy, mean_iou, mean_dice, and iou_ and dice_ of each class; absent in truth and prediction counts 1."""
+        """accuracy, mean_iou, mean_dice, and iou_ and dice_ of each class; absent in truth and prediction counts 1.
+
+        All are NaN where no voxel was counted.
+        """
         # Whole numbers up to 2**24 are exact in float32; beyond, the ratio is off by less than 1e-6.
         counts = ops.cast(self.high, "float32") * float(1 << CARRY) + ops.cast(self.low, "float32")
         hits, truth, found = ops.diagonal(counts), ops.sum(counts, axis=1), ops.sum(counts, axis=0)
         iou = _ratio(hits, truth + found - hits)
         dice = _ratio(2.0 * hits, truth + found)
         scores = {"accuracy": _ratio(ops.sum(hits), ops.sum(counts)), "mean_iou": ops.mean(iou), "mean_dice": ops.mean(dice)}
-        for place, name in enumerate(self.classes):
-            scores[score_column("iou", name)] = iou[place]
-            scores[score_column("dice", name)] = dice[place]
-        return {self._prefix + name: score for name, score in scores.items()}
+        for index, name in enumerate(self.classes):
+            scores[score_column("iou", name)] = iou[index]
+            scores[score_column("dice", name)] = dice[index]
+        counted = ops.any(counts > 0)
+        return {self._prefix + name: ops.where(counted, score, float("nan")) for name, score in scores.items()}
 
     def _counts(self, bits: Any, logits: Any) -> Any:
         """(classes, classes) int32 counts of a batch; a product of one-hot matrices is exact in float32 up to 2**24."""
@@ -119,12 +123,21 @@ def classification_metrics(classes: int) -> list[keras.metrics.Metric]:
 
 
 class _Annotated:
-    """Mix-in of a metric: class indices below 0 are not annotated and weigh nothing."""
+    """Mix-in of a metric: class indices below 0 are not annotated and weigh nothing; without any annotated one it is NaN."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Count the annotated examples of a batch."""
         known = ops.cast(y_true >= 0, "float32")
         return super().update_state(ops.maximum(y_true, 0.0), y_pred, known)  # type: ignore[misc]
+
+    def result(self) -> Any:
+        """The score over the annotated examples."""
+        score = super().result()  # type: ignore[misc]
+        return ops.where(self.annotated_count() > 0, score, ops.cast(float("nan"), score.dtype))
+
+    def annotated_count(self) -> Any:
+        """Number of annotated examples so far."""
+        return self.count  # type: ignore[attr-defined]
 
 
 class AnnotatedAccuracy(_Annotated, keras.metrics.BinaryAccuracy):
@@ -137,6 +150,10 @@ class AnnotatedCategoricalAccuracy(_Annotated, keras.metrics.SparseCategoricalAc
 
 class AnnotatedAUC(_Annotated, keras.metrics.AUC):
     """Area under the ROC curve over the annotated examples."""
+
+    def annotated_count(self) -> Any:
+        """Number of annotated examples so far: those of both classes, above and below the first threshold."""
+        return self.true_positives[0] + self.false_negatives[0] + self.false_positives[0] + self.true_negatives[0]
 
 
 def to_target_size(logits: Any, target: Any) -> Any:

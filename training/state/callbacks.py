@@ -105,7 +105,9 @@ class EpochKeeper(keras.callbacks.Callback):
             "minutes": round(progress.minutes, 3),
             "learning_rate": self._rate,
         }
-        row = history_row(front, {name: float(value) for name, value in (logs or {}).items()}, list(self._heads))
+        logs = {} if logs is None else logs  # callbacks behind this one, such as TensorBoard, are given the same mapping
+        logs |= self._loss_weights()
+        row = history_row(front, {name: float(value) for name, value in logs.items()}, list(self._heads))
         progress.history.append(row)
         better = self._is_better(row)
         progress.waited = 0 if better else progress.waited + 1
@@ -120,6 +122,11 @@ class EpochKeeper(keras.callbacks.Callback):
         stop = self._reason_to_stop(seconds / 60)
         self.model.stop_training = stop is not None
         self.ended = None if stop == "phase" else stop
+
+    def _loss_weights(self) -> dict[str, float]:
+        """Learnt weight of each head's loss, exp(-s) of its log variance s; none where the weights are fixed."""
+        variances = self.model.log_variances if self._config.learns_loss_weights else {}
+        return {f"{name}_loss_weight": math.exp(-float(keras.ops.convert_to_numpy(s))) for name, s in variances.items()}
 
     def _is_better(self, row: dict[str, float]) -> bool:
         """True where the monitored score is the best so far; one that is not finite never is."""

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from common.files import read_text, write_text
+
+OF_LOSSES = ("loss", "loss_weight")  # columns of a head that are no scores
 
 
 def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[str]) -> dict[str, float]:
@@ -14,13 +17,14 @@ def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[
     Args:
         front: epoch, phase and the like.
         logs: of Keras at the end of an epoch. Keras puts a head's name before its scores; of a single head it is left out.
-        heads: names of all heads. Of several, scores that all of them have are also averaged, under the score's name alone.
+        heads: names of all heads. Of several, scores that all of them have are also averaged, under the score's name alone; the
+            scores and the loss of a head without annotated examples are NaN, and it is left out of the means.
     """
     logs = dict(logs)
     if len(heads) == 1:
         logs = {_without_head(name, heads[0]): value for name, value in logs.items()}
     else:
-        logs |= _means(logs, heads)
+        logs = _with_means(logs, heads)
     training = {name: value for name, value in logs.items() if not name.startswith("val_")}
     validation = {name: value for name, value in logs.items() if name.startswith("val_")}
     return front | {"loss": training.pop("loss")} | training | validation
@@ -32,18 +36,26 @@ def _without_head(name: str, head: str) -> str:
     return front + name.removeprefix(front).removeprefix(f"{head}_")
 
 
-def _means(logs: Mapping[str, float], heads: list[str]) -> dict[str, float]:
-    """Means over the heads of the scores that all of them have, such as mean_dice and val_mean_dice."""
-    means = {}
+def _with_means(logs: dict[str, float], heads: list[str]) -> dict[str, float]:
+    """Logs with the means over heads of the scores that all of them have, such as mean_dice and val_mean_dice."""
+    result = dict(logs)
     for front in ("", "val_"):
         of_head = [
             {name.removeprefix(f"{front}{head}_"): value for name, value in logs.items() if name.startswith(f"{front}{head}_")}
             for head in heads
         ]
+        annotated = []
+        for head, scores in zip(heads, of_head, strict=True):
+            values = [value for score, value in scores.items() if score not in OF_LOSSES]
+            if values and all(math.isnan(value) for value in values):
+                result[f"{front}{head}_loss"] = math.nan  # Keras reports 0, the loss of examples that weigh nothing
+            else:
+                annotated.append(scores)
         for score in of_head[0]:
-            if score != "loss" and all(score in scores for scores in of_head):
-                means[front + score] = sum(scores[score] for scores in of_head) / len(heads)
-    return means
+            if score not in OF_LOSSES and all(score in scores for scores in of_head):
+                values = [scores[score] for scores in annotated]
+                result[front + score] = sum(values) / len(values) if values else math.nan
+    return result
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:

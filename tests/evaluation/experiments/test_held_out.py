@@ -7,7 +7,7 @@ import pytest
 from common.errors import Problems, UserError
 from common.files import write_json
 from evaluation.experiments.held_out import (
-    check_heads,
+    check_runs,
     head_folder,
     is_scored,
     open_tests,
@@ -78,10 +78,10 @@ def test_a_run_is_own_tests_the_records_that_it_trains_on(named, planned):
 
 def test_a_run_of_several_heads_needs_one_of_the_records_name(named, planned, tmp_path):
     tests = open_tests([HGG, METS], named, "test")
-    check_heads(planned, tests)
+    check_runs(planned, tests)
     other = plan_runs([{"name": "m", "train": TRAIN | {"heads": {"hgg": {}, "x": {}}}}], {}, [], named, tmp_path, None)
     with pytest.raises(Problems, match=r"^m: expected a head named mets, as the records of the test; received hgg, x"):
-        check_heads(other, tests)
+        check_runs(other, tests)
 
 
 def write_run(folder, named, heads):
@@ -117,3 +117,23 @@ def test_a_run_without_predictions_is_in_no_table(named, planned, tmp_path):
     (test,) = open_tests([HGG], named, "test")
     write_run(planned[0].folder, named, ["segmentation"])
     assert scored_folders(tmp_path, planned, test) == {}
+
+
+def test_tests_of_the_same_records_have_one_source(named, source):
+    other = HGG | {"metric": "hd95", "source": str(source.parent)}
+    with pytest.raises(UserError, match=r"--tests: hgg: expected one source for all its tests; received .*None"):
+        open_tests([HGG, other], named, "test")
+    both = [HGG | {"source": str(source.parent)}, other]
+    assert [test.source for test in open_tests(both, named, "test")] == [source.parent] * 2
+
+
+@pytest.mark.parametrize(("options", "words"), [({"fold": 1}, "fold: 1"), ({"split": "slice"}, "split: slice")])
+def test_runs_of_a_fold_or_of_slices_are_tested_on_test_cases_alone(named, tmp_path, options, words):
+    runs = plan_runs([{"name": "a", "train": TRAIN | options}], {}, [], named, tmp_path, None)
+    check_runs(runs, open_tests([HGG], named, "test"))
+    with pytest.raises(Problems, match=rf"^a: {words}: may train on validation cases of hgg, .*; take --subset test"):
+        check_runs(runs, open_tests([HGG], named, "validation"))
+
+
+def test_runs_of_the_stored_division_are_tested_on_any_subset(named, planned):
+    check_runs(planned, open_tests([HGG], named, "validation"))

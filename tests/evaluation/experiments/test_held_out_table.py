@@ -1,10 +1,14 @@
 """Tables of held-out tests: signs of differences, spread over seeds, costs and their sum."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from common import cli
+from common.files import write_json, write_yaml
+from common.metrics.catalogue import METRICS
 from common.metrics.statistics import holm, paired_columns
 from evaluation.experiments.held_out_table import (
     Cost,
@@ -16,10 +20,14 @@ from evaluation.experiments.held_out_table import (
     score_notes,
     score_rows,
     specific_runs,
+    training_minutes,
 )
 from evaluation.experiments.table import markdown_table, write_csv
 from evaluation.tables.comparison import ScoredSegmentation
 from evaluation.tables.scored import mean_scored
+from training.config import TrainConfig
+from training.run import FORMAT
+from training.state.history import write_history
 
 DICE, HD95 = ("region", "WT", "dice"), ("region", "WT", "hd95")
 PATIENTS = [f"p{number}" for number in range(12)]
@@ -113,7 +121,7 @@ COSTS = [Cost("h", 1000, 1.0, 500, 2.0), Cost("m", 1000, 3.0, 500, 2.0), Cost("m
 def test_one_network_is_set_beside_the_sum_of_those_that_it_replaces():
     assert cost_claim(COSTS, "multi", ["h", "m"]) == (
         "One network for all (multi) against the sum of h + m: 1,100 against 2,000 trainable parameters (55%); "
-        "2.20 against 4.00 s a case (55%); 550 against 1,000 MB at peak (55%); 3.0 against 4.0 min of training (75%)."
+        "2.20 against 4.00 s a case (55%); 550 against 1,000 MB of memory (55%); 3.0 against 4.0 min of training (75%)."
     )
 
 
@@ -127,3 +135,29 @@ def test_there_is_no_claim_where_a_run_is_missing(reference, specific):
 def test_costs_have_a_row_per_run():
     lines = markdown_table(cost_columns(COSTS)).splitlines()
     assert [cell.strip() for cell in lines[4].split("|")[1:-1]] == ["multi", "1,100", "2.20", "550", "3.0"]
+
+
+def test_rows_of_several_metrics_have_the_digits_and_units_of_their_own(scores):
+    (dice,) = [row for row in score_rows(scores, None) if row.run == "frozen"]
+    far = replace(dice, key=HD95, mean=12.34, low=None, high=None)
+    texts = {column.name: column.values for column in score_columns([dice, far], None)}
+    (both,) = [values for name, values in texts.items() if name.startswith(METRICS["dice"].arrow_label)]
+    assert both == [METRICS["dice"].text(dice.mean, dice.low, dice.high), METRICS["hd95"].text(12.34, None, None)]
+
+
+def trained(folder, minutes, init_from=None):
+    """A run folder with a history, whose training took some minutes."""
+    config = TrainConfig(init_from=init_from)
+    write_yaml(folder / "config.yaml", cli.as_dict(config))
+    write_json(folder / "run.json", {"format": FORMAT, "command": "training.train"})
+    write_history(folder / "history.csv", [{"epoch": 1, "minutes": minutes / 2}, {"epoch": 2, "minutes": minutes}])
+    return folder
+
+
+def test_minutes_of_training_include_the_runs_that_it_begins_with(tmp_path):
+    first = trained(tmp_path / "first", 2.0)
+    second = trained(tmp_path / "second", 1.5, init_from=first)
+    third = trained(tmp_path / "third", 0.25, init_from=second)
+    assert [training_minutes(run) for run in (first, second, third)] == [2.0, 3.5, 3.75]
+    assert training_minutes(trained(tmp_path / "lost", 1.0, init_from=tmp_path / "gone")) == 1.0
+    assert training_minutes(tmp_path / "gone") == 0.0

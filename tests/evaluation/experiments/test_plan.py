@@ -138,3 +138,8 @@ def test_the_initial_weights_are_compared_by_their_content(plan, named):
     assert changes(planned, named) == {}
     without = {name: value for name, value in TRANSFER.items() if name != "init_from"}
     assert changes(plan(HGG, without), named) == {"transfer": "init_from"}
+
+
+def test_a_seed_twice_is_refused(plan):
+    with pytest.raises(UserError, match=r"^--seeds: expected different numbers; received 0 twice$"):
+        plan(HGG, seeds=[0, 1, 0])

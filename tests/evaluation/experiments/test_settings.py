@@ -42,7 +42,14 @@ def test_dotted_names_and_nested_options_are_inverse():
 
 
 def test_an_empty_mapping_takes_the_place_of_what_was_there():
-    assert merged({"heads": {"hgg": {}, "mets": {}}, "epochs": 2}, {"heads": {}}) == {"heads": {}, "epochs": 2}
+    values = {"heads": {"hgg": {}, "mets": {}}, "loss_weights": {"hgg": 2.0}, "input": {"batch_size": 4}}
+    assert merged(values, {"heads": {}, "loss_weights": {}}) == values | {"heads": {}, "loss_weights": {}}
+
+
+def test_an_empty_group_of_options_changes_nothing():
+    values = {"input": {"batch_size": 4}, "heads": {"hgg": {"target": {"attribute": "grade"}}}}
+    assert merged(values, {"input": {}, "heads": {"hgg": {}}}) == values
+    assert merged({}, {"input": {}}) == {"input": {}}
 
 
 def test_options_are_words_of_a_command_line():
