@@ -8,7 +8,7 @@ from evaluation.experiments.held_out import OpenTest
 from evaluation.experiments.held_out_table import HeldOutScores
 from evaluation.experiments.plan import PlannedRun
 from evaluation.figures.patients import draw_boxes
-from evaluation.figures.runs import Curves, draw_learning_curves, load_history, mean_history
+from evaluation.figures.runs import Axis, Curves, draw_learning_curves, load_history, mean_history
 from evaluation.tables.comparison import title
 from training.state.history import read_history
 
@@ -30,9 +30,10 @@ def draw_scores(folder: Path, scores: HeldOutScores) -> list[Path]:
 
 
 def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> list[Path]:
-    """Draw loss and mean Dice over epochs of all runs that train on the records of a test, each the mean over its seeds.
+    """Draw loss and mean Dice of all runs that train on the records of a test, each the mean over its seeds.
 
-    A run of several heads has the curves of that of the test. A run that trains on several records validates on all of them.
+    They are drawn over epochs or, where trainings end by the clock, over minutes. A run of several heads has the curves of
+    that of the test. A run that trains on several records validates on all of them.
 
     Returns:
         The files written; none where no run has finished an epoch.
@@ -49,7 +50,8 @@ def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> 
         for name, folders in by_run.items()
     ]
     seeds = max(map(len, by_run.values()))
-    curves = Curves(f"mean Dice, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS)
+    axis: Axis = "minutes" if any(run.config.max_minutes for run in planned) else "epoch"
+    curves = Curves(f"mean Dice, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS, axis)
     return draw_learning_curves(folder / f"learning_curves_{test.name}", histories, curves)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ COLUMNS = 3
 MOST_MARKERS = 12  # on a line
 MOST_TOGETHER = 3  # runs whose training and validation share a panel; lines of more run into each other
 MANY: Any = {"linewidth": 1.1, "markersize": 3.2, "markeredgewidth": 0.8}
+Axis = Literal["epoch", "minutes"]
 VOXEL_SCORES = {"iou": "IoU", "dice": "Dice"}
 SLICE_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
 TRAINING_COLUMNS = ("epoch", "phase", "minutes")  # of the training as a whole, not of one of its heads
@@ -36,10 +37,12 @@ class Curves:
     Attributes:
         title: of the figure, behind "loss and".
         panels: column of `history.csv` -> heading of its panel.
+        axis: what is drawn along x: "epoch", or "minutes" of training, for runs whose epochs differ in length.
     """
 
     title: str
     panels: dict[str, str]
+    axis: Axis = "epoch"
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,13 @@ class History:
     classes: list[str]
     columns: dict[str, np.ndarray]
 
-    @property
-    def fine_tuning(self) -> float | None:
-        """Begin of fine-tuning on the axis of epochs, between two epochs; None where there is none."""
+    def begin_of_fine_tuning(self, axis: Axis = "epoch") -> float | None:
+        """Begin of fine-tuning on an axis, between two epochs; None where there is none."""
         later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
-        return float(self.columns["epoch"][later[0]]) - 0.5 if later.size else None
+        if not later.size:
+            return None
+        ends = self.columns[axis]
+        return float(ends[later[0]]) - 0.5 if axis == "epoch" else float(ends[max(later[0] - 1, 0)])
 
     def of_head(self, head: str, heads: Sequence[str], classes: list[str] | None = None) -> "History":
         """History of one of several heads: its scores under their own names, without those of other heads.
@@ -147,7 +152,7 @@ def draw_learning_curves(path: Path, histories: Sequence[History], curves: Curve
         The files written, PDF and PNG.
     """
     with style.style():
-        figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, curves.panels)
+        figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, curves)
         figure.suptitle(f"Learning curves: loss and {curves.title}")
         return style.save(figure, path)
 
@@ -191,18 +196,18 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
         return style.save(figure, path)
 
 
-def _draw_few(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
+def _draw_few(histories: Sequence[History], curves: Curves) -> "Figure":
     """A panel for each score, with the training and the validation of all runs."""
-    labels = _run_labels(histories)
+    labels, panels, axis = _run_labels(histories), curves.panels, curves.axis
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = style.new_figure(height=1.9 * rows + 0.5 + 0.18 * (len(histories) + 1), gaps=(0.06, 0.06))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes, (name, heading) in zip(grid, panels.items(), strict=False):
         for index, history in enumerate(histories):
-            _draw_run(axes, history, name, index, labels[index])
-        _mark_fine_tuning(axes, histories, style.RUN_COLOURS)
-        _finish_panel(axes, heading, name)
+            _draw_run(axes, history, name, index, labels[index], axis)
+        _mark_fine_tuning(axes, histories, style.RUN_COLOURS, axis)
+        _finish_panel(axes, heading, name, axis)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     handles, texts = grid[0].get_legend_handles_labels()
@@ -210,17 +215,18 @@ def _draw_few(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
     return figure
 
 
-def _draw_many(histories: Sequence[History], panels: dict[str, str]) -> "Figure":
+def _draw_many(histories: Sequence[History], curves: Curves) -> "Figure":
     """Two panels for each score, training and validation beside each other on one scale that ends above the best."""
+    panels, axis = curves.panels, curves.axis
     styles = style.run_styles([history.name for history in histories])
     figure = style.new_figure(height=1.5 * len(panels) + 0.7 + 0.16 * len(histories), gaps=(0.06, 0.05))
     grid = figure.subplots(len(panels), 2, squeeze=False, sharex=True, sharey="row")
     for row, (name, heading) in zip(grid, panels.items(), strict=True):
         for axes, prefix, side in zip(row, ("", "val_"), ("training", "validation"), strict=True):
             for index, history in enumerate(histories):
-                _draw_line(axes, history, prefix + name, styles[index], index / len(histories))
-            _mark_fine_tuning(axes, histories, [style["color"] for style in styles])
-            _finish_panel(axes, f"{heading}, {side}", name)
+                _draw_line(axes, history, prefix + name, styles[index], index / len(histories), axis)
+            _mark_fine_tuning(axes, histories, [style["color"] for style in styles], axis)
+            _finish_panel(axes, f"{heading}, {side}", name, axis)
             axes.label_outer()
         top = max(axes.dataLim.y1 for axes in row if axes.lines)
         row[0].set_ylim(0, 1.08 * top if top > 0 else 1)
@@ -232,32 +238,32 @@ def _draw_many(histories: Sequence[History], panels: dict[str, str]) -> "Figure"
     return figure
 
 
-def _draw_line(axes: "Axes", history: History, column: str, style: dict[str, Any], shift: float) -> None:
+def _draw_line(axes: "Axes", history: History, column: str, style: dict[str, Any], shift: float, axis: Axis) -> None:
     """One line of a run, its markers shifted by a share of their distance, so that those of several runs do not coincide."""
     if column in history.columns:
-        epochs = history.columns["epoch"]
-        every = max(1, -(-len(epochs) // (MOST_MARKERS // 2)))
+        ends = history.columns[axis]
+        every = max(1, -(-len(ends) // (MOST_MARKERS // 2)))
         markers = (int(shift * every), every)
-        axes.plot(epochs, history.columns[column], label=history.name, markevery=markers, **style, **MANY)
+        axes.plot(ends, history.columns[column], label=history.name, markevery=markers, **style, **MANY)
 
 
-def _draw_run(axes: "Axes", history: History, column: str, index: int, label: str) -> None:
+def _draw_run(axes: "Axes", history: History, column: str, index: int, label: str, axis: Axis) -> None:
     """One run's two lines of a panel: training dashed with hollow markers, validation solid with full ones."""
     colour = style.RUN_COLOURS[index % len(style.RUN_COLOURS)]
     marker = style.RUN_MARKERS[index % len(style.RUN_MARKERS)]
-    epochs = history.columns["epoch"]
-    every = max(1, -(-len(epochs) // MOST_MARKERS))
+    ends = history.columns[axis]
+    every = max(1, -(-len(ends) // MOST_MARKERS))
     shared: dict[str, Any] = {"color": colour, "marker": marker, "markevery": every}
     if column in history.columns:
         lines: dict[str, Any] = {"linestyle": (0, (3, 1.5)), "linewidth": 1.0, "markerfacecolor": "white"}
-        axes.plot(epochs, history.columns[column], label=f"{label}training", **shared, **lines)
+        axes.plot(ends, history.columns[column], label=f"{label}training", **shared, **lines)
     if f"val_{column}" in history.columns:
-        axes.plot(epochs, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
+        axes.plot(ends, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
 
 
-def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Sequence[str]) -> None:
+def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Sequence[str], axis: Axis) -> None:
     """Draw a thin vertical line at the begin of fine-tuning: one for all runs, or in each run's colour where they differ."""
-    begins = [history.fine_tuning for history in histories]
+    begins = [history.begin_of_fine_tuning(axis) for history in histories]
     shared = len(set(begins)) == 1
     for index, place in enumerate(begins[:1] if shared else begins):
         if place is not None:
@@ -266,15 +272,15 @@ def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Seque
             axes.axvline(place, color=colour, label=f"{owner}fine-tuning begins", **FINE_TUNING)
 
 
-def _finish_panel(axes: "Axes", heading: str, name: str) -> None:
+def _finish_panel(axes: "Axes", heading: str, name: str, axis: Axis) -> None:
     from matplotlib.ticker import MaxNLocator
 
     unit = UNITS[name.removeprefix("mean_").partition("_")[0]]
     axes.set_title(heading)
     axes.set_ylabel(unit)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("epoch" if axis == "epoch" else "minutes of training")
     axes.tick_params(labelbottom=True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=axis == "epoch", nbins=6, min_n_ticks=1))
     if unit == "loss":
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     else:

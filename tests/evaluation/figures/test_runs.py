@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -147,6 +148,21 @@ def test_no_texts_overlap(tmp_path, drawn, count, kind):
     boxes += [figure.legends[0].get_window_extent(), figure._suptitle.get_window_extent()]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_trainings_of_equal_minutes_are_drawn_over_minutes(tmp_path, drawn, count):
+    histories = []
+    for number in range(1, count + 1):
+        history = figures_runs.load_history(write_run(tmp_path / f"r{number}", tuned=2))
+        histories.append(replace(history, columns=history.columns | {"minutes": history.columns["epoch"] / number}))
+    figures_runs.draw_learning_curves(tmp_path / "f", histories, Curves("loss", {"loss": "Loss"}, "minutes"))
+    axes = drawn[0].axes[0]
+    assert axes.get_xlabel() == "minutes of training"
+    longest = [max(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 5]
+    assert longest == [5 / number for number in range(1, count + 1) for _ in range(2 if count == 2 else 1)]
+    begins = [line.get_xdata()[0] for line in axes.lines if "begins" in line.get_label()]
+    assert begins == [3 / number for number in range(1, count + 1)]  # the third epoch ended, and the fourth began
 
 
 @pytest.mark.parametrize("content", ["", "epoch,loss\n", "something\n1\n"])
