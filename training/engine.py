@@ -244,6 +244,8 @@ def prepare_phase(training: OpenTraining, phase: Phase) -> None:
 
 def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data: Mixture, heads: Mapping[str, Head]) -> None:
     """Compile a network with the losses and metrics of a phase, and an optimizer that begins anew."""
+    from training.objectives.keras_objects import AnnotatedShare
+
     examples = {
         name: [(folder.records, part) for folder in data.folders if name in folder.targets.annotates for part in folder.sources]
         for name in heads
@@ -260,7 +262,10 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
         optimizer=build_optimizer(phase.optimizer, phase.schedule, data.steps_per_epoch, phase.epochs),
         loss=losses,
         loss_weights={name: config.loss_weights.get(name, 1.0) for name in heads} if several else None,
-        metrics={name: head.metrics(f"{name}_" if several else "") for name, head in heads.items()},
+        metrics={
+            name: [*head.metrics(f"{name}_"), AnnotatedShare(head.any_annotated)] if several else head.metrics("")
+            for name, head in heads.items()
+        },
     )
     # Keras makes these variables in the first step otherwise, and TensorFlow then traces that step a second time.
     model.optimizer.build(model.trainable_variables)

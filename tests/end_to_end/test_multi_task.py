@@ -39,6 +39,10 @@ def test_each_head_is_scored_in_training(run):
         (row,) = csv.DictReader(file)
     mean = np.mean([float(row[f"val_{head}_mean_dice"]) for head in ("hgg", "mets")])
     assert float(row["val_mean_dice"]) == pytest.approx(mean, abs=1e-6)
+    losses = [float(row[f"val_{head}_loss"]) for head in ("hgg", "mets")]
+    if Run(run).config.model.name == "unet":  # the loss of the other network has penalties on its kernels
+        assert float(row["val_loss"]) == pytest.approx(np.mean(losses), rel=1e-4)  # half of the batches are annotated for each
+    assert not any("annotated" in name for name in row)
     assert list(Run(run).heads) == ["hgg", "mets"]
 
 

@@ -92,6 +92,26 @@ class ConfusionMatrix(keras.metrics.Metric):
         return ops.cast(ops.round(ops.matmul(ops.transpose(truth), found)), "int32")
 
 
+class AnnotatedShare(keras.metrics.Mean):
+    """Share of the examples that are in a batch with an annotation for a head.
+
+    Keras averages the loss of a head over all batches, and that of a batch without annotation is 0. Divided by this share it is
+    the mean over the batches that have one.
+
+    Args:
+        any_annotated: (targets) -> boolean scalar.
+    """
+
+    def __init__(self, any_annotated: Callable[[Any], Any]) -> None:
+        super().__init__(name="annotated", dtype="float32")
+        self._any_annotated = any_annotated
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count the examples of a batch."""
+        each = ops.cast(ops.reshape(y_true, (ops.shape(y_true)[0], -1))[:, 0], "float32")
+        super().update_state(ops.zeros_like(each) + ops.cast(self._any_annotated(y_true), "float32"))
+
+
 def classification_loss(weights: list[float]) -> keras.losses.Loss:
     """Cross-entropy from logits: binary of one logit for two classes, else categorical; mean over the annotated examples.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from common.files import read_text, write_text
 
 OF_LOSSES = ("loss", "loss_weight")  # columns of a head that are no scores
+ANNOTATED = "annotated"  # share of the examples in batches with an annotation for a head; not kept
 
 
 def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[str]) -> dict[str, float]:
@@ -17,8 +18,9 @@ def history_row(front: dict[str, float], logs: Mapping[str, float], heads: list[
     Args:
         front: epoch, phase and the like.
         logs: of Keras at the end of an epoch. Keras puts a head's name before its scores; of a single head it is left out.
-        heads: names of all heads. Of several, scores that all of them have are also averaged, under the score's name alone; the
-            scores and the loss of a head without annotated examples are NaN, and it is left out of the means.
+        heads: names of all heads. Of several, a head's loss is the mean over the batches with an annotation for it, and scores
+            that all of them have are also averaged, under the score's name alone; the scores and the loss of a head without
+            annotated examples are NaN, and it is left out of the means.
     """
     logs = dict(logs)
     if len(heads) == 1:
@@ -46,11 +48,10 @@ def _with_means(logs: dict[str, float], heads: list[str]) -> dict[str, float]:
         ]
         annotated = []
         for head, scores in zip(heads, of_head, strict=True):
-            values = [value for score, value in scores.items() if score not in OF_LOSSES]
-            if values and all(math.isnan(value) for value in values):
-                result[f"{front}{head}_loss"] = math.nan  # Keras reports 0, the loss of examples that weigh nothing
-            else:
-                annotated.append(scores)
+            if (share := scores.pop(ANNOTATED, None)) is not None:
+                del result[f"{front}{head}_{ANNOTATED}"]
+                result[f"{front}{head}_loss"] = scores["loss"] / share if share else math.nan
+            annotated += [scores] if share is None or share else []
         for score in of_head[0]:
             if score not in OF_LOSSES and all(score in scores for scores in of_head):
                 values = [scores[score] for scores in annotated]

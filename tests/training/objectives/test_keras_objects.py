@@ -278,3 +278,16 @@ def test_scores_of_classes_are_nan_until_an_example_is_annotated(classes):
         assert np.isnan(float(metric.result()))
         metric.update_state(np.array([[1.0], [-1.0]]) if classes == 2 else np.array([[0.0], [-1.0]]), logits)
         assert np.isfinite(float(metric.result()))
+
+
+def test_the_share_of_examples_in_batches_with_an_annotation():
+    from keras import ops
+
+    from training.objectives.keras_objects import AnnotatedShare
+
+    share = AnnotatedShare(lambda targets: ops.any(targets > 0))
+    for targets in ([[0], [0], [0]], [[0], [1]], [[1], [1], [1]]):
+        share.update_state(np.array(targets, np.uint8), None)
+    assert float(share.result()) == pytest.approx(5 / 8)
+    share.reset_state()
+    assert float(share.result()) == 0

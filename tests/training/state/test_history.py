@@ -44,16 +44,25 @@ def test_a_cell_without_a_number_is_nan(tmp_path):
 def test_a_head_without_annotated_examples_is_left_out_of_the_means():
     nan = math.nan
     logs = {"loss": 2.0, "hgg_loss": 2.0, "hgg_dice": 0.25, "mets_loss": 0.0, "mets_dice": nan}
-    logs |= {f"val_{name}": value for name, value in logs.items()} | {"val_mets_dice": 0.75, "val_mets_loss": 0.5}
+    logs |= {"hgg_annotated": 1.0, "mets_annotated": 0.0}
+    logs |= {f"val_{name}": value for name, value in logs.items()}
+    logs |= {"val_mets_dice": 0.75, "val_mets_loss": 0.5, "val_mets_annotated": 0.25}
     row = history_row({"epoch": 1}, logs, ["hgg", "mets"])
-    assert (row["dice"], row["val_dice"], row["val_mets_loss"]) == (0.25, 0.5, 0.5)
+    assert (row["dice"], row["val_dice"]) == (0.25, 0.5)
     assert math.isnan(row["mets_loss"])
-    none = history_row({"epoch": 1}, logs | {"hgg_dice": nan}, ["hgg", "mets"])
+    assert not any("annotated" in name for name in row)
+    none = history_row({"epoch": 1}, logs | {"hgg_dice": nan, "hgg_annotated": 0.0}, ["hgg", "mets"])
     assert math.isnan(none["dice"])
 
 
+def test_the_loss_of_a_head_is_that_of_the_batches_with_an_annotation():
+    logs = {"loss": 3.0, "a_loss": 2.0, "b_loss": 1.0, "a_annotated": 1.0, "b_annotated": 0.25}
+    row = history_row({}, logs, ["a", "b"])
+    assert (row["loss"], row["a_loss"], row["b_loss"]) == (3.0, 2.0, 4.0)
+
+
 def test_weights_of_losses_are_no_scores():
-    logs = {"loss": 1.0, "a_loss": 1.0, "b_loss": 0.0, "a_dice": 0.5, "b_dice": math.nan}
+    logs = {"loss": 1.0, "a_loss": 1.0, "b_loss": 0.0, "a_dice": 0.5, "b_dice": math.nan, "b_annotated": 0.0}
     row = history_row({}, logs | {"a_loss_weight": 0.5, "b_loss_weight": 2.0}, ["a", "b"])
     assert "loss_weight" not in row
     assert (row["dice"], row["a_loss_weight"], row["b_loss_weight"]) == (0.5, 0.5, 2.0)
