@@ -20,6 +20,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -28,6 +29,9 @@ from data_prep.records.folder import Records
 from tests.networks import TINY
 from tests.scans import scan, write_brats
 from tests.training.runs import EPOCHS, TOY, VOLUMES
+
+hypothesis.settings.register_profile("deterministic", derandomize=True)
+hypothesis.settings.load_profile("deterministic")
 
 CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",

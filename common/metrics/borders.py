@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.metrics.masks import Spacing, check_masks, checked_spacing
-from common.metrics.surface import closest_distances
+from common.metrics.nearest import PointPair
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,13 @@ def border_distances(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Spac
     Raises:
         ValueError: shapes differ or are not 3D, or a spacing is not positive.
     """
+    return BorderDistances(*border_points(truth, prediction, spacing_mm).distances)
+
+
+def border_points(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Spacing) -> PointPair:
+    """Border voxels of two masks; arguments and errors as of `border_distances`."""
     check_masks(truth, prediction)
-    spacing = checked_spacing(spacing_mm)
-    there, here = border_voxels(truth), border_voxels(prediction)
-    return BorderDistances(closest_distances(there, here, spacing), closest_distances(here, there, spacing))
+    return PointPair(border_voxels(truth), border_voxels(prediction), checked_spacing(spacing_mm))
 
 
 def border_voxels(mask: np.ndarray) -> np.ndarray:

@@ -9,12 +9,13 @@ from typing import Self
 import numpy as np
 
 from common.boxes import foreground_box
-from common.metrics.borders import BorderDistances, border_distances
+from common.metrics.borders import BorderDistances
 from common.metrics.lesion_rules import LesionRule
 from common.metrics.lesions import LesionComparison, compare_lesions
+from common.metrics.mask_pair import MaskPair
 from common.metrics.masks import Spacing, class_mask
 from common.metrics.overlap import UNANNOTATED, Overlap, confusion_matrix, overlap
-from common.metrics.surface import SurfaceDistances, surface_distances
+from common.metrics.surface import SurfaceDistances
 
 
 @dataclass
@@ -58,8 +59,8 @@ class LabelPair:
         """Truth and prediction of one structure, the union of the classes `members`; lesion rules may depend on its name."""
         return StructurePair(self, tuple(members), name)
 
-    def masks(self, members: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Boolean masks of truth and prediction (x, y, z) of the union of some classes, cropped to their joint bounding box.
+    def masks(self, members: tuple[int, ...]) -> MaskPair:
+        """Masks of truth and prediction of the union of some classes, cropped to their joint bounding box.
 
         Raises:
             ValueError: only counts are known.
@@ -68,11 +69,11 @@ class LabelPair:
             maps = self.maps if 0 in members else self.foreground_maps
             truth, prediction = (class_mask(each, members) for each in maps)
             box = foreground_box(truth | prediction)
-            self._masks[members] = truth[box], prediction[box]
+            self._masks[members] = MaskPair(truth[box], prediction[box])
         return self._masks[members]
 
     @cached_property
-    def _masks(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+    def _masks(self) -> dict[tuple[int, ...], MaskPair]:
         return {}
 
     @cached_property
@@ -117,8 +118,8 @@ class StructurePair:
         return overlap(self.case.confusion, self.members)
 
     @cached_property
-    def masks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Boolean masks of truth and prediction (x, y, z), cropped to their joint bounding box.
+    def masks(self) -> MaskPair:
+        """Masks of truth and prediction, cropped to their joint bounding box.
 
         Raises:
             ValueError: only counts are known.
@@ -128,19 +129,17 @@ class StructurePair:
     @cached_property
     def surfaces(self) -> SurfaceDistances:
         """Distances of surface elements between both masks, for HD95 and NSD."""
-        return surface_distances(*self.masks, self.known_spacing_mm)
+        return self.masks.surfaces(self.known_spacing_mm).distances
 
     @cached_property
     def borders(self) -> BorderDistances:
         """Distances of border voxels between both masks, for HD95 by voxels."""
-        return border_distances(*self.masks, self.known_spacing_mm)
+        return BorderDistances(*self.masks.borders(self.known_spacing_mm).distances)
 
     def lesions(self, rule: LesionRule) -> LesionComparison:
         """Lesions of both masks, matched by a rule; sought once for all metrics of this rule."""
         if rule not in self._lesions:
-            truth, prediction = self.masks
-            shape = self.case_shape
-            self._lesions[rule] = compare_lesions(truth, prediction, self.known_spacing_mm, rule, self.name, shape)
+            self._lesions[rule] = compare_lesions(self.masks, self.known_spacing_mm, rule, self.name, self.case_shape)
         return self._lesions[rule]
 
     @cached_property

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from common.metrics.borders import border_dice, border_distances, pooled_percentile
+from common.metrics.borders import BorderDistances, border_dice, pooled_percentile
 from common.metrics.label_pair import StructurePair
 from common.metrics.lesion_rules import LesionRule
 from common.metrics.lesions import LesionComparison, Size
@@ -175,4 +175,4 @@ def _global(pair: StructurePair, worst: float, compute: Callable[[Any], float]) 
     """Score of a whole region in voxels; NaN without it in both, `worst` without overlap."""
     if not pair.overlap.both:
         return worst if pair.overlap.truth or pair.overlap.predicted else math.nan
-    return compute(border_distances(*pair.masks, (1.0, 1.0, 1.0)))
+    return compute(BorderDistances(*pair.masks.borders((1.0, 1.0, 1.0)).distances))

@@ -1,27 +1,27 @@
 """Lesion-wise scores of a structure under a rule: components, matching, and the lists that the means are taken over.
 
 A rule (`common.metrics.lesion_rules`) decides how voxels become lesions, which predicted lesion belongs to which true one, and
-what a missed or false lesion counts. Components and matching cost little and come first; distances are computed per matched
-lesion, in the box around it, only for HD95 and NSD.
+what a missed or false lesion counts. Components and matching come first; distances of matched lesions are computed for HD95 and
+NSD alone, from those of the whole structure.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from common.metrics.borders import border_dice, border_distances, pooled_percentile
+from common.metrics.borders import BorderDistances, border_dice, pooled_percentile
 from common.metrics.components import label_lesions
 from common.metrics.lesion_rules import LesionRule
-from common.metrics.masks import Spacing, check_masks
-from common.metrics.surface import robust_hausdorff, surface_dice, surface_distances
+from common.metrics.mask_pair import MaskPair
+from common.metrics.masks import Spacing
+from common.metrics.surface import element_labels, robust_hausdorff, surface_dice
 
 LEAST_OVERLAP = 1e-6  # Dice from which two lesions may be a pair in a one-to-one matching
 
-Box = tuple[slice, ...]
 Size = Literal["all", "large", "small"]
 
 
@@ -82,7 +82,7 @@ class LesionComparison:
     """Lesions of one structure in truth and prediction, matched by a rule.
 
     Attributes:
-        masks: of the structure in truth and in prediction, (x, y, z) bool each.
+        masks: of the structure in truth and in prediction.
         labels: numbers of the lesions that the voxels of both masks belong to, (x, y, z) int32 each; voxels outside a mask may
             have a number too, where components were sought in the dilated mask.
         spacing_mm: distance of voxels along each axis, as the rule applies it.
@@ -93,7 +93,7 @@ class LesionComparison:
         predicted: how many predicted lesions there are.
     """
 
-    masks: tuple[np.ndarray, np.ndarray]
+    masks: MaskPair
     labels: tuple[np.ndarray, np.ndarray]
     spacing_mm: Spacing
     rule: LesionRule
@@ -105,22 +105,49 @@ class LesionComparison:
     @cached_property
     def distances(self) -> dict[int, dict[str, float]]:
         """Number of each matched true lesion -> its HD95 in mm and its NSDs, by name."""
-        from scipy import ndimage
-
-        matched = [lesion for lesion in self.lesions if lesion.matched]
-        if not matched:
-            return {}
-        there, here = (ndimage.find_objects(labels) for labels in self.labels)
-        found = {}
-        for lesion in matched:
-            box = _joint_box([there[lesion.number - 1], *(here[number - 1] for number in lesion.predicted)])
-            truth, prediction = (mask[box] for mask in self.masks)
-            numbers, others = (labels[box] for labels in self.labels)
-            matched_voxels = others == lesion.predicted[0]
-            for number in lesion.predicted[1:]:
-                matched_voxels |= others == number
-            found[lesion.number] = self._distances(truth & (numbers == lesion.number), prediction & matched_voxels)
+        found: dict[int, dict[str, float]] = {lesion.number: {} for lesion in self.lesions if lesion.matched}
+        if found and "surface" in (self.rule.hd95, self.rule.nsd):
+            self._add_surface_distances(found)
+        if found and "border" in (self.rule.hd95, self.rule.nsd):
+            self._add_border_distances(found)
         return found
+
+    def _add_surface_distances(self, found: dict[int, dict[str, float]]) -> None:
+        """Add HD95 and NSDs by surface area."""
+        surfaces = self.masks.surfaces(self.spacing_mm)
+        true = element_labels(surfaces.points.truth, self.labels[0], self.masks.truth)
+        predicted = element_labels(surfaces.points.prediction, self.labels[1], self.masks.prediction)
+        for number, truth, prediction in self._parts(true, predicted):
+            distances = surfaces.part_distances(truth, prediction)
+            found[number]["hd95"] = robust_hausdorff(distances, 95)
+            found[number] |= {name: surface_dice(distances, tolerance) for name, tolerance in self._tolerances_mm.items()}
+
+    def _add_border_distances(self, found: dict[int, dict[str, float]]) -> None:
+        """Add HD95 and NSDs by border voxels, those of the rule that are defined by them."""
+        borders = self.masks.borders(self.spacing_mm)
+        true, predicted = self.labels[0][tuple(borders.truth.T)], self.labels[1][tuple(borders.prediction.T)]
+        for number, truth, prediction in self._parts(true, predicted):
+            distances = BorderDistances(*borders.part_distances(truth, prediction))
+            if self.rule.hd95 == "border":
+                found[number]["hd95"] = pooled_percentile(distances)
+            if self.rule.nsd == "border":
+                found[number] |= {name: border_dice(distances, tolerance) for name, tolerance in self._tolerances_mm.items()}
+
+    @property
+    def _tolerances_mm(self) -> dict[str, float]:
+        """Tolerances of the rule's NSDs by name."""
+        smallest = min(self.spacing_mm)
+        return {name: smallest if each is None else each for name, each in self.rule.tolerances_mm.items()}
+
+    def _parts(self, true: np.ndarray, predicted: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Number of each matched true lesion, its points of truth, and those of the predicted lesions that belong to it.
+
+        Args:
+            true, predicted: (n,) and (m,) numbers of the lesions that the points of both surfaces are of.
+        """
+        for lesion in self.lesions:
+            if lesion.matched:
+                yield lesion.number, true == lesion.number, np.isin(predicted, lesion.predicted)
 
     def values(self, score: str) -> list[float]:
         """Values over which the rule averages, in the order of the lesions, false positives last.
@@ -181,29 +208,9 @@ class LesionComparison:
         """Value of a matched lesion."""
         return lesion.dice if score == "dice" else self.distances[lesion.number][score]
 
-    def _distances(self, truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-        """HD95 and NSDs of two masks by the rule's definitions."""
-        tolerances = {
-            name: min(self.spacing_mm) if tolerance_mm is None else tolerance_mm
-            for name, tolerance_mm in self.rule.tolerances_mm.items()
-        }
-        values = {}
-        if "surface" in (self.rule.hd95, self.rule.nsd):
-            surfaces = surface_distances(truth, prediction, self.spacing_mm)
-            values["hd95"] = robust_hausdorff(surfaces, 95)
-            values |= {name: surface_dice(surfaces, tolerance) for name, tolerance in tolerances.items()}
-        if "border" in (self.rule.hd95, self.rule.nsd):
-            borders = border_distances(truth, prediction, self.spacing_mm)
-            if self.rule.hd95 == "border":
-                values["hd95"] = pooled_percentile(borders)
-            if self.rule.nsd == "border":
-                values |= {name: border_dice(borders, tolerance) for name, tolerance in tolerances.items()}
-        return values
-
 
 def compare_lesions(
-    truth: np.ndarray,
-    prediction: np.ndarray,
+    masks: MaskPair,
     spacing_mm: Spacing,
     rule: LesionRule,
     region: str = "",
@@ -215,19 +222,15 @@ def compare_lesions(
     and a cut at the box of both masks changes no component, for dilated voxels meet between their origins.
 
     Args:
-        truth, prediction: boolean masks (x, y, z) of a box that holds all of both.
+        masks: of truth and prediction, in a box that holds all of both.
         spacing_mm: distance of voxels along each axis.
         rule: of the task.
         region: name of the structure, for rules with exceptions.
         shape: of the whole array, for a penalty that is its diagonal; default: of the masks.
-
-    Raises:
-        ValueError: shapes differ or are not 3D.
     """
-    check_masks(truth, prediction)
     rule = rule.of_region(region)
     voxel_mm3 = math.prod(spacing_mm)
-    truth, prediction = truth.astype(bool, copy=False), prediction.astype(bool, copy=False)
+    truth, prediction = masks.truth.astype(bool, copy=False), masks.prediction.astype(bool, copy=False)
     removed = rule.threshold_mm3 / {"": math.inf, "voxels": 1.0, "mm3": voxel_mm3}[rule.drop_small]
     true = label_lesions(truth, rule.dilation)
     predicted = label_lesions(prediction, rule.dilation if rule.merge_prediction else 0, removed)
@@ -251,7 +254,7 @@ def compare_lesions(
     penalty_mm = math.hypot(*(shape or truth.shape)) if rule.penalty_mm is None else rule.penalty_mm
     used_mm = (spacing_mm[2], spacing_mm[1], spacing_mm[0]) if rule.reversed_spacing else spacing_mm
     return LesionComparison(
-        masks=(truth, prediction),
+        masks=masks,
         labels=(true.labels, predicted.labels),
         spacing_mm=used_mm,
         rule=rule,
@@ -333,11 +336,6 @@ def _overlap_groups(pairs: Iterable[tuple[int, int]]) -> list[list[tuple[int, in
     for pair, group in zip(listed, connected_components(graph, directed=False)[1][true].tolist(), strict=True):
         groups.setdefault(group, []).append(pair)
     return list(groups.values())
-
-
-def _joint_box(boxes: Sequence[Box]) -> Box:
-    """Smallest box around several."""
-    return tuple(slice(min(each.start for each in axis), max(each.stop for each in axis)) for axis in zip(*boxes, strict=True))
 
 
 def _ratio(part: float, whole: float) -> float:

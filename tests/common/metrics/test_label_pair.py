@@ -16,7 +16,7 @@ predictions = arrays(np.uint8, SHAPE, elements=st.integers(0, 2))
 @given(truths, predictions, st.sampled_from([(1,), (2,), (1, 2), (0, 2)]))
 def test_masks_have_the_counts_of_the_confusion_matrix(truth, prediction, members):
     pair = LabelPair.count(truth, prediction, 3).structure(members)
-    true, found = pair.masks
+    true, found = pair.masks.truth, pair.masks.prediction
     if 0 in members:  # voxels that are not annotated are background in the masks, and in no count
         assert np.count_nonzero(true) >= pair.overlap.truth
         return
@@ -28,7 +28,8 @@ def test_masks_have_the_counts_of_the_confusion_matrix(truth, prediction, member
 def test_masks_are_cropped_to_their_joint_box():
     truth, prediction = np.zeros((2, 9, 9, 9), np.uint8)
     truth[2, 3, 4], prediction[5, 3, 4], prediction[0, 0, 0] = 1, 1, 2
-    true, found = LabelPair.count(truth, prediction, 3).structure([1]).masks
+    masks = LabelPair.count(truth, prediction, 3).structure([1]).masks
+    true, found = masks.truth, masks.prediction
     assert true.shape == found.shape == (4, 1, 1)
     assert true[0, 0, 0]
     assert found[3, 0, 0]

@@ -119,7 +119,7 @@ def test_names_carry_the_rule():
 def test_2024_has_the_nsd_at_half_a_millimetre_too(rule):
     pair = structure([TUMOUR], [[6, 12, 5, 11, 5, 11]])
     found = values(pair, rule)
-    borders = border_distances(*pair.masks, (1.0, 1.0, 1.0))
+    borders = border_distances(pair.masks.truth, pair.masks.prediction, (1.0, 1.0, 1.0))
     assert found["lesion_nsd_05mm"] == pytest.approx(border_dice(borders, 0.5))
     assert found["lesion_nsd"] == pytest.approx(border_dice(borders, 1.0))
     assert 0 < found["lesion_nsd_05mm"] < found["lesion_nsd"] == 1

@@ -11,6 +11,7 @@ from common.metrics.borders import border_dice, border_distances, pooled_percent
 from common.metrics.components import label_components
 from common.metrics.lesion_rules import LESION_RULES
 from common.metrics.lesions import compare_lesions
+from common.metrics.mask_pair import MaskPair
 from common.metrics.surface import hd95, robust_hausdorff, surface_dice, surface_distances
 from tests.common.metrics.golden import (
     REGIONS,
@@ -39,7 +40,7 @@ def test_golden_values_of_brats_2023(task):
     rule = LESION_RULES[brats2023()["rules"][task]]
     for name, case in brats2023()["cases"].items():
         truth, prediction = boxes(case["truth"]), boxes(case["prediction"])
-        found = compare_lesions(truth, prediction, MM, rule)
+        found = compare_lesions(MaskPair(truth, prediction), MM, rule)
         size = truth.sum() + prediction.sum()
         legacy = hd95(truth, prediction, MM)
         mine = {
@@ -61,7 +62,7 @@ def test_golden_output_of_brats_2026(config, spacing, kind):
     for case, regions in brats2026()["results"][config][spacing][kind].items():
         for region, expected in regions.items():
             truth, prediction = masks_2026(config, case, region)
-            found = compare_lesions(truth, prediction, SPACINGS[spacing], rule, region)
+            found = compare_lesions(MaskPair(truth, prediction), SPACINGS[spacing], rule, region)
             numbers = {name: value for name, value in expected.items() if name != "reference_instances"}
             wrong += differences(raw(found) | global_values(truth, prediction), numbers, (case, region))
             mine = sorted((raw_lesion(found, lesion) for lesion in found.lesions), key=str)
@@ -144,7 +145,7 @@ def leaderboard(config, spacing, case):
         rule = rule_2026(config, official=True)
         if config != "mets":
             rule = replace(rule, penalty_mm=math.inf)  # of lesions the official table leaves it infinite
-        found = compare_lesions(truth, prediction, SPACINGS[spacing], rule, region)
+        found = compare_lesions(MaskPair(truth, prediction), SPACINGS[spacing], rule, region)
         for size in ("all", "large", "small") if config == "mets" else ("all",):
             detection = found.detection(size)
             counts = [math.nan] * 6
@@ -188,7 +189,7 @@ def official_2023(truth, prediction, spacing, rule):
         if lesion.sum() * voxel > rule.threshold_mm3:
             predicted = np.isin(found, list(mine))
             dice.append(2 * (lesion & predicted).sum() / (lesion.sum() + predicted.sum()))
-            distances.append(min(hd95(lesion, predicted, spacing), penalty) if mine else penalty)
+            distances.append(hd95(lesion, predicted, spacing) if mine else penalty)
     false = len(set(np.unique(found)) - {0} - near) if rule.count_false else 0
     total = len(dice) + false
     return (sum(dice) / total, (sum(distances) + penalty * false) / total) if total else (1.0, 0.0)
@@ -213,7 +214,7 @@ def specks(draw):
 @given(pair=specks())
 def test_the_rules_of_2023_and_2024_equal_their_restatement(name, pair):
     rule = replace(LESION_RULES[name], threshold_mm3=min(LESION_RULES[name].threshold_mm3, 10.0))
-    found = compare_lesions(*pair, rule)
+    found = compare_lesions(MaskPair(*pair[:2]), *pair[2:], rule)
     assert (found.mean("dice"), found.mean("hd95")) == pytest.approx(official_2023(*pair, rule), abs=1e-9)
 
 
@@ -222,8 +223,8 @@ def test_the_rules_of_2023_and_2024_equal_their_restatement(name, pair):
 def test_background_around_the_masks_changes_nothing(pair, name, pad):
     truth, prediction, spacing = pair
     rule = LESION_RULES[name]
-    one = compare_lesions(truth, prediction, spacing, rule, shape=(99, 99, 99))
-    other = compare_lesions(np.pad(truth, pad), np.pad(prediction, pad), spacing, rule, shape=(99, 99, 99))
+    one = compare_lesions(MaskPair(truth, prediction), spacing, rule, shape=(99, 99, 99))
+    other = compare_lesions(MaskPair(np.pad(truth, pad), np.pad(prediction, pad)), spacing, rule, shape=(99, 99, 99))
     for score in SCORES.values():
         assert one.values(score) == pytest.approx(other.values(score))
 
@@ -231,7 +232,7 @@ def test_background_around_the_masks_changes_nothing(pair, name, pad):
 @pytest.mark.parametrize("name", LESION_RULES)
 def test_a_perfect_prediction_has_the_best_scores(name):
     mask = boxes([[5, 11, 5, 11, 5, 11], [30, 34, 30, 34, 30, 34], [40, 41, 5, 6, 5, 6]])
-    found = compare_lesions(mask, mask, MM, LESION_RULES[name])
+    found = compare_lesions(MaskPair(mask, mask), MM, LESION_RULES[name])
     assert [found.mean(score) for score in SCORES.values()] == [1, 0, 1]
     assert found.detection().f1 == 1
     assert all(lesion.matched for lesion in found.lesions if lesion.counted)
@@ -240,8 +241,8 @@ def test_a_perfect_prediction_has_the_best_scores(name):
 def test_a_stray_voxel_halves_the_score_of_2023_and_is_removed_in_2024():
     truth = boxes([[5, 11, 5, 11, 5, 11]])
     stray = truth | boxes([[40, 41, 5, 6, 5, 6]])
-    assert compare_lesions(truth, stray, MM, LESION_RULES["brats2023-gli"]).mean("dice") == 0.5
-    assert compare_lesions(truth, stray, MM, LESION_RULES["brats2024-gli"]).mean("dice") == 1
+    assert compare_lesions(MaskPair(truth, stray), MM, LESION_RULES["brats2023-gli"]).mean("dice") == 0.5
+    assert compare_lesions(MaskPair(truth, stray), MM, LESION_RULES["brats2024-gli"]).mean("dice") == 1
 
 
 def test_a_region_may_have_a_threshold_of_its_own():
@@ -250,7 +251,7 @@ def test_a_region_may_have_a_threshold_of_its_own():
     found = boxes([[30, 36, 30, 36, 30, 36]])
     rule = LESION_RULES["brats2024-gli"]
     dice = {
-        (region, int(mask.sum())): compare_lesions(mask, found, MM, rule, region).mean("dice")
+        (region, int(mask.sum())): compare_lesions(MaskPair(mask, found), MM, rule, region).mean("dice")
         for region in ("WT", "et")
         for mask in (small, larger)
     }
@@ -259,15 +260,17 @@ def test_a_region_may_have_a_threshold_of_its_own():
 
 def test_false_positives_of_radiotherapy_targets_are_not_counted():
     truth, far = boxes([[5, 11, 5, 11, 5, 11]]), boxes([[30, 36, 30, 36, 30, 36]])
-    found = compare_lesions(truth, truth | far, MM, LESION_RULES["brats2024-men-rt"])
+    found = compare_lesions(MaskPair(truth, truth | far), MM, LESION_RULES["brats2024-men-rt"])
     assert (found.mean("dice"), len(found.false_positives)) == (1, 1)
 
 
 def test_a_penalty_of_the_diagonal_follows_the_whole_array():
     truth, empty = boxes([[5, 11, 5, 11, 5, 11]]), boxes([])
     rule = LESION_RULES["brats2024-met"]
-    assert compare_lesions(truth, empty, MM, rule).mean("hd95") == pytest.approx(math.hypot(48, 48, 48))
-    assert compare_lesions(truth, empty, MM, rule, shape=(240, 240, 155)).mean("hd95") == pytest.approx(373.128, abs=1e-3)
+    assert compare_lesions(MaskPair(truth, empty), MM, rule).mean("hd95") == pytest.approx(math.hypot(48, 48, 48))
+    assert compare_lesions(MaskPair(truth, empty), MM, rule, shape=(240, 240, 155)).mean("hd95") == pytest.approx(
+        373.128, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("name", ["brats2023-met", "brats2024-met", "brats2026-mets"])
@@ -278,7 +281,7 @@ def test_a_rule_has_a_definition_of_hd95_and_one_of_nsd(name):
     nsd = {"surface": surface_dice(surfaces, 1.0), "border": border_dice(borders, 1.0)}
     assert both["surface"] == both["border"] == 2
     assert abs(nsd["surface"] - nsd["border"]) > 0.001
-    found, rule = compare_lesions(truth, prediction, MM, LESION_RULES[name]), LESION_RULES[name]
+    found, rule = compare_lesions(MaskPair(truth, prediction), MM, LESION_RULES[name]), LESION_RULES[name]
     assert (found.mean("hd95"), found.mean("nsd")) == (both[rule.hd95], nsd[rule.nsd])
 
 
@@ -287,7 +290,7 @@ def test_a_rule_has_a_definition_of_hd95_and_one_of_nsd(name):
 def test_one_to_one_matching_has_the_largest_sum_of_dice(pair):
     """Against one assignment over all lesions at once."""
     truth, prediction, spacing = pair
-    found = compare_lesions(truth, prediction, spacing, LESION_RULES["brats2026-gli"])
+    found = compare_lesions(MaskPair(truth, prediction), spacing, LESION_RULES["brats2026-gli"])
     labels, others = (label_components(mask)[0] for mask in (truth, prediction))
     sizes, predicted = np.bincount(labels.ravel()), np.bincount(others.ravel())
     dice = np.zeros((len(sizes), len(predicted)))
@@ -301,4 +304,4 @@ def test_one_to_one_matching_has_the_largest_sum_of_dice(pair):
 
 def test_masks_of_unlike_shapes_are_refused():
     with pytest.raises(ValueError, match="one shape"):
-        compare_lesions(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 3), bool), MM, LESION_RULES["brats2023-met"])
+        MaskPair(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 3), bool))

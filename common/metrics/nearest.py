@@ -1,0 +1,97 @@
+"""Distances from the points of one surface to the nearest points of another, of whole structures and of parts of them.
+
+A part of a structure, such as a lesion, reuses what is known of the whole one: where the nearest of all points belongs to the
+other part, it is the nearest of that part too. Only the other points are searched again.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PointPair:
+    """Points of two surfaces, truth and prediction.
+
+    Attributes:
+        truth, prediction: (n, 3) and (m, 3) int64, indices of voxels or of corners between them.
+        spacing_mm: (3,) float64.
+    """
+
+    truth: np.ndarray
+    prediction: np.ndarray
+    spacing_mm: np.ndarray
+
+    @property
+    def distances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distance of each point to the nearest one of the other surface, in mm: (n,) and (m,), infinite where it has none."""
+        return (
+            point_distances(self.truth, self.prediction, self._nearest[0], self.spacing_mm),
+            point_distances(self.prediction, self.truth, self._nearest[1], self.spacing_mm),
+        )
+
+    def part_distances(self, truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances between parts of both surfaces, exact.
+
+        Args:
+            truth, prediction: (n,) and (m,) bool, the points of each part.
+
+        Returns:
+            as `distances`, of the chosen points in their order.
+        """
+        return (
+            self._part(self.truth, self.prediction, self._nearest[0], truth, prediction),
+            self._part(self.prediction, self.truth, self._nearest[1], prediction, truth),
+        )
+
+    def _part(
+        self, points: np.ndarray, others: np.ndarray, nearest: np.ndarray, chosen: np.ndarray, chosen_others: np.ndarray
+    ) -> np.ndarray:
+        """Distances of the chosen points to the nearest chosen one of the others."""
+        if not (chosen.any() and chosen_others.any()):
+            return np.full(np.count_nonzero(chosen), np.inf)
+        own, own_nearest = points[chosen], nearest[chosen]
+        outside = np.flatnonzero(~chosen_others[own_nearest])
+        if outside.size:
+            candidates = np.flatnonzero(chosen_others)
+            own_nearest[outside] = candidates[nearest_points(own[outside], others[candidates], self.spacing_mm)]
+        return point_distances(own, others, own_nearest, self.spacing_mm)
+
+    @cached_property
+    def _nearest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index of the nearest point of the other surface, (n,) and (m,)."""
+        return (
+            nearest_points(self.truth, self.prediction, self.spacing_mm),
+            nearest_points(self.prediction, self.truth, self.spacing_mm),
+        )
+
+
+def nearest_points(points: np.ndarray, others: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Index of the nearest of other points, exact, by a KD-tree (Maneewongvatana and Mount, 1999).
+
+    Args:
+        points: (n, 3) int64.
+        others: (m, 3) int64.
+        spacing_mm: (3,) float64.
+
+    Returns:
+        (n,) int64; zeros where there are no others.
+    """
+    from scipy.spatial import KDTree
+
+    if len(others) == 0 or len(points) == 0:
+        return np.zeros(len(points), np.int64)
+    # Sizes by measurement: a third less time than the default tree on tumours, half of it for a false positive far away.
+    tree = KDTree(others * spacing_mm, leafsize=64, balanced_tree=False)
+    nearest: np.ndarray = tree.query(points * spacing_mm)[1]
+    return nearest
+
+
+def point_distances(points: np.ndarray, others: np.ndarray, nearest: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Distance (n,) float64 of each point to its nearest other one, in mm; infinity where there are no others."""
+    if len(others) == 0:
+        return np.full(len(points), np.inf)
+    # From the integer difference, so that a translation of both masks changes no bit.
+    distances: np.ndarray = np.sqrt((((points - others[nearest]) * spacing_mm) ** 2).sum(axis=1))
+    return distances
