@@ -225,7 +225,10 @@ class TrainConfig(TrainingConfig):
             annotating = [opened for opened, entry in entries if entry.heads is None or name in entry.heads]
             if not annotating:
                 given = sorted({each for entry in self.sources for each in entry.heads or []})
-                raise UserError(f"--records: expected a folder that annotates the head {name}; received {', '.join(given)}")
+                raise UserError(
+                    f"--records: heads: expected each of {', '.join(self.heads or [SEGMENTATION])} for some folder; received "
+                    f"{', '.join(given) or 'none'}, so no folder annotates {name}"
+                )
             made[name] = head.make(name, annotating, self.loss)
             self._check_loss(made[name])
         return made

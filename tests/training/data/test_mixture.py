@@ -145,7 +145,7 @@ def test_folders_with_common_channels_go_together(records, source, command, tmp_
 
 
 def test_heads_that_no_folder_annotates_are_refused(records):
-    with pytest.raises(UserError, match="annotates the head segmentation; received mets"):
+    with pytest.raises(UserError, match="received mets, so no folder annotates segmentation"):
         opened(config(RecordsConfig(records, 1.0, ["mets"])))
-    with pytest.raises(UserError, match="expected a folder that annotates the head segmentation"):
+    with pytest.raises(UserError, match="received none, so no folder annotates segmentation"):
         opened(config(RecordsConfig(records, 1.0, [])))

@@ -40,7 +40,7 @@ def test_a_segmentation_and_a_classification_head_go_together(records):
 
 
 def test_a_head_without_records_is_refused(records):
-    with pytest.raises(UserError, match="annotates the head mets; received hgg"):
+    with pytest.raises(UserError, match="received hgg, so no folder annotates mets"):
         heads_of(TrainConfig(records=[RecordsConfig(records, heads=["hgg"])], heads=TWO))
 
 
