@@ -39,7 +39,7 @@ from evaluation.experiments.table import (
     write_csv,
     write_table,
 )
-from evaluation.scores.folder import read_scores
+from evaluation.scores.folder import has_current_scores
 from training.run import Run
 
 Evaluate = Callable[[PlannedRun], str | None]
@@ -202,11 +202,7 @@ def _test(study: Path, run: PlannedRun, tests: Sequence[OpenTest]) -> str | None
 
 def _is_scored(folder: Path, subset: str, metrics: Sequence[str]) -> bool:
     """True where a run has scores of some metrics that are not older than its weights."""
-    file = scores_file(folder, subset)
-    if not file.is_file() or file.stat().st_mtime_ns < Run(folder).weights.stat().st_mtime_ns:
-        return False
-    found = {name for _, _, name in read_scores(file.parent).summary} if metrics else set()
-    return set(metrics) <= found
+    return has_current_scores(scores_file(folder, subset).parent, Run(folder).weights, metrics)
 
 
 def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records, subset: str) -> None:

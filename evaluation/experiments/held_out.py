@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Problems, UserError
-from common.files import read_json, write_text
+from common.files import write_text
 from common.metrics.catalogue import METRICS
 from data_prep.records.folder import Records
 from data_prep.structures import scored_structures
@@ -20,7 +20,7 @@ from evaluation.experiments.settings import parse_entry
 from evaluation.heads import evaluators_of, voxel_folders
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES, is_current
-from evaluation.scores.folder import MANIFEST
+from evaluation.scores.folder import has_current_scores
 from training.run import Run
 
 
@@ -176,7 +176,7 @@ def run_test(study: Path, run: PlannedRun, test: OpenTest) -> str | None:
         if status:
             return runner.failure("prediction", status, log)
     folder = head_folder(out, run.folder, test.name)
-    if is_scored(folder, test.metrics):
+    if has_current_scores(folder / SCORES, folder / PREDICTIONS, test.metrics):
         return None
     print(f"  scoring {test.name}", flush=True)
     further = [name for name in test.metrics if not METRICS[name].by_default]
@@ -191,14 +191,6 @@ def is_tested(study: Path, run: PlannedRun, test: OpenTest) -> bool:
     return is_current(folder, [Run(run.folder)], test.cases)
 
 
-def is_scored(folder: Path, metrics: Sequence[str]) -> bool:
-    """True for predictions with scores that are not older than they are, by all of some metrics."""
-    scores = folder / SCORES / MANIFEST
-    if not scores.is_file() or scores.stat().st_mtime_ns < (folder / PREDICTIONS).stat().st_mtime_ns:
-        return False
-    return set(metrics) <= set(read_json(scores, "scores").get("metrics", {}))
-
-
 def scored_folders(study: Path, planned: Sequence[PlannedRun], test: OpenTest) -> Mapping[str, dict[int | None, Path]]:
     """Scored predictions of a test: run -> seed -> folder, in the order of the study's file."""
     found: dict[str, dict[int | None, Path]] = {}
@@ -206,6 +198,6 @@ def scored_folders(study: Path, planned: Sequence[PlannedRun], test: OpenTest) -
         has_weights = (run.folder / "run.json").is_file() and any(run.folder.glob("*.weights.h5"))
         if test.name in run.records and has_weights and is_tested(study, run, test):
             folder = head_folder(predictions_folder(study, run, test.name), run.folder, test.name)
-            if is_scored(folder, test.metrics):
+            if has_current_scores(folder / SCORES, folder / PREDICTIONS, test.metrics):
                 found.setdefault(run.name, {})[run.seed] = folder
     return found

@@ -273,6 +273,24 @@ def read_scores(folder: Path) -> StoredScores:
     return StoredScores(place, per_patient, schema, read_split(values, file), patients, summary, keys, missing)
 
 
+def has_current_scores(folder: Path, made_from: Path, metrics: Sequence[str] = ()) -> bool:
+    """True for scores that are not older than a file that they were made from, by metrics as this version defines them.
+
+    Args:
+        folder: of scores.
+        made_from: weights of a run, or the manifest of predictions.
+        metrics: that the scores must have.
+    """
+    file = folder / MANIFEST
+    if not file.is_file() or file.stat().st_mtime_ns < made_from.stat().st_mtime_ns:
+        return False
+    try:
+        read_scores(folder)
+    except UserError:  # of another version, or damaged
+        return False
+    return set(metrics) <= set(read_json(file, "scores")["metrics"])
+
+
 def read_split(values: dict[str, Any], file: Path) -> str:
     """Split of a manifest of scores, "patient" or "slice"; else of the predictions beside the scores; else "patient".
 

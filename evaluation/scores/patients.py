@@ -39,8 +39,7 @@ class PatientScores:
         cases: how many cases each patient has.
         values: (structure, metric) -> (patients,) float64, structure by structure in the order of the catalogue. Left out:
             metrics that need the spacing of a source that has none, those of a lesion rule for structures that it does not
-            rank, and those that are not averaged for the class mean. NaN
-            where a metric that may lack a value has none.
+            rank, and those that are not averaged for the class mean. NaN where a metric that may lack a value has none.
         absent: structure -> (patients,) int64: in how many of the patient's cases it is absent in truth.
         lesions: (patient, case, lesion), of the lesion rules among the metrics.
         missing: case -> reason why it counts the worst values (`Metric.worst_in`).

@@ -198,6 +198,16 @@ def test_predictions_of_other_weights_are_made_anew(studied, study, tmp_path):
     assert [call[0] for call in calls] == ["predict", "score"]
 
 
+def test_scores_by_another_definition_are_made_anew(studied, study, tmp_path):
+    out = shutil.copytree(studied, tmp_path / "btn")
+    manifest = out / "predictions" / "multi_seed3" / "hgg" / "hgg" / "scores" / "scores.json"
+    values = json.loads(manifest.read_text())
+    values["metrics"]["dice"]["one_absent"] = 0.5
+    manifest.write_text(json.dumps(values))
+    done, calls = study(out, runs=RUNS[:2] + RUNS[4:])
+    assert (done.status, [call[0] for call in calls]) == (0, ["score"])
+
+
 def test_changed_shares_are_refused_before_anything_is_trained(studied, study):
     changed = RUNS[4] | {"records": [RUNS[4]["records"][0] | {"share": 0.5}, RUNS[4]["records"][1]]}
     done, calls = study(studied, runs=[changed], tests=TESTS)

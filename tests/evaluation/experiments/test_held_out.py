@@ -1,7 +1,5 @@
 """Held-out tests of a study: what they need, which runs take them, and which predictions count."""
 
-import os
-
 import pytest
 
 from common.errors import Problems, UserError
@@ -9,7 +7,6 @@ from common.files import write_json
 from evaluation.experiments.held_out import (
     check_runs,
     head_folder,
-    is_scored,
     open_tests,
     own_tests,
     predictions_folder,
@@ -100,17 +97,6 @@ def test_the_predictions_that_count_are_those_of_the_head_of_the_records(named, 
     assert out == tmp_path / "predictions" / "multi" / "mets"
     assert head_folder(out, multi.folder, "mets") == out / "mets"
     assert head_folder(out, one.folder, "mets") == out
-
-
-def test_scores_older_than_their_predictions_do_not_count(tmp_path):
-    assert not is_scored(tmp_path, ["dice"])
-    write_json(tmp_path / "predictions.json", {})
-    write_json(tmp_path / "scores" / "scores.json", {"metrics": {"dice": "", "hd95": ""}})
-    assert is_scored(tmp_path, ["dice"])
-    assert not is_scored(tmp_path, ["dice", "nsd"])
-    later = (tmp_path / "scores" / "scores.json").stat().st_mtime_ns + 1
-    os.utime(tmp_path / "predictions.json", ns=(later, later))
-    assert not is_scored(tmp_path, ["dice"])
 
 
 def test_a_run_without_predictions_is_in_no_table(named, planned, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import read_json, write_json
 from common.metrics.catalogue import METRICS, MISSED_MM, chosen_metrics
 from common.metrics.statistics import ATOM, STUDENT
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.scores.folder import (
     find_scores,
+    has_current_scores,
     read_lesions,
     read_patient_scores,
     read_scores,
@@ -191,3 +193,25 @@ def test_removed_scores_leave_no_file_behind(tmp_path):
     assert remove_scores(tmp_path / "s")
     assert not (tmp_path / "s").exists()
     assert not remove_scores(tmp_path / "s")
+
+
+def test_scores_older_than_what_they_were_made_from_do_not_count(tmp_path):
+    predictions, scores = tmp_path / "predictions.json", tmp_path / "scores"
+    write_json(predictions, {})
+    assert not has_current_scores(scores, predictions, ["dice"])
+    write_made(tmp_path, seed=0)
+    assert has_current_scores(scores, predictions)
+    assert has_current_scores(scores, predictions, ["dice", "hd95"])
+    assert not has_current_scores(scores, predictions, ["dice", "nsd"])
+    later = (scores / "scores.json").stat().st_mtime_ns + 1
+    os.utime(predictions, ns=(later, later))
+    assert not has_current_scores(scores, predictions, ["dice"])
+
+
+@pytest.mark.parametrize("changes", [{"format": 1}, {"summary": 3}, {"metrics": {"dice": METRICS["hd95"].facts()}}])
+def test_scores_of_another_version_or_definition_do_not_count(tmp_path, changes):
+    predictions, scores = tmp_path / "predictions.json", tmp_path / "scores"
+    write_json(predictions, {})
+    write_made(tmp_path, seed=0)
+    write_json(scores / "scores.json", read_json(scores / "scores.json", "scores") | changes)
+    assert not has_current_scores(scores, predictions, ["dice"])
