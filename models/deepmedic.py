@@ -169,11 +169,11 @@ class DeepMedicConfig:
 
         self._refuse_shrinking("residual", self.residual, [channels, *self.filters])
         inputs = keras.Input((*[None] * self.rank, channels), name="image")
-        normal = self._pathway(inputs, 1, channels, "normal")
+        normal = self._pathway(inputs, 1, "normal")
         joined = [normal]
         for factor in self.factors:
             name = f"low{factor}"
-            features = self._pathway(inputs, factor, channels, name)
+            features = self._pathway(inputs, factor, name)
             features = self._layer("UpSampling", factor, name=f"{name}_repeat")(features)
             joined.append(CropLike(name=f"{name}_crop")([features, normal]))
         features = keras.layers.Concatenate(name="join")(joined) if len(joined) > 1 else normal
@@ -196,7 +196,7 @@ class DeepMedicConfig:
         """
         return len(self.filters) * factor - (factor - 1) // 2 + factor - 1
 
-    def _pathway(self, inputs: Any, factor: int, channels: int, name: str) -> Any:
+    def _pathway(self, inputs: Any, factor: int, name: str) -> Any:
         """Valid convolutions around the output's voxels, on every `factor`-th voxel of the input."""
         import keras
 
