@@ -13,6 +13,7 @@ import yaml
 from common.errors import UserError
 
 BLOCK = 1 << 20  # bytes read at once
+LOCK = ".lock"  # file in a folder that a command writes into, see `lock`
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def lock(folder: Path) -> Iterator[None]:
 
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
-    guard = filelock.FileLock(folder / ".lock", timeout=0)
+    guard = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         guard.acquire()
     except filelock.Timeout:
@@ -143,8 +144,8 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made and [path.name for path in folder.iterdir()] == [".lock"]:
-            (folder / ".lock").unlink()
+        if made and [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
             with suppress(OSError):  # a folder that another command has written into since
                 for each in made:
                     each.rmdir()

@@ -8,7 +8,7 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
-from common.files import lock, read_json, write_json
+from common.files import LOCK, lock, read_json, write_json
 from common.parallel import check_workers, map_cases
 from data_prep.phantom.patient import PhantomConfig, grade_of, make_patient
 from data_prep.scans.nifti import write_image
@@ -97,7 +97,7 @@ def _refuse_others(config: MakePhantomConfig) -> None:
     """
     manifests = [config.out / name for name in (MANIFEST, BEGUN) if (config.out / name).is_file()]
     if not manifests:
-        unknown = sorted(path.name for path in config.out.iterdir() if path.name != ".lock")
+        unknown = sorted(path.name for path in config.out.iterdir() if path.name != LOCK)
         if unknown:
             raise UserError(f"{config.out}: expected an empty or new folder for synthetic patients; it holds {unknown[0]!r}")
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from common import cli
 from common.errors import UserError
-from common.files import lock, read_json, remove_unfinished, write_yaml
+from common.files import LOCK, lock, read_json, remove_unfinished, write_yaml
 from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
@@ -153,7 +153,7 @@ def empty_folder(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != ".lock":
+        elif entry.name != LOCK:
             entry.unlink()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import atomic, read_json, read_yaml, write_json, write_yaml
+from common.files import LOCK, atomic, read_json, read_yaml, write_json, write_yaml
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
@@ -251,7 +251,7 @@ def is_unused(path: Path) -> bool:
     if not path.exists():
         return True
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".tmp")} if path.is_dir() else {""}
-    if not names <= {".lock", *BEFORE_RUN_JSON}:
+    if not names <= {LOCK, *BEFORE_RUN_JSON}:
         return False
     config = read_yaml(path / "config.yaml", "config of the run") if "config.yaml" in names else {"out": path.resolve()}
     return isinstance(config, dict) and Path(str(config.get("out"))).name == path.resolve().name

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Problems, UserError
-from common.files import read_json, read_yaml
+from common.files import LOCK, read_json, read_yaml
 from data_prep.labels import LabelSchema
 from data_prep.records.build import source_state
 from data_prep.records.folder import MANIFEST, case_path
@@ -28,7 +28,7 @@ def refuse_other_config(records: Path, settings: dict[str, Any]) -> None:
     """
     before = records / "config.yaml"
     if not before.is_file():
-        unknown = [path.name for path in records.iterdir() if not path.name.startswith((".lock", ".tmp"))]
+        unknown = [path.name for path in records.iterdir() if not path.name.startswith((LOCK, ".tmp"))]
         if unknown:
             raise UserError(f"{records}: expected an empty or new folder for the records; it holds {unknown[0]!r}")
         return

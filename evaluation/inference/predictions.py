@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import Problems, UserError
-from common.files import checksum, read_json, write_json
+from common.files import LOCK, checksum, read_json, write_json
 from common.tables import counted
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MANIFEST = "predictions.json"
 FORMAT = 1
 PROBABILITIES = "_probabilities"
-LOCK = ".lock"  # of common.files.lock
 OVERLAYS = "overlays"  # folder of pictures inside a predictions folder
 SCORES = "scores"  # folder of scores in a predictions folder, and in that of a cross-validation
 
@@ -75,6 +74,11 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
         return PredictionSet(folder, None, wanted or [], [])
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder of predictions; received {'a file' if folder.exists() else 'none there'}")
+    if not manifest.is_file() and (inner := sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))):
+        raise UserError(
+            f"{folder}: expected the predictions of one head; received a folder with those of several; choose one of "
+            f"{', '.join(inner)} in it"
+        )
     if not manifest.is_file() and (folder / LOCK).exists():
         raise UserError(
             f"{folder}: expected predictions finished by evaluation.predict; received unfinished ones; predict again"

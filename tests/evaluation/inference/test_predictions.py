@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import Problems, UserError
-from common.files import checksum
+from common.files import checksum, write_json
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import ImageRef
 from evaluation.inference.predictions import (
@@ -172,4 +172,8 @@ def test_a_missing_folder_and_an_unfinished_one_have_messages_of_their_own(tmp_p
         open_predictions(tmp_path / "file", None)
     (tmp_path / LOCK).touch()
     with pytest.raises(UserError, match=r"expected predictions finished by evaluation[.]predict; received unfinished ones"):
+        open_predictions(tmp_path, None, plain=True)
+    for head in ("hgg", "mets"):
+        write_json(tmp_path / head / "predictions.json", {})
+    with pytest.raises(UserError, match="received a folder with those of several; choose one of hgg, mets in it"):
         open_predictions(tmp_path, None, plain=True)
