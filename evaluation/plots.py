@@ -23,7 +23,8 @@ from evaluation.figures import volume as figures_volume
 from evaluation.figures.lesions import draw_lesions
 from evaluation.heads import common_evaluators, evaluators_of
 from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
-from evaluation.scores.folder import read_lesions, read_scores
+from evaluation.scores.folder import read_scores
+from evaluation.scores.lesion_table import read_lesions
 from evaluation.tables.run_names import names_of
 from training.run import Run, open_runs
 

@@ -8,37 +8,32 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.metrics.catalogue import METRICS, absent_rule
-from common.metrics.lesion_rules import LESION_RULES
 from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, Summary
 from common.tables import csv_text, read_rows
 from data_prep.labels import LabelSchema
-from data_prep.structures import CLASS_MEAN, Structure, scored_structures
+from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
 from evaluation.scores.cases import ScoreKey
-from evaluation.scores.lesions import LesionScores, rule_structures
+from evaluation.scores.lesion_table import PER_LESION, lesion_rows
+from evaluation.scores.lesions import rule_structures
 from evaluation.scores.patients import PatientScores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
-PER_LESION = "per_lesion.csv"
 FORMAT = 3
 OF_PATIENTS = "per patient, whole volumes on the native grid"
 OF_RECORDS = "slices of records, on the prepared grid"
 SPLITS = ("patient", "slice")
 RULES = ("definition", "unit", "both_absent", "one_absent", "lesion_rule")
 """Entries of a metric that two scores must share to be compared."""
-LESION_COLUMNS = (
-    *("patient", "case", "kind", "structure", "rule", "lesion", "counted", "volume_mm3", "matched"),
-    *("dice", "hd95", "nsd"),
-)
 AVERAGING = (
     "Every score is of a case's whole volume on the patient's own grid; voxels that are not annotated are left out. A patient "
     "with several cases counts once, with the mean over the cases. Figures are means over patients. class_mean is the mean of "
@@ -142,7 +137,7 @@ def write_patient_scores(
     write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores)))
     files = [folder / PER_PATIENT]
     if any(metric.rule is not None for metric in scores.metrics):
-        write_text(folder / PER_LESION, csv_text(lesion_rows(scores)))
+        write_text(folder / PER_LESION, csv_text(lesion_rows(scores.lesions)))
         files.append(folder / PER_LESION)
     else:
         (folder / PER_LESION).unlink(missing_ok=True)  # of an earlier call
@@ -182,21 +177,6 @@ def _summary_rows(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
     """Values with None in place of NaN, which is no JSON."""
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
-
-
-def lesion_rows(scores: PatientScores) -> list[list[Any]]:
-    """Rows of per_lesion.csv: true lesions and false positives of every case, structure and rule."""
-    return [
-        list(LESION_COLUMNS),
-        *(
-            [
-                *(patient, case, each.structure.kind, each.structure.name, each.rule),
-                *("true" if each.true else "false positive", each.counted, each.volume_mm3, each.matched),
-                *(each.dice, each.hd95, each.nsd),
-            ]
-            for patient, case, each in scores.lesions
-        ),
-    ]
 
 
 def write_record_scores(
@@ -345,41 +325,6 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
             absent[structure] = np.array([int(row["cases_absent_in_truth"] or 0) for row in mine])
     cases = [int(found[patient, structures[0].kind, structures[0].name]["cases"] or 1) for patient in patients]
     return PatientScores(structures, patients, cases, values, absent, missing=stored.missing)
-
-
-def read_lesions(folder: Path) -> list[LesionScores]:
-    """Lesions of a folder of scores, of all rules; empty where it has none.
-
-    Raises:
-        UserError: a table that is damaged or of something else.
-    """
-    file = folder / PER_LESION
-    if not file.is_file():
-        return []
-    rows = read_rows(file)
-    for row in rows:
-        if row.get("rule", "") not in LESION_RULES:
-            raise UserError(
-                f"{file}: expected lesions by rules of this version ({', '.join(LESION_RULES)}); received {row.get('rule')!r}; "
-                "score again"
-            )
-    try:
-        return [
-            LesionScores(
-                structure=Structure(cast(Literal["region", "class", "mean"], row["kind"]), row["structure"]),
-                rule=row["rule"],
-                true=row["lesion"] == "true",
-                counted=row["counted"] == "True",
-                volume_mm3=float(row["volume_mm3"]),
-                matched=row["matched"] == "True",
-                **{name: float(row[name]) for name in ("dice", "hd95", "nsd")},
-            )
-            for row in rows
-        ]
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{file}: expected lesions, as evaluation.score writes them; received another table ({error!r}); score again"
-        ) from None
 
 
 def _number(row: dict[str, str], metric: Metric, file: Path) -> float:

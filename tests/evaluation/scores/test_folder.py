@@ -18,7 +18,6 @@ from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.scores.folder import (
     find_scores,
     has_current_scores,
-    read_lesions,
     read_patient_scores,
     read_scores,
     remove_scores,
@@ -173,18 +172,6 @@ def test_a_score_of_a_rule_is_kept_where_no_patient_has_a_value(tmp_path):
     np.testing.assert_array_equal(named["WT", "lesion_dice@brats2026-gli"], [math.nan, math.nan])
     np.testing.assert_array_equal(named["ET", "lesion_dice@brats2026-gli"], [math.nan, 0.5])
     assert stored.missing == read_patient_scores(stored).missing == {"p01": "no file"}
-
-
-def test_lesions_are_read_back_and_those_of_an_unknown_rule_refused(tmp_path):
-    assert read_lesions(tmp_path) == []
-    made = lesion_scores_without_value(tmp_path)
-    assert [(each.structure.name, *vars(each).values())[2:] for each in read_lesions(tmp_path)] == [
-        (each.structure.name, *vars(each).values())[2:] for _, _, each in made.lesions
-    ]
-    file = tmp_path / "per_lesion.csv"
-    file.write_text(file.read_text().replace("brats2026-gli", "brats2099-gli"))
-    with pytest.raises(UserError, match=r"per_lesion\.csv: expected lesions by rules of .* received 'brats2099-gli'"):
-        read_lesions(tmp_path)
 
 
 def test_removed_scores_leave_no_file_behind(tmp_path):
