@@ -11,8 +11,8 @@ from tests.evaluation.experiments.test_held_out_table import DICE, scored
 from tests.evaluation.figures.test_runs import write_run
 
 
-def plan(folder, name, records=("hgg",)):
-    config = SimpleNamespace(heads={"segmentation": None})
+def plan(folder, name, records=("hgg",), max_minutes=None):
+    config = SimpleNamespace(heads={"segmentation": None}, max_minutes=max_minutes)
     return SimpleNamespace(folder=folder, name=name, records=records, config=config)
 
 
@@ -44,6 +44,13 @@ def test_curves_are_the_means_over_seeds_of_runs_that_train_on_the_records(drawn
     ((_, histories, curves),) = drawn
     assert [(history.name, len(history.columns["loss"])) for history in histories] == [("a", 3), ("c", 3)]
     assert curves.title == "mean Dice, hgg; mean over 2 seeds"
+    assert curves.axis == "epoch"
+
+
+def test_curves_of_runs_of_equal_minutes_are_drawn_over_minutes(drawn, tmp_path):
+    write_run(tmp_path / "a_seed0", epochs=3)
+    draw_curves(tmp_path, [plan(tmp_path / "a_seed0", "a", max_minutes=3)], SimpleNamespace(name="hgg"))
+    assert drawn[0][2].axis == "minutes"
 
 
 def test_without_a_trained_run_nothing_is_drawn(drawn, tmp_path):
