@@ -129,13 +129,16 @@ class Source(ABC):
             problem = f"{image}: shape {header.shape[:3]} differs from {shape} of {files.label}; resample it onto that grid"
         return problem
 
-    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+    def write_prediction(
+        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+    ) -> list[Path]:
         """Write a prediction in the format of the layout's annotations, in addition to NIfTI.
 
         Args:
             files: the case that was segmented.
-            ids: native (i, j, k) integers, ids of this source's schema.
+            ids: native (i, j, k) integers.
             folder: of predictions, not of this source.
+            schema: of the ids; None: that of this source.
 
         Returns:
             Files written; none by default.

@@ -161,15 +161,18 @@ class DicomSource(VolumeSource):
         ids = structure_ids([each.name for each in structures], rule.structures, classes, str(label.path))
         return rasterised(structures, ids, grid, rule.finer)
 
-    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+    def write_prediction(
+        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+    ) -> list[Path]:
         """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, that refers to the reference series.
 
         Args:
             files: the case.
-            ids: (i, j, k) of ids of this source's schema, or of 0 and 1.
+            ids: (i, j, k) on the grid of the reference.
             folder: of predictions, not of this source.
+            schema: of the ids, whose foreground classes become segments; None: that of this source.
         """
-        schema = self.schema or LabelSchema.load(SCHEMA)
+        schema = schema or self.schema or LabelSchema.load(SCHEMA)
         path = folder / f"{files.id}.seg.dcm"
         segments = dict(list(schema.classes.items())[1:])
         write_seg(path, self.reference(files), ids, segments, files.id, self.rules.keep_identity)

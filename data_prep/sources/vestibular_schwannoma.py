@@ -188,14 +188,16 @@ class VestibularSchwannomaSource(VolumeSource):
         other = space if space in patient.labels else next(iter(patient.labels))
         return nifti_label(patient.labels[other], grid, None if other == space else self._moving(patient, space, other))
 
-    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+    def write_prediction(
+        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+    ) -> list[Path]:
         """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, where the reference is a DICOM series."""
         space = self.reference(files)
         image = self._patients[files.id].image(space, space)
         if not isinstance(image, Series):
             return []
         path = folder / f"{files.id}.seg.dcm"
-        write_seg(path, image, ids, dict(list(self.schema.classes.items())[1:]), files.id)
+        write_seg(path, image, ids, dict(list((schema or self.schema).classes.items())[1:]), files.id)
         return [path]
 
     def _mask(

@@ -132,7 +132,7 @@ class SegmentationPredictor(Predictor):
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
         ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(task.out, case.files.id), ids, case.affine, like=case.files.paths[0])
-        task.source.write_prediction(case.files, ids, task.out)
+        task.source.write_prediction(case.files, ids, task.out, task.schema)
         if task.overlays:
             self._draw_overlay(case, prepared, classes)
         self._without_affine += case.affine is None
