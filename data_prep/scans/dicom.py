@@ -176,7 +176,9 @@ def description_row(series: Series, max_gap: float) -> list[str]:
     tilt = f"{stack.tilt_deg:.1f}" if stack.tilt_deg >= WORTH_A_NAME else "0"
     oblique = f" {stack.oblique_deg:.0f}°" if stack.oblique_deg >= 0.5 else ""
     gaps = "even" if stack.is_even else f"{stack.steps.min():.4g} to {stack.steps.max():.4g}"
-    if len(series.frames) > 1 and stack.gap_problem(max_gap):
+    if series.doubled:
+        gaps = f"{series.doubled} places twice"
+    elif len(series.frames) > 1 and stack.gap_problem(max_gap):
         gaps = "missing" if stack.is_even else f"missing, {gaps}"
     return [
         str(series.number),

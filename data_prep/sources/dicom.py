@@ -111,8 +111,13 @@ class DicomSource(VolumeSource):
                     f"{patient.folder}: case {files.id}: {len(chosen)} series fit channel {name}: {listed}; "
                     "narrow its rule, or give uid or prefer (--series)"
                 )
-        if len(lacking) == len(files.channels) or (lacking and self.config.missing_channels == "refuse"):
-            count = len(patient.index.series)
+        count = len(patient.index.series)
+        if len(lacking) == len(files.channels):
+            problems.append(
+                f"{patient.folder}: case {files.id} has none of the channels {', '.join(lacking)} (none of its {count} series "
+                "fits); give rules by --series"
+            )
+        elif lacking and self.config.missing_channels == "refuse":
             for name in lacking:
                 problems.append(
                     f"{patient.folder}: case {files.id} lacks channel {name} (none of its {count} series fits: "

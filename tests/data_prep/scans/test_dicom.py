@@ -103,6 +103,7 @@ def test_slices_that_were_exported_twice_count_once(tmp_path):
     write_series(tmp_path / "b", blob(seed=1), SOPInstanceUID=[f"1.2.{k}" for k in range(8)])
     (series,) = index(tmp_path).series
     assert "8 positions hold several different slices" in series.problem(1.5)
+    assert description_row(series, 1.5)[6] == "8 places twice"
 
 
 def test_of_duplicates_the_complete_one_is_taken(tmp_path):

@@ -105,6 +105,20 @@ def test_what_does_not_fit_is_one_line(tmp_path, options, message):
     assert re.search(message, problem(opened(tmp_path)))
 
 
+def test_a_patient_without_any_channel_is_one_line(tmp_path):
+    write_junk(tmp_path)
+    assert "has none of the channels t1, t2 (none of its 1 series fits); give rules by --series" in problem(opened(tmp_path))
+
+
+def test_slices_at_one_place_are_listed_and_refused(tmp_path):
+    for seed in (0, 1):
+        uids = [f"1.2.{seed}.{k}" for k in range(8)]
+        write_series(tmp_path / str(seed), blob(SHAPE, seed), AXIAL, "t1", SOPInstanceUID=uids)
+    source = opened(tmp_path, channels=["t1"])
+    assert "8 places twice" in source.inventory()[1]
+    assert "8 positions hold several different slices" in problem(source)
+
+
 def test_several_series_that_fit_are_listed(tmp_path):
     for number in (1, 2):
         write_series(tmp_path / str(number), blob(SHAPE), AXIAL, "t1", number=number)
