@@ -16,9 +16,9 @@ $(VENV)/requirements: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-jax.txt
+$(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-dicom.txt requirements-jax.txt
 	@echo "installing JAX, pytest and others into $(VENV): some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jax.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dicom.txt -r requirements-jax.txt -r requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/requirements

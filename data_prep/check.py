@@ -60,6 +60,8 @@ def main(config: CheckConfig) -> None:
     """
     check_workers(config.workers)
     source = open_source(config.source, config)
+    if inventory := source.inventory():
+        print("\n".join(inventory), flush=True)
     cases = source.cases()
     found = map_cases(partial(inspect, source), cases, config.workers, title="checking")
     print("\n".join(summary(source, cases, found)))

@@ -103,9 +103,14 @@ class Builder:
 
 
 def source_state(files: CaseFiles) -> list[dict[str, Any]]:
-    """Path, size and CRC-32C of each of a case's files, to detect changes of the source."""
+    """Path (of an anonymous case its place), size and CRC-32C of each of a case's files, to detect changes of the source."""
     return [
-        {"path": str(path.resolve()), "bytes": path.stat().st_size, "crc32c": int(checksum(path), 16)} for path in files.paths
+        {
+            "path": f"{files.id}/file {place}" if files.anonymous else str(path.resolve()),
+            "bytes": path.stat().st_size,
+            "crc32c": int(checksum(path), 16),
+        }
+        for place, path in enumerate(files.paths, 1)
     ]
 
 

@@ -36,6 +36,7 @@ class CaseFiles:
         label: the annotation, or None where there is none.
         attributes: of the patient, such as `grade`.
         slices: every file of the case where its images are a folder of slices; else empty.
+        anonymous: paths may name the patient, so that nothing that is written holds them.
     """
 
     id: str
@@ -44,6 +45,7 @@ class CaseFiles:
     label: ImageRef | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     slices: tuple[Path, ...] = ()
+    anonymous: bool = False
 
     @property
     def paths(self) -> list[Path]:

@@ -23,6 +23,7 @@ from data_prep.scans.faults import too_short, unreadable
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)
 SUFFIXES = (".nii", ".nii.gz")
+SCANNER = 1  # code of qform and sform: millimetres of the scanner
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
 DEFLATE_LIMIT = 1032  # no byte of a gzip file inflates to more
@@ -144,16 +145,16 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
         path: the file, `.nii` or `.nii.gz`.
         array: any dtype of the NIfTI format.
         affine: (4, 4); None writes unit spacing.
-        like: image of the same grid, whose codes of qform and sform are copied.
+        like: file of the same grid; if it is NIfTI, its codes of qform and sform are copied, else both are that of a scanner.
     """
     import nibabel
 
     image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
     image.header.set_xyzt_units("mm" if affine is not None else "unknown")
     if like is not None and affine is not None:
-        original: Any = nibabel.load(like).header
-        image.set_sform(affine, int(original["sform_code"]))
-        image.set_qform(affine, int(original["qform_code"]))
+        original: Any = nibabel.load(like).header if like.name.lower().endswith(SUFFIXES) else None
+        image.set_sform(affine, SCANNER if original is None else int(original["sform_code"]))
+        image.set_qform(affine, SCANNER if original is None else int(original["qform_code"]))
     with atomic(path) as temporary:
         nibabel.save(image, temporary)
 

@@ -15,6 +15,8 @@ LAYOUTS = {
     "msd": "data_prep.sources.msd:MsdSource",
     "brats": "data_prep.sources.brats:BratsSource",
     "kaggle_3m": "data_prep.sources.kaggle_3m:Kaggle3mSource",
+    "vestibular_schwannoma": "data_prep.sources.vestibular_schwannoma:VestibularSchwannomaSource",
+    "dicom": "data_prep.sources.dicom:DicomSource",
 }
 
 

@@ -21,14 +21,18 @@ from data_prep.sources import nifti_rules as rules
 class SourceConfig:
     """Options of reading a source of scans."""
 
-    layout: Literal["auto", "brats", "kaggle_3m", "msd", "table"] = "auto"
-    """Layout of the files: brats (folders of BraTS 2012-2025), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation
-    Dataset), msd (dataset.json), table (CSV), or auto: recognised by its files."""
+    layout: Literal["auto", "brats", "dicom", "kaggle_3m", "msd", "table", "vestibular_schwannoma"] = "auto"
+    """Layout of the files: brats (folders of BraTS 2012-2025), dicom (a folder of series per patient), kaggle_3m (folders of
+    TIFF slices, as in the LGG Segmentation Dataset), msd (dataset.json), table (CSV), vestibular_schwannoma (the collection
+    Vestibular-Schwannoma-SEG), or auto: recognised by its files."""
     channels: list[str] | None = None
     """Names of the channels in the order of a network's input; default: all of the layout in its standard order."""
     labels: str = "auto"
     """Label schema: a name in configs/labels or the path of a YAML file; auto: the one that the layout implies; of a table that
     of the run or of the predictions, where there are any, else binary."""
+    series: Path | None = None
+    """DICOM: YAML file of rules by which each channel gets its series, or the name of a shipped one; default:
+    skull_base/series."""
     missing_channels: Literal["refuse", "zero"] = "refuse"
     """Missing channels: refuse the case, or take zeros."""
     tolerance_mm: float = 1e-3
@@ -125,13 +129,16 @@ class Source(ABC):
             problem = f"{image}: shape {header.shape[:3]} differs from {shape} of {files.label}; resample it onto that grid"
         return problem
 
-    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+    def write_prediction(
+        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+    ) -> list[Path]:
         """Write a prediction in the format of the layout's annotations, in addition to NIfTI.
 
         Args:
             files: the case that was segmented.
-            ids: native (i, j, k) integers, ids of this source's schema.
+            ids: native (i, j, k) integers.
             folder: of predictions, not of this source.
+            schema: of the ids; None: that of this source.
 
         Returns:
             Files written; none by default.
@@ -140,6 +147,10 @@ class Source(ABC):
 
     def warnings(self, files: CaseFiles) -> list[str]:
         """Warnings about a case, a line each: unusual but legal."""
+        return []
+
+    def inventory(self) -> list[str]:
+        """Lines on the source's content that `check` prints before its summary; none by default."""
         return []
 
 

@@ -2,9 +2,10 @@
 
 2012-2021: `ID_flair`, `ID_t1`, `ID_t1ce` (or `t1gd`, `t1c`), `ID_t2`, `ID_seg`; 2023-2025: `ID-t2f`, `ID-t1n`, `ID-t1c`,
 `ID-t2w`, `ID-seg`; UCSF-BMSR, the metastases that BraTS 2023 recommends: `ID_FLAIR`, `ID_T1pre`, `ID_T1post`, `ID_T2Synth`,
-`ID_BraTS-seg`; any letter case. Case folders may lie at any depth. A folder HGG or LGG above them gives the attribute `grade`,
-and so does a `name_mapping*.csv` (BraTS 2018-2020). The attribute `tumour` is `mets` for metastases, `hgg` or `lgg` where the
-grade is known. The years differ in label ids: a folder such as MICCAI-LH-BraTS2025-MET-Challenge-Training gives the year.
+`ID_BraTS-seg`; BraTS-MEN-RT, meningiomas before radiotherapy: `ID_t1c` alone, and `ID_gtv`; any letter case. Case folders may
+lie at any depth. A folder HGG or LGG above them gives the attribute `grade`, and so does a `name_mapping*.csv` (BraTS
+2018-2020). The attribute `tumour` is `mets` for metastases, `hgg` or `lgg` where the grade is known. The years differ in label
+ids: a folder such as MICCAI-LH-BraTS2025-MET-Challenge-Training gives the year.
 """
 
 import re
@@ -28,7 +29,7 @@ KINDS = {
     **dict.fromkeys(("t1", "t1n", "t1pre"), "t1"),
     **dict.fromkeys(("t1ce", "t1gd", "t1c", "t1post"), "t1ce"),
     **dict.fromkeys(("t2", "t2w", "t2synth"), "t2"),
-    **dict.fromkeys(("seg", "segm", "brats-seg"), LABEL),  # BraTS 2020 has a single `_Segm`, of case 355
+    **dict.fromkeys(("seg", "segm", "brats-seg", "gtv"), LABEL),  # BraTS 2020 has a single `_Segm`, of case 355
 }
 NAME = re.compile(rf"^(?:(?P<id>.+?)(?P<separator>[-_]))?(?P<kind>{'|'.join(KINDS)})$", re.IGNORECASE)
 OLDER_KINDS = {"flair", "t1", "t1ce", "t1gd", "t2"}
@@ -45,6 +46,8 @@ GRADES = ("HGG", "LGG")
 CHALLENGE = re.compile(r"BraTS[-_ ]?(?:20)?(?P<year>\d\d)(?!\d)(?!.*GLI-PRE)", re.IGNORECASE)
 CAVITIES_SINCE = 24
 CAVITY_ID = re.compile(r"^BraTS-(?:METS?|GLI)-", re.IGNORECASE)
+RADIOTHERAPY = re.compile(r"^BraTS-MEN-RT-", re.IGNORECASE)  # one channel; the annotation is a target volume, 0 and 1
+RADIOTHERAPY_SCHEMA = "binary"
 UNDERSCORE_SCHEMAS = ("brats2017-2021", "brats2012-2015")
 HYPHEN_SCHEMAS = ("brats2023", "brats2024")
 
@@ -76,6 +79,8 @@ class _Group:
 
     def schema(self, folders: list[str]) -> str:
         """Name of the label schema that the names of the files and of the `folders` around them, outermost first, imply."""
+        if self.is_radiotherapy:
+            return RADIOTHERAPY_SCHEMA
         if not self.is_newer:
             return UNDERSCORE_SCHEMAS[1] if OLDEST_ID.match(self.id) else UNDERSCORE_SCHEMAS[0]
         named = next((match for name in reversed(folders) if (match := CHALLENGE.search(name))), None)
@@ -87,6 +92,11 @@ class _Group:
         """Patient id: the case id without the number of the scan."""
         match = NEWER_ID.match(self.id) or OLDEST_ID.match(self.id) or (UCSF_ID.match(self.id) if self.is_ucsf else None)
         return match["patient"] if match else self.id
+
+    @property
+    def is_radiotherapy(self) -> bool:
+        """True for cases of BraTS-MEN-RT."""
+        return "gtv" in self.kinds or RADIOTHERAPY.match(self.id) is not None
 
     @property
     def has_metastases(self) -> bool:
@@ -102,12 +112,15 @@ class BratsSource(NiftiSource):
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         super().__init__(root, config)
-        self.channels = choose_channels(CHANNELS, config.channels, root)
         groups = _groups(root)
+        available = ["t1ce"] if all(group.is_radiotherapy for group in groups) else CHANNELS
+        self.channels = choose_channels(available, config.channels, root)
         _refuse_doubles(groups, root)
         schema = config.labels if config.labels != "auto" else _implied_schema(groups, root)
         self.schema = LabelSchema.load(schema)
         self.likely_schemas = HYPHEN_SCHEMAS if any(group.is_newer for group in groups) else UNDERSCORE_SCHEMAS
+        if any(group.is_radiotherapy for group in groups):
+            self.likely_schemas = (RADIOTHERAPY_SCHEMA,)
         if any(CHILDREN.match(group.id) for group in groups):
             self.likely_schemas = HYPHEN_SCHEMAS[:1]
         self._cases = sorted_cases((self._case(group) for group in groups), root)

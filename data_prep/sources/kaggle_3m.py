@@ -186,13 +186,16 @@ class Kaggle3mSource(Source):
             lines.append(f"{table}: has no row {self._patients[files.id].row} for {files.id}, which gets no attributes")
         return lines + (self._unused if files.id == self._cases[0].id else [])
 
-    def write_prediction(self, files: CaseFiles, ids: np.ndarray, folder: Path) -> list[Path]:
+    def write_prediction(
+        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+    ) -> list[Path]:
         """Write a prediction in the data set's format of masks: `folder/ID/ID_<n>_mask.tif`, 0 and 255, uncompressed.
 
         Args:
             files: the case.
-            ids: (rows, columns, slices) of ids of this source's schema; all but the background's become 255.
+            ids: (rows, columns, slices); all but the background's become 255.
             folder: of predictions, not of this source.
+            schema: of the ids; None: that of this source.
 
         Returns:
             Files, one per slice of the case and with its number.
@@ -200,7 +203,7 @@ class Kaggle3mSource(Source):
         Raises:
             ValueError: the array has another number of slices than the case; nothing was written.
         """
-        background = next(iter(self.schema.classes.values()))
+        background = next(iter((schema or self.schema).classes.values()))
         masks = np.where(np.isin(ids, background), 0, 255).astype(np.uint8)
         numbers = [_number(path) for path in self._patients[files.id].images.values()]
         paths = [folder / files.id / f"{files.id}_{number}_mask.tif" for number in numbers]

@@ -147,7 +147,7 @@ class SegmentationPredictor(Predictor):
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
         ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(folder, case.files.id), ids, case.affine, like=case.files.paths[0])
-        task.source.write_prediction(case.files, ids, folder)
+        task.source.write_prediction(case.files, ids, folder, task.schema)
 
     @property
     def folders(self) -> dict[Path, LabelSchema]:

@@ -3,6 +3,7 @@ import pytest
 
 from common import cli
 from data_prep.check import CheckConfig, main
+from tests.dicom_files import blob, write_series
 from tests.scans import save, scan, write_brats, write_table
 
 
@@ -97,12 +98,24 @@ def test_an_image_of_one_value_is_a_warning(tmp_path, capsys):
     ]
 
 
+def test_the_series_of_a_folder_of_dicom_are_listed(tmp_path, capsys):
+    write_series(tmp_path / "a", blob(), description="t1 mpr", patient="1")
+    write_series(tmp_path / "b", blob(), description="t1 mpr +C", patient="1", number=2, places=[0, 1, 2, 5, 6, 7, 8, 9])
+    status, out, errors = run(capsys, "--source", tmp_path)
+    assert status == 2
+    rows = [line.split() for line in out.splitlines()[:3]]
+    assert [row[1:5] for row in rows[1:]] == [["t1", "1", "MR", "t1"], ["t1ce", "2", "MR", "t1"]]
+    assert "missing, 2 to 6" in out.splitlines()[2]
+    assert len(errors) == 2
+    assert "series 2 (t1 mpr +C): about 2 slices missing: slices 3 and 4 of 8 are 6 mm apart; expected 2 mm" in errors[0]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--source", "nowhere"],
         [],
-        ["--source", ".", "--layout", "dicom"],
+        ["--source", ".", "--layout", "analyze"],
         ["--source", ".", "--tolerance_mm", "-1"],
         ["--source", ".", "--workers", "0"],
     ],

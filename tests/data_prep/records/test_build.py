@@ -1,5 +1,7 @@
 """Building one case: shard, copies, and the JSON that commits them."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import UserError
@@ -54,3 +56,10 @@ def test_the_state_of_a_source_changes_with_its_bytes(tmp_path):
     changed = [now != then for now, then in zip(source_state(files), before, strict=True)]
     assert changed == [True] + [False] * (len(before) - 1)
     assert source_state(files)[0]["bytes"] == before[0]["bytes"]
+
+
+def test_the_paths_of_an_anonymous_case_are_not_stored(tmp_path):
+    (files,) = open_source(write_brats(tmp_path / "source", [scan("a")])).cases()
+    hidden = source_state(replace(files, anonymous=True))
+    assert [entry["path"] for entry in hidden] == [f"a/file {number}" for number in range(1, 6)]
+    assert [entry["crc32c"] for entry in hidden] == [entry["crc32c"] for entry in source_state(files)]

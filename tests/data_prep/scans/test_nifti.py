@@ -257,3 +257,14 @@ def test_an_image_without_geometry_has_unit_spacing(tmp_path):
 )
 def test_stem(name, stem):
     assert nifti.stem(Path("some.nii") / name) == stem
+
+
+def test_codes_are_those_of_a_like_file_or_of_a_scanner(tmp_path):
+    array, affine = np.ones((3, 4, 5), np.uint8), np.diag([1.0, 2, 3, 1])
+    image = nibabel.Nifti1Image(array, affine)
+    image.set_sform(affine, 4)
+    nibabel.save(image, tmp_path / "like.nii.gz")
+    for like, codes in (("like.nii.gz", (0, 4)), ("slice.dcm", (1, 1))):
+        nifti.write_image(tmp_path / "a.nii.gz", array, affine, like=tmp_path / like)
+        header = nibabel.load(tmp_path / "a.nii.gz").header
+        assert (int(header["qform_code"]), int(header["sform_code"])) == codes

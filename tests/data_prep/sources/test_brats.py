@@ -170,6 +170,21 @@ def test_names_of_metastases_give_the_tumour_type(tmp_path):
     }
 
 
+def test_targets_of_radiotherapy_are_one_structure_on_one_channel(tmp_path):
+    folder = tmp_path / "BraTS-MEN-RT-Train-v2"
+    for number in (4, 60):
+        made = scan(f"BraTS-MEN-RT-{number:04d}-1", ids=(0, 1), seed=number)
+        save(folder / made.id / f"{made.id}_t1c.nii.gz", made.images["t1ce"])
+        save(folder / made.id / f"{made.id}_gtv.nii.gz", made.label)
+    source = open_source(folder)
+    assert (source.layout, source.channels, source.schema.name) == ("brats", ["t1ce"], "binary")
+    first, second = source.cases()
+    assert (first.id, first.patient, second.patient) == ("BraTS-MEN-RT-0004-1", "BraTS-MEN-RT-0004", "BraTS-MEN-RT-0060")
+    case = source.read(first)
+    np.testing.assert_array_equal(case.label, scan("", ids=(0, 1), seed=4).label)
+    assert (source.check(first), source.check(second)) == ([], [])
+
+
 def test_a_channel_in_two_files_is_refused(tmp_path):
     root = touch(tmp_path, "a/a_t1ce.nii", "a/a_t1gd.nii.gz", "b/b_seg.nii", "b/b_SEG.nii.gz", "b/b_t1.nii")
     with pytest.raises(Problems) as caught:

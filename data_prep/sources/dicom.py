@@ -1,0 +1,316 @@
+"""DICOM: a folder with a sub-folder per patient, or of one patient; a series is chosen for each channel by rules.
+
+The rules are a YAML file (`data_prep.sources.dicom_rules`, `--series FILE`). Case ids are hashes unless a table or the rules
+say otherwise; names and dates are never read. Predictions are also written as DICOM SEG.
+"""
+
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.tables import aligned, counted
+from data_prep.labels import LabelSchema
+from data_prep.scans import nifti
+from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
+from data_prep.scans.case import CaseFiles, ImageRef
+from data_prep.scans.contours import read_rtstruct
+from data_prep.scans.dicom import DESCRIPTION_HEADING, SEGMENTATION, Series, description_row
+from data_prep.scans.dicom_header import SUFFIXES, DicomHeader, has_magic
+from data_prep.scans.dicom_image import read_series
+from data_prep.scans.dicom_seg import read_seg, write_seg
+from data_prep.scans.volume import Grid, Volume
+from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
+from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
+from data_prep.sources.dicom_rules import load_rules
+from data_prep.sources.volume_source import VolumeSource
+
+SCHEMA = "binary"
+UID_END = 10  # characters of a UID that the table shows; enough for a rule
+
+
+class DicomSource(VolumeSource):
+    """Source of DICOM series."""
+
+    layout = "dicom"
+    looks_for = "DICOM files, at any depth"
+    implies_schema = False
+
+    def __init__(self, root: Path, config: SourceConfig) -> None:
+        super().__init__(root, config)
+        self.rules, where = load_rules(config.series)
+        files = list(visible_files(root))
+        patients = named_patients(find_patients(root, files), self.rules, where)
+        self._patients = {patient.case: patient for patient in patients}
+        self._choices = {
+            patient.case: {name: self.rules.choose(name, patient.index.series) for name in self.rules.channels}
+            for patient in patients
+        }
+        found = [name for name in self.rules.channels if any(choice[name] for choice in self._choices.values())]
+        available = list(self.rules.channels) if config.series is not None else found or list(self.rules.channels)
+        self.channels = choose_channels(available, config.channels, root)
+        self._label_problems: dict[str, str] = {}
+        self._labels = {patient.case: self._find_label(patient, files) for patient in patients}
+        labelled = any(self._labels.values())
+        schema = config.labels if config.labels != "auto" else SCHEMA if labelled else None
+        self.schema = None if schema is None else LabelSchema.load(schema)
+        self._cases = sorted_cases((self._case(patient) for patient in patients), root)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Recognise a folder with any DICOM file, by its first bytes or its ending."""
+        if not root.is_dir():
+            return False
+        return any(path.suffix.lower() in SUFFIXES or (path.is_file() and has_magic(path)) for path in visible_files(root))
+
+    def series(self, files: CaseFiles, channel: str) -> Series | None:
+        """Series of a channel, also of one that is not read; None where there is none, or several fit."""
+        chosen = self._choices[files.id][channel]
+        return chosen[0] if len(chosen) == 1 else None
+
+    def reference(self, files: CaseFiles) -> Series:
+        """Series whose grid the channels and the label of a case are brought to.
+
+        Raises:
+            UserError: the case has none.
+        """
+        wanted = [self.rules.reference] if self.rules.reference else list(self.rules.channels)
+        found = next((series for name in wanted if (series := self.series(files, name))), None)
+        if found is None:
+            raise UserError(f"{self._patients[files.id].folder}: case {files.id} has no series for {' or '.join(wanted)}")
+        return found
+
+    def read_image(self, files: CaseFiles, channel: str) -> Volume:
+        """Read one channel on the grid of its series.
+
+        Raises:
+            UserError: it cannot be read, or there is none.
+        """
+        series = self.series(files, channel)
+        if series is None:
+            raise UserError(f"{self._patients[files.id].folder}: case {files.id} lacks channel {channel}")
+        return read_series(series)
+
+    def grid(self, files: CaseFiles) -> Grid:
+        """Grid of the reference series; rectangular where its slices are not."""
+        return self.reference(files).stack.grid
+
+    def header_problems(self, files: CaseFiles) -> list[str]:
+        """Problems of the chosen series and of the choice, a line each."""
+        patient = self._patients[files.id]
+        problems = list(patient.index.damaged)
+        problems += [self._label_problems[files.id]] if files.id in self._label_problems else []
+        lacking = [name for name in files.channels if not self._choices[files.id][name]]
+        for name in files.channels:
+            chosen = self._choices[files.id][name]
+            if len(chosen) > 1:
+                listed = ", ".join(f"{series.name} uid ...{series.uid[-UID_END:]}" for series in chosen)
+                problems.append(
+                    f"{patient.folder}: case {files.id}: {len(chosen)} series fit channel {name}: {listed}; "
+                    "narrow its rule, or give uid or prefer (--series)"
+                )
+        count = len(patient.index.series)
+        if len(lacking) == len(files.channels):
+            problems.append(
+                f"{patient.folder}: case {files.id} has none of the channels {', '.join(lacking)} (none of its {count} series "
+                "fits); give rules by --series"
+            )
+        elif lacking and self.config.missing_channels == "refuse":
+            for name in lacking:
+                problems.append(
+                    f"{patient.folder}: case {files.id} lacks channel {name} (none of its {count} series fits: "
+                    f"{self.rules.channels[name]}); change its rule (--series), leave it out of --channels, or take zeros "
+                    "by --missing_channels zero"
+                )
+        return problems or self._series_problems(files)
+
+    def warnings(self, files: CaseFiles) -> list[str]:
+        """Warnings about interpolated slices, channels on other grids, and files beside them, a line each."""
+        lines = []
+        reference = self.reference(files)
+        for name, series in self._used(files).items():
+            stack = series.stack
+            if not stack.is_straight:
+                lines.append(
+                    f"{series.frames[0].path}: {name}: tilt {stack.tilt_deg:.1f} degrees: resampled to a rectangular grid"
+                )
+            if not stack.is_even:
+                steps = f"{stack.steps.min():.4g} to {stack.steps.max():.4g} mm"
+                lines.append(f"{series.frames[0].path}: {name}: slices {steps} apart: resampled by their positions")
+            if series is not reference and stack.grid.distance_mm(reference.stack.grid) > self.config.tolerance_mm:
+                lines.append(f"{series.frames[0].path}: {name}: resampled to the grid of {reference.name}")
+        return lines
+
+    def annotation(self, files: CaseFiles) -> np.ndarray:
+        """Annotation on the reference grid.
+
+        Raises:
+            UserError: it cannot be read, belongs to another space, or its structures have no ids.
+        """
+        label, grid = self._labels[files.id], self.grid(files)
+        if isinstance(label, Path):
+            return nifti_label(label, grid)
+        assert isinstance(label, DicomHeader)
+        classes = {name: ids[0] for name, ids in self.schema.classes.items()} if self.schema else {}
+        rule = self.rules.label
+        if label.modality == SEGMENTATION:
+            seg = read_seg(label.path)
+            masks = seg_on_grid(seg, self._drawn_on(files, label, seg.series_uid), grid)
+            ids = structure_ids([name for name, _ in masks], rule.structures, classes, str(label.path))
+            return combined([(identifier, masks[place][1]) for place, identifier in ids.items()], grid)
+        structures = read_rtstruct(label.path)
+        if structures:
+            self._drawn_on(files, label, structures[0].series_uid)
+        ids = structure_ids([each.name for each in structures], rule.structures, classes, str(label.path))
+        return rasterised(structures, ids, grid, rule.finer)
+
+    def write_prediction(
+        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+    ) -> list[Path]:
+        """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, that refers to the reference series.
+
+        Args:
+            files: the case.
+            ids: (i, j, k) on the grid of the reference.
+            folder: of predictions, not of this source.
+            schema: of the ids, whose foreground classes become segments; None: that of this source.
+        """
+        schema = schema or self.schema or LabelSchema.load(SCHEMA)
+        path = folder / f"{files.id}.seg.dcm"
+        segments = dict(list(schema.classes.items())[1:])
+        write_seg(path, self.reference(files), ids, segments, files.id, self.rules.keep_identity)
+        return [path]
+
+    def inventory(self) -> list[str]:
+        """Table of all series: its case, the channel that it was chosen for, and its description."""
+        heading = ["case", "channel", *DESCRIPTION_HEADING, "frame of ref.", "uid"]
+        lines = []
+        rows = [heading]
+        for case, patient in sorted(self._patients.items()):
+            frames: list[str] = []
+            for series in patient.index.series:
+                chosen = [name for name, found in self._choices[case].items() if series in found]
+                frames += [] if series.frame_of_reference in frames else [series.frame_of_reference]
+                letter = chr(ord("A") + frames.index(series.frame_of_reference) % 26)
+                row = description_row(series, self.rules.max_gap)
+                rows.append([case, ", ".join(chosen), *row, letter, f"...{series.uid[-UID_END:]}"])
+            for header in patient.index.annotations:
+                used = "label" if self._labels[case] == header else ""
+                empty = [""] * (len(heading) - 6)
+                rows.append(
+                    [
+                        case,
+                        used,
+                        str(header.number),
+                        header.modality,
+                        header.description,
+                        *empty,
+                        f"...{header.series_uid[-UID_END:]}",
+                    ]
+                )
+        lines += aligned(rows)
+        return [*lines, *self._others(), ""]
+
+    def _others(self) -> list[str]:
+        """Lines on files that are no series: other objects, duplicates, damaged ones."""
+        indices = {id(patient.index.others): patient.index for patient in self._patients.values()}.values()
+        others = sum((index.others for index in indices), start=type(next(iter(indices)).others)())
+        parts = [f"{count} {kind}" for kind, count in sorted(others.items())]
+        duplicates = sum(index.duplicates for index in indices)
+        parts += [counted(duplicates, "duplicate")] if duplicates else []
+        damaged = sum(len(index.damaged) for index in indices)
+        parts += [f"{damaged} damaged"] if damaged else []
+        return [f"other files, not read: {', '.join(parts)}"] if parts else []
+
+    def _case(self, patient: DicomPatient) -> CaseFiles:
+        """Case of a patient."""
+        chosen = {name: found[0] if len(found) == 1 else None for name, found in self._choices[patient.case].items()}
+        used = [
+            series
+            for name, series in chosen.items()
+            if series is not None and (name in self.channels or name in self._reference_names)
+        ]
+        label = self._labels[patient.case]
+        path = label.path if isinstance(label, DicomHeader) else label
+        slices = [file for series in used for file in series.paths] + ([path] if path else [])
+        images = {name: ImageRef(series.frames[0].path) if series else None for name, series in chosen.items()}
+        return CaseFiles(
+            id=patient.case,
+            patient=patient.patient,
+            channels={name: images[name] for name in self.channels},
+            label=ImageRef(path) if path else None,
+            attributes=patient.attributes,
+            slices=tuple(dict.fromkeys(slices)),
+            anonymous=True,
+        )
+
+    @cached_property
+    def _reference_names(self) -> list[str]:
+        """Channels that may be the reference."""
+        return [self.rules.reference] if self.rules.reference else list(self.rules.channels)[:1]
+
+    def _used(self, files: CaseFiles) -> dict[str, Series]:
+        """Series that are read, by channel, the reference among them."""
+        found = {name: series for name in files.channels if (series := self.series(files, name))}
+        reference = self.reference(files)
+        return found if reference in found.values() else {"reference": reference, **found}
+
+    def _series_problems(self, files: CaseFiles) -> list[str]:
+        """Problems of the series that are read, and of their common space, a line each."""
+        try:
+            reference = self.reference(files)
+        except UserError as error:
+            return [str(error)]
+        problems = []
+        for name, series in self._used(files).items():
+            if found := series.problem(self.rules.max_gap):
+                problems.append(found)
+            elif series.frame_of_reference != reference.frame_of_reference:
+                problems.append(
+                    f"{series.frames[0].path}: {name}: {series.name} is in another frame of reference than {reference.name}; "
+                    "register them first"
+                )
+        return problems
+
+    def _find_label(self, patient: DicomPatient, files: list[Path]) -> DicomHeader | Path | None:
+        """Annotation of a patient by the rules: a NIfTI file, a SEG, or an RTSTRUCT; where several fit, that is a problem."""
+        rule = self.rules.label
+        found: list[DicomHeader] | list[Path]
+        if rule.file is not None:
+            inside = [
+                path for path in files if path.is_relative_to(patient.folder) and path.name.lower().endswith(nifti.SUFFIXES)
+            ]
+            found = [path for path in inside if fnmatch(path.name, rule.file) or path.match(rule.file)]
+        else:
+            found = [header for header in patient.index.annotations if rule.fits(header.description)]
+            of_kind = [header for header in found if header.modality == SEGMENTATION]
+            found = of_kind or found
+        if len(found) > 1:
+            listed = ", ".join(
+                f"{each.name}" if isinstance(each, Path) else f"{each.modality} {each.number} ({each.description})"
+                for each in found
+            )
+            self._label_problems[patient.case] = (
+                f"{patient.folder}: case {patient.case}: {len(found)} annotations fit: {listed}; "
+                "choose one by label.description or label.file of the rules (--series)"
+            )
+        return found[0] if found else None
+
+    def _drawn_on(self, files: CaseFiles, label: DicomHeader, uid: str) -> Series:
+        """Series that an annotation refers to, in the space of the reference; the reference itself where it is not there.
+
+        Raises:
+            UserError: it belongs to another space.
+        """
+        reference = self.reference(files)
+        series = next((each for each in self._patients[files.id].index.series if uid and each.uid == uid), None)
+        space = label.frame_of_reference or (series.frame_of_reference if series else "")
+        if space and space != reference.frame_of_reference:
+            drawn = series.name if series else f"another series ({label.description or label.modality})"
+            raise UserError(
+                f"{label.path}: label: drawn on {drawn}, in another frame of reference than {reference.name}; "
+                "make that channel the reference (--series), or register them first"
+            )
+        return reference if series is None or reference.uid == series.uid else series

@@ -1,0 +1,138 @@
+"""Patients of a folder of DICOM: which files belong to whom, and under which id they leave the source."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+
+from common.errors import UserError
+from common.tables import read_rows
+from data_prep.scans.dicom import DicomIndex, index_files
+from data_prep.sources.dicom_rules import DicomRules
+
+FOLDER, NUMBER, CASE, PATIENT = "folder", "dicom_patient_id", "case_id", "patient_id"  # columns of the table
+DIGITS = 10  # of a hash
+
+
+@dataclass(frozen=True)
+class DicomPatient:
+    """Patient of a source: files of one folder, or of one PatientID.
+
+    Attributes:
+        folder: that holds the files.
+        number: PatientID; empty where the files have none.
+        index: content of the files.
+        case, patient: ids under which they leave the source.
+        attributes: of the table.
+    """
+
+    folder: Path
+    number: str
+    index: DicomIndex
+    case: str = ""
+    patient: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def find_patients(root: Path, paths: Sequence[Path]) -> list[DicomPatient]:
+    """Patients below a folder, without ids.
+
+    A folder is one patient where all of its series are of one study. Else each sub-folder is a patient, unless it holds several
+    PatientIDs, as the folders of an export with DICOMDIR may; then each PatientID is a patient.
+
+    Raises:
+        UserError: a file lies beside the patients' folders, or files without PatientID among those of several patients.
+    """
+    index = index_files(paths, "reading DICOM headers")
+    studies = {(series.patient_id, series.study_uid) for series in index.series}
+    if len(studies) < 2:
+        return [DicomPatient(root, next(iter(studies), ("", ""))[0], index)]
+    folders: defaultdict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        below = path.relative_to(root).parts
+        folders[root / below[0] if len(below) > 1 else root].append(path)
+    indexed = {folder: index_files(files) for folder, files in folders.items()}
+    numbers = {folder: {series.patient_id for series in found.series} for folder, found in indexed.items()}
+    if not numbers.get(root) and all(len(found) < 2 for found in numbers.values()):
+        return [
+            DicomPatient(folder, next(iter(numbers[folder]), ""), found)
+            for folder, found in indexed.items()
+            if found.series or found.damaged
+        ]
+    known = {series.patient_id for series in index.series}
+    if "" in known:
+        raise UserError(f"{root}: files of several patients, some without PatientID; expected a sub-folder for each patient")
+    return [DicomPatient(root, number, _of_patient(index, number)) for number in sorted(known)]
+
+
+def named_patients(patients: list[DicomPatient], rules: DicomRules, where: Path) -> list[DicomPatient]:
+    """Patients with their ids, by the table or as the rules say.
+
+    Args:
+        patients: as found.
+        rules: `ids`, `salt` and `table`.
+        where: file of the rules, to which the table's path is relative.
+
+    Raises:
+        UserError: the table lacks a column, or has no row or several for a patient.
+    """
+    if rules.table is not None:
+        return _by_table(patients, where.parent / rules.table)
+    named = []
+    numbers = [patient.number for patient in patients]
+    for patient in patients:
+        folder = patient.folder.resolve().name
+        person = patient.number or folder
+        visit = numbers.count(patient.number) > 1  # several folders of one person
+        if rules.ids == "hash":
+            of_person = _hash(rules.salt, person)
+            case = _hash(rules.salt, person, folder) if visit else of_person
+        else:
+            of_person = _file_name(person if rules.ids == "patient_id" else folder)
+            case = _file_name(f"{person}_{folder}") if visit and rules.ids == "patient_id" else of_person
+        named.append(replace(patient, case=case, patient=of_person))
+    return named
+
+
+def _by_table(patients: list[DicomPatient], table: Path) -> list[DicomPatient]:
+    """Patients with the ids and attributes of a table's rows; those without a row are left out."""
+    rows = read_rows(table)
+    keys = [name for name in (FOLDER, NUMBER) if rows and name in rows[0]]
+    if not keys or CASE not in rows[0]:
+        received = ", ".join(rows[0]) if rows else "no row"
+        raise UserError(f"{table}: expected columns {CASE}, and {FOLDER} or {NUMBER}; received {received}")
+    named = []
+    for patient in patients:
+        own = {FOLDER: patient.folder.resolve().name, NUMBER: patient.number}
+        found = [row for row in rows if all(row[key] in ("", own[key]) for key in keys) and any(row[key] for key in keys)]
+        if len(found) > 1:
+            raise UserError(f"{table}: expected one row for each patient; received {len(found)} for case {found[0][CASE]}")
+        if found:
+            (row,) = found
+            attributes = {name: value for name, value in row.items() if value and name not in (FOLDER, NUMBER, CASE, PATIENT)}
+            case = _file_name(row[CASE])
+            named.append(replace(patient, case=case, patient=row.get(PATIENT) or case, attributes=attributes))
+    if not named:
+        raise UserError(f"{table}: expected rows of the patients found, by {' and '.join(keys)}; received none that fits")
+    return named
+
+
+def _of_patient(index: DicomIndex, number: str) -> DicomIndex:
+    """Part of an index that belongs to a PatientID; what belongs to nobody goes with all."""
+    return replace(
+        index,
+        series=[series for series in index.series if series.patient_id == number],
+        annotations=[header for header in index.annotations if header.patient_id == number],
+    )
+
+
+def _hash(salt: str, *words: str) -> str:
+    """Short keyed hash of words."""
+    key = blake2b(salt.encode()).digest()
+    return f"p{blake2b('|'.join(words).encode(), key=key, digest_size=DIGITS // 2).hexdigest()}"
+
+
+def _file_name(text: str) -> str:
+    """Text without characters that a file name cannot have."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text).lstrip(".") or "_"

@@ -1,0 +1,257 @@
+import json
+import re
+
+import nibabel
+import numpy as np
+import pytest
+import yaml
+
+from common.errors import UserError
+from data_prep.scans import nifti
+from data_prep.scans.dicom import index_files
+from data_prep.scans.dicom_seg import read_seg, seg_masks, write_seg
+from data_prep.sources import SourceConfig, open_source
+from tests.dicom_files import AXIAL, BIRTH, NAME, STUDY_DATE, blob, oblique, write_junk, write_rtstruct, write_series
+from tests.scans import save
+
+SHAPE = (12, 10, 8)
+RULES = {"channels": {"t1": {"description": "^t1"}, "t2": {"description": "^t2"}}}
+
+
+def rules(tmp_path, **more):
+    path = tmp_path.parent / f"{tmp_path.name}.yaml"
+    path.write_text(yaml.safe_dump(RULES | more))
+    return path
+
+
+def opened(tmp_path, channels=None, missing="refuse", **more):
+    return open_source(tmp_path, SourceConfig(series=rules(tmp_path, **more), channels=channels, missing_channels=missing))
+
+
+def write_patient(folder, patient="1", affine=AXIAL, seed=0, **options):
+    """Two series on one grid and a SEG; returns the ids of the SEG."""
+    t1 = write_series(folder / "t1", blob(SHAPE, seed), affine, "t1 mpr", patient, number=1, **options)
+    write_series(folder / "t2", blob(SHAPE, seed + 1), affine, "t2 tse", patient, number=2, **options)
+    (series,) = index_files(t1).series
+    ids = np.zeros(series.stack.grid.shape, np.uint8)
+    ids[2:7, 3:8, 2:6] = 1
+    write_seg(folder / "seg.dcm", series, ids, {"GTV": [1]}, "x", True)
+    return ids
+
+
+def problem(source):
+    (files,) = source.cases()
+    (line,) = source.check(files)
+    assert "\n" not in line
+    with pytest.raises(UserError):
+        source.read(files)
+    return line
+
+
+def test_patients_are_cases_of_chosen_series(tmp_path):
+    ids = write_patient(tmp_path / "anna", "1", oblique())
+    write_patient(tmp_path / "bea", "2", AXIAL, 5)
+    write_junk(tmp_path / "anna" / "junk", "1")
+    source = opened(tmp_path)
+    assert (source.layout, source.channels, source.schema.name) == ("dicom", ["t1", "t2"], "binary")
+    assert len(source.cases()) == 2
+    files = next(files for files in source.cases() if "anna" in str(files.path))
+    assert source.check(files) == source.check(files, deep=True) == source.warnings(files) == []
+    case = source.read(files)
+    np.testing.assert_array_equal(case.channels["t1"], blob(SHAPE, 0))
+    np.testing.assert_array_equal(case.channels["t2"], blob(SHAPE, 1))
+    np.testing.assert_array_equal(case.label, ids)
+    np.testing.assert_allclose(case.affine, oblique(), atol=1e-6)
+    assert source.shape(files) == SHAPE
+    assert files.paths[0].parent.name == "t1"
+    assert len(files.paths) == 17
+
+
+def test_a_channel_on_another_grid_of_one_space_is_resampled(tmp_path):
+    ramp = np.indices((14, 12, 6)).sum(axis=0).astype(np.int16) * 10
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    write_series(tmp_path / "b", ramp, AXIAL @ np.diag([1, 1, 2.0, 1]), "t2", number=2)
+    source = opened(tmp_path)
+    (files,) = source.cases()
+    (warning,) = source.warnings(files)
+    assert "t2: resampled to the grid of series 1 (t1)" in warning
+    case = source.read(files)
+    i, j, k = np.indices((12, 10, 8))
+    np.testing.assert_allclose(case.channels["t2"], 10 * (i + j + k / 2), atol=1e-3)
+    assert source.read_image(files, "t2").array.shape == (14, 12, 6)
+
+
+def test_the_reference_can_be_another_channel(tmp_path):
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    write_series(tmp_path / "b", blob((9, 8, 7)), oblique(), "t2", number=2)
+    source = opened(tmp_path, reference="t2", channels=["t1"])
+    (files,) = source.cases()
+    assert source.shape(files) == (9, 8, 7)
+    assert source.read(files).channels["t1"].shape == (9, 8, 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frame": "other"}, "t2: series 2 .* is in another frame of reference than series 1"),
+        ({"places": [0, 1, 2, 3, 6, 7, 8, 9]}, "about 2 slices missing"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "MOSAIC"]}, "mosaic"),
+        ({"description": "flair"}, r"lacks channel t2 \(none of its 2 series fits: description \^t2, at least 5 slices\)"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path, options, message):
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    write_series(tmp_path / "b", blob(SHAPE), AXIAL, **({"description": "t2", "number": 2} | options))
+    assert re.search(message, problem(opened(tmp_path)))
+
+
+def test_a_patient_without_any_channel_is_one_line(tmp_path):
+    write_junk(tmp_path)
+    assert "has none of the channels t1, t2 (none of its 1 series fits); give rules by --series" in problem(opened(tmp_path))
+
+
+def test_slices_at_one_place_are_listed_and_refused(tmp_path):
+    for seed in (0, 1):
+        uids = [f"1.2.{seed}.{k}" for k in range(8)]
+        write_series(tmp_path / str(seed), blob(SHAPE, seed), AXIAL, "t1", SOPInstanceUID=uids)
+    source = opened(tmp_path, channels=["t1"])
+    assert "8 places twice" in source.inventory()[1]
+    assert "8 positions hold several different slices" in problem(source)
+
+
+def test_several_series_that_fit_are_listed(tmp_path):
+    for number in (1, 2):
+        write_series(tmp_path / str(number), blob(SHAPE), AXIAL, "t1", number=number)
+    line = problem(opened(tmp_path, channels=["t1"]))
+    assert "2 series fit channel t1: series 1 (t1) uid ..." in line
+    assert "narrow its rule" in line
+    source = opened(tmp_path, channels=["t1"], prefer="last")
+    assert source.series(source.cases()[0], "t1").number == 2
+
+
+def test_a_missing_channel_may_be_zeros(tmp_path):
+    write_series(tmp_path, blob(SHAPE), AXIAL, "t1")
+    source = opened(tmp_path, missing="zero")
+    assert source.read(source.cases()[0]).missing == ["t2"]
+
+
+def test_tilt_and_gaps_are_resampled_with_a_warning(tmp_path):
+    tilted = AXIAL.copy()
+    tilted[1, 2] = 0.5
+    write_series(tmp_path / "a", blob(SHAPE), tilted, "t1", places=[0, 1, 2, 3.3, 4, 5, 6, 7])
+    source = opened(tmp_path, channels=["t1"])
+    (files,) = source.cases()
+    tilt, gaps = source.warnings(files)
+    assert "t1: tilt 14.0 degrees: resampled" in tilt
+    assert "slices 1.4 to 2.6 mm apart: resampled by their positions" in gaps
+    case = source.read(files)
+    assert case.shape == source.shape(files) == case.channels["t1"].shape
+    assert nibabel.aff2axcodes(case.affine) == ("L", "P", "S")
+
+
+def test_a_damaged_slice_is_one_line(tmp_path):
+    paths = write_series(tmp_path, blob((40, 40, 8)), AXIAL, "t1")
+    paths[3].write_bytes(paths[3].read_bytes()[:-500])
+    assert problem(opened(tmp_path, channels=["t1"])).startswith(f"{paths[3]}: truncated")
+
+
+def test_names_and_dates_reach_no_output(tmp_path, command):
+    root, out = tmp_path / "scans", tmp_path / "out"
+    write_patient(root / "MUSTERMANN", "4711")
+    write_patient(root / "WEISS", "4712")
+    done = command(
+        "data_prep.make_records",
+        *(
+            "--source",
+            root,
+            "--series",
+            rules(tmp_path),
+            "--out",
+            out,
+            "--prepare.size",
+            "[8,8,8]",
+            "--workers",
+            1,
+            "--split.fractions",
+            "[0.5,0.5,0]",
+        ),
+    )
+    assert done.status == 0, done.err
+    text = (
+        done.out + done.err + "".join(path.read_text() for path in out.rglob("*") if path.suffix in (".json", ".txt", ".yaml"))
+    )
+    for word in ("MUSTERMANN", "WEISS", "4711", STUDY_DATE, BIRTH, NAME):
+        assert word not in text
+    assert len(json.loads((out / "dataset.json").read_text())["cases"]) == 2
+
+
+def test_a_prediction_becomes_a_seg_and_nifti_of_the_same_grid(tmp_path):
+    ids = write_patient(tmp_path / "scans", affine=oblique())
+    source = opened(tmp_path / "scans")
+    (files,) = source.cases()
+    out = tmp_path / "out"
+    (path,) = source.write_prediction(files, ids, out)
+    assert path == out / f"{files.id}.seg.dcm"
+    series = source.reference(files)
+    seg = read_seg(path)
+    assert (seg.names, seg.series_uid) == ({1: "tumor"}, series.uid)
+    np.testing.assert_array_equal(seg_masks(seg, series, source.grid(files))[1], ids == 1)
+    nifti.write_image(out / "a.nii.gz", ids, source.grid(files).affine, like=files.paths[0])
+    assert source.grid_problem(out / "a.nii.gz", files) is None
+    save(out / "a.nii.gz", ids, AXIAL)
+    assert "affine differs from that of" in source.grid_problem(out / "a.nii.gz", files)
+    save(out / "a.nii.gz", ids[1:], oblique())
+    assert "shape (11, 10, 8) differs" in source.grid_problem(out / "a.nii.gz", files)
+
+
+def test_contours_and_files_are_annotations_too(tmp_path):
+    paths = write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    square = np.array([[1.5, 1.5], [6.5, 1.5], [6.5, 5.5], [1.5, 5.5]])
+    polygons = [(np.column_stack([square, np.full(4, k), np.ones(4)]) @ AXIAL.T)[:, :3] for k in (2.0, 3.0)]
+    write_rtstruct(tmp_path / "plan" / "rt.dcm", paths[0], {"GTV": polygons, "Brain": polygons})
+    source = opened(tmp_path, channels=["t1"], label={"structures": {"gtv.*": 1}})
+    assert source.read_label(source.cases()[0])[0].sum(axis=(0, 1)).tolist() == [0, 0, 20, 20, 0, 0, 0, 0]
+    assert (
+        "structures: expected one, or names of classes (background, tumor); received GTV, Brain"
+        in opened(tmp_path, channels=["t1"]).check(source.cases()[0])[0]
+    )
+    label = np.zeros(SHAPE, np.uint8)
+    label[:4] = 1
+    save(tmp_path / "x_mask.nii.gz", label, AXIAL)
+    source = opened(tmp_path, channels=["t1"], label={"file": "*_mask.nii.gz"})
+    np.testing.assert_array_equal(source.read(source.cases()[0]).label, label)
+
+
+def test_unclear_annotations_are_one_line(tmp_path):
+    write_patient(tmp_path)
+    source = opened(tmp_path)
+    (series,) = index_files(source.cases()[0].paths[:8]).series
+    write_seg(tmp_path / "second.dcm", series, np.ones(SHAPE, np.uint8), {"b": [1]}, "other", True)
+    assert "2 annotations fit: SEG 1001 (Segmentation), SEG 1001" in problem(opened(tmp_path))
+    assert opened(tmp_path, label={"description": "nothing"}).cases()[0].label is None
+
+
+def test_an_annotation_of_another_space_is_refused(tmp_path):
+    write_patient(tmp_path / "a")
+    write_series(tmp_path / "b", blob(SHAPE), AXIAL, "t3", "1", frame="moved", number=3)
+    path = tmp_path.parent / "other.yaml"
+    path.write_text("channels: {t3: {description: t3}, t1: {description: t1}}")
+    line = problem(open_source(tmp_path, SourceConfig(series=path, channels=["t3"])))
+    assert "label: drawn on series 1 (t1 mpr), in another frame of reference than series 3 (t3)" in line
+
+
+def test_the_table_lists_all_series(tmp_path):
+    write_patient(tmp_path / "a")
+    write_junk(tmp_path / "junk", "1")
+    lines = opened(tmp_path).inventory()
+    assert lines[0].split()[:4] == ["case", "channel", "no.", "modality"]
+    assert [line.split()[1:4] for line in lines[1:4]] == [["t1", "1", "MR"], ["t2", "2", "MR"], ["90", "MR", "localizer"]]
+    assert [line.split()[1:4] for line in lines[4:5]] == [["label", "1001", "SEG"]]
+    assert lines[5] == "other files, not read: 1 DICOMDIR, 1 OT, 1 SR, 3 not DICOM"
+    assert not any(NAME in line for line in lines)
+
+
+def test_without_rules_the_shipped_ones_hold(tmp_path):
+    write_patient(tmp_path)
+    source = open_source(tmp_path)
+    assert (source.layout, source.channels) == ("dicom", ["t1", "t2"])

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from data_prep.sources.dicom_patients import find_patients, named_patients
+from data_prep.sources.dicom_rules import DicomRules, SeriesRule
+from tests.dicom_files import blob, write_series
+from tests.scans import write_rows
+
+SHAPE = (6, 5, 2)
+
+
+def files(root):
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def named(root, **options):
+    patients = named_patients(
+        find_patients(root, files(root)), DicomRules(channels={"t1": SeriesRule()}, **options), root / "rules.yaml"
+    )
+    return {patient.folder.name: patient for patient in patients}
+
+
+def test_a_sub_folder_is_a_patient(tmp_path):
+    write_series(tmp_path / "anna" / "a", blob(SHAPE), patient="1")
+    write_series(tmp_path / "bea", blob(SHAPE), patient="2")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "x.txt").write_text("x")
+    found = named(tmp_path)
+    assert sorted(found) == ["anna", "bea"]
+    assert [len(patient.index.series) for patient in found.values()] == [1, 1]
+
+
+def test_one_study_is_one_patient_whatever_its_folders(tmp_path):
+    write_series(tmp_path / "t1", blob(SHAPE), description="t1")
+    write_series(tmp_path / "t2", blob(SHAPE), description="t2")
+    (patient,) = find_patients(tmp_path, files(tmp_path))
+    assert (patient.folder, len(patient.index.series)) == (tmp_path, 2)
+
+
+def test_an_export_is_divided_by_patient_id(tmp_path):
+    for patient in ("7", "8"):
+        write_series(tmp_path / "DICOM" / patient, blob(SHAPE), patient=patient)
+    found = find_patients(tmp_path, files(tmp_path))
+    assert [(patient.number, len(patient.index.series)) for patient in found] == [("7", 1), ("8", 1)]
+    write_series(tmp_path / "DICOM" / "none", blob(SHAPE), patient="", StudyInstanceUID="1.2.3")
+    with pytest.raises(UserError, match="some without PatientID; expected a sub-folder"):
+        find_patients(tmp_path, files(tmp_path))
+
+
+def test_ids_are_hashes_that_a_salt_changes(tmp_path):
+    write_series(tmp_path / "ANNA MEIER", blob(SHAPE), patient="4711")
+    write_series(tmp_path / "BEA MEIER", blob(SHAPE), patient="4712")
+    plain, salted = (named(tmp_path, salt=salt) for salt in ("", "secret"))
+    ids = {patient.case for patient in [*plain.values(), *salted.values()]}
+    assert len(ids) == 4
+    assert all(len(case) == 11 and case.isalnum() for case in ids)
+    assert {patient.case for patient in named(tmp_path).values()} == {patient.case for patient in plain.values()}
+
+
+def test_visits_of_one_person_are_cases_of_one_patient(tmp_path):
+    for visit in ("before", "after"):
+        write_series(tmp_path / visit, blob(SHAPE), patient="4711", StudyInstanceUID=f"1.2.{len(visit)}", key=visit)
+    found = list(named(tmp_path).values())
+    assert len({patient.case for patient in found}) == 2
+    assert len({patient.patient for patient in found}) == 1
+
+
+def test_ids_may_be_folders_or_numbers(tmp_path):
+    write_series(tmp_path / "anna m", blob(SHAPE), patient="47/11")
+    write_series(tmp_path / "bea", blob(SHAPE), patient="48")
+    assert sorted(patient.case for patient in named(tmp_path, ids="folder").values()) == ["anna_m", "bea"]
+    assert sorted(patient.case for patient in named(tmp_path, ids="patient_id").values()) == ["47_11", "48"]
+
+
+def test_a_table_gives_ids_and_attributes(tmp_path):
+    for name in ("anna", "bea", "cleo"):
+        write_series(tmp_path / "scans" / name, blob(SHAPE), patient=name[0])
+    root = tmp_path / "scans"
+
+    def by(rows):
+        write_rows(root.parent / "ids.csv", rows)
+        rules = DicomRules(channels={"t1": SeriesRule()}, table=Path("ids.csv"))
+        return named_patients(find_patients(root, files(root)), rules, tmp_path / "rules.yaml")
+
+    rows = [
+        {"folder": "anna", "case_id": "P1_a", "patient_id": "P1", "grade": "2"},
+        {"folder": "bea", "case_id": "P2", "patient_id": "", "grade": ""},
+    ]
+    found = by(rows)
+    assert [(patient.case, patient.patient, patient.attributes) for patient in found] == [
+        ("P1_a", "P1", {"grade": "2"}),
+        ("P2", "P2", {}),
+    ]
+    assert [patient.case for patient in by([{"dicom_patient_id": "c", "case_id": "P3"}])] == ["P3"]
+    for wrong, message in (
+        ([{"folder": "anna"}], "expected columns case_id, and folder or dicom_patient_id; received folder"),
+        ([{"folder": "x", "case_id": "P1"}], "received none that fits"),
+        ([{"folder": "anna", "case_id": "P1"}] * 2, "expected one row for each patient; received 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            by(wrong)
