@@ -32,6 +32,7 @@ from tests.training.runs import EPOCHS, TOY, VOLUMES
 CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
     "data_prep.make_phantom": "MakePhantomConfig",
+    "data_prep.align": "AlignConfig",
     "training.train": "TrainConfig",
     "training.classify": "ClassifyConfig",
     "evaluation.study": "StudyConfig",

@@ -150,7 +150,9 @@ class Run:
         channels = len(self.channels) * (2 * config.input.neighbours + 1)
         outputs = {name: head.outputs for name, head in self.heads.items()}
         pooled = [name for name, head in self.heads.items() if not head.per_voxel]
-        network: keras.Model = config.model.build(channels, outputs, pooled, self.preparation.intensity, load_pretrained=start)
+        network: keras.Model = config.model.build(
+            channels, outputs, pooled, self.preparation.network_range, load_pretrained=start
+        )
         if start and config.loss_weighting == "uncertainty":  # prediction needs no weights of losses
             from training.objectives.uncertainty import UncertainNetwork
 

@@ -11,6 +11,8 @@ import numpy as np
 from common.metrics.catalogue import METRICS
 from common.tables import counted
 from data_prep.grid.masks import inside_mask
+from data_prep.grid.prepared_grid import consistent_probabilities, likeliest_native
+from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.scans import nifti
@@ -23,7 +25,7 @@ from evaluation.heads.base import Folds, HeadEvaluator, PredictionTask, Predicto
 from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
 from evaluation.inference.postprocess import PostprocessConfig
-from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, prediction_path
+from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, SCANNER, prediction_path
 from evaluation.scores.folder import read_patient_scores, read_scores, write_record_scores
 from evaluation.scores.records import score_records
 from evaluation.tables.records import format_records_table, record_facts, record_rows
@@ -110,10 +112,12 @@ class SegmentationPredictor(Predictor):
         """Segment one case, write its files, and return class indices (Z, H, W)."""
         task = self.task
         inside = inside_mask(prepared.image) if task.inside_only else None
-        if task.probabilities or task.postprocess.needs_probabilities:
+        interpolates = prepared.grid.resampling is not None or task.source.scanner_grid(case.files) is not None
+        if task.probabilities or task.postprocess.needs_probabilities or interpolates:
             return self.write_probabilities(case, prepared, self.ensemble.probabilities(prepared.image, inside), inside)
         classes = self.ensemble.classes(prepared.image, inside)
-        return self._write(case, prepared, postprocess.apply_classes(task.postprocess, classes, task.schema, inside))
+        classes = postprocess.apply_classes(task.postprocess, classes, task.schema, inside)
+        return self._write(case, prepared, classes, prepared.grid.label_to_native(classes))
 
     def write_probabilities(
         self, case: Case, prepared: Prepared, probabilities: np.ndarray, inside: np.ndarray | None
@@ -121,16 +125,31 @@ class SegmentationPredictor(Predictor):
         """Post-process class probabilities (Z, H, W, classes), write the case's files, and return class indices (Z, H, W)."""
         task = self.task
         if task.probabilities:
-            planes = [prepared.geometry.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
+            planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
             path = task.out / f"{case.files.id}{PROBABILITIES}.nii.gz"
             nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
-        return self._write(case, prepared, postprocess.apply(task.postprocess, probabilities, task.schema, inside))
+        classes = postprocess.apply(task.postprocess, probabilities, task.schema, inside)
+        native = prepared.grid.classes_to_native(classes, probabilities)
+        self._write(case, prepared, classes, native)
+        scanner = task.source.scanner_grid(case.files)
+        if scanner is not None:
+            self._write_on_scanner(case, scanner, native, prepared, probabilities)
+        return classes
 
-    def _write(self, case: Case, prepared: Prepared, classes: np.ndarray) -> np.ndarray:
-        """Write the files of one case; returns its class indices."""
+    def _write_on_scanner(
+        self, case: Case, scanner: Resampling, native: np.ndarray, prepared: Prepared, probabilities: np.ndarray
+    ) -> None:
+        """Write the segmentation on the grid of the scanner, for a source of aligned scans."""
+        planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
+        consistent = consistent_probabilities(native, np.stack(planes, axis=-1))
+        ids = self.task.schema.to_ids(likeliest_native(scanner, consistent))
+        nifti.write_image(self.task.out / SCANNER / f"{case.files.id}.nii.gz", ids, np.asarray(scanner.affine))
+
+    def _write(self, case: Case, prepared: Prepared, classes: np.ndarray, native: np.ndarray) -> np.ndarray:
+        """Write the files of one case, class indices on the prepared and the native grid; returns the former."""
         task = self.task
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
-        ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
+        ids = task.schema.to_ids(native, dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(task.out, case.files.id), ids, case.affine, like=case.files.paths[0])
         task.source.write_prediction(case.files, ids, task.out)
         if task.overlays:
