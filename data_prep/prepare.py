@@ -38,7 +38,7 @@ class PrepareConfig:
     """Interpolation of images where `spacing_mm` is given."""
     label_interpolation: LabelInterpolation = "gaussian"
     """Interpolation of labels where `spacing_mm` is given: the nearest voxel, or the likeliest class of a Gaussian
-    neighbourhood, which has smoother borders."""
+    neighbourhood, which loses less where voxels become larger."""
     intensity: Intensity | dict[str, Intensity] = "minmax"
     """minmax: each channel of each patient to 0..1 (as the glioma paper); zscore: mean 0 and deviation 1 over its non-zero
     voxels, zero elsewhere (for skull-stripped scans); median: divided by the median of the voxels above its mean, which in a

@@ -21,7 +21,7 @@ ImageInterpolation = Literal["linear", "bspline"]
 LabelInterpolation = Literal["nearest", "gaussian"]
 ORDERS = {"linear": 1, "bspline": 3}
 IDENTITY: Rows = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
-LABEL_SIGMA = 0.5  # voxels: least deviation of the Gaussian around labels
+LABEL_SIGMA = 0.25  # voxels: least deviation of the Gaussian around labels; wider ones lose small lesions
 ORTHOGONAL = 1e-5  # deviation of an affine's directions that headers of single precision have
 EDGE = 0.5 + 1e-6  # voxels from the centre of a voxel to its border
 
@@ -151,8 +151,8 @@ def interpolate_label(
         label: (i, j, k) integers.
         matrix: (4, 4), voxel indices of the new grid -> those of the label.
         shape: of the new grid.
-        interpolation: nearest; or gaussian: a mask of each value is smoothed by a Gaussian, at least half a voxel wide, and
-            interpolated, and the largest wins (as LabelImageGaussianInterpolateImageFunction of ITK). Borders are smoother.
+        interpolation: nearest; or gaussian: a mask of each value is smoothed by a Gaussian, at least a quarter of a voxel wide,
+            and interpolated, and the largest wins (as LabelImageGaussianInterpolateImageFunction of ITK).
         fill: value outside the label's field of view.
     """
     from scipy.ndimage import affine_transform

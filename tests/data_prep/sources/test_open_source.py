@@ -21,7 +21,7 @@ def test_the_layout_is_recognised_or_named(tmp_path, write, layout):
     ("name", "layout", "message"),
     [
         ("nowhere", "auto", "source not found"),
-        ("empty", "auto", "empty folder; expected scans in one of the layouts brats, kaggle_3m, msd, table"),
+        ("empty", "auto", "empty folder; expected scans in one of the layouts aligned, brats, kaggle_3m, msd, table"),
         ("empty", "msd", "empty folder"),
         ("texts", "auto", "no layout recognised in this folder; .*table: a CSV file.*msd: .*dataset.json.*brats: .*--layout"),
         ("texts", "brats", "layout brats looks for files named .*; found none"),
