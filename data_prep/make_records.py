@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
-from data_prep.prepare import PrepareConfig
+from data_prep.prepare import PrepareConfig, uncropped_grid
 from data_prep.records.build import Builder, BuiltCase
 from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
 from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
@@ -58,6 +58,7 @@ def main(config: MakeRecordsConfig) -> None:
     source = open_source(config.source, config)
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")
+    config.prepare.check(source.channels)
     if config.augment.fill:
         expect_number("augment.fill_from", config.augment.fill_from, 0, len(source.channels) - 1)
     with lock(config.out):
@@ -93,9 +94,10 @@ def main(config: MakeRecordsConfig) -> None:
 def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
     """Settings that decide the records' content: all options but their place and the workers."""
     settings: dict[str, Any] = cli.as_dict(config)
+    prepare = {name: settings["prepare"][name] for name in config.prepare.to_dict()}
     for name in ("out", "workers"):
         del settings[name]
-    return settings | {"source": str(config.source.resolve())}
+    return settings | {"prepare": prepare, "source": str(config.source.resolve())}
 
 
 def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
@@ -126,7 +128,7 @@ def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], 
         UserError: the disk has less.
     """
     size = config.prepare.size if config.prepare.crop is not None else None
-    z, y, x = size or source.shape(cases[0])[::-1]  # without a fixed size that of a scan: an upper bound
+    z, y, x = size or _scan_size(source, cases[0], config)  # without a fixed size that of a scan: an upper bound
     layout = shard_layout((z, y, x, len(cases[0].channels)), config.prepare.dtype, cases[0].id)
     shards = [(case.id, copy) for case in cases for copy in range(copies[case.id] + 1)]
     missing = sum(not case_path(config.out, case, copy, ".json").is_file() for case, copy in shards)
@@ -135,6 +137,14 @@ def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], 
     print(f"{built}: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
     if need > free:
         raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
+
+
+def _scan_size(source: Source, files: CaseFiles, config: MakeRecordsConfig) -> tuple[int, int, int]:
+    """Voxels of an uncropped prepared scan along z, y, x; with `spacing_mm` the scan is read."""
+    if config.prepare.spacing_mm is None:
+        i, j, k = source.shape(files)
+        return k, j, i
+    return uncropped_grid(source.read(files), config.prepare).geometry.size
 
 
 def _warn_of_contents(built: list[tuple[CaseFiles, BuiltCase]]) -> None:
@@ -177,7 +187,7 @@ def _commit(
         "source": {"path": str(config.source.resolve()), "layout": source.layout},
         "channels": source.channels,
         "schema": schema.to_dict(),
-        "preparation": asdict(config.prepare),
+        "preparation": config.prepare.to_dict(),
         "copies": config.augment.copies,
         "split": split,
         "folds": folds,

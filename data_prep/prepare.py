@@ -1,34 +1,57 @@
 """Preprocessing of a scan into the input of a network; the builder of records and prediction both call `prepare`.
 
-Order: canonical orientation, intensities (statistics over the whole scan, whatever the crop), crop. Because intensities are
-scaled voxel by voxel, the crop is taken first and only what is kept is scaled: the result is the same, the work a fifth.
+Order: resampling to `spacing_mm` (if any), canonical orientation, intensities (statistics over the whole scan, whatever the
+crop), crop. Because intensities are scaled voxel by voxel, the crop is taken first and only what is kept is scaled: the result
+is the same, the work a fifth.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 
 from common.boxes import crop_box
 from common.errors import UserError
 from data_prep.grid.geometry import Geometry, Triple, centred_start, middle_start
-from data_prep.grid.masks import brain_mask
+from data_prep.grid.masks import brain_mask, head_mask
+from data_prep.grid.prepared_grid import PreparedGrid
+from data_prep.grid.resampling import ImageInterpolation, LabelInterpolation, Resampling
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import Case
 
+Intensity = Literal["minmax", "zscore", "median", "window"]
+UNIT_RANGE = ("minmax", "window")  # intensities that become 0..1
+LATER = ("spacing_mm", "interpolation", "label_interpolation", "window", "statistics")
+"""Options that older records do not have; manifests hold them only where they are not the default."""
 TABLE_LIMIT = 1 << 18  # integers of a smaller range are scaled through a table of all their values
 
 
 @dataclass
 class PrepareConfig:
-    """Preprocessing of scans: intensities, crop and stored dtype."""
+    """Preprocessing of scans: voxel size, intensities, crop and stored dtype."""
 
-    intensity: Literal["minmax", "zscore", "median"] = "minmax"
+    spacing_mm: float | tuple[float, float, float] | None = None
+    """Voxel size to which scans are resampled, such as 1.0, or of slices, rows and columns, such as [3, 1, 1]; null: scans keep
+    their own, and nothing is interpolated. Predictions are brought back to each scan's own grid."""
+    interpolation: ImageInterpolation = "linear"
+    """Interpolation of images where `spacing_mm` is given."""
+    label_interpolation: LabelInterpolation = "gaussian"
+    """Interpolation of labels where `spacing_mm` is given: the nearest voxel, or the likeliest class of a Gaussian
+    neighbourhood, which loses less where voxels become larger."""
+    intensity: Intensity | dict[str, Intensity] = "minmax"
     """minmax: each channel of each patient to 0..1 (as the glioma paper); zscore: mean 0 and deviation 1 over its non-zero
     voxels, zero elsewhere (for skull-stripped scans); median: divided by the median of the voxels above its mean, which in a
-    scan with skull and air are tissue, so that tissue is about 1 and zero stays 0."""
+    scan with skull and air are tissue, so that tissue is about 1 and zero stays 0; window: `window` to 0..1 (for CT). Channels
+    may differ: {CT: window, T1: zscore}."""
+    window: tuple[float, float] | None = None
+    """Lowest and highest value of `intensity: window`, in Hounsfield units: [-160, 240] for soft tissue, [-450, 1050] bone."""
+    statistics: Literal["nonzero", "head"] = "nonzero"
+    """Voxels of which percentiles, mean, deviation and median are taken: the non-zero ones (the brain of skull-stripped scans),
+    or those of the head, which is found by a threshold in each channel (for scans with skull and noise in the air)."""
     clip: tuple[float, float] | None = None
-    """Percentiles of a channel's non-zero voxels to which its values are clipped first, such as [0.5, 99.5]."""
+    """Percentiles of a channel's non-zero voxels (or of its head: `statistics`) to which its values are clipped first, such as
+    [0.5, 99.5]."""
     crop: Literal["middle", "brain"] | None = "middle"
     """Place of the crop of `size`: around the middle of the volume (as the glioma paper), around the middle of the brain
     (voxels that are non-zero in any channel), or no crop (null)."""
@@ -39,19 +62,60 @@ class PrepareConfig:
 
     @property
     def unit_range(self) -> bool:
-        """True where prepared intensities run from 0 to 1 (min-max); augmentation then keeps them there."""
-        return self.intensity == "minmax"
+        """True where prepared intensities run from 0 to 1 (min-max, window); augmentation then keeps them there."""
+        return all(intensity in UNIT_RANGE for intensity in self.intensities)
 
-    def check(self) -> None:
-        """Refuse settings that contradict each other.
+    @property
+    def intensities(self) -> list[Intensity]:
+        """Intensities of the channels: one for all of them, or one of each."""
+        return list(self.intensity.values()) if isinstance(self.intensity, dict) else [self.intensity]
+
+    @property
+    def network_range(self) -> Literal["minmax", "zscore", "median"]:
+        """Intensity with whose range networks that expect pictures read all channels; z-scores where the channels differ."""
+        if self.unit_range:
+            return "minmax"
+        first, *others = self.intensities
+        return "zscore" if first == "window" or any(other != first for other in others) else first
+
+    def intensity_of(self, channel: str) -> Intensity:
+        """Intensity of a channel.
+
+        Raises:
+            UserError: the channels differ, and this one has none.
+        """
+        if not isinstance(self.intensity, dict):
+            return self.intensity
+        if channel not in self.intensity:
+            raise UserError(f"--prepare.intensity: expected one for channel {channel}; received {', '.join(self.intensity)}")
+        return self.intensity[channel]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of a manifest: all options, but those of `LATER` only where they are not the default."""
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != defaults[name]}
+
+    def check(self, channels: Sequence[str] | None = None) -> None:
+        """Refuse settings that contradict each other or, where they are given, the channels of a source.
 
         Raises:
             UserError: two settings exclude each other, or one is out of its range.
         """
-        if self.dtype == "uint8" and self.intensity != "minmax":
+        if self.dtype == "uint8" and not self.unit_range:
             raise UserError(
                 "--prepare.dtype: uint8 holds 0..1 alone and needs --prepare.intensity minmax; take --prepare.dtype float16"
             )
+        if channels is not None and isinstance(self.intensity, dict) and set(self.intensity) != set(channels):
+            raise UserError(
+                f"--prepare.intensity: expected one for each of {', '.join(channels)}; received {', '.join(self.intensity)}"
+            )
+        if ("window" in self.intensities) != (self.window is not None):
+            raise UserError("--prepare.window: belongs to --prepare.intensity window, as [-160, 240]; give both or neither")
+        if self.window is not None and self.window[0] >= self.window[1]:
+            raise UserError(f"--prepare.window: expected two rising values; received {list(self.window)}")
+        spacing = self.spacing_mm if isinstance(self.spacing_mm, tuple) else (self.spacing_mm or 1.0,)
+        if min(spacing) <= 0 or self.spacing_mm == 0:
+            raise UserError(f"--prepare.spacing_mm: expected millimetres above 0; received {self.spacing_mm}")
         if self.crop == "middle" and self.size is None:
             raise UserError(
                 "--prepare.crop: middle needs --prepare.size, such as [128, 128, 128]; size null goes with crop brain"
@@ -92,16 +156,21 @@ class Prepared:
     Attributes:
         image: (Z, H, W, C) float16 or uint8.
         label: (Z, H, W) uint8, bit-packed one-hot, or None where the case has no annotation.
-        geometry: transform between the native and this grid.
+        grid: transform between the native and this grid.
         scaling: channel -> its scaling; a missing channel has none and is all zeros.
         tumour_lost: share of the tumour's voxels that the crop cut off, 0 to 1.
     """
 
     image: np.ndarray
     label: np.ndarray | None
-    geometry: Geometry
+    grid: PreparedGrid
     scaling: dict[str, Scaling]
     tumour_lost: float
+
+    @property
+    def geometry(self) -> Geometry:
+        """Exact part of `grid`: orientation and crop."""
+        return self.grid.geometry
 
 
 def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Prepared:
@@ -111,45 +180,103 @@ def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Pr
         case: as read; its label, if it has one, needs a schema.
         schema: of the label's ids; None leaves the label out.
         config: options.
+
+    Raises:
+        UserError: `spacing_mm` for a scan without geometry.
     """
-    uncropped = Geometry.uncropped(case.shape, case.affine)
-    channels = {name: None if array is None else uncropped.reorient(array) for name, array in case.channels.items()}
-    geometry = uncropped.cropped(*_crop(uncropped.size, channels, config))
-    scaling = {name: fit_scaling(array, config) for name, array in channels.items() if array is not None}
+    uncropped = uncropped_grid(case, config)
+    channels = {
+        name: None if array is None else uncropped.reorient(array, config.interpolation)
+        for name, array in case.channels.items()
+    }
+    grid = uncropped.cropped(*_crop(uncropped.geometry.size, channels, config))
+    geometry = grid.geometry
+    scaling = {name: fit_scaling(array, config, name) for name, array in channels.items() if array is not None}
     image = np.zeros((*geometry.size, len(channels)), config.dtype)
     for place, (name, array) in enumerate(channels.items()):
         if array is not None:
             image[..., place] = _stored(geometry.cut(array), scaling[name], config.dtype)
     label, lost = None, 0.0
     if case.label is not None and schema is not None:
-        encoded = schema.encode(uncropped.reorient(case.label))
+        encoded = _encoded_label(case.label, schema, uncropped, config)
         label = np.ascontiguousarray(geometry.cut(encoded))
         tumour = np.count_nonzero(encoded > 1)  # bits of any class but background
         lost = (tumour - np.count_nonzero(label > 1)) / tumour if tumour else 0.0
-    return Prepared(image, label, geometry, scaling, lost)
+    return Prepared(image, label, grid, scaling, lost)
 
 
-def fit_scaling(channel: np.ndarray, config: PrepareConfig) -> Scaling:
+def uncropped_grid(case: Case, config: PrepareConfig) -> PreparedGrid:
+    """Uncropped prepared grid of a case: its own voxels re-oriented, or resampled to `spacing_mm`.
+
+    Raises:
+        UserError: `spacing_mm` for a scan without geometry.
+    """
+    native = Geometry.uncropped(case.shape, case.affine)
+    if config.spacing_mm is None:
+        return PreparedGrid(native)
+    if case.affine is None:
+        raise UserError(f"{case.files.id}: has no voxel size, so --prepare.spacing_mm cannot be used; leave it out")
+    wanted = config.spacing_mm if isinstance(config.spacing_mm, tuple) else (config.spacing_mm,) * 3
+    spacing = [0.0] * 3
+    for axis, length in zip(native.axes, wanted, strict=True):
+        spacing[axis] = length
+    resampling = Resampling.to_spacing(case.shape, case.affine, spacing)
+    return PreparedGrid(Geometry.uncropped(resampling.target_shape, np.asarray(resampling.target_affine)), resampling)
+
+
+def fit_scaling(channel: np.ndarray, config: PrepareConfig, name: str = "") -> Scaling:
     """Scaling of one channel, from the statistics of the uncropped scan.
 
     Args:
         channel: the uncropped volume, any real dtype.
-        config: `intensity` and `clip` are used. A constant channel becomes zeros.
+        config: intensities, `clip` and `statistics` are used. A constant channel becomes zeros.
+        name: of the channel, where intensities differ between channels.
     """
+    intensity = config.intensity_of(name)
+    if intensity == "window" and config.window is not None:
+        low, high = config.window
+        return Scaling(low, high, low, high - low, keep_zero=False)
+    if config.statistics == "head":
+        return _head_scaling(channel, config, intensity)
     low, high = float(channel.min()), float(channel.max())
-    inside = channel[channel != 0] if config.clip or config.intensity == "zscore" else channel
+    inside = channel[channel != 0] if config.clip or intensity == "zscore" else channel
     if config.clip and inside.size:
         low, high = (float(bound) for bound in np.percentile(inside, config.clip))
-    if config.intensity == "median":
+    if intensity == "median":
         clipped = np.clip(channel, low, high)
         above = clipped[clipped > clipped.mean()]
         return Scaling(low, high, 0.0, (float(np.median(above)) if above.size else 0.0) or 1.0, keep_zero=True)
-    if config.intensity == "minmax":
+    if intensity == "minmax":
         low = low if low < high else float(channel.min())  # a brain of one value stays above its background
         return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
     values = np.clip(inside, low, high).astype(np.float64)
     mean, deviation = (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)
     return Scaling(low, high, mean, deviation or 1.0, keep_zero=True)
+
+
+def _head_scaling(channel: np.ndarray, config: PrepareConfig, intensity: Intensity) -> Scaling:
+    """Scaling by the statistics of the head. Zero stays zero only in channels without negative values: in CT it is water."""
+    head = head_mask(channel)
+    inside = channel[head] if head.any() else channel
+    low, high = float(channel.min()), float(channel.max())
+    if config.clip:
+        low, high = (float(bound) for bound in np.percentile(inside, config.clip))
+    elif intensity == "minmax":
+        low, high = float(inside.min()), float(inside.max())
+    if intensity == "minmax":
+        return Scaling(low, high, low, (high - low) or 1.0, keep_zero=False)
+    values = np.clip(inside, low, high).astype(np.float64)
+    keep_zero = bool(channel.min() >= 0)
+    if intensity == "median":
+        return Scaling(low, high, 0.0, float(np.median(values)) or 1.0, keep_zero)
+    return Scaling(low, high, float(values.mean()), float(values.std()) or 1.0, keep_zero)
+
+
+def _encoded_label(label: np.ndarray, schema: LabelSchema, uncropped: PreparedGrid, config: PrepareConfig) -> np.ndarray:
+    """Bit-packed label on the uncropped prepared grid; not annotated (0) outside the scan."""
+    if uncropped.resampling is None:
+        return schema.encode(uncropped.reorient_label(label))
+    return uncropped.reorient_label(schema.encode(label), config.label_interpolation)
 
 
 def _crop(uncropped: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:

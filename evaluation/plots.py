@@ -10,6 +10,7 @@ from common import cli
 from common.errors import UserError
 from common.files import make_folder
 from data_prep.grid.geometry import Geometry
+from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.records.folder import Records
@@ -213,7 +214,7 @@ def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) 
     schema = _schema(source, config.predictions)
     case = source.read(files)
     uncropped = prepare(case, schema, replace(preparation, crop=None))
-    grid = uncropped.geometry
+    grid = uncropped.grid
     return _Scan(
         id=files.id,
         title=f"{files.id}, {channel}",
@@ -221,18 +222,18 @@ def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) 
         classes=None if uncropped.label is None else bits_to_classes(uncropped.label),
         predictions=[_read_prediction(folder, files.id, schema, grid) for folder in config.predictions],
         schema=schema,
-        uncropped=grid,
+        uncropped=grid.geometry,
         cropped=prepare(case, None, preparation).geometry,
     )
 
 
-def _read_prediction(folder: Path, case: str, schema: LabelSchema, grid: Geometry) -> np.ndarray:
+def _read_prediction(folder: Path, case: str, schema: LabelSchema, grid: PreparedGrid) -> np.ndarray:
     """A case's prediction as class indices (Z, H, W) of the uncropped prepared grid."""
     path = prediction_path(folder, case)
     predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema)
-    if predicted.shape != grid.shape:
-        raise UserError(f"{path}: expected the shape {grid.shape} of case {case}; received {predicted.shape}")
-    return grid.reorient(predicted)
+    if predicted.shape != grid.native_shape:
+        raise UserError(f"{path}: expected the shape {grid.native_shape} of case {case}; received {predicted.shape}")
+    return grid.reorient_label(predicted)
 
 
 def _chosen_case(source: Source, wanted: str | None, predictions: list[Path]) -> CaseFiles:

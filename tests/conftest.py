@@ -36,6 +36,7 @@ hypothesis.settings.load_profile("deterministic")
 CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
     "data_prep.make_phantom": "MakePhantomConfig",
+    "data_prep.align": "AlignConfig",
     "training.train": "TrainConfig",
     "training.classify": "ClassifyConfig",
     "evaluation.study": "StudyConfig",

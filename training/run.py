@@ -155,7 +155,7 @@ class Run:
         pooled = [name for name, head in self.heads.items() if not head.per_voxel]
         try:
             network: keras.Model = config.model.build(
-                channels, outputs, pooled, self.preparation.intensity, load_pretrained=start
+                channels, outputs, pooled, self.preparation.network_range, load_pretrained=start
             )
         except ValueError as error:
             # Keras: The name "join" is used 2 times in the model. All operation names should be unique.

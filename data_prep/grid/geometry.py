@@ -93,7 +93,7 @@ class Geometry:
         """Crop an uncropped prepared array (z, y, x, ...): a view where the crop lies inside, else a padded copy."""
         return cut_patch(uncropped, self.start, self.size, fill)
 
-    def to_native(self, cropped: np.ndarray, fill: int = 0) -> np.ndarray:
+    def to_native(self, cropped: np.ndarray, fill: float = 0) -> np.ndarray:
         """Inverse transform of a prepared array (z, y, x) to the native grid (i, j, k); voxels outside the crop get `fill`.
 
         Raises:

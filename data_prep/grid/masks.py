@@ -21,3 +21,56 @@ def inside_mask(image: np.ndarray) -> np.ndarray:
     close below the mean, is inside, as in the scan.
     """
     return brain_mask(np.moveaxis(image.view(f"u{image.dtype.itemsize}"), -1, 0))
+
+
+def head_mask(volume: np.ndarray) -> np.ndarray:
+    """Head mask, bool: the largest bright component, closed and filled slice by slice along each axis.
+
+    Args:
+        volume: (i, j, k) MR or CT image, skull-stripped or not. Air is darker than tissue in both.
+
+    Returns:
+        False everywhere for a constant volume.
+    """
+    from scipy.ndimage import binary_closing, binary_fill_holes, label
+
+    low, high = np.percentile(volume, (0.5, 99.5))
+    if low == high:
+        low, high = float(volume.min()), float(volume.max())
+    if low == high:
+        return np.zeros(volume.shape, bool)
+    bright = volume > otsu_threshold(np.clip(volume, low, high))
+    components, count = label(binary_closing(bright, iterations=2) | bright)
+    if count == 0:
+        return bright
+    head: np.ndarray = components == np.bincount(components.ravel())[1:].argmax() + 1
+    for axis in range(3):
+        planes = np.moveaxis(head, axis, 0)
+        for plane in planes:
+            plane[...] = binary_fill_holes(plane)
+    return head
+
+
+def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
+    """Threshold between two groups of values with the largest variance between them (Otsu, 1979).
+
+    Args:
+        values: any shape and real dtype.
+        bins: of the histogram.
+    """
+    counts, edges = np.histogram(values, bins)
+    below = counts.cumsum()[:-1].astype(np.float64)
+    above = values.size - below
+    centres = (edges[:-1] + edges[1:]) / 2
+    sums = (counts * centres).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
+    return float(edges[1:-1][np.nan_to_num(variance).argmax()])
+
+
+def dilate(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Mask, bool, grown by a ball of `radius` voxels."""
+    from scipy.ndimage import distance_transform_edt
+
+    grown: np.ndarray = distance_transform_edt(~mask) <= radius
+    return grown

@@ -90,7 +90,7 @@ class Builder:
             "attributes": files.attributes,
             "missing": case.missing,
             "constant": case.constant,
-            "geometry": asdict(prepared.geometry),
+            **prepared.grid.to_dict(),
             "scaling": {name: asdict(scaling) for name, scaling in prepared.scaling.items()},
             "tumour_lost": prepared.tumour_lost,
             "augmentation": None if augmentation is None else asdict(augmentation),

@@ -15,12 +15,13 @@ from data_prep.split import Split
 ADVICE = "choose another --out, or delete the folder to build anew"
 
 
-def refuse_other_config(records: Path, settings: dict[str, Any]) -> None:
+def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "records") -> None:
     """Refuse a folder with other files, or records that were begun with another config.
 
     Args:
         records: the folder; may be empty.
         settings: all that determines the records' content, as in `config.yaml`.
+        what: noun of the content, in errors.
 
     Raises:
         UserError: the folder holds other files.
@@ -30,11 +31,11 @@ def refuse_other_config(records: Path, settings: dict[str, Any]) -> None:
     if not before.is_file():
         unknown = [path.name for path in records.iterdir() if not path.name.startswith((LOCK, ".tmp"))]
         if unknown:
-            raise UserError(f"{records}: expected an empty or new folder for the records; it holds {unknown[0]!r}")
+            raise UserError(f"{records}: expected an empty or new folder for the {what}; it holds {unknown[0]!r}")
         return
-    lines = [f"{records}: {line}" for line in _differences(read_yaml(before, "config of the records"), settings)]
+    lines = [f"{records}: {line}" for line in _differences(read_yaml(before, f"config of the {what}"), settings)]
     if lines:
-        raise Problems(lines, f"these records were begun with another config; {ADVICE}")
+        raise Problems(lines, f"these {what} were begun with another config; {ADVICE}")
 
 
 def refuse_other_scans(records: Path, cases: list[CaseFiles]) -> None:

@@ -8,7 +8,7 @@ RECORDS/config.yaml            options of the build
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from common import cli
 from common.errors import UserError
 from common.files import read_json
 from data_prep.grid.geometry import Geometry, Triple
+from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.shard import Shard
@@ -39,7 +40,7 @@ class CaseRecord:
         id, patient: of the case.
         copy: 0 for the original, else the number of the augmented copy.
         attributes: of the patient, such as grade.
-        geometry: transform between native and prepared grid.
+        grid: transform between native and prepared grid.
         voxels: (slices, classes) int64, annotated voxels per slice and class.
         brain: (slices,) int64, voxels that are non-zero in any channel.
         tumour_lost: share of the tumour's voxels that the crop cut off.
@@ -51,12 +52,17 @@ class CaseRecord:
     patient: str
     copy: int
     attributes: dict[str, str]
-    geometry: Geometry
+    grid: PreparedGrid
     voxels: np.ndarray
     brain: np.ndarray
     tumour_lost: float
     layout: dict[str, Any]
     missing: list[str]
+
+    @property
+    def geometry(self) -> Geometry:
+        """Exact part of `grid`: orientation and crop."""
+        return self.grid.geometry
 
     @property
     def tumour_slices(self) -> np.ndarray:
@@ -77,7 +83,7 @@ class CaseRecord:
             patient=values["patient"],
             copy=values["copy"],
             attributes=values["attributes"],
-            geometry=Geometry.from_dict(values["geometry"]),
+            grid=PreparedGrid.from_dict(values),
             voxels=np.asarray(values["voxels"], np.int64),
             brain=np.asarray(values["brain"], np.int64),
             tumour_lost=values["tumour_lost"],
@@ -133,7 +139,7 @@ class Records:
     @property
     def fingerprint(self) -> str:
         """Checksum of the content: equal for equal shards, classes, channels and preparation, whatever their path."""
-        content = repr((self._checksums, self.schema.to_dict(), self.stored_channels, asdict(self.preparation)))
+        content = repr((self._checksums, self.schema.to_dict(), self.stored_channels, self.preparation.to_dict()))
         return f"{google_crc32c.value(content.encode()):08x}"
 
     def case(self, case: str, copy: int = 0) -> CaseRecord:

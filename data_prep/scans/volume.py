@@ -5,9 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from common.errors import MissingPackage
-
-Shape = tuple[int, int, int]
+from data_prep.grid.geometry import Triple
+from data_prep.grid.resampling import Resampling, interpolate, interpolate_label
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Grid:
         affine: (4, 4) float64, voxel indices -> millimetres in RAS+.
     """
 
-    shape: Shape
+    shape: Triple
     affine: np.ndarray
 
     def distance_mm(self, other: "Grid") -> float:
@@ -32,7 +31,18 @@ class Grid:
     @property
     def spacing_mm(self) -> np.ndarray:
         """Voxel sizes along i, j and k, (3,)."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        lengths: np.ndarray = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return lengths
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Position in millimetres of the middle of the grid, (3,)."""
+        return self.position((np.array(self.shape) - 1) / 2)
+
+    def position(self, index: np.ndarray) -> np.ndarray:
+        """Position in millimetres of a voxel index (3,)."""
+        position: np.ndarray = self.affine[:3, :3] @ index + self.affine[:3, 3]
+        return position
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Volume:
     """Image on its own voxel grid.
 
     Attributes:
-        array: (i, j, k).
+        array: (i, j, k), any real dtype.
         affine: (4, 4) float64, voxel indices -> millimetres in RAS+.
         frame_of_reference: UID of the space that the millimetres belong to; empty where unknown.
     """
@@ -55,6 +65,11 @@ class Volume:
         i, j, k = self.array.shape
         return Grid((i, j, k), self.affine)
 
+    def at_spacing(self, spacing_mm: float) -> "Volume":
+        """The image with cubic voxels, of the same field of view; float32."""
+        resampling = Resampling.to_spacing(self.grid.shape, self.affine, (spacing_mm,) * 3)
+        return Volume(resampling.forward(self.array), np.asarray(resampling.target_affine), self.frame_of_reference)
+
 
 def resample(
     volume: Volume,
@@ -63,7 +78,7 @@ def resample(
     fill: float = 0,
     transform: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Resampling of a volume onto a grid, by SimpleITK: one interpolation.
+    """Resampling of a volume onto a grid: one interpolation.
 
     Args:
         volume: real numbers or, with `nearest`, label ids.
@@ -72,20 +87,7 @@ def resample(
         fill: value outside the volume.
         transform: (4, 4), millimetres of the grid -> millimetres of the volume (RAS+); None: both share one space.
     """
-    try:
-        import SimpleITK
-    except ImportError:
-        raise MissingPackage("SimpleITK", "resampling") from None
     matrix = np.linalg.solve(volume.affine, (np.eye(4) if transform is None else transform) @ grid.affine)
-    to_volume = SimpleITK.AffineTransform(3)
-    to_volume.SetMatrix(matrix[:3, :3].ravel())
-    to_volume.SetTranslation(matrix[:3, 3])
-    array = volume.array.astype(np.float32) if interpolation == "linear" else volume.array
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose()))  # its x is our i
-    method = SimpleITK.sitkLinear if interpolation == "linear" else SimpleITK.sitkNearestNeighbor
-    # All in voxel indices: spacing 1, origin 0, so that any affine is allowed, a sheared or left-handed one too.
-    found = SimpleITK.Resample(
-        image, grid.shape, to_volume, method, (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel(), fill, image.GetPixelID()
-    )
-    result: np.ndarray = SimpleITK.GetArrayFromImage(found).transpose()
-    return result
+    if interpolation == "nearest":
+        return interpolate_label(volume.array, matrix, grid.shape, "nearest", int(fill))
+    return interpolate(volume.array, matrix, grid.shape, "linear", fill)

@@ -11,6 +11,7 @@ __all__ = ["LAYOUTS", "Source", "SourceConfig", "open_source"]
 
 # Layouts with a manifest of their own come before those that are recognised by the names of files, the plainest names last.
 LAYOUTS = {
+    "aligned": "data_prep.sources.aligned:AlignedSource",
     "table": "data_prep.sources.table:TableSource",
     "msd": "data_prep.sources.msd:MsdSource",
     "brats": "data_prep.sources.brats:BratsSource",

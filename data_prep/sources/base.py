@@ -11,9 +11,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from common.errors import Problems, UserError, expect_number
+from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.case import Case, CaseFiles
+from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
 
 
@@ -21,10 +23,10 @@ from data_prep.sources import nifti_rules as rules
 class SourceConfig:
     """Options of reading a source of scans."""
 
-    layout: Literal["auto", "brats", "dicom", "kaggle_3m", "msd", "table", "vestibular_schwannoma"] = "auto"
-    """Layout of the files: brats (folders of BraTS 2012-2025), dicom (a folder of series per patient), kaggle_3m (folders of
-    TIFF slices, as in the LGG Segmentation Dataset), msd (dataset.json), table (CSV), vestibular_schwannoma (the collection
-    Vestibular-Schwannoma-SEG), or auto: recognised by its files."""
+    layout: Literal["auto", "aligned", "brats", "dicom", "kaggle_3m", "msd", "table", "vestibular_schwannoma"] = "auto"
+    """Layout of the files: aligned (made by data_prep.align), brats (folders of BraTS 2012-2025), dicom (a folder of series per
+    patient), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation Dataset), msd (dataset.json), table (CSV),
+    vestibular_schwannoma (the collection Vestibular-Schwannoma-SEG), or auto: recognised by its files."""
     channels: list[str] | None = None
     """Names of the channels in the order of a network's input; default: all of the layout in its standard order."""
     labels: str = "auto"
@@ -113,6 +115,18 @@ class Source(ABC):
         Raises:
             UserError: a header cannot be read.
         """
+
+    def read_volumes(self, files: CaseFiles) -> dict[str, Volume]:
+        """Read each channel that a case has, and its annotation (`label`), on a grid of its own, in millimetres.
+
+        Raises:
+            UserError: a rule is broken, or the layout has no geometry.
+        """
+        raise UserError(f"{files.id}: layout {self.layout} has no voxel sizes and positions, so its images cannot be aligned")
+
+    def scanner_grid(self, files: CaseFiles) -> Resampling | None:
+        """Resampling from the scanner's grid to that of the case; None where the source holds scans as they were taken."""
+        return None
 
     def grid_problem(self, image: Path, files: CaseFiles) -> str | None:
         """Problem of a NIfTI image, such as a prediction, that has another grid than a case's annotation, else None.

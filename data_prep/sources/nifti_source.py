@@ -6,9 +6,10 @@ import numpy as np
 
 from common.errors import UserError
 from data_prep.scans import nifti
-from data_prep.scans.case import Case, CaseFiles, ImageRef
+from data_prep.scans.case import LABEL, Case, CaseFiles, ImageRef
 from data_prep.scans.faults import too_short
 from data_prep.scans.nifti import Header
+from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import Source, refuse
 
@@ -41,6 +42,28 @@ class NiftiSource(Source):
         reference = next((header for header in headers.values() if header.has_affine), next(iter(headers.values())))
         i, j, k = reference.shape[:3]
         return Case(files, channels, label, reference.affine, (i, j, k))
+
+    def read_volumes(self, files: CaseFiles) -> dict[str, Volume]:
+        """Read each channel that a case has, and its annotation, on grids of their own.
+
+        Raises:
+            UserError: an image breaks a rule, or has neither sform nor qform.
+        """
+        cache: dict[Path, np.ndarray] = {}
+        volumes = {}
+        for name, image in {**files.channels, LABEL: files.label}.items():
+            if image is not None:
+                header = nifti.read_header(image.path)
+                problem = rules.dimension_problem(header, self.stacked if name != LABEL else None) or rules.affine_problem(
+                    header
+                )
+                if problem is None and not header.has_affine:
+                    problem = f"{image}: has neither sform nor qform, so its position is unknown; it cannot be aligned"
+                if problem:
+                    raise UserError(problem)
+                array = self._label(image) if name == LABEL else _channel(image, cache)
+                volumes[name] = Volume(array, header.affine)
+        return volumes
 
     def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray | None]:
         """Ids (i, j, k) of the annotation and its affine, which is a guess for a file without sform and qform."""

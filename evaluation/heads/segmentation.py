@@ -11,6 +11,8 @@ import numpy as np
 from common.metrics.catalogue import METRICS
 from common.tables import counted
 from data_prep.grid.masks import inside_mask
+from data_prep.grid.prepared_grid import consistent_probabilities, likeliest_native
+from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.scans import nifti
@@ -23,7 +25,7 @@ from evaluation.heads.base import Folds, HeadEvaluator, PredictionTask, Predicto
 from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
 from evaluation.inference.postprocess import PostprocessConfig
-from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, prediction_path
+from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, SCANNER, prediction_path
 from evaluation.scores.folder import read_patient_scores, read_scores, write_record_scores
 from evaluation.scores.records import score_records
 from evaluation.tables.records import format_records_table, record_facts, record_rows
@@ -110,10 +112,11 @@ class SegmentationPredictor(Predictor):
         """Segment one case, write its files, and return class indices (Z, H, W)."""
         task = self.task
         inside = inside_mask(prepared.image) if task.inside_only else None
-        if task.probabilities or task.postprocess.needs_probabilities:
+        interpolates = prepared.grid.resampling is not None or task.source.scanner_grid(case.files) is not None
+        if task.probabilities or task.postprocess.needs_probabilities or interpolates:
             return self.write_probabilities(case, prepared, self.ensemble.probabilities(prepared.image, inside), inside)
         classes = self.ensemble.classes(prepared.image, inside)
-        return self._write(case, prepared, postprocess.apply_classes(task.postprocess, classes, task.schema, inside))
+        return self._write(case, prepared, postprocess.apply_classes(task.postprocess, classes, task.schema, inside), None)
 
     def write_probabilities(
         self, case: Case, prepared: Prepared, probabilities: np.ndarray, inside: np.ndarray | None
@@ -121,33 +124,46 @@ class SegmentationPredictor(Predictor):
         """Post-process class probabilities (Z, H, W, classes), write the case's files, and return class indices (Z, H, W)."""
         task = self.task
         if task.probabilities:
-            planes = [prepared.geometry.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
+            planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
             path = task.out / f"{case.files.id}{PROBABILITIES}.nii.gz"
             nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
-        return self._write(case, prepared, postprocess.apply(task.postprocess, probabilities, task.schema, inside))
+        classes = postprocess.apply(task.postprocess, probabilities, task.schema, inside)
+        return self._write(case, prepared, classes, probabilities)
 
-    def _write(self, case: Case, prepared: Prepared, classes: np.ndarray) -> np.ndarray:
+    def _write(self, case: Case, prepared: Prepared, classes: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
         """Write the files of one case; returns its class indices."""
-        task = self.task
-        self.write_ids(case, prepared, classes, task.out)
-        if task.overlays:
-            self._draw_overlay(case, prepared, classes)
+        self.write_case(case, prepared, classes, probabilities, self.task.out)
         self._without_affine += case.affine is None
         return classes
 
-    def write_ids(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> None:
-        """Write one case's label ids, and masks in the source's own layout, into a folder.
+    def write_case(
+        self, case: Case, prepared: Prepared, classes: np.ndarray, probabilities: np.ndarray | None, folder: Path
+    ) -> None:
+        """Write one case into a folder: label ids, masks in the source's own layout, and the overlay where wanted.
 
         Args:
             case, prepared: as of `predict`.
             classes: (Z, H, W) class indices.
+            probabilities: (Z, H, W, classes) before post-processing; None where nothing is interpolated on the way back.
             folder: for the files.
         """
         task = self.task
+        if probabilities is None:
+            native = prepared.grid.label_to_native(classes)
+        else:
+            native = prepared.grid.classes_to_native(classes, probabilities)
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
-        ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
+        ids = task.schema.to_ids(native, dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(folder, case.files.id), ids, case.affine, like=case.files.paths[0])
         task.source.write_prediction(case.files, ids, folder, task.schema)
+        scanner = task.source.scanner_grid(case.files)
+        if scanner is not None and probabilities is not None:
+            planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
+            likeliest = likeliest_native(scanner, consistent_probabilities(native, np.stack(planes, axis=-1)))
+            path = folder / SCANNER / f"{case.files.id}.nii.gz"
+            nifti.write_image(path, task.schema.to_ids(likeliest), np.asarray(scanner.affine))
+        if task.overlays:
+            self._draw_overlay(case, prepared, classes)
 
     @property
     def folders(self) -> dict[Path, LabelSchema]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "predictions.json"
 FORMAT = 1
+SCANNER = "scanner"  # folder of segmentations on the scanner's grid, where the source holds aligned scans
 PROBABILITIES = "_probabilities"
 OVERLAYS = "overlays"  # folder of pictures inside a predictions folder
 SCORES = "scores"  # folder of scores in a predictions folder, and in that of a cross-validation

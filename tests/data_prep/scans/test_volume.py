@@ -43,3 +43,24 @@ def test_distances_of_grids():
     assert grid.distance_mm(Grid((3, 4, 5), moved)) == pytest.approx(2)  # at the last of five slices
     assert grid.distance_mm(Grid((3, 4, 6), np.eye(4))) == float("inf")
     np.testing.assert_allclose(Grid((3, 4, 5), oblique()).spacing_mm, [0.9, 0.9, 3])
+
+
+AFFINE = np.array([[0, -2.0, 0, 10], [1.0, 0, 0, 20], [0, 0, 3.0, 30], [0, 0, 0, 1]])
+
+
+def test_positions_follow_from_the_affine():
+    volume = Volume(np.zeros((5, 7, 3)), AFFINE)
+    assert volume.grid.shape == (5, 7, 3)
+    np.testing.assert_array_equal(volume.grid.spacing_mm, (1, 2, 3))
+    np.testing.assert_array_equal(volume.grid.position(np.zeros(3)), (10, 20, 30))
+    np.testing.assert_array_equal(volume.grid.middle, (10 - 2 * 3, 20 + 2, 30 + 3))
+
+
+def test_other_voxels_hold_the_same_image():
+    volume = Volume(np.ones((6, 4, 3), np.int16), AFFINE, "1.2.3")
+    cubic = volume.at_spacing(1.5)
+    assert cubic.array.shape == (4, 5, 6)
+    assert (cubic.array == 1).all()
+    np.testing.assert_allclose(cubic.grid.spacing_mm, 1.5)
+    np.testing.assert_allclose(cubic.grid.middle, volume.grid.middle)
+    assert cubic.frame_of_reference == "1.2.3"

@@ -1,0 +1,126 @@
+"""Command: register the channels of every case to a reference and resample them to one grid."""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from common import cli
+from common.errors import Problems, UserError, expect_number
+from common.files import lock, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
+from common.parallel import check_workers, map_cases
+from common.tables import counted
+from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner, aligned_images
+from data_prep.grid.registration import load_sitk
+from data_prep.records.consistency import refuse_other_config
+from data_prep.scans.case import CaseFiles
+from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.sources.aligned import MANIFEST
+from data_prep.sources.table import TABLE
+
+FORMAT = 1
+
+
+@dataclass(kw_only=True)
+class AlignConfig(AlignmentConfig, SourceConfig):
+    """Register every channel of a case to a reference channel and resample all to one voxel size, with the annotation.
+
+    Images are interpolated once. The output is a folder that every command takes as --source. A call that was stopped goes on
+    where it was; a case that fails is listed, and the others are kept.
+    """
+
+    source: Path
+    """Folder of scans or a table; the channels of a case may have grids of their own. Never written to."""
+    out: Path
+    """Folder for the aligned cases."""
+    workers: int | str = 1
+    """Processes that align cases in parallel; or a Dask scheduler: its address, such as tcp://host:8786, or its file."""
+
+
+def main(config: AlignConfig) -> None:
+    """Align the cases, and print similarities and warnings.
+
+    Raises:
+        Problems: a case failed; all others are written.
+    """
+    check_workers(config.workers)
+    expect_number("least_similarity", config.least_similarity, 1, 2)
+    expect_number("seed", config.seed, 0)
+    refuse_inside(config.out, config.source)
+    spacing = config.spacing_mm if isinstance(config.spacing_mm, tuple) else (config.spacing_mm,)
+    for length in spacing:
+        expect_number("spacing_mm", length, 0, above=True)
+    if config.register != "never":
+        load_sitk("--register")
+    source = open_source(config.source, config)
+    alignment = AlignmentConfig(**{item.name: getattr(config, item.name) for item in fields(AlignmentConfig)})
+    alignment.reference = _channel("reference", config.reference or source.channels[0], source)
+    alignment.label_channel = _channel("label_channel", config.label_channel or alignment.reference, source)
+    with lock(config.out):
+        settings = _settings(config)
+        refuse_other_config(config.out, settings, "aligned scans")
+        remove_unfinished(config.out)
+        write_yaml(config.out / "config.yaml", settings)
+        cases = source.cases()
+        aligner = CaseAligner(source, config.out, alignment)
+        found = map_cases(aligner.align, cases, config.workers, title="aligning")
+        done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
+        if done:
+            _write_table(config.out, source, done)
+            schema = None if source.schema is None else source.schema.to_dict()
+            write_json(config.out / MANIFEST, {"format": FORMAT, "channels": source.channels, "schema": schema})
+    print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
+    for line in (line for each in found for line in each.warnings):
+        print(f"warning: {line}", file=sys.stderr)
+    problems = [line for each in found for line in each.problem]
+    if problems:
+        failed = len(cases) - len(done)
+        raise Problems(problems, f"{failed} of {counted(len(cases), 'case')} could not be aligned; the others are written")
+
+
+def _channel(option: str, name: str, source: Source) -> str:
+    """A channel of the source, which an option names."""
+    if name not in source.channels:
+        raise UserError(f"--{option}: expected one of {', '.join(source.channels)}; received {name}")
+    return name
+
+
+def _settings(config: AlignConfig) -> dict[str, Any]:
+    """Settings that decide the output: all options but its place and the workers."""
+    settings: dict[str, Any] = cli.as_dict(config)
+    for name in ("out", "workers"):
+        del settings[name]
+    return settings | {"source": str(config.source.resolve())}
+
+
+def _write_table(out: Path, source: Source, cases: Sequence[CaseFiles]) -> None:
+    """Write the table of the aligned cases: ids, a column per channel, label and attributes."""
+    attributes = list(dict.fromkeys(name for files in cases for name in files.attributes))
+    labelled = any(files.label is not None for files in cases)
+    columns = ["patient_id", "case_id", *source.channels, *(["label"] if labelled else []), *attributes]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for files in cases:
+        images = aligned_images(out / files.id, source.channels)
+        writer.writerow({"patient_id": files.patient, "case_id": files.id} | files.attributes | images)
+    write_text(out / TABLE, text.getvalue())
+
+
+def _similarity_lines(found: Sequence[AlignedCase]) -> list[str]:
+    """Mean similarity of each registered channel before and after, a line each."""
+    names = dict.fromkeys(name for each in found for name in each.similarities)
+    lines = []
+    for name in names:
+        pairs = [each.similarities[name] for each in found if name in each.similarities]
+        before, after = (mean(values) for values in zip(*pairs, strict=True))
+        lines.append(f"{name}: registered in {counted(len(pairs), 'case')}, mean similarity {before:.3f} -> {after:.3f}")
+    return lines
+
+
+if __name__ == "__main__":
+    cli.run(main, AlignConfig)

@@ -1,0 +1,1 @@
+"""Alignment of scans: every channel of a case on one grid."""

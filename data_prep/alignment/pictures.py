@@ -1,0 +1,96 @@
+"""Pictures of a registration: checkerboard of both scans, and edges of one on the other, before and after.
+
+Three slices through the middle of the reference: axial, coronal and sagittal, in radiological orientation (the patient's left
+is on the right of the picture).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.files import atomic
+from data_prep.grid.geometry import Geometry, Triple
+from data_prep.grid.resampling import IDENTITY, Resampling, Rows, to_rows
+from data_prep.scans.volume import Volume
+
+SQUARES = 8  # along the longer side of a slice
+HEIGHT = 320  # pixels of a slice
+EDGE_SHARE = 0.06  # of a slice's pixels that are drawn as edges
+EDGE_COLOUR = (255, 80, 0)
+
+
+def draw_pictures(
+    folder: Path, name: str, pair: tuple[Volume, Volume], transform: Rows | None, grid: tuple[Triple, np.ndarray]
+) -> list[Path]:
+    """Write the pictures NAME_checkerboard.png and NAME_edges.png, a row before and (if there is a transform) one after.
+
+    Args:
+        folder: of the files.
+        name: of the moving scan's channel.
+        pair: reference and moving scan.
+        transform: (4, 4) millimetres of the reference -> millimetres of the moving scan; None: by the headers alone.
+        grid: shape and affine of the grid that is shown.
+
+    Returns:
+        The files written.
+    """
+    reference, moving = pair
+    fixed = views(reference, IDENTITY, grid)
+    rows = [views(moving, each, grid) for each in (IDENTITY, transform) if each is not None]
+    boards = [[checkerboard(one, other) for one, other in zip(fixed, row, strict=True)] for row in rows]
+    edges = [[edge_overlay(one, other) for one, other in zip(fixed, row, strict=True)] for row in rows]
+    return [
+        _save(folder / f"{name}_checkerboard.png", boards),
+        _save(folder / f"{name}_edges.png", edges),
+    ]
+
+
+def views(volume: Volume, transform: Rows, grid: tuple[Triple, np.ndarray]) -> list[np.ndarray]:
+    """Axial, coronal and sagittal slice through the middle of a grid: grey values of 0..1, square pixels, equal heights."""
+    shape, affine = grid
+    geometry = Geometry.uncropped(shape, affine)
+    array = Resampling(volume.grid.shape, to_rows(volume.affine), shape, to_rows(affine), transform).forward(volume.array)
+    low, high = np.percentile(array, (1, 99.5))
+    grey = geometry.reorient(np.clip((array - low) / max(high - low, 1e-6), 0, 1).astype(np.float32))
+    z, y, x = (length // 2 for length in grey.shape)
+    dz, dy, dx = geometry.spacing_mm or (1.0, 1.0, 1.0)
+    planes = ((grey[z, ::-1, ::-1], dy, dx), (grey[::-1, y, ::-1], dz, dx), (grey[::-1, :, x], dz, dy))
+    return [_resized(plane, plane.shape[1] * across / (plane.shape[0] * down)) for plane, down, across in planes]
+
+
+def checkerboard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Squares of two grey pictures (H, W) in turn; (H, W, 3) uint8."""
+    side = max(one.shape) // SQUARES or 1
+    rows, columns = np.indices(one.shape) // side
+    return _colours(np.where((rows + columns) % 2, other, one))
+
+
+def edge_overlay(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Strongest edges of the second grey picture (H, W) in colour on the first; (H, W, 3) uint8."""
+    from scipy.ndimage import gaussian_gradient_magnitude
+
+    strength = gaussian_gradient_magnitude(other, 1.0)
+    picture = _colours(one)
+    picture[(strength >= np.quantile(strength, 1 - EDGE_SHARE)) & (strength > 0)] = EDGE_COLOUR
+    return picture
+
+
+def _resized(plane: np.ndarray, ratio: float) -> np.ndarray:
+    """Picture of HEIGHT rows, `ratio` times as wide."""
+    from PIL import Image
+
+    size = max(round(HEIGHT * ratio), 1), HEIGHT
+    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR))
+
+
+def _colours(grey: np.ndarray) -> np.ndarray:
+    return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _save(path: Path, rows: list[list[np.ndarray]]) -> Path:
+    """Write pictures of equal height side by side, row by row."""
+    from PIL import Image
+
+    with atomic(path) as temporary:
+        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(temporary)
+    return path

@@ -1,0 +1,119 @@
+import sys
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from common.errors import MissingPackage, UserError
+from data_prep.grid import registration
+from data_prep.grid.registration import (
+    Registration,
+    load_sitk,
+    matrix_of,
+    read_transform,
+    register,
+    similarity_of,
+    to_image,
+    write_transform,
+)
+from data_prep.grid.resampling import IDENTITY, to_rows
+from data_prep.scans.volume import Volume
+from tests.heads import centred, head
+
+SHAPE, FINE = (46, 56, 50), (2.0, 2.0, 2.0)
+POINT = np.array([12.0, 14.0, -8.0, 1.0])  # of the tumour
+
+
+def displacement():
+    transform = np.eye(4)
+    transform[:3, :3] = Rotation.from_euler("xyz", (8, -6, 12), degrees=True).as_matrix()
+    transform[:3, 3] = (9, -7, 5)
+    return transform
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    pytest.importorskip("SimpleITK")
+    monkeypatch.setattr(registration, "LEVELS_MM", (8.0, 4.0, 2.0))
+    monkeypatch.setattr(registration, "STEPS_MM", (2.0, 1.0, 0.5))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    oblique = Rotation.from_euler("x", 15, degrees=True).as_matrix() @ np.diag([-1, 1, 1])  # left-handed
+    moving = head(centred((2.2, 1.8, 3.0), (50, 70, 34), oblique), (50, 70, 34), "T2", displacement())
+    return head(centred(FINE, SHAPE), SHAPE), moving
+
+
+def test_a_displacement_is_recovered_across_modalities_and_gives_equal_bits(pair):
+    found = register(*pair)
+    error = np.linalg.norm((np.asarray(found.transform) - displacement()) @ POINT)
+    assert error < 1
+    assert found.after > found.before + 0.05
+    np.testing.assert_allclose(found.scales, 1)
+    assert found.rotation_degrees == pytest.approx(np.degrees(Rotation.from_matrix(displacement()[:3, :3]).magnitude()), abs=1)
+    assert register(*pair) == found
+
+
+def test_an_affine_displacement_needs_an_affine_transform():
+    stretched = displacement() @ np.diag([1.05, 0.96, 1.03, 1])
+    moving = head(centred(FINE, SHAPE), SHAPE, "T1", stretched)
+    fixed = head(centred(FINE, SHAPE), SHAPE)
+    found = register(fixed, moving, "affine")
+    assert np.linalg.norm((np.asarray(found.transform) - stretched) @ POINT) < 1
+    assert max(found.scales) == pytest.approx(1.05, abs=0.02)
+
+
+def test_a_scan_without_a_head_is_one_line(pair):
+    empty = Volume(np.zeros((20, 20, 20), np.int16), centred((3, 3, 3), (20, 20, 20)))
+    with pytest.raises(UserError, match=r"^the moving scan has no head in it"):
+        register(pair[0], empty)
+    with pytest.raises(UserError, match=r"^the fixed scan has no head in it"):
+        register(empty, pair[0])
+
+
+def test_similarity_is_highest_where_scans_are_aligned():
+    fixed, moving = (head(centred(FINE, SHAPE), SHAPE, modality) for modality in ("T1", "T2"))
+    off = Volume(moving.array, moving.affine + np.array([[0, 0, 0, 8.0], *[[0.0] * 4] * 3]))
+    assert similarity_of(fixed, fixed) > similarity_of(fixed, moving) > similarity_of(fixed, off) > 1
+    assert similarity_of(fixed, fixed) == pytest.approx(2)
+
+
+def test_transforms_of_itk_are_read_as_they_were_written(tmp_path):
+    sitk = load_sitk("a test")
+    transform = displacement() @ np.diag([1.05, 0.96, 1.03, 1])
+    write_transform(tmp_path / "a.tfm", to_rows(transform))
+    np.testing.assert_allclose(read_transform(tmp_path / "a.tfm"), transform, atol=1e-12)
+    lps = np.array([-1, -1, 1])
+    point = sitk.ReadTransform(str(tmp_path / "a.tfm")).TransformPoint((POINT[:3] * lps).tolist())
+    np.testing.assert_allclose(point * lps, (transform @ POINT)[:3], atol=1e-9)
+    (tmp_path / "b.tfm").write_text("no transform")
+    with pytest.raises(UserError, match=r"b.tfm: expected a transform of ITK"):
+        read_transform(tmp_path / "b.tfm")
+
+
+def test_images_keep_their_positions_in_lps():
+    volume = head(centred((2, 3, 4), (20, 21, 22), np.diag([-1, 1, 1])), (20, 21, 22))
+    image = to_image(load_sitk("a test"), volume)
+    position = np.array(image.TransformIndexToPhysicalPoint((3, 5, 7))) * (-1, -1, 1)
+    np.testing.assert_allclose(position, volume.grid.position(np.array([3, 5, 7])))
+    assert image[3, 5, 7] == volume.array[3, 5, 7]
+
+
+def test_an_euler_transform_becomes_the_same_matrix():
+    sitk = load_sitk("a test")
+    euler = sitk.Euler3DTransform((1.0, 2.0, 3.0), 0.1, 0.2, 0.3, (4.0, 5.0, 6.0))
+    affine = registration.as_affine(sitk, euler)
+    np.testing.assert_allclose(matrix_of(affine), matrix_of(euler), atol=1e-12)
+
+
+def test_sizes_of_a_transform():
+    found = Registration(to_rows(displacement()), 1.0, 1.2)
+    assert found.shift_mm(np.zeros(3)) == pytest.approx(np.sqrt(81 + 49 + 25))
+    assert Registration(IDENTITY, 1, 1).rotation_degrees == 0
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(MissingPackage, match=r"^registration needs the package 'SimpleITK': pip install SimpleITK$"):
+        load_sitk("registration")

@@ -1,0 +1,69 @@
+"""Scans that are resampled: from thick oblique scans to records, a run, and predictions on the scanner's own grid."""
+
+import nibabel
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from data_prep.grid import registration
+from tests.heads import centred, head, tumour
+from tests.scans import save, write_rows
+from tests.training.runs import TOY
+
+SHAPE = (40, 48, 16)
+OBLIQUE = centred((2.0, 2.0, 6.0), SHAPE, Rotation.from_euler("xy", (12, -7), degrees=True).as_matrix() @ np.diag([-1, 1, 1]))
+OTHER = centred((2.5, 2.5, 5.0), (34, 40, 20))
+PREPARE = ("--prepare.intensity", "{T1: zscore, T2: minmax}", "--prepare.statistics", "head", "--workers", 1)
+PREPARE += ("--split.fractions", "[1,0,0]")
+
+
+def write(root, other):
+    """A table of one case: T1 with its annotation on an oblique left-handed grid, T2 on the same or another one."""
+    affine, shape = (OTHER, (34, 40, 20)) if other else (OBLIQUE, SHAPE)
+    save(root / "t1.nii.gz", head(OBLIQUE, SHAPE).array, OBLIQUE)
+    save(root / "t2.nii.gz", head(affine, shape, "T2").array, affine)
+    save(root / "label.nii.gz", tumour(OBLIQUE, SHAPE), OBLIQUE)
+    return write_rows(root / "cases.csv", [{"patient_id": "a", "T1": "t1.nii.gz", "T2": "t2.nii.gz", "label": "label.nii.gz"}])
+
+
+def trained(command, source, folder, *options):
+    """A run of one epoch on records of a source."""
+    done = command("data_prep.make_records", "--source", source, "--out", folder / "records", *PREPARE, *options)
+    assert done.status == 0, done.err
+    done = command("training.train", "--records", folder / "records", "--out", folder / "run", *TOY, "--epochs", 1)
+    assert done.status == 0, done.err
+    return folder / "run"
+
+
+def test_predictions_of_resampled_scans_lie_on_the_scanners_grid(command, tmp_path):
+    source = write(tmp_path, other=False)
+    run = trained(command, source, tmp_path, "--prepare.spacing_mm", 3, "--prepare.size", "[32,32,32]")
+    options = ("--probabilities", "true", "--inside_only", "false")
+    done = command("evaluation.predict", "--runs", run, "--source", source, "--out", tmp_path / "out", *options)
+    assert (done.status, done.errors) == (0, [])
+    truth = nibabel.load(tmp_path / "label.nii.gz")
+    classes, probabilities = (nibabel.load(tmp_path / "out" / f"{name}.nii.gz") for name in ("a", "a_probabilities"))
+    assert classes.shape == SHAPE
+    np.testing.assert_array_equal(classes.affine, truth.affine)
+    shares = np.asarray(probabilities.dataobj)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-4)
+    sure = np.abs(shares[..., 0] - shares[..., 1]) > 1e-3
+    np.testing.assert_array_equal(np.asarray(classes.dataobj)[sure], shares.argmax(axis=-1)[sure])
+    scored = command("evaluation.score", "--predictions", tmp_path / "out", "--source", source)
+    assert scored.status == 0, scored.err
+
+
+def test_predictions_of_aligned_scans_also_go_back_to_the_scanner(command, tmp_path, monkeypatch):
+    pytest.importorskip("SimpleITK")
+    monkeypatch.setattr(registration, "LEVELS_MM", (8.0, 4.0, 2.0))
+    source, aligned = write(tmp_path, other=True), tmp_path / "aligned"
+    options = ("--register", "never", "--spacing_mm", 3)
+    done = command("data_prep.align", "--source", source, "--out", aligned, *options)
+    assert done.status == 0, done.err
+    run = trained(command, aligned, tmp_path, "--prepare.size", "[32,32,32]")
+    done = command("evaluation.predict", "--runs", run, "--source", aligned, "--out", tmp_path / "out")
+    assert (done.status, done.errors) == (0, [])
+    assert nibabel.load(tmp_path / "out" / "a.nii.gz").shape == nibabel.load(aligned / "a" / "T1.nii.gz").shape
+    scanner = nibabel.load(tmp_path / "out" / "scanner" / "a.nii.gz")
+    assert scanner.shape == SHAPE
+    np.testing.assert_allclose(scanner.affine, OBLIQUE, atol=1e-5)
