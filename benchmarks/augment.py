@@ -92,7 +92,7 @@ class Bench:
 
 def main(config: AugmentBenchmarkConfig) -> None:
     """Print two tables for each training config."""
-    from training.hardware.backend import load_backend
+    from common.hardware.backend import load_backend
 
     config.check()
     records = Records(config.records)
@@ -148,7 +148,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
     """Open the records of a config, and build and compile its network as in training."""
     import keras
 
-    from training.hardware.devices import chosen_precision, gpus
+    from common.hardware.devices import chosen_precision, gpus
 
     if keras.backend.backend() == "tensorflow" and config.deterministic != "off" and not gpus():
         import tensorflow as tf
@@ -167,7 +167,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
 
 def _words(bench: Bench) -> str:
     """Title of a table: batch, network, device."""
-    from training.hardware.devices import device
+    from common.hardware.devices import device
 
     batch, _ = next(iter(bench.batches(bench.config.augment, 0)))
     what = "slices" if bench.config.input.patch is None else "patches"

@@ -39,7 +39,7 @@ class BuildingConfig:
 
 def main(config: BuildingConfig) -> None:
     """Print the table."""
-    from training.hardware.backend import load_backend
+    from common.hardware.backend import load_backend
 
     load_backend()
     source = open_source(config.source)

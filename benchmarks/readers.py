@@ -29,7 +29,7 @@ class ReadersConfig:
 
 def main(config: ReadersConfig) -> None:
     """Print the table."""
-    from training.hardware.backend import load_backend
+    from common.hardware.backend import load_backend
 
     load_backend()
     records = Records(config.records)

@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from common.errors import UserError
+from common.hardware.devices import cores
 from data_prep.grid.geometry import Triple
 from models.unet import UNetConfig
 from models.volume import SlidingWindow, patch_weight, predict_patches
 from training.data.batches import SEGMENTATION
-from training.hardware.devices import cores
 from training.objectives.losses import CrossEntropyConfig
 
 RATE, ADAM_EPSILON = 1e-4, 1e-7  # the epsilon is Keras's
@@ -272,12 +272,12 @@ def import_backend(setting: Setting) -> None:
     Raises:
         UserError: bfloat16 is chosen, and the processor would emulate it.
     """
-    from training.hardware.backend import load_backend
+    from common.hardware.backend import load_backend
 
     load_backend()
     import keras
 
-    from training.hardware.devices import chosen_precision
+    from common.hardware.devices import chosen_precision
 
     if setting.precision == "bfloat16" and chosen_precision("auto") != "mixed_bfloat16":
         raise UserError("--precision bfloat16: this processor does not multiply bfloat16; take float32")

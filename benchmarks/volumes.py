@@ -21,8 +21,8 @@ from benchmarks.volume_contenders import KerasStep, KerasVolume, MadeWeights, Mo
 from benchmarks.workers import Contender, Worker, cost_table, hide_gpus, measure, workers
 from common import cli
 from common.errors import MissingPackage, UserError, expect_number
+from common.hardware.devices import cores
 from models.unet import UNetConfig
-from training.hardware.devices import cores
 
 OURS, TORCH, MONAI = "this toolkit", "PyTorch", "MONAI"
 

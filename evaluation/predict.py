@@ -11,6 +11,7 @@ import numpy as np
 from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, read_lines, refuse_inside
+from common.hardware.backend import load_backend
 from common.parallel import map_cases
 from common.tables import counted
 from data_prep.labels import LabelSchema
@@ -37,7 +38,6 @@ from evaluation.inference.predictions import (
 )
 from evaluation.inference.provenance import find_training_cases, merge_training_cases, training_warning
 from evaluation.scores.folder import remove_scores
-from training.hardware.backend import load_backend
 from training.run import Run, open_runs
 
 

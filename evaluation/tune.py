@@ -11,6 +11,7 @@ import numpy as np
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
+from common.hardware.backend import load_backend
 from common.metrics.catalogue import METRICS, expect_metric
 from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, STUDENT, paired_columns, student_note, summarise_columns
@@ -25,7 +26,6 @@ from evaluation.inference.packed import Grid, PredictedCase, pack_case
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, run_file, save
 from evaluation.inference.search import Objective, Trial, hysteresis_stages, region_stages, search
 from evaluation.scores.lesions import rule_structures
-from training.hardware.backend import load_backend
 from training.heads.segmentation import SegmentationHead
 from training.run import Run, open_runs
 

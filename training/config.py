@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from common import cli
 from common.errors import UserError, expect_number
+from common.hardware.devices import Precision
 from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from models import CLASSIFIERS, MODELS
@@ -14,7 +15,6 @@ from models.resnet50 import ResNet50Config
 from models.unet import UNetConfig
 from training import LOSSES
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
-from training.hardware.devices import Precision
 from training.heads.base import Head
 from training.heads.classification import ClassificationConfig, ClassificationHead
 from training.heads.config import HeadConfig, check_heads

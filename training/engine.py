@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from common import cli
 from common.errors import UserError
 from common.files import LOCK, lock, read_json, remove_unfinished, write_yaml
+from common.hardware.backend import load_backend
+from common.hardware.devices import chosen_precision, device, gpus
+from common.hardware.distribution import Distribution
 from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
 from training.freezing import LayerFreezing
-from training.hardware.backend import load_backend
-from training.hardware.devices import chosen_precision, device, gpus
-from training.hardware.distribution import Distribution
 from training.heads.base import Head
 from training.initialisation import initialise
 from training.optimizers import build_optimizer

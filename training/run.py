@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from common import cli
 from common.errors import UserError
 from common.files import LOCK, atomic, read_json, read_yaml, write_json, write_yaml
+from common.hardware.devices import cores
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
@@ -25,7 +26,6 @@ from models.unet import without_levels
 from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.data.mixture import Mixture
-from training.hardware.devices import cores
 from training.heads import head_from_metadata
 from training.heads.base import Head
 

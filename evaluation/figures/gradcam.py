@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.hardware.backend import load_backend
 from data_prep.records.folder import Records
 from evaluation.figures import display, style
 from evaluation.figures.display import display_channel
@@ -17,7 +18,6 @@ from models.gradcam import grad_cam
 from training.data.mixture import open_folder
 from training.data.slices import Slices
 from training.data.targets import FolderTargets
-from training.hardware.backend import load_backend
 from training.heads.classification import ClassificationHead
 from training.run import Run
 

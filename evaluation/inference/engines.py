@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.hardware.backend import load_backend
+from common.hardware.backend import load_backend
 from training.run import Run
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from common.errors import UserError
+from common.hardware.backend import load_backend
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import Classifiers, InferenceConfig, class_probabilities
 from evaluation.scores.classification import SlicePredictions, summary
 from evaluation.scores.slices import scored_slices
 from training.data.batches import CLASSIFICATION, validation_batches
 from training.data.slices import Slices
-from training.hardware.backend import load_backend
 from training.heads.classification import ClassificationHead
 from training.run import Run
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from common.errors import UserError
+from common.hardware.backend import load_backend
 from common.metrics import overlap
 from common.metrics.catalogue import METRICS
 from common.metrics.label_pair import LabelPair
@@ -38,7 +39,6 @@ from evaluation.scores.slices import scored_slices
 from models.volume import predict_volume
 from training.data.batches import LABEL, SEGMENTATION, InputConfig, validation_batches
 from training.data.slices import Slices
-from training.hardware.backend import load_backend
 from training.heads.segmentation import SegmentationHead
 from training.run import Run
 

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import suppress
 
 from common.errors import MissingPackage, UserError
-from training.hardware.devices import cores
+from common.hardware.devices import cores
 
 BACKENDS = ("tensorflow", "jax")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h

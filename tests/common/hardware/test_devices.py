@@ -7,7 +7,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from training.hardware import devices
+from common.hardware import devices
 
 WITH = "flags : fpu avx2 avx512f {} sse2\n"
 
