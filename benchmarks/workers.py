@@ -142,8 +142,13 @@ def _repeat() -> tuple[float, float]:
 
 def _memory() -> tuple[int, int]:
     """Peak memory, and its growth since before the first repeat."""
-    peak = _memory_of("VmHWM")
+    peak = peak_memory()
     return peak, peak - _STATE.before
+
+
+def peak_memory() -> int:
+    """Peak memory of this process in bytes."""
+    return _memory_of("VmHWM")
 
 
 def _memory_of(entry: str) -> int:

@@ -36,13 +36,14 @@ class MissingPackage(UserError):
     Args:
         package: the name on PyPI.
         needed_for: the option or command that needs it.
+        option: of pip, such as --no-deps.
     """
 
-    def __init__(self, package: str, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs the package '{package}': pip install {package}")
-        self._given = (package, needed_for)
+    def __init__(self, package: str, needed_for: str, option: str = "") -> None:
+        super().__init__(f"{needed_for} needs the package '{package}': pip install {f'{option} {package}'.strip()}")
+        self._given = (package, needed_for, option)
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         """Pickling, for exceptions of worker processes."""
         return MissingPackage, self._given
 

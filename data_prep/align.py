@@ -1,7 +1,5 @@
 """Command: register the channels of every case to a reference and resample them to one grid."""
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,18 +9,14 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError, expect_number
-from common.files import lock, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
+from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import check_workers, map_cases
 from common.tables import counted
-from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner, aligned_images
+from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
 from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
-from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.aligned import MANIFEST
-from data_prep.sources.table import TABLE
-
-FORMAT = 1
+from data_prep.sources.aligned import write_aligned
 
 
 @dataclass(kw_only=True)
@@ -70,9 +64,7 @@ def main(config: AlignConfig) -> None:
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
-            _write_table(config.out, source, done)
-            schema = None if source.schema is None else source.schema.to_dict()
-            write_json(config.out / MANIFEST, {"format": FORMAT, "channels": source.channels, "schema": schema})
+            write_aligned(config.out, source, done)
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     for line in (line for each in found for line in each.warnings):
         print(f"warning: {line}", file=sys.stderr)
@@ -95,20 +87,6 @@ def _settings(config: AlignConfig) -> dict[str, Any]:
     for name in ("out", "workers"):
         del settings[name]
     return settings | {"source": str(config.source.resolve())}
-
-
-def _write_table(out: Path, source: Source, cases: Sequence[CaseFiles]) -> None:
-    """Write the table of the aligned cases: ids, a column per channel, label and attributes."""
-    attributes = list(dict.fromkeys(name for files in cases for name in files.attributes))
-    labelled = any(files.label is not None for files in cases)
-    columns = ["patient_id", "case_id", *source.channels, *(["label"] if labelled else []), *attributes]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for files in cases:
-        images = aligned_images(out / files.id, source.channels)
-        writer.writerow({"patient_id": files.patient, "case_id": files.id} | files.attributes | images)
-    write_text(out / TABLE, text.getvalue())
 
 
 def _similarity_lines(found: Sequence[AlignedCase]) -> list[str]:

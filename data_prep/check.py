@@ -40,6 +40,7 @@ class CaseSummary:
         spacing_mm: along i, j, k.
         orientation: directions of i, j and k, such as RAS.
         missing: names of channels that it lacks.
+        has_mask: a mask of brain or head is stored.
         voxels: label id -> number of voxels.
     """
 
@@ -49,6 +50,7 @@ class CaseSummary:
     spacing_mm: str = ""
     orientation: str = ""
     missing: list[str] = field(default_factory=list)
+    has_mask: bool = False
     voxels: Counter[int] = field(default_factory=Counter)
 
 
@@ -83,7 +85,8 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
     except UserError as error:
         return CaseSummary(problems=source.check(files, deep=True) or str(error).splitlines())
     warnings = source.warnings(files) + files.constant_warnings(case.constant)
-    found = CaseSummary(warnings=warnings, shape=" x ".join(map(str, case.shape)), missing=case.missing)
+    shape = " x ".join(map(str, case.shape))
+    found = CaseSummary(warnings=warnings, shape=shape, missing=case.missing, has_mask=case.brain is not None)
     if case.affine is not None:
         lengths = np.linalg.norm(case.affine[:3, :3], axis=0)
         found.spacing_mm = " x ".join(f"{length:.4g}" for length in lengths)
@@ -102,6 +105,7 @@ def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary]) ->
         "source": f"{source.root} (layout {source.layout})",
         "cases": f"{len(cases)}, of {counted(patients, 'patient')}; {len(cases) - len(good)} cannot be used",
         "labelled": str(sum(case.label is not None for case in cases)),
+        "brain masks": str(sum(case.has_mask for case in good) or ""),
         "channels": ", ".join(source.channels),
         "missing (zeros)": _counted(Counter(name for case in good for name in case.missing)),
         "shape": _counted(Counter(case.shape for case in good)),

@@ -13,7 +13,7 @@ from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
-from data_prep.prepare import PrepareConfig, uncropped_grid
+from data_prep.prepare import PrepareConfig, uncropped_grid, without_mask
 from data_prep.records.build import Builder, BuiltCase
 from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
 from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
@@ -109,6 +109,8 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
     problems = [
         f"{case.id}: has no label; records need one (leave the case out by --split.file)" for case in cases if not case.label
     ]
+    if config.prepare.statistics == "brain":
+        problems += [without_mask(case.id) for case in cases if case.brain is None]
     problems += check_cases(source, cases, config.workers)
     if problems:
         raise Problems(

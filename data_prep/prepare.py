@@ -14,7 +14,7 @@ import numpy as np
 from common.boxes import crop_box
 from common.errors import UserError
 from data_prep.grid.geometry import Geometry, Triple, centred_start, middle_start
-from data_prep.grid.masks import brain_mask, head_mask
+from data_prep.grid.masks import brain_mask, head_mask, inside_mask
 from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.grid.resampling import ImageInterpolation, LabelInterpolation, Resampling
 from data_prep.labels import LabelSchema
@@ -46,15 +46,16 @@ class PrepareConfig:
     may differ: {CT: window, T1: zscore}."""
     window: tuple[float, float] | None = None
     """Lowest and highest value of `intensity: window`, in Hounsfield units: [-160, 240] for soft tissue, [-450, 1050] bone."""
-    statistics: Literal["nonzero", "head"] = "nonzero"
+    statistics: Literal["nonzero", "head", "brain"] = "nonzero"
     """Voxels of which percentiles, mean, deviation and median are taken: the non-zero ones (the brain of skull-stripped scans),
-    or those of the head, which is found by a threshold in each channel (for scans with skull and noise in the air)."""
+    those of the head, which is found by a threshold in each channel (for scans with skull and noise in the air), or those of
+    the stored mask (see data_prep.skull_strip)."""
     clip: tuple[float, float] | None = None
-    """Percentiles of a channel's non-zero voxels (or of its head: `statistics`) to which its values are clipped first, such as
-    [0.5, 99.5]."""
+    """Percentiles of a channel's non-zero voxels (or of its head or mask: `statistics`) to which its values are clipped first,
+    such as [0.5, 99.5]."""
     crop: Literal["middle", "brain"] | None = "middle"
     """Place of the crop of `size`: around the middle of the volume (as the glioma paper), around the middle of the brain
-    (voxels that are non-zero in any channel), or no crop (null)."""
+    (the stored mask, else voxels that are non-zero in any channel), or no crop (null)."""
     size: tuple[int, int, int] | None = (128, 128, 128)
     """Slices, rows and columns of the crop; null with `crop: brain` takes each brain's own box."""
     dtype: Literal["float16", "uint8"] = "float16"
@@ -159,6 +160,7 @@ class Prepared:
         grid: transform between the native and this grid.
         scaling: channel -> its scaling; a missing channel has none and is all zeros.
         tumour_lost: share of the tumour's voxels that the crop cut off, 0 to 1.
+        brain: (Z, H, W) bool, the stored mask of brain or head; None where the case has none.
     """
 
     image: np.ndarray
@@ -166,6 +168,12 @@ class Prepared:
     grid: PreparedGrid
     scaling: dict[str, Scaling]
     tumour_lost: float
+    brain: np.ndarray | None = None
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Mask of the patient, bool (Z, H, W): the stored one, else the voxels that are non-zero in any channel."""
+        return inside_mask(self.image) if self.brain is None else self.brain
 
     @property
     def geometry(self) -> Geometry:
@@ -182,16 +190,21 @@ def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Pr
         config: options.
 
     Raises:
-        UserError: `spacing_mm` for a scan without geometry.
+        UserError: `spacing_mm` for a scan without geometry, or `statistics: brain` for one without mask.
     """
+    if config.statistics == "brain" and case.brain is None:
+        raise UserError(without_mask(case.files.id))
     uncropped = uncropped_grid(case, config)
     channels = {
         name: None if array is None else uncropped.reorient(array, config.interpolation)
         for name, array in case.channels.items()
     }
-    grid = uncropped.cropped(*_crop(uncropped.geometry.size, channels, config))
+    brain = None
+    if case.brain is not None:
+        brain = uncropped.reorient_label(case.brain.view(np.uint8), config.label_interpolation) != 0
+    grid = uncropped.cropped(*_crop(uncropped.geometry.size, channels, brain, config))
     geometry = grid.geometry
-    scaling = {name: fit_scaling(array, config, name) for name, array in channels.items() if array is not None}
+    scaling = {name: fit_scaling(array, config, name, brain) for name, array in channels.items() if array is not None}
     image = np.zeros((*geometry.size, len(channels)), config.dtype)
     for place, (name, array) in enumerate(channels.items()):
         if array is not None:
@@ -202,7 +215,15 @@ def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Pr
         label = np.ascontiguousarray(geometry.cut(encoded))
         tumour = np.count_nonzero(encoded > 1)  # bits of any class but background
         lost = (tumour - np.count_nonzero(label > 1)) / tumour if tumour else 0.0
-    return Prepared(image, label, grid, scaling, lost)
+    return Prepared(image, label, grid, scaling, lost, None if brain is None else geometry.cut(brain))
+
+
+def without_mask(case: str) -> str:
+    """Error line for a case whose missing mask `statistics: brain` needs."""
+    return (
+        f"{case}: has no brain mask, which --prepare.statistics brain needs; make one by data_prep.skull_strip, "
+        "or name it in a table's column brain"
+    )
 
 
 def uncropped_grid(case: Case, config: PrepareConfig) -> PreparedGrid:
@@ -224,20 +245,23 @@ def uncropped_grid(case: Case, config: PrepareConfig) -> PreparedGrid:
     return PreparedGrid(Geometry.uncropped(resampling.target_shape, np.asarray(resampling.target_affine)), resampling)
 
 
-def fit_scaling(channel: np.ndarray, config: PrepareConfig, name: str = "") -> Scaling:
+def fit_scaling(channel: np.ndarray, config: PrepareConfig, name: str = "", brain: np.ndarray | None = None) -> Scaling:
     """Scaling of one channel, from the statistics of the uncropped scan.
 
     Args:
         channel: the uncropped volume, any real dtype.
         config: intensities, `clip` and `statistics` are used. A constant channel becomes zeros.
         name: of the channel, where intensities differ between channels.
+        brain: mask of the channel's shape, bool, for `statistics: brain`.
     """
     intensity = config.intensity_of(name)
     if intensity == "window" and config.window is not None:
         low, high = config.window
         return Scaling(low, high, low, high - low, keep_zero=False)
     if config.statistics == "head":
-        return _head_scaling(channel, config, intensity)
+        return _masked_scaling(channel, head_mask(channel), config, intensity)
+    if config.statistics == "brain" and brain is not None:
+        return _masked_scaling(channel, brain, config, intensity)
     low, high = float(channel.min()), float(channel.max())
     inside = channel[channel != 0] if config.clip or intensity == "zscore" else channel
     if config.clip and inside.size:
@@ -254,10 +278,9 @@ def fit_scaling(channel: np.ndarray, config: PrepareConfig, name: str = "") -> S
     return Scaling(low, high, mean, deviation or 1.0, keep_zero=True)
 
 
-def _head_scaling(channel: np.ndarray, config: PrepareConfig, intensity: Intensity) -> Scaling:
-    """Scaling by the statistics of the head. Zero stays zero only in channels without negative values: in CT it is water."""
-    head = head_mask(channel)
-    inside = channel[head] if head.any() else channel
+def _masked_scaling(channel: np.ndarray, mask: np.ndarray, config: PrepareConfig, intensity: Intensity) -> Scaling:
+    """Scaling by the statistics of a mask. Zero stays zero only in channels without negative values: in CT it is water."""
+    inside = channel[mask] if mask.any() else channel
     low, high = float(channel.min()), float(channel.max())
     if config.clip:
         low, high = (float(bound) for bound in np.percentile(inside, config.clip))
@@ -279,13 +302,17 @@ def _encoded_label(label: np.ndarray, schema: LabelSchema, uncropped: PreparedGr
     return uncropped.reorient_label(schema.encode(label), config.label_interpolation)
 
 
-def _crop(uncropped: Triple, channels: dict[str, np.ndarray | None], config: PrepareConfig) -> tuple[Triple, Triple]:
+def _crop(
+    uncropped: Triple, channels: dict[str, np.ndarray | None], brain: np.ndarray | None, config: PrepareConfig
+) -> tuple[Triple, Triple]:
     """Start and size of the crop (z, y, x)."""
     if config.crop is None:
         return (0, 0, 0), uncropped
     if config.crop == "middle" and config.size is not None:
         return middle_start(uncropped, config.size), config.size
-    z, y, x = crop_box(brain_mask(array for array in channels.values() if array is not None))
+    if brain is None:
+        brain = brain_mask(array for array in channels.values() if array is not None)
+    z, y, x = crop_box(brain)
     size = config.size or (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     start = [
         centred_start(length, wanted, part.start + part.stop)

@@ -64,8 +64,8 @@ class PredictConfig(SourceConfig):
     probabilities: bool = False
     """Also write ID_probabilities.nii.gz, float32, classes along the fourth axis."""
     inside_only: bool = True
-    """Call voxels that are zero in every channel background, as they lie outside a skull-stripped head; the probabilities are
-    left as they are."""
+    """Call voxels outside a case's brain mask background, or without a mask those that are zero in every channel, as they lie
+    outside a skull-stripped head; the probabilities are left as they are."""
     overlays: bool = True
     """Also draw each case's image, truth where there is one, and prediction."""
     least_size: tuple[int, int] = (0, 0)

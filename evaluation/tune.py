@@ -87,7 +87,7 @@ class TuneConfig:
     margin: float = 0.001
     """A stage must improve the metric by more than this, in its unit, to change the setting."""
     inside_only: bool = True
-    """Call voxels that are zero in every channel background, as evaluation.predict does."""
+    """Call voxels that are zero in every channel background, as evaluation.predict does where there is no brain mask."""
     flips: list[str] = field(default_factory=list)
     """Axes that are mirrored in turn, as in a later evaluation.predict."""
     batch_size: int | None = None

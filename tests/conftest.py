@@ -37,6 +37,8 @@ CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
     "data_prep.make_phantom": "MakePhantomConfig",
     "data_prep.align": "AlignConfig",
+    "data_prep.check": "CheckConfig",
+    "data_prep.skull_strip": "SkullStripConfig",
     "training.train": "TrainConfig",
     "training.classify": "ClassifyConfig",
     "evaluation.study": "StudyConfig",

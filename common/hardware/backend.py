@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from contextlib import suppress
+from logging import getLogger
 
 from common.errors import MissingPackage, UserError
 from common.hardware.devices import cores
@@ -38,6 +39,7 @@ def load_backend() -> None:
             from absl import logging
 
             logging.set_verbosity(logging.ERROR)  # Grain warns where JAX, which it does without, is missing
+            getLogger("tensorflow").setLevel("ERROR")  # warns where several networks are traced, one after the other
             _fix_threads(keras.backend.backend())
             keras.ops.zeros(1)
         except ModuleNotFoundError as error:

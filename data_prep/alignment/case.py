@@ -4,7 +4,7 @@ OUT/ID/CHANNEL.nii.gz             image on the common grid
        CHANNEL.tfm                transform of ITK: points of the reference -> points of the channel's own scan, LPS millimetres
        CHANNEL_checkerboard.png   squares of the reference and of the channel in turn, before and after the registration
        CHANNEL_edges.png          edges of the channel on the reference, before and after
-       label.nii.gz               annotation on the common grid
+       label.nii.gz               annotation on the common grid; brain.nii.gz a mask, where the source has one
        case.json                  transforms, similarities, warnings; written last, it commits the case
 """
 
@@ -28,12 +28,13 @@ from data_prep.grid.resampling import (
     grid_of_spacing,
     to_rows,
 )
-from data_prep.scans.case import LABEL, CaseFiles
+from data_prep.scans.case import BRAIN, LABEL, CaseFiles
 from data_prep.scans.nifti import write_image
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
 FACTS = "case.json"
+SCANNER_GRID = "scanner_grid"  # of a stripped case: the resampling of the aligned case that it was made from, or null
 
 
 @dataclass(kw_only=True)
@@ -43,8 +44,8 @@ class AlignmentConfig:
     reference: str | None = None
     """Channel to which the others are registered; default: the first."""
     label_channel: str | None = None
-    """Channel on which the annotation was drawn; it moves with this channel, and predictions go back to its grid; default: the
-    reference."""
+    """Channel on which the annotation, and a mask of the brain, were drawn; they move with this channel, and predictions go
+    back to its grid; default: the reference."""
     spacing_mm: float | tuple[float, float, float] | None = 1.0
     """Voxel size of the aligned images, or that of slices, rows and columns; null: the grid of the reference."""
     register: Literal["auto", "always", "never"] = "auto"
@@ -119,7 +120,7 @@ class CaseAligner:
         """Align a case and write its files."""
         folder, config = self.out / files.id, self.config
         volumes = self.source.read_volumes(files)
-        label = volumes.pop(LABEL, None)
+        masks = {name: volumes.pop(name) for name in (LABEL, BRAIN) if name in volumes}
         reference = volumes.get(config.reference or "")
         if reference is None:
             raise UserError(f"{files.id}: lacks channel {config.reference}, to which the others are to be registered")
@@ -137,13 +138,14 @@ class CaseAligner:
                 draw_pictures(folder, name, pair, found.transform if is_registered else None, (shape, affine))
                 warnings += [f"{files.id}: {name}: {text}" for text in implausible(found, reference, config)]
             images[name] = self._facts(found, is_registered, reference, resampling)
-        if label is not None:
+        for name, mask in masks.items():
             moves = images.get(config.label_channel or "")
             if moves is None:
-                raise UserError(f"{files.id}: lacks channel {config.label_channel}, on which its annotation was drawn")
+                raise UserError(f"{files.id}: lacks channel {config.label_channel}, on which its {name} was drawn")
             transform = to_rows(moves["resampling"]["transform"])
-            resampling = Resampling(label.grid.shape, to_rows(label.affine), shape, to_rows(affine), transform)
-            write_image(folder / f"{LABEL}.nii.gz", resampling.forward_label(label.array, config.label_interpolation), affine)
+            resampling = Resampling(mask.grid.shape, to_rows(mask.affine), shape, to_rows(affine), transform)
+            array = mask.array.astype(np.uint8) if name == BRAIN else mask.array
+            write_image(folder / f"{name}.nii.gz", resampling.forward_label(array, config.label_interpolation), affine)
         facts = {"id": files.id, "reference": config.reference, "label_channel": config.label_channel, "warnings": warnings}
         write_json(folder / FACTS, facts | {"images": images, "sources": file_state(files)})
 
@@ -213,12 +215,17 @@ def file_state(files: CaseFiles) -> list[dict[str, int]]:
     return [{"bytes": state.st_size, "changed": state.st_mtime_ns} for state in states]
 
 
-def scanner_resampling(folder: Path) -> Resampling:
-    """Resampling from the scanner's grid of the channel on which the annotation was drawn, from an aligned case's folder."""
+def scanner_resampling(folder: Path) -> Resampling | None:
+    """Resampling from the scanner's grid of the channel on which the annotation was drawn, from the folder of an aligned case.
+
+    None for a stripped case whose scans lie on the scanner's grid.
+    """
     facts = read_json(folder / FACTS, "aligned case")
-    return Resampling.from_dict(facts["images"][facts["label_channel"]]["resampling"])
+    stored = facts[SCANNER_GRID] if SCANNER_GRID in facts else facts["images"][facts["label_channel"]]["resampling"]
+    return None if stored is None else Resampling.from_dict(stored)
 
 
 def aligned_images(folder: Path, channels: Sequence[str]) -> dict[str, str]:
-    """Files of an aligned case that exist: channel or `label` -> path below the folder that holds the case's."""
-    return {name: f"{folder.name}/{name}.nii.gz" for name in [*channels, LABEL] if (folder / f"{name}.nii.gz").is_file()}
+    """Files of an aligned case that exist: channel, `label` or `brain` -> path below the folder that holds the case's."""
+    names = [*channels, LABEL, BRAIN]
+    return {name: f"{folder.name}/{name}.nii.gz" for name in names if (folder / f"{name}.nii.gz").is_file()}

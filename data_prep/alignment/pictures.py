@@ -40,8 +40,8 @@ def draw_pictures(
     boards = [[checkerboard(one, other) for one, other in zip(fixed, row, strict=True)] for row in rows]
     edges = [[edge_overlay(one, other) for one, other in zip(fixed, row, strict=True)] for row in rows]
     return [
-        _save(folder / f"{name}_checkerboard.png", boards),
-        _save(folder / f"{name}_edges.png", edges),
+        save_rows(folder / f"{name}_checkerboard.png", boards),
+        save_rows(folder / f"{name}_edges.png", edges),
     ]
 
 
@@ -55,14 +55,14 @@ def views(volume: Volume, transform: Rows, grid: tuple[Triple, np.ndarray]) -> l
     z, y, x = (length // 2 for length in grey.shape)
     dz, dy, dx = geometry.spacing_mm or (1.0, 1.0, 1.0)
     planes = ((grey[z, ::-1, ::-1], dy, dx), (grey[::-1, y, ::-1], dz, dx), (grey[::-1, :, x], dz, dy))
-    return [_resized(plane, plane.shape[1] * across / (plane.shape[0] * down)) for plane, down, across in planes]
+    return [resized(plane, plane.shape[1] * across / (plane.shape[0] * down)) for plane, down, across in planes]
 
 
 def checkerboard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Squares of two grey pictures (H, W) in turn; (H, W, 3) uint8."""
     side = max(one.shape) // SQUARES or 1
     rows, columns = np.indices(one.shape) // side
-    return _colours(np.where((rows + columns) % 2, other, one))
+    return colours(np.where((rows + columns) % 2, other, one))
 
 
 def edge_overlay(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -70,25 +70,26 @@ def edge_overlay(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     from scipy.ndimage import gaussian_gradient_magnitude
 
     strength = gaussian_gradient_magnitude(other, 1.0)
-    picture = _colours(one)
+    picture = colours(one)
     picture[(strength >= np.quantile(strength, 1 - EDGE_SHARE)) & (strength > 0)] = EDGE_COLOUR
     return picture
 
 
-def _resized(plane: np.ndarray, ratio: float) -> np.ndarray:
-    """Picture of HEIGHT rows, `ratio` times as wide."""
+def resized(plane: np.ndarray, ratio: float) -> np.ndarray:
+    """Plane (H, W) as a picture of HEIGHT rows, `ratio` times as wide."""
     from PIL import Image
 
     size = max(round(HEIGHT * ratio), 1), HEIGHT
     return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR))
 
 
-def _colours(grey: np.ndarray) -> np.ndarray:
+def colours(grey: np.ndarray) -> np.ndarray:
+    """Grey picture (H, W) of 0..1 as (H, W, 3) uint8."""
     return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def _save(path: Path, rows: list[list[np.ndarray]]) -> Path:
-    """Write pictures of equal height side by side, row by row."""
+def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:
+    """Write pictures of equal height side by side, rows of equal width below each other; returns the file."""
     from PIL import Image
 
     with atomic(path) as temporary:

@@ -13,7 +13,6 @@ from common.errors import UserError
 from common.files import checksum, read_json, write_json
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, case_rng, draw
-from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, Prepared, prepare
 from data_prep.records.folder import case_path
@@ -97,7 +96,7 @@ class Builder:
             "sources": source_state(files),
             "layout": asdict(layout),
             "voxels": _voxels(prepared.label, len(self.schema.classes), layout.slices),
-            "brain": np.count_nonzero(inside_mask(prepared.image), axis=(1, 2)).tolist(),
+            "brain": np.count_nonzero(prepared.inside, axis=(1, 2)).tolist(),
         }
         write_json(case_path(self.records, files.id, copy, ".json"), record)
 

@@ -42,7 +42,7 @@ class CaseRecord:
         attributes: of the patient, such as grade.
         grid: transform between native and prepared grid.
         voxels: (slices, classes) int64, annotated voxels per slice and class.
-        brain: (slices,) int64, voxels that are non-zero in any channel.
+        brain: (slices,) int64, voxels inside the stored mask of the original, else those that are non-zero in any channel.
         tumour_lost: share of the tumour's voxels that the crop cut off.
         layout: of the shard.
         missing: channels that the case lacks, stored as zeros.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 LABEL = "label"  # name of the annotation beside those of the channels
+BRAIN = "brain"  # name of the mask of brain or head
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class CaseFiles:
         attributes: of the patient, such as `grade`.
         slices: every file of the case where its images are a folder of slices; else empty.
         anonymous: paths may name the patient, so that nothing that is written holds them.
+        brain: the mask of brain or head, or None where there is none.
     """
 
     id: str
@@ -46,6 +48,7 @@ class CaseFiles:
     attributes: dict[str, str] = field(default_factory=dict)
     slices: tuple[Path, ...] = ()
     anonymous: bool = False
+    brain: ImageRef | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -65,7 +68,7 @@ class CaseFiles:
     @property
     def _images(self) -> list[Path]:
         """Paths of the images, each once."""
-        images = [*self.channels.values(), self.label]
+        images = [*self.channels.values(), self.label, self.brain]
         return list(dict.fromkeys(image.path for image in images if image is not None))
 
 
@@ -81,6 +84,7 @@ class Case:
         affine: (4, 4) float64, voxel indices -> millimetres in RAS+, or None where the source has no geometry
             (rows, columns and slices then keep their order).
         shape: (i, j, k) of every array.
+        brain: mask (i, j, k), bool, of brain or head, or None where none is stored.
     """
 
     files: CaseFiles
@@ -88,6 +92,7 @@ class Case:
     label: np.ndarray | None
     affine: np.ndarray | None
     shape: tuple[int, int, int]
+    brain: np.ndarray | None = None
 
     @property
     def missing(self) -> list[str]:

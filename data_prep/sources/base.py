@@ -24,9 +24,10 @@ class SourceConfig:
     """Options of reading a source of scans."""
 
     layout: Literal["auto", "aligned", "brats", "dicom", "kaggle_3m", "msd", "table", "vestibular_schwannoma"] = "auto"
-    """Layout of the files: aligned (made by data_prep.align), brats (folders of BraTS 2012-2025), dicom (a folder of series per
-    patient), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation Dataset), msd (dataset.json), table (CSV),
-    vestibular_schwannoma (the collection Vestibular-Schwannoma-SEG), or auto: recognised by its files."""
+    """Layout of the files: aligned (made by data_prep.align or data_prep.skull_strip), brats (folders of BraTS 2012-2025),
+    dicom (a folder of series per patient), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation Dataset), msd
+    (dataset.json), table (CSV), vestibular_schwannoma (the collection Vestibular-Schwannoma-SEG), or auto: recognised by its
+    files."""
     channels: list[str] | None = None
     """Names of the channels in the order of a network's input; default: all of the layout in its standard order."""
     labels: str = "auto"
@@ -60,6 +61,7 @@ class Source(ABC):
         channels: names of the channels in the order of a network's input.
         schema: of the label ids; None where the source has no labels.
         implies_schema: whether the layout decides the schema that `labels: auto` means.
+        has_geometry: whether cases have voxel sizes and positions (`Case.affine`).
         likely_schemas: names of shipped schemas to suggest where a label id is unknown.
     """
 
@@ -68,6 +70,7 @@ class Source(ABC):
     channels: list[str]
     schema: LabelSchema | None
     implies_schema: ClassVar[bool] = True
+    has_geometry: ClassVar[bool] = True
     likely_schemas: tuple[str, ...] = ()
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
@@ -117,7 +120,7 @@ class Source(ABC):
         """
 
     def read_volumes(self, files: CaseFiles) -> dict[str, Volume]:
-        """Read each channel that a case has, and its annotation (`label`), on a grid of its own, in millimetres.
+        """Read each channel that a case has, its annotation (`label`) and its mask (`brain`), on grids of their own, in mm.
 
         Raises:
             UserError: a rule is broken, or the layout has no geometry.

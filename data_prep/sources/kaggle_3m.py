@@ -112,6 +112,7 @@ class Kaggle3mSource(Source):
     layout = "kaggle_3m"
     looks_for = "folders of slices named NAME_1.tif, with masks NAME_1_mask.tif, at any depth"
     likely_schemas = ("binary",)
+    has_geometry = False
     schema: LabelSchema
 
     def __init__(self, root: Path, config: SourceConfig) -> None:

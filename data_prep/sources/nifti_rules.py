@@ -4,7 +4,10 @@ import numpy as np
 
 from common.tables import counted
 from data_prep.labels import SCHEMAS, LabelSchema
+from data_prep.scans.case import BRAIN
 from data_prep.scans.nifti import Header
+
+MOST_VALUES = 5  # of a mask that an error lists
 
 
 def dimension_problem(header: Header, stacked: int | None) -> str | None:
@@ -94,6 +97,14 @@ def label_problem(name: str, array: np.ndarray, schema: LabelSchema | None, like
         f"{name}: unknown label id {', '.join(map(str, unknown[:10]))} in {counted(np.isin(ids, unknown).sum(), 'voxel')}; "
         f"schema {schema.name} has {', '.join(map(str, sorted(schema.known)))}; {advice}"
     )
+
+
+def mask_problem(name: str, array: np.ndarray) -> str | None:
+    """Mask of brain or head: 0 and 1 alone, and at least one voxel."""
+    if np.isin(array, (0, 1)).all() and array.any():
+        return None
+    found = ", ".join(f"{value:g}" for value in np.unique(array)[:MOST_VALUES])
+    return f"{name}: expected a mask of 0 and 1; received {found}; a channel needs another name than {BRAIN}"
 
 
 def as_integers(label: np.ndarray) -> np.ndarray:

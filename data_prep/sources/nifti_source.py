@@ -1,12 +1,13 @@
 """Base class of layouts of NIfTI files: reading and checking a case."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
 from data_prep.scans import nifti
-from data_prep.scans.case import LABEL, Case, CaseFiles, ImageRef
+from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles, ImageRef
 from data_prep.scans.faults import too_short
 from data_prep.scans.nifti import Header
 from data_prep.scans.volume import Volume
@@ -29,7 +30,7 @@ class NiftiSource(Source):
         return list(self._cases)
 
     def read(self, files: CaseFiles) -> Case:
-        """Read one case: channels and label on the native grid.
+        """Read one case: channels, label and mask on the native grid.
 
         Raises:
             UserError: it breaks a rule (Problems where it breaks several).
@@ -41,28 +42,28 @@ class NiftiSource(Source):
         label = None if files.label is None else self._label(files.label)
         reference = next((header for header in headers.values() if header.has_affine), next(iter(headers.values())))
         i, j, k = reference.shape[:3]
-        return Case(files, channels, label, reference.affine, (i, j, k))
+        brain = None if files.brain is None else _mask(files.brain)
+        return Case(files, channels, label, reference.affine, (i, j, k), brain)
 
     def read_volumes(self, files: CaseFiles) -> dict[str, Volume]:
-        """Read each channel that a case has, and its annotation, on grids of their own.
+        """Read each channel that a case has, its annotation and its mask, on grids of their own.
 
         Raises:
             UserError: an image breaks a rule, or has neither sform nor qform.
         """
         cache: dict[Path, np.ndarray] = {}
         volumes = {}
-        for name, image in {**files.channels, LABEL: files.label}.items():
+        for name, image in {**files.channels, LABEL: files.label, BRAIN: files.brain}.items():
             if image is not None:
                 header = nifti.read_header(image.path)
-                problem = rules.dimension_problem(header, self.stacked if name != LABEL else None) or rules.affine_problem(
-                    header
-                )
+                stacked = None if name in (LABEL, BRAIN) else self.stacked
+                problem = rules.dimension_problem(header, stacked) or rules.affine_problem(header)
                 if problem is None and not header.has_affine:
                     problem = f"{image}: has neither sform nor qform, so its position is unknown; it cannot be aligned"
                 if problem:
                     raise UserError(problem)
-                array = self._label(image) if name == LABEL else _channel(image, cache)
-                volumes[name] = Volume(array, header.affine)
+                read = {LABEL: self._label, BRAIN: _mask}.get(name, partial(_channel, cache=cache))
+                volumes[name] = Volume(read(image), header.affine)
         return volumes
 
     def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray | None]:
@@ -114,7 +115,8 @@ class NiftiSource(Source):
             except UserError as error:
                 problems.append(f"{error}{self.origin(files, path)}")
                 continue
-            stacked = None if files.label is not None and path == files.label.path else self.stacked
+            single = [image.path for image in (files.label, files.brain) if image is not None]
+            stacked = None if path in single else self.stacked
             found = rules.dimension_problem(header, stacked) or rules.affine_problem(header)
             if found:
                 problems.append(found)
@@ -151,19 +153,18 @@ class NiftiSource(Source):
 
     def _content_problems(self, files: CaseFiles, header: Header, deep: bool) -> list[str]:
         """Problems of the voxels of one file."""
-        is_label = files.label is not None and files.label.path == header.path
-        if not (deep or is_label or header.dtype.kind == "f" or header.scaled):
+        is_label, is_mask = (image is not None and image.path == header.path for image in (files.label, files.brain))
+        if not (deep or is_label or is_mask or header.dtype.kind == "f" or header.scaled):
             return [] if nifti.is_complete(header) else [str(too_short(header.path, header.size))]
         try:
             array = nifti.read_voxels(header)
         except UserError as error:
             return [str(error)]
         name = str(header.path)
-        found = (
-            rules.label_problem(name, array, self.schema, self.likely_schemas)
-            if is_label
-            else rules.finite_problem(name, array)
-        )
+        if is_label:
+            found = rules.label_problem(name, array, self.schema, self.likely_schemas)
+        else:
+            found = rules.mask_problem(name, array) if is_mask else rules.finite_problem(name, array)
         return [found] if found else []
 
     def _label(self, image: ImageRef) -> np.ndarray:
@@ -173,6 +174,15 @@ class NiftiSource(Source):
         if problem:
             raise UserError(problem)
         return rules.as_integers(array)
+
+
+def _mask(image: ImageRef) -> np.ndarray:
+    """Mask (i, j, k), bool, checked."""
+    array = nifti.read_image(image)
+    problem = rules.mask_problem(str(image), array)
+    if problem:
+        raise UserError(problem)
+    return array != 0
 
 
 def _channel(image: ImageRef, cache: dict[Path, np.ndarray]) -> np.ndarray:

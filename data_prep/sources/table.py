@@ -1,7 +1,8 @@
 """Table source: a CSV file with a row per case, for NIfTI files in any layout.
 
-Columns: `patient_id`; `case_id` if it differs; `label` if there is one; each column of paths that end in `.nii` or `.nii.gz`
-is a channel (relative to the table); all others are attributes. An empty cell is a missing channel, label or attribute.
+Columns: `patient_id`; `case_id` if it differs; `label` if there is one; `brain`, a mask of brain or head, if there is one; each
+other column of paths that end in `.nii` or `.nii.gz` is a channel (relative to the table); all others are attributes. An empty
+cell is a missing channel, label, mask or attribute.
 """
 
 import re
@@ -11,14 +12,14 @@ from pathlib import Path
 from common.errors import Problems, UserError
 from common.tables import counted, read_rows
 from data_prep.labels import SCHEMAS, LabelSchema
-from data_prep.scans.case import CaseFiles, ImageRef
+from data_prep.scans.case import BRAIN, LABEL, CaseFiles, ImageRef
 from data_prep.scans.nifti import SUFFIXES
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
 from data_prep.sources.nifti_source import NiftiSource
 
 TABLE = "cases.csv"
 SPREADSHEETS = (".csv", ".tsv")
-PATIENT, CASE, LABEL = "patient_id", "case_id", "label"
+PATIENT, CASE = "patient_id", "case_id"
 LABEL_LIKE = {"seg", "segmentation", "mask", "labels", "annotation", "truth", "gt", "ground_truth"}
 ID = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,199}")  # what every file system takes as a name
 DEFAULT_SCHEMA = "binary"
@@ -41,7 +42,7 @@ class TableSource(NiftiSource):
             raise UserError(f"{self.table}: expected a column {PATIENT}; received {', '.join(rows[0])}")
         found = _channel_columns(self.table, rows, config.channels)
         self.channels = choose_channels(found, config.channels, self.table)
-        self._attributes = [name for name in rows[0] if name not in {PATIENT, CASE, LABEL, *found}]
+        self._attributes = [name for name in rows[0] if name not in {PATIENT, CASE, LABEL, BRAIN, *found}]
         labelled = any(row.get(LABEL) for row in rows)
         schema = config.labels if config.labels != "auto" else DEFAULT_SCHEMA if labelled else None
         self.schema = None if schema is None else LabelSchema.load(schema)
@@ -59,7 +60,7 @@ class TableSource(NiftiSource):
 
     def origin(self, files: CaseFiles, path: Path) -> str:
         """Table, row and column that name a file, and the file's absolute path where the table gives another."""
-        images = {**files.channels, LABEL: files.label}
+        images = {**files.channels, LABEL: files.label, BRAIN: files.brain}
         column = next(name for name, image in images.items() if image is not None and image.path == path)
         absolute = "" if path.is_absolute() else f" (here {path.absolute()})"
         return f"; named in {self.table}, row of case {files.id}, column {column}{absolute}"
@@ -67,13 +68,14 @@ class TableSource(NiftiSource):
     def _case(self, row: dict[str, str]) -> CaseFiles:
         """Files of a row."""
         images = {name: ImageRef(self.table.parent / row[name]) if row[name] else None for name in self.channels}
-        label = row.get(LABEL)
+        label, brain = (ImageRef(self.table.parent / row[name]) if row.get(name) else None for name in (LABEL, BRAIN))
         return CaseFiles(
             id=row.get(CASE) or row[PATIENT],
             patient=row[PATIENT],
             channels=images,
-            label=ImageRef(self.table.parent / label) if label else None,
+            label=label,
             attributes={name: row[name] for name in self._attributes if row[name]},
+            brain=brain,
         )
 
     def _case_problems(self, case: CaseFiles) -> list[str]:
@@ -83,10 +85,10 @@ class TableSource(NiftiSource):
         problems = []
         if not ID.fullmatch(case.id):
             problems.append(f"{self.table}: case id {case.id!r}: expected letters, digits, '_', '-', '.', not a leading '.'")
-        if case.label is not None and case.label in case.channels.values():
-            problems.append(
-                f"{self.table}: case {case.id}: expected a label of its own; received a channel's file {case.label}"
-            )
+        for name, image in ((LABEL, case.label), (BRAIN, case.brain)):
+            if image is not None and image in case.channels.values():
+                wanted = f"expected a {name} of its own; received a channel's file {image}"
+                problems.append(f"{self.table}: case {case.id}: {wanted}")
         return problems
 
 
@@ -102,11 +104,11 @@ def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] 
     mixed = [
         f"{table}: column {name}: expected paths ending in .nii or .nii.gz; received {_other_values(values)}"
         for name, values in columns.items()
-        if (images[name] and images[name] < len(values)) or (name == LABEL and values and not images[name])
+        if (images[name] and images[name] < len(values)) or (name in (LABEL, BRAIN) and values and not images[name])
     ]
     if mixed:
         raise Problems(mixed, f"{table}: {counted(len(mixed), 'column')} cannot be used")
-    channels = [name for name, count in images.items() if count and name != LABEL]
+    channels = [name for name, count in images.items() if count and name not in (LABEL, BRAIN)]
     likely = [name for name in channels if name.lower() in LABEL_LIKE]
     if likely and wanted is None:
         raise UserError(f"{table}: column {likely[0]} would become a channel; call it {LABEL}, or list --channels without it")

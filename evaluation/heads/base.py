@@ -37,7 +37,7 @@ class PredictionTask:
         inference: options of inference.
         postprocess: rules on voxels.
         probabilities: also write the class probabilities of voxels.
-        inside_only: call voxels that are zero in every channel background.
+        inside_only: call voxels outside the stored mask, or without one those that are zero in every channel, background.
         overlays: also draw a picture of each case.
     """
 

@@ -10,9 +10,7 @@ import numpy as np
 
 from common.metrics.catalogue import METRICS
 from common.tables import counted
-from data_prep.grid.masks import inside_mask
 from data_prep.grid.prepared_grid import consistent_probabilities, likeliest_native
-from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.scans import nifti
@@ -111,7 +109,7 @@ class SegmentationPredictor(Predictor):
     def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray:
         """Segment one case, write its files, and return class indices (Z, H, W)."""
         task = self.task
-        inside = inside_mask(prepared.image) if task.inside_only else None
+        inside = prepared.inside if task.inside_only else None
         interpolates = prepared.grid.resampling is not None or task.source.scanner_grid(case.files) is not None
         if task.probabilities or task.postprocess.needs_probabilities or interpolates:
             return self.write_probabilities(case, prepared, self.ensemble.probabilities(prepared.image, inside), inside)

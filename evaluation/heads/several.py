@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema
 from data_prep.prepare import Prepared
 from data_prep.scans.case import Case
@@ -50,7 +49,7 @@ class SeveralHeadsPredictor(Predictor):
     def predict(self, case: Case, prepared: Prepared, voxels: np.ndarray | None) -> np.ndarray:
         """Segment one case by every head and write the files; returns the chosen head's class indices (Z, H, W)."""
         first = next(iter(self._predictors.values())).task
-        inside = inside_mask(prepared.image) if first.inside_only else None
+        inside = prepared.inside if first.inside_only else None
         ensembles = [predictor.ensemble for predictor in self._predictors.values()]
         probabilities = joint_probabilities(ensembles, prepared.image, inside)
         classes, confidences = {}, {}

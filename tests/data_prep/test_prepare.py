@@ -149,6 +149,55 @@ def test_the_brain_crop_without_a_size_is_the_brains_box():
     assert empty.geometry.size == (16, 18, 20)
 
 
+def masked(**changes):
+    """A case with a stored mask: the upper half of its rows."""
+    made = case(scan(shape=(10, 9, 8)))
+    mask = np.zeros(made.shape, bool, order="F")
+    mask[2:8, 5:8, 1:4] = True
+    return replace(made, brain=mask, **changes)
+
+
+def test_a_stored_mask_is_the_brain_of_the_crop():
+    found = prepare(masked(), SCHEMA, replace(WHOLE, crop="brain"))
+    assert found.image.shape == (3, 3, 6, 4)
+    whole = prepare(masked(), SCHEMA, WHOLE)
+    box = tuple(slice(first, first + size) for first, size in zip(found.geometry.start, (3, 3, 6), strict=True))
+    np.testing.assert_array_equal(found.image, whole.image[box])
+    assert found.brain.all()
+    np.testing.assert_array_equal(whole.brain, as_prepared(masked().brain))
+    assert whole.inside is whole.brain
+    plain = prepare(case(), SCHEMA, WHOLE)
+    assert plain.brain is None
+    np.testing.assert_array_equal(plain.inside, (plain.image != 0).any(axis=-1))
+
+
+@pytest.mark.parametrize("clip", [None, (5, 95)])
+@pytest.mark.parametrize("intensity", ["zscore", "minmax", "median"])
+def test_statistics_are_those_of_the_stored_mask(intensity, clip):
+    made = masked()
+    made.channels["t1"][~made.brain] += 5000
+    config = replace(WHOLE, intensity=intensity, statistics="brain", clip=clip)
+    inside = prepare(made, SCHEMA, config).image[..., 1][as_prepared(made.brain)].astype(np.float64)
+    if intensity == "zscore":
+        assert (inside.mean(), inside.std()) == (pytest.approx(0, abs=1e-2), pytest.approx(1, abs=1e-2))
+    elif intensity == "median":
+        assert np.median(inside) == pytest.approx(1, abs=1e-2)
+    elif clip is None:
+        assert (inside.min(), inside.max()) == (pytest.approx(0, abs=0.05), pytest.approx(1, abs=1e-3))
+
+
+def test_statistics_of_a_mask_need_one():
+    with pytest.raises(UserError, match=r"^case_a: has no brain mask, which --prepare.statistics brain needs; make one"):
+        prepare(case(), SCHEMA, replace(WHOLE, statistics="brain"))
+
+
+def test_a_mask_is_resampled_with_its_scan():
+    made = masked()
+    found = prepare(made, SCHEMA, replace(WHOLE, spacing_mm=0.5))
+    assert found.brain.shape == found.image.shape[:3] == (16, 18, 20)
+    assert found.brain.sum() / 8 == pytest.approx(made.brain.sum(), rel=0.1)
+
+
 def test_padding_is_zero_and_not_annotated():
     prepared = prepare(case(), SCHEMA, PrepareConfig(size=(12, 9, 10), intensity="zscore"))
     np.testing.assert_array_equal(prepared.image[[0, 1, -2, -1]], 0)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from common.errors import UserError
 from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema
 from data_prep.sources import SourceConfig, open_source
-from tests.scans import LPS, scan, write_table
+from data_prep.sources.aligned import write_aligned
+from tests.scans import LPS, save, scan, write_table
 
 
 @pytest.fixture
@@ -38,6 +40,31 @@ def test_the_way_back_to_the_scanner_is_that_of_the_annotated_channel(folder):
     found = source.scanner_grid(source.cases()[0])
     assert isinstance(found, Resampling)
     assert found.shape == (5, 5, 5)
+
+
+def test_a_stripped_case_states_its_way_back(folder):
+    for stored in (None, json.loads((folder / "anna" / "case.json").read_text())["images"]["t1"]["resampling"]):
+        (folder / "anna" / "case.json").write_text(json.dumps({"scanner_grid": stored}))
+        source = open_source(folder)
+        found = source.scanner_grid(source.cases()[0])
+        assert (found is None) == (stored is None)
+        assert found is None or found.shape == (5, 5, 5)
+
+
+def test_table_and_manifest_are_those_of_the_finished_cases(folder, tmp_path):
+    source, out = open_source(folder), tmp_path / "out"
+    files = source.cases()[0]
+    made = scan("anna", channels=("t1", "t2"))
+    for name, array in (made.images | {"label": made.label, "brain": (made.label > 0).astype(np.uint8)}).items():
+        save(out / "anna" / f"{name}.nii.gz", array)
+    write_aligned(out, source, [replace(files, attributes={"grade": "II"})])
+    assert (out / "cases.csv").read_text() == (
+        "patient_id,case_id,t1,t2,label,brain,grade\n"
+        "anna,anna,anna/t1.nii.gz,anna/t2.nii.gz,anna/label.nii.gz,anna/brain.nii.gz,II\n"
+    )
+    written = open_source(out)
+    assert (written.channels, written.schema) == (source.channels, source.schema)
+    np.testing.assert_array_equal(written.read(written.cases()[0]).brain, made.label > 0)
 
 
 def test_a_damaged_manifest_is_one_line(folder):

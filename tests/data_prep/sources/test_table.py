@@ -1,11 +1,13 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.errors import Problems, UserError
+from common.tables import read_rows
 from data_prep.sources import SourceConfig, open_source
-from tests.scans import scan, write_rows, write_table
+from tests.scans import LPS, save, scan, write_rows, write_table
 
 ROW = {"patient_id": "p", "t1": "p.nii.gz", "label": "l.nii"}
 
@@ -57,6 +59,56 @@ def test_a_table_is_read(tmp_path):
     assert case.files.attributes == {"grade": "II"}
 
 
+def with_mask(folder, mask, affine=LPS):
+    """A table of two cases, of which the first has a mask of the brain."""
+    table = write_table(folder, [scan("a", ids=(0, 1), channels=("t1",)), scan("b", ids=(0, 1), channels=("t1",))])
+    save(folder / "mask.nii.gz", mask, affine)
+    rows = read_rows(table)
+    rows[0]["brain"] = "mask.nii.gz"
+    return open_source(write_rows(table, rows))
+
+
+def test_a_column_of_masks_is_data_of_the_case_and_no_channel(tmp_path):
+    mask = (scan("a").label > 0).astype(np.float32)
+    source = with_mask(tmp_path, mask)
+    assert source.channels == ["t1"]
+    masked, plain = source.cases()
+    assert (masked.brain.path, plain.brain) == (tmp_path / "mask.nii.gz", None)
+    assert masked.paths[-1] == masked.brain.path
+    case = source.read(masked)
+    assert case.brain.dtype == bool
+    np.testing.assert_array_equal(case.brain, mask > 0)
+    assert source.read(plain).brain is None
+    assert [source.check(files, deep) for files in (masked, plain) for deep in (False, True)] == [[]] * 4
+    np.testing.assert_array_equal(source.read_volumes(masked)["brain"].array, mask > 0)
+
+
+@pytest.mark.parametrize(
+    ("mask", "affine", "message"),
+    [
+        (np.full((10, 9, 8), 300, np.int16), LPS, "expected a mask of 0 and 1; received 300; a channel needs another name"),
+        (np.zeros((10, 9, 8), np.int16), LPS, "expected a mask of 0 and 1; received 0;"),
+        (np.full((10, 9, 8), np.nan, np.float32), LPS, "expected a mask of 0 and 1; received nan;"),
+        (np.ones((10, 9, 7), np.int16), LPS, r"shape \(10, 9, 7\) differs from \(10, 9, 8\)"),
+        (np.ones((10, 9, 8), np.int16), np.diag([2, 1, 1, 1]), "affine .* differs from"),
+    ],
+)
+def test_a_mask_that_is_none_is_one_line(tmp_path, mask, affine, message):
+    source = with_mask(tmp_path, mask, affine)
+    files = source.cases()[0]
+    (line,) = source.check(files)
+    assert re.search(message, line)
+    with pytest.raises(UserError, match=message):
+        source.read(files)
+
+
+def test_a_missing_mask_names_its_column(tmp_path):
+    source = with_mask(tmp_path, np.ones((10, 9, 8), np.int16))
+    (tmp_path / "mask.nii.gz").unlink()
+    (line,) = source.check(source.cases()[0])
+    assert line.endswith("row of case a, column brain")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -69,6 +121,8 @@ def test_a_table_is_read(tmp_path):
         ([ROW | {"patient_id": ""}], "patient_id: expected one in every row"),
         ([ROW | {"patient_id": "../p"}], r"case id '\.\./p': expected letters"),
         ([ROW | {"label": "p.nii.gz"}], "case p: expected a label of its own; received a channel's file"),
+        ([ROW | {"brain": "p.nii.gz"}], "case p: expected a brain of its own; received a channel's file"),
+        ([ROW | {"brain": "yes"}], "column brain: expected paths ending in"),
     ],
 )
 def test_a_table_that_makes_no_sense_gives_one_line(tmp_path, rows, message):

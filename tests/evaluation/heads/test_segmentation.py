@@ -1,5 +1,6 @@
 """Segmentation heads: what is written for a case, and what is drawn of folds. The commands' tests cover the rest."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nibabel
@@ -47,14 +48,14 @@ def predicted(source, tmp_path):
     case = opened.read(opened.cases()[0])
     prepared = prepare(case, SCHEMA, PrepareConfig(crop=None))
 
-    def predict(**options):
+    def predict(brain=None, **options):
         defaults = {"probabilities": False, "inside_only": False, "overlays": False, "postprocess": PostprocessConfig()}
         task = PredictionTask(
             source=opened, out=tmp_path, schema=SCHEMA, engines={}, inference=InferenceConfig(), **(defaults | options)
         )
         ensemble = Halves(opened.channels)
         predictor = SegmentationPredictor(ensemble, task)
-        return predictor, predictor.predict(case, prepared, None), ensemble, case, prepared
+        return predictor, predictor.predict(case, replace(prepared, brain=brain), None), ensemble, case, prepared
 
     return predict
 
@@ -74,6 +75,15 @@ def test_outside_the_patient_is_background(predicted):
     _, inside, _, _, prepared = predicted(inside_only=True)
     patient = (prepared.image != 0).any(axis=-1)
     np.testing.assert_array_equal(inside, np.where(patient, everywhere, 0))
+
+
+def test_outside_a_stored_mask_is_background(predicted):
+    *_, prepared = predicted()
+    mask = np.zeros(prepared.image.shape[:3], bool)
+    mask[2:5, 3:6] = True
+    _, inside, *_ = predicted(inside_only=True, brain=mask)
+    assert inside[mask].any()
+    assert not inside[~mask].any()
 
 
 def test_probabilities_and_overlays_are_written_where_asked_for(predicted, tmp_path):

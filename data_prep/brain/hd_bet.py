@@ -1,0 +1,171 @@
+"""HD-BET: network for brain extraction in MRI of brains with tumours, in Keras (Isensee et al., 2019, Human Brain Mapping 40).
+
+A 3D UNet with five levels of residual blocks, instance normalisation and leaky ReLU. Layers have the names of the arrays in the
+published checkpoints, such as context1.conv1. Statistics of the normalisation are those of the image, in training and
+inference alike, so the running ones of the checkpoints are not used; nor are the outputs of deep supervision.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from common.errors import UserError
+from data_prep.brain.hd_bet_weights import ADVICE, read_weights
+
+FILTERS = 21  # of the first level; each level has twice as many
+LEVELS = 5
+EPSILON = 1e-5
+BODY_SLOPE, END_SLOPE = 0.01, 0.1  # of the leaky ReLU, in the body and in the last two convolutions
+UNUSED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)|loc[23]_seg\.weight")
+ALONG = ("bdhwc,xd->bxhwc", "bdhwc,xh->bdxwc", "bdhwc,xw->bdhxc")  # products with a matrix along each axis of space
+
+
+class Upsampling(keras.layers.Layer):
+    """Trilinear upsampling by two along each axis of space, with aligned corners, as three products with a matrix."""
+
+    def call(self, inputs: Any) -> Any:
+        """Upsample (N, D, H, W, channels)."""
+        features = inputs
+        for axis, equation in enumerate(ALONG, start=1):
+            matrix = upsampling_matrix(ops.shape(features)[axis])
+            features = ops.einsum(equation, features, ops.cast(matrix, features.dtype))
+        return features
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shape with twice the length of each axis of space."""
+        batch, *sides, channels = input_shape
+        return (batch, *(None if side is None else 2 * side for side in sides), channels)
+
+
+def upsampling_matrix(length: Any) -> Any:
+    """Matrix (2 n, n) float32 of linear interpolation with aligned corners.
+
+    Args:
+        length: n, an integer; in graphs of TensorFlow with unknown sizes a scalar tensor.
+    """
+    length = float(length) if isinstance(length, int) else ops.cast(length, "float32")
+    positions = ops.arange(0.0, 2 * length, 1.0, dtype="float32") * ((length - 1) / (2 * length - 1))
+    return ops.relu(1 - ops.abs(positions[:, None] - ops.arange(0.0, length, 1.0, dtype="float32")[None]))
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of the network; `dtype` is the dtype policy of their layers."""
+
+    dtype: str
+
+    def convolution(self, name: str, features: Any, filters: int, width: int = 3, bias: bool = True) -> Any:
+        """Convolution that keeps the size."""
+        return keras.layers.Conv3D(filters, width, padding="same", use_bias=bias, dtype=self.dtype, name=name)(features)
+
+    def downsampling(self, name: str, features: Any) -> Any:
+        """Convolution of stride 2 that doubles the channels, padded by one voxel on both sides as in PyTorch."""
+        padded = keras.layers.ZeroPadding3D(1, dtype=self.dtype, name=f"{name}.padding")(features)
+        return keras.layers.Conv3D(2 * features.shape[-1], 3, 2, dtype=self.dtype, name=name)(padded)
+
+    def normalised(self, name: str, features: Any, slope: float = BODY_SLOPE) -> Any:
+        """Instance normalisation and leaky ReLU."""
+        features = keras.layers.GroupNormalization(-1, epsilon=EPSILON, dtype=self.dtype, name=name)(features)
+        return keras.layers.LeakyReLU(slope, dtype=self.dtype, name=f"{name}.activation")(features)
+
+    def residual(self, name: str, features: Any) -> Any:
+        """Two convolutions behind normalisations, added to their input."""
+        filters = features.shape[-1]
+        inner = self.convolution(f"{name}.conv1", self.normalised(f"{name}.bn_1", features), filters)
+        inner = self.convolution(f"{name}.conv2", self.normalised(f"{name}.bn_2", inner), filters)
+        return keras.layers.Add(dtype=self.dtype, name=f"{name}.sum")([inner, features])
+
+    def upsampling(self, name: str, features: Any) -> Any:
+        """Upsampling and convolution to half the channels."""
+        filters = features.shape[-1] // 2
+        features = Upsampling(dtype=self.dtype, name=f"{name}.upsample")(features)
+        return self.normalised(f"{name}.bn", self.convolution(f"{name}.upsample_conv", features, filters))
+
+    def localisation(self, name: str, features: Any) -> Any:
+        """Convolution, then one of width 1 to half the channels."""
+        filters = features.shape[-1]
+        features = self.normalised(f"{name}.bn_1", self.convolution(f"{name}.conv1", features, filters))
+        return self.normalised(f"{name}.bn_2", self.convolution(f"{name}.conv2", features, filters // 2, width=1))
+
+
+def build_network(channels: int = 1, classes: int = 2, filters: int = FILTERS, dtype: str = "float32") -> keras.Model:
+    """Build the network: images (N, D, H, W, channels) -> logits (N, D, H, W, classes) float32.
+
+    Args:
+        channels: of the input; one in the published networks.
+        classes: of the output; background and brain in the published networks.
+        filters: of the first level.
+        dtype: dtype policy, such as float32 or mixed_bfloat16.
+
+    Returns:
+        Network for volumes of any size whose sides are multiples of 16, with random weights.
+    """
+    blocks = _Blocks(dtype)
+    inputs = keras.Input((None, None, None, channels), name="image")
+    features = blocks.residual("context1", blocks.convolution("init_conv", inputs, filters))
+    skips = []
+    for level in range(1, LEVELS):
+        skips.append(blocks.normalised(f"down{level}.bn", features))
+        features = blocks.residual(f"context{level + 1}", blocks.downsampling(f"down{level}.downsample", skips[-1]))
+    features = blocks.normalised("bn_after_context5", features)
+    for level in range(1, LEVELS):
+        joined = [skips.pop(), blocks.upsampling(f"up{level}", features)]
+        features = keras.layers.Concatenate(dtype=dtype, name=f"join{level}")(joined)
+        if skips:
+            features = blocks.localisation(f"loc{level}", features)
+    for name in ("end_conv_1", "end_conv_2"):
+        features = blocks.normalised(f"{name}_bn", blocks.convolution(name, features, 2 * filters), END_SLOPE)
+    logits = _Blocks("float32").convolution("seg_layer", features, classes, width=1, bias=False)
+    return keras.Model(inputs, logits, name="hd_bet")
+
+
+def assign_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Assign the arrays of a checkpoint to the layers of their names.
+
+    Args:
+        network: as of `build_network`, perhaps smaller.
+        arrays: name -> array, kernels (filters, channels, depth, height, width) as in PyTorch.
+        path: of the checkpoint, for errors.
+
+    Raises:
+        UserError: an array is missing, unknown or of another shape.
+    """
+    unknown = {name for name in arrays if not UNUSED.fullmatch(name)}
+    for layer in network.layers:
+        for variable, part in zip(layer.weights, ("weight", "bias"), strict=False):
+            name = f"{layer.name}.{part}"
+            if name not in arrays:
+                raise UserError(f"{path}: expected weights of HD-BET; received no {name}; {ADVICE}")
+            array = arrays[name].transpose(2, 3, 4, 1, 0) if arrays[name].ndim == 5 else arrays[name]
+            if array.shape != tuple(variable.shape):
+                raise UserError(f"{path}: {name}: expected shape {tuple(variable.shape)}; received {array.shape}; {ADVICE}")
+            variable.assign(array.astype(np.float32))
+            unknown.discard(name)
+    if unknown:
+        raise UserError(f"{path}: expected weights of HD-BET; received {sorted(unknown)[0]} as well; {ADVICE}")
+
+
+def load_network(number: int, dtype: str = "float32") -> keras.Model:
+    """Load a published network, ready to predict.
+
+    Args:
+        number: 0 to 4.
+        dtype: dtype policy.
+
+    Raises:
+        MissingPackage: the package with the weights is not installed.
+        UserError: a file is missing or damaged.
+    """
+    path, arrays = read_weights(number)
+    filters = len(arrays.get("init_conv.weight", range(FILTERS)))
+    network = build_network(filters=filters, dtype=dtype)
+    assign_weights(network, arrays, path)
+    # XLA is needed by JAX; on processors TensorFlow's own kernels (oneDNN) are quicker than those of XLA.
+    network.compile(jit_compile=keras.backend.backend() == "jax")
+    return network

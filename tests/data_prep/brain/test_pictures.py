@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.alignment.pictures import HEIGHT
+from data_prep.brain.pictures import (
+    ANNOTATION_COLOUR,
+    CAPTION_HEIGHT,
+    MASK_COLOUR,
+    displayed_places,
+    displayed_plane,
+    draw_outlines,
+    outline,
+)
+from tests.heads import centred, head, tumour
+
+SHAPE = (40, 48, 16)
+AFFINE = centred((2.0, 2.0, 6.0), SHAPE)
+
+
+def count(picture, colour):
+    return int((picture == colour).all(axis=-1).sum())
+
+
+def test_mask_and_annotation_are_outlined_on_five_slices(tmp_path):
+    volume, annotation = head(AFFINE, SHAPE), tumour(AFFINE, SHAPE) > 0
+    path = draw_outlines(tmp_path / "brain.png", volume, volume.array > 0, annotation)
+    picture = np.asarray(Image.open(path))
+    widths = [HEIGHT * wide / high for wide, high in [(80, 96)] * 3 + [(80, 96), (96, 96)]]
+    assert picture.shape == (HEIGHT + CAPTION_HEIGHT, sum(map(round, widths)), 3)
+    slices = picture[:HEIGHT]
+    assert count(slices, MASK_COLOUR) > 5 * 500
+    assert count(slices, ANNOTATION_COLOUR) > 100
+    assert count(picture[HEIGHT:], MASK_COLOUR) > 10
+    plain = np.asarray(Image.open(draw_outlines(tmp_path / "plain.png", volume, volume.array > 0, None)))
+    assert count(plain, ANNOTATION_COLOUR) == 0
+
+
+def test_the_patients_right_is_on_the_left_and_the_front_above():
+    array = np.zeros((3, 4, 5), int)
+    array[1, 3, 4] = 7  # the rightmost voxel in front
+    assert displayed_plane(array, 0, 1)[0, 0] == 7
+    assert displayed_plane(array, 1, 3)[1, 0] == 7
+    assert displayed_plane(array, 2, 4)[1, 3] == 7
+
+
+def test_slices_go_through_the_annotation():
+    mask, annotation = np.ones((20, 30, 40), bool), np.zeros((20, 30, 40), bool)
+    assert displayed_places(mask, None) == [(0, 5), (0, 10), (0, 15), (1, 15), (2, 20)]
+    annotation[2:4, 7, 31] = annotation[2, 8, 31] = True
+    assert displayed_places(mask, annotation) == [(0, 2), (0, 5), (0, 15), (1, 7), (2, 31)]
+
+
+@pytest.mark.parametrize("shape", [np.ones((9, 9), bool), np.zeros((9, 9), bool)])
+def test_an_outline_is_the_border(shape):
+    assert outline(shape).sum() == (81 - 25 if shape.any() else 0)
