@@ -21,7 +21,7 @@ from data_prep.brain.hd_bet_weights import ADVICE, read_weights
 FILTERS = 21  # of the first level; each level has twice as many
 LEVELS = 5
 EPSILON = 1e-5
-BODY_SLOPE, END_SLOPE = 0.01, 0.1  # of the leaky ReLU, in the body and in the last two convolutions
+BODY_SLOPE, END_SLOPE = 0.01, 0.1  # of the leaky ReLU: in blocks; behind the encoder and in the last two convolutions
 UNUSED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)|loc[23]_seg\.weight")
 ALONG = ("bdhwc,xd->bxhwc", "bdhwc,xh->bdxwc", "bdhwc,xw->bdhxc")  # products with a matrix along each axis of space
 
@@ -113,7 +113,7 @@ def build_network(channels: int = 1, classes: int = 2, filters: int = FILTERS, d
     for level in range(1, LEVELS):
         skips.append(blocks.normalised(f"down{level}.bn", features))
         features = blocks.residual(f"context{level + 1}", blocks.downsampling(f"down{level}.downsample", skips[-1]))
-    features = blocks.normalised("bn_after_context5", features)
+    features = blocks.normalised("bn_after_context5", features, END_SLOPE)
     for level in range(1, LEVELS):
         joined = [skips.pop(), blocks.upsampling(f"up{level}", features)]
         features = keras.layers.Concatenate(dtype=dtype, name=f"join{level}")(joined)
