@@ -20,7 +20,6 @@ from data_prep.scans.volume import Volume
 
 SPACING_MM = 1.5
 SIDE = 16  # the sides of the network's input are multiples of it
-SHORTEST = 128  # sides of the patches that HD-BET was trained on; statistics of its normalisation include the padding
 THRESHOLD = 0.5
 FormatName = Literal["auto", "float32", "bfloat16"]
 
@@ -93,7 +92,7 @@ def brain_probability(volume: Volume, networks: Sequence[Network], flips: Sequen
     resampling = Resampling.to_spacing(volume.grid.shape, volume.affine, (SPACING_MM,) * 3)
     uncropped = PreparedGrid(Geometry.uncropped(resampling.target_shape, np.asarray(resampling.target_affine)), resampling)
     image = uncropped.reorient(volume.array)
-    z, y, x = (max(-(-length // SIDE) * SIDE, SHORTEST) for length in image.shape)
+    z, y, x = (-(-length // SIDE) * SIDE for length in image.shape)
     grid = uncropped.cropped((0, 0, 0), (z, y, x))  # padded at the upper ends
     padded = grid.geometry.cut((image - image.mean()) / (image.std() or 1))[None, ..., None]
     places = [AXES.index(axis) for axis in flips]

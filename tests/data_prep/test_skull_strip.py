@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.brain import extraction
 from data_prep.sources import open_source
 from tests.checkpoints import install_hd_bet, legacy_bytes, threshold_arrays
 from tests.heads import centred, head, tumour
@@ -40,7 +39,6 @@ def package(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def installed(package, monkeypatch):
     monkeypatch.syspath_prepend(str(package))
-    monkeypatch.setattr(extraction, "SHORTEST", 16)
 
 
 def scans_of(*names):
@@ -62,7 +60,6 @@ def stripped(scans, package, command, tmp_path_factory):
     """Both good cases; and how the command ended."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(package))
-        patch.setattr(extraction, "SHORTEST", 16)
         out = tmp_path_factory.mktemp("stripped") / "out"
         options = ("--channel", "T1", "--missing_channels", "zero", "--precision", "float32")
         return out, command("data_prep.skull_strip", "--source", scans, "--out", out, *options)
@@ -136,13 +133,9 @@ def test_the_same_call_goes_on_where_it_was(stripped, scans, command, tmp_path):
 
 def test_both_backends_give_equal_masks(stripped, package, tmp_path):
     write_table(tmp_path / "scans", scans_of("anna"))
-    program = (
-        "from data_prep.brain import extraction; extraction.SHORTEST = 16; from common import cli; "
-        "from data_prep.skull_strip import SkullStripConfig, main; cli.run(main, SkullStripConfig)"
-    )
     options = ["--source", str(tmp_path / "scans"), "--out", str(tmp_path / "out"), "--precision", "float32"]
     environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
-    call = [sys.executable, "-c", program, *options]
+    call = [sys.executable, "-m", "data_prep.skull_strip", *options]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     masks = [volume(folder / "anna" / "brain.nii.gz") > 0 for folder in (tmp_path / "out", stripped[0])]

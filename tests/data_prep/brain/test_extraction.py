@@ -3,7 +3,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from common.errors import UserError
-from data_prep.brain import extraction
 from data_prep.brain.extraction import brain_probability, extract_head, grown, largest_component
 from data_prep.scans.volume import Volume
 from tests.heads import centred, head
@@ -35,11 +34,6 @@ class LowerHalf:
         np.moveaxis(logits, self.axis + 1, 0)[: x.shape[self.axis + 1] // 2, ..., 0] = -20
         np.moveaxis(logits, self.axis + 1, 0)[x.shape[self.axis + 1] // 2 :, ..., 1] = -20
         return logits
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(extraction, "SHORTEST", 16)
 
 
 def test_the_network_sees_a_normalised_ras_volume_at_1_5_mm_padded_at_the_upper_ends():
