@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 from common import cli
+from common.configs import find_config
 from common.errors import Problems, UserError, expect_number
 from common.files import lock, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
 from common.parallel import check_workers, map_cases
@@ -58,8 +60,9 @@ def main(config: AlignConfig) -> None:
         load_sitk("--register")
     source = open_source(config.source, config)
     alignment = AlignmentConfig(**{item.name: getattr(config, item.name) for item in fields(AlignmentConfig)})
-    alignment.reference = _channel("reference", config.reference or source.channels[0], source)
-    alignment.label_channel = _channel("label_channel", config.label_channel or alignment.reference, source)
+    alignment.reference = _channel("reference", config.reference or source.reference_channel, source)
+    if config.label_channel is not None:
+        _channel("label_channel", config.label_channel, source)
     with lock(config.out):
         settings = _settings(config)
         refuse_other_config(config.out, settings, "aligned scans")
@@ -71,8 +74,7 @@ def main(config: AlignConfig) -> None:
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
             _write_table(config.out, source, done)
-            schema = None if source.schema is None else source.schema.to_dict()
-            write_json(config.out / MANIFEST, {"format": FORMAT, "channels": source.channels, "schema": schema})
+            write_json(config.out / MANIFEST, _manifest(config, source))
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     for line in (line for each in found for line in each.warnings):
         print(f"warning: {line}", file=sys.stderr)
@@ -97,6 +99,17 @@ def _settings(config: AlignConfig) -> dict[str, Any]:
     return settings | {"source": str(config.source.resolve())}
 
 
+def _manifest(config: AlignConfig, source: Source) -> dict[str, Any]:
+    """Manifest: channels, label schema, and how the scans that were aligned are opened again, to write DICOM SEG for them."""
+    options = {item.name: cli.as_dict(getattr(config, item.name)) for item in fields(SourceConfig)}
+    options |= {"layout": source.layout, "channels": source.channels}
+    if config.series is not None:
+        options["series"] = str(find_config(config.series).resolve())
+    schema = None if source.schema is None else source.schema.to_dict()
+    scans = {"path": str(config.source.resolve()), "options": options}
+    return {"format": FORMAT, "channels": source.channels, "schema": schema, "source": scans}
+
+
 def _write_table(out: Path, source: Source, cases: Sequence[CaseFiles]) -> None:
     """Write the table of the aligned cases: ids, a column per channel, label and attributes."""
     attributes = list(dict.fromkeys(name for files in cases for name in files.attributes))
@@ -112,13 +125,16 @@ def _write_table(out: Path, source: Source, cases: Sequence[CaseFiles]) -> None:
 
 
 def _similarity_lines(found: Sequence[AlignedCase]) -> list[str]:
-    """Mean similarity of each registered channel before and after, a line each."""
-    names = dict.fromkeys(name for each in found for name in each.similarities)
+    """Mean similarity before and after of each channel that was moved, a line for each channel and origin of its transforms."""
+    words = {"registration": "registered", "source": "moved by the source's transforms"}
+    groups: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for each in found:
+        for moved in each.moved:
+            groups[moved.channel, words[moved.origin]].append((moved.before, moved.after))
     lines = []
-    for name in names:
-        pairs = [each.similarities[name] for each in found if name in each.similarities]
+    for (name, how), pairs in groups.items():
         before, after = (mean(values) for values in zip(*pairs, strict=True))
-        lines.append(f"{name}: registered in {counted(len(pairs), 'case')}, mean similarity {before:.3f} -> {after:.3f}")
+        lines.append(f"{name}: {how} in {counted(len(pairs), 'case')}, mean similarity {before:.3f} -> {after:.3f}")
     return lines
 
 

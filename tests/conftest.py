@@ -37,6 +37,7 @@ CONFIGS = {
     "data_prep.make_records": "MakeRecordsConfig",
     "data_prep.make_phantom": "MakePhantomConfig",
     "data_prep.align": "AlignConfig",
+    "data_prep.check": "CheckConfig",
     "training.train": "TrainConfig",
     "training.classify": "ClassifyConfig",
     "evaluation.study": "StudyConfig",

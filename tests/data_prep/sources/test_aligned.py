@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,7 +7,10 @@ import pytest
 from common.errors import UserError
 from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema
+from data_prep.scans.dicom import index_files
+from data_prep.scans.dicom_seg import read_seg, seg_masks
 from data_prep.sources import SourceConfig, open_source
+from tests.dicom_files import blob, oblique, write_series
 from tests.scans import LPS, scan, write_table
 
 
@@ -38,6 +42,75 @@ def test_the_way_back_to_the_scanner_is_that_of_the_annotated_channel(folder):
     found = source.scanner_grid(source.cases()[0])
     assert isinstance(found, Resampling)
     assert found.shape == (5, 5, 5)
+
+
+@pytest.fixture
+def from_dicom(tmp_path):
+    """An aligned case of one channel that was made from DICOM: its folder, the series, and ids on its grid."""
+    (series,) = index_files(write_series(tmp_path / "dicom" / "a", blob(), oblique(), "t1 mpr")).series
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("channels: {t1: {description: t1}}\nids: patient_id")
+    out = tmp_path / "aligned"
+    out.mkdir()
+    write_table(out, [scan("4711", channels=("t1",))])
+    rows = series.stack.grid.affine.tolist()
+    resampling = {"shape": list(series.stack.grid.shape), "affine": rows, "target_shape": [10, 9, 8], "target_affine": rows}
+    facts = {"label_channel": "t1", "images": {"t1": {"resampling": resampling | {"transform": np.eye(4).tolist()}}}}
+    (out / "4711").mkdir()
+    (out / "4711" / "case.json").write_text(json.dumps(facts))
+    options = {"layout": "dicom", "channels": ["t1"], "series": str(rules)}
+    manifest = {
+        "format": 1,
+        "channels": ["t1"],
+        "schema": None,
+        "source": {"path": str(tmp_path / "dicom"), "options": options},
+    }
+    (out / "align.json").write_text(json.dumps(manifest))
+    ids = np.zeros(series.stack.grid.shape, np.uint8)
+    ids[3:6, 2:6, 2:5] = 1
+    return out, series, ids
+
+
+def test_predictions_of_dicom_become_a_seg_of_the_annotated_series(from_dicom, tmp_path):
+    folder, series, ids = from_dicom
+    source = open_source(folder, SourceConfig(labels="binary"))
+    (path,) = source.write_prediction(source.cases()[0], ids, tmp_path / "out")
+    seg = read_seg(path)
+    assert (path.name, seg.series_uid) == ("4711.seg.dcm", series.uid)
+    np.testing.assert_array_equal(seg_masks(seg, series, series.stack.grid)[1], ids == 1)
+    assert source.prediction_warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("gone", "dicom: source not found; "),
+        ("other patient", "dicom: case 4711 is not there any more)"),
+        ("other grid", "dicom: case 4711: t1 has another grid than the scan that was aligned)"),
+    ],
+)
+def test_without_the_scans_there_is_one_warning(from_dicom, tmp_path, change, reason):
+    folder, _, ids = from_dicom
+    shutil.rmtree(tmp_path / "dicom")
+    if change != "gone":
+        options = {"patient": "1"} if change == "other patient" else {}
+        write_series(tmp_path / "dicom" / "b", blob((9, 9, 9)), oblique(), "t1 mpr", **options)
+    source = open_source(folder, SourceConfig(labels="binary"))
+    for _ in range(2):
+        assert source.write_prediction(source.cases()[0], ids, tmp_path / "out") == []
+    (line,) = source.prediction_warnings()
+    assert line.startswith("no DICOM SEG for 1 case, NIfTI alone (")
+    assert reason in line
+
+
+def test_scans_without_a_format_of_their_own_are_not_opened(folder):
+    manifest = json.loads((folder / "align.json").read_text())
+    manifest["source"] = {"path": "gone.csv", "options": {"layout": "table"}}
+    (folder / "align.json").write_text(json.dumps(manifest))
+    source = open_source(folder)
+    assert source.scans is None
+    assert source.write_prediction(source.cases()[0], np.zeros((5, 5, 5), np.uint8), folder) == []
+    assert source.prediction_warnings() == []
 
 
 def test_a_damaged_manifest_is_one_line(folder):
