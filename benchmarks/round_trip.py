@@ -1,10 +1,11 @@
 """Command: loss of interpolation of an annotation that goes from the scanner's grid to aligned records and back.
 
     python -m benchmarks.round_trip --source BRATS
+    python -m benchmarks.round_trip --source VS --own_grid true
 
 A case's annotation is first brought onto an oblique, anisotropic, left-handed grid (0.9 x 0.9 x 3 mm), which stands for the
-scanner. From there it goes through the resampling of data_prep.align, the prepared grid of records, and back, and is compared
-with itself.
+scanner; with `--own_grid` its own grid is that of the scanner. From there it goes through the resampling of data_prep.align,
+the prepared grid of records, and back, and is compared with itself.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
-from common.metrics.surface import hd95
+from common.metrics.surface import SurfaceDistances, robust_hausdorff, surface_distances
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.prepared_grid import PreparedGrid, likeliest_native
 from data_prep.grid.resampling import LabelInterpolation, Resampling, to_rows
+from data_prep.grid.voxel_grid import Grid
 from data_prep.sources import open_source
 
 THICK_MM = (0.9, 0.9, 3.0)
@@ -27,42 +29,53 @@ SHAPE = (260, 260, 64)
 
 @dataclass(kw_only=True)
 class RoundTripConfig:
-    """Dice and HD95 of annotations after the way to aligned records and back, for several voxel sizes and interpolations."""
+    """Dice and surface distances of annotations after the way to aligned records and back, for several voxel sizes and ways."""
 
     source: Path
     """Folder of annotated scans, such as BraTS."""
     cases: int = 6
     """Number of its cases."""
+    own_grid: bool = False
+    """Annotations stay on their own grids, instead of the oblique one."""
     spacings_mm: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0])
     """Voxel sizes of the aligned scans."""
 
 
 def main(config: RoundTripConfig) -> None:
-    """Print mean and worst Dice and HD95 of the foreground, a row per voxel size and way.
+    """Print mean and worst Dice, HD95 and mean surface distance of the foreground, a row per voxel size and way.
 
     Raises:
         UserError: no annotated scans with geometry.
     """
     source = open_source(config.source)
-    truths, affine = [], scanner_affine()
+    truths = []
     for files in [each for each in source.cases() if each.label is not None][: config.cases]:
         label, native = source.read_label(files)
         if native is None:
             raise UserError(f"{files.id}: expected a label with voxel sizes; received none")
-        middle = native[:3, :3] @ ((np.array(label.shape) - 1) / 2) + native[:3, 3]
-        scanner = affine + np.pad(middle[:, None], ((0, 1), (3, 0)))
         i, j, k = label.shape
-        whole = Resampling((i, j, k), to_rows(native), SHAPE, to_rows(scanner))
-        truths.append((whole.forward_label((label > 0).astype(np.uint8)), scanner))
+        own, tumour = Grid((i, j, k), native), (label > 0).astype(np.uint8)
+        if not config.own_grid:
+            scanner = Grid(SHAPE, scanner_affine() + np.pad(own.middle[:, None], ((0, 1), (3, 0))))
+            whole = Resampling(own.shape, to_rows(own.affine), scanner.shape, to_rows(scanner.affine))
+            own, tumour = scanner, whole.forward_label(tumour)
+        truths.append((tumour, own))
     if not truths:
         raise UserError(f"{config.source}: expected annotated scans; found none")
-    print(f"{len(truths)} tumours, scanner {' x '.join(map(str, THICK_MM))} mm; there and back: mean (worst)")
+    spacing = " x ".join(f"{length:.3g}" for length in truths[0][1].spacing_mm)
+    print(f"{len(truths)} tumours, scanner {spacing} mm; there and back: mean (worst)")
     for spacing_mm in config.spacings_mm:
         for way in ("nearest", "gaussian", "probabilities"):
-            found = [(truth, round_trip(truth, scanner, spacing_mm, way)) for truth, scanner in truths]
-            dice = [2 * np.sum(one & other) / (one.sum() + other.sum()) for one, other in found]
-            distances = [hd95(one > 0, other > 0, THICK_MM) for one, other in found]
-            row = f"Dice {np.mean(dice):.4f} ({min(dice):.4f})   HD95 {np.mean(distances):.2f} mm ({max(distances):.2f})"
+            dice, hausdorff, surface = [], [], []
+            for truth, grid in truths:
+                back = round_trip(truth, grid.affine, spacing_mm, way)
+                x, y, z = (float(length) for length in grid.spacing_mm)
+                surfaces = surface_distances(truth > 0, back > 0, (x, y, z))
+                dice.append(2 * np.sum(truth & back) / (truth.sum() + back.sum()))
+                hausdorff.append(robust_hausdorff(surfaces, 95))
+                surface.append(mean_distance(surfaces))
+            row = f"Dice {np.mean(dice):.4f} ({min(dice):.4f})   HD95 {np.mean(hausdorff):.2f} mm ({max(hausdorff):.2f})"
+            row += f"   surface {np.mean(surface):.3f} mm ({max(surface):.3f})"
             print(f"{spacing_mm:g} mm  {way:14} {row}", flush=True)
 
 
@@ -84,6 +97,12 @@ def round_trip(label: np.ndarray, affine: np.ndarray, spacing_mm: float, way: st
     kind: LabelInterpolation = "nearest" if way == "nearest" else "gaussian"
     prepared = grid.reorient_label(align.forward_label(label, kind))
     return align.backward_label(grid.label_to_native(prepared), kind)
+
+
+def mean_distance(surfaces: SurfaceDistances) -> float:
+    """Mean surface distance in mm, weighted by area, over both directions."""
+    distances = np.concatenate([surfaces.truth_to_prediction, surfaces.prediction_to_truth])
+    return float(np.average(distances, weights=np.concatenate([surfaces.truth_areas, surfaces.prediction_areas])))
 
 
 def scanner_affine() -> np.ndarray:

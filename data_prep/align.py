@@ -1,6 +1,7 @@
 """Command: register the channels of every case to a reference and resample them to one grid."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
 from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.aligned import write_aligned
+from data_prep.sources.aligned import scans_of, write_aligned
 
 
 @dataclass(kw_only=True)
@@ -52,8 +53,9 @@ def main(config: AlignConfig) -> None:
         load_sitk("--register")
     source = open_source(config.source, config)
     alignment = AlignmentConfig(**{item.name: getattr(config, item.name) for item in fields(AlignmentConfig)})
-    alignment.reference = _channel("reference", config.reference or source.channels[0], source)
-    alignment.label_channel = _channel("label_channel", config.label_channel or alignment.reference, source)
+    alignment.reference = _channel("reference", config.reference or source.reference_channel, source)
+    if config.label_channel is not None:
+        _channel("label_channel", config.label_channel, source)
     with lock(config.out):
         settings = _settings(config)
         refuse_other_config(config.out, settings, "aligned scans")
@@ -64,7 +66,7 @@ def main(config: AlignConfig) -> None:
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
-            write_aligned(config.out, source, done)
+            write_aligned(config.out, source, done, scans_of(source))
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     for line in (line for each in found for line in each.warnings):
         print(f"warning: {line}", file=sys.stderr)
@@ -90,13 +92,16 @@ def _settings(config: AlignConfig) -> dict[str, Any]:
 
 
 def _similarity_lines(found: Sequence[AlignedCase]) -> list[str]:
-    """Mean similarity of each registered channel before and after, a line each."""
-    names = dict.fromkeys(name for each in found for name in each.similarities)
+    """Mean similarity before and after of each channel that was moved, a line for each channel and origin of its transforms."""
+    words = {"registration": "registered", "source": "moved by the source's transforms"}
+    groups: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for each in found:
+        for moved in each.moved:
+            groups[moved.channel, words[moved.origin]].append((moved.before, moved.after))
     lines = []
-    for name in names:
-        pairs = [each.similarities[name] for each in found if name in each.similarities]
+    for (name, how), pairs in groups.items():
         before, after = (mean(values) for values in zip(*pairs, strict=True))
-        lines.append(f"{name}: registered in {counted(len(pairs), 'case')}, mean similarity {before:.3f} -> {after:.3f}")
+        lines.append(f"{name}: {how} in {counted(len(pairs), 'case')}, mean similarity {before:.3f} -> {after:.3f}")
     return lines
 
 

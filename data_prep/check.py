@@ -12,7 +12,7 @@ from common import cli
 from common.errors import Problems, UserError
 from common.parallel import check_workers, map_cases
 from common.tables import counted
-from data_prep.scans.case import CaseFiles
+from data_prep.scans.case import LABEL, CaseFiles
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
 
@@ -25,6 +25,8 @@ class CheckConfig(SourceConfig):
 
     source: Path
     """Folder of scans, or a CSV table."""
+    own_grids: bool = False
+    """Channels may have grids and spaces of their own, as data_prep.align takes them: each is read by itself."""
     workers: int | str = 1
     """Processes that read cases in parallel; or a Dask scheduler: its address, such as tcp://host:8786, or its file."""
 
@@ -42,6 +44,7 @@ class CaseSummary:
         missing: names of channels that it lacks.
         has_mask: a mask of brain or head is stored.
         voxels: label id -> number of voxels.
+        images: with own grids: channel or `label` -> shape, spacing and orientation; the three above are empty then.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -52,6 +55,7 @@ class CaseSummary:
     missing: list[str] = field(default_factory=list)
     has_mask: bool = False
     voxels: Counter[int] = field(default_factory=Counter)
+    images: dict[str, str] = field(default_factory=dict)
 
 
 def main(config: CheckConfig) -> None:
@@ -65,7 +69,8 @@ def main(config: CheckConfig) -> None:
     if inventory := source.inventory():
         print("\n".join(inventory), flush=True)
     cases = source.cases()
-    found = map_cases(partial(inspect, source), cases, config.workers, title="checking")
+    look = inspect_volumes if config.own_grids else inspect
+    found = map_cases(partial(look, source), cases, config.workers, title="checking")
     print("\n".join(summary(source, cases, found)))
     warnings = [line for case in found for line in case.warnings]
     if warnings:
@@ -92,8 +97,27 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
         found.spacing_mm = " x ".join(f"{length:.4g}" for length in lengths)
         found.orientation = "".join(aff2axcodes(case.affine))
     if case.label is not None:
-        known = source.schema.known if source.schema else ()
-        found.voxels = +Counter({identifier: int(np.count_nonzero(case.label == identifier)) for identifier in known})
+        found.voxels = _label_voxels(source, case.label)
+    return found
+
+
+def inspect_volumes(source: Source, files: CaseFiles) -> CaseSummary:
+    """Read every voxel of one case, each image on its own grid, and summarise it."""
+    from nibabel.orientations import aff2axcodes
+
+    try:
+        volumes = source.read_volumes(files)
+    except UserError as error:
+        return CaseSummary(problems=str(error).splitlines())
+    found = CaseSummary(missing=[name for name, image in files.channels.items() if image is None])
+    for name, volume in volumes.items():
+        spacing = " x ".join(f"{length:.4g}" for length in volume.grid.spacing_mm)
+        shape = " x ".join(map(str, volume.grid.shape))
+        found.images[name] = f"{shape}, {spacing} mm, {''.join(aff2axcodes(volume.affine))}"
+    constant = {name: float(volume.array.flat[0]) for name, volume in volumes.items() if np.ptp(volume.array) == 0}
+    found.warnings = files.constant_warnings(constant)
+    if LABEL in volumes:
+        found.voxels = _label_voxels(source, volumes[LABEL].array)
     return found
 
 
@@ -112,12 +136,20 @@ def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary]) ->
         "spacing in mm": _counted(Counter(case.spacing_mm for case in good)),
         "orientation": _counted(Counter(case.orientation for case in good)),
     }
+    images = dict.fromkeys(name for case in good for name in case.images)
+    rows |= {f"grid of {name}": _counted(Counter(case.images.get(name, "") for case in good)) for name in images}
     names = dict.fromkeys(name for case in cases for name in case.attributes)
     rows |= {name: _counted(Counter(case.attributes.get(name, "none") for case in cases)) for name in names}
     table = _label_table(source, good)
     named = [*rows.items(), *([("labels", table[0])] if table else [])]
     width = max(16, *(len(name) for name, value in named if value))
     return [f"{name:<{width}} {value}" for name, value in named if value] + table[1:]
+
+
+def _label_voxels(source: Source, label: np.ndarray) -> Counter[int]:
+    """Number of voxels of each id of the schema that a label has."""
+    known = source.schema.known if source.schema else ()
+    return +Counter({identifier: int(np.count_nonzero(label == identifier)) for identifier in known})
 
 
 def _counted(values: Counter[str]) -> str:

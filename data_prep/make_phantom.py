@@ -1,4 +1,4 @@
-"""Command: write synthetic patients in the layout of BraTS."""
+"""Command: write synthetic patients, in the layout of BraTS or, for the skull base, as a table of scans."""
 
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -8,25 +8,34 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
-from common.files import LOCK, lock, read_json, write_json
+from common.files import LOCK, lock, read_json, write_json, write_text
 from common.parallel import check_workers, map_cases
+from common.tables import csv_text
+from data_prep.grid.registration import write_transform
+from data_prep.grid.resampling import to_rows
+from data_prep.phantom import skull_base
 from data_prep.phantom.patient import PhantomConfig, grade_of, make_patient
+from data_prep.scans.case import LABEL
 from data_prep.scans.nifti import write_image
+from data_prep.sources.table import TABLE
 
 MANIFEST = "phantom.json"  # written last: the folder is finished
 BEGUN = "phantom.begun.json"  # manifest of an unfinished folder
 FORMAT = "synthetic patients 1"
 MOST_CASES = 100_000  # as many as five digits name
 OLDER_NAMES = {"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "seg"}  # BraTS 2021
+SKULL_BASE_OPTIONS = ("secondary_share", "motion_mm", "motion_degrees")
+"""Options of one type of tumour, which manifests of the others do not hold."""
 NEWER_NAMES = {"flair": "t2f", "t1": "t1n", "t1ce": "t1c", "t2": "t2w", "seg": "seg"}  # since BraTS 2023
 
 
 @dataclass(kw_only=True)
 class MakePhantomConfig(PhantomConfig):
-    """Generate synthetic patients with gliomas or metastases from random numbers, as BraTS cases in OUT/HGG, OUT/LGG, OUT/METS.
+    """Generate synthetic patients with gliomas, metastases or skull-base tumours from random numbers.
 
-    A patient depends on the seed, its number and its appearance options alone: more cases can be added to a folder later, and
-    an interrupted run continues.
+    Gliomas and metastases are BraTS cases in OUT/HGG, OUT/LGG, OUT/METS. Skull-base patients are a table, OUT/cases.csv, and a
+    folder each, with the true transforms between the scans as ITK files. A patient depends on the seed, its number and its
+    appearance options alone: more cases can be added to a folder later, and an interrupted run continues.
     """
 
     out: Path
@@ -54,28 +63,59 @@ def main(config: MakePhantomConfig) -> None:
         write_json(config.out / BEGUN, _settings(config))
         write = partial(write_patient, _appearance(config), config.out, config.seed)
         map_cases(write, missing, config.workers, title="generating patients" if missing else None)
+        if config.tumour == "skull_base":
+            write_text(config.out / TABLE, _table(config))
         (config.out / BEGUN).replace(config.out / MANIFEST)
-    kinds = Counter(grade_of(config, index) or "METS" for index in range(config.cases))
+    kinds = Counter(kind_of(config, index) for index in range(config.cases))
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     print(f"synthetic patients: {config.out} ({counts}; {len(missing)} newly written)")
 
 
 def write_patient(config: PhantomConfig, out: Path, seed: int, index: int) -> None:
     """Generate patient `index` and write its channels and label (`.nii.gz`), each file atomically."""
-    patient = make_patient(config, seed, index)
     paths = patient_paths(config, out, index)
+    if config.tumour == "skull_base":
+        head = skull_base.make_skull_base_patient(config, seed, index)
+        for name, volume in (*head.scans.items(), (LABEL, head.label)):
+            write_image(paths[name], volume.array, volume.affine)
+        for name, motion in head.motions.items():
+            write_transform(paths[f"{name}.tfm"], to_rows(motion))
+        return
+    patient = make_patient(config, seed, index)
     for name, array in (*patient.channels.items(), ("seg", patient.label)):
         write_image(paths[name], array, patient.affine)
 
 
 def patient_paths(config: PhantomConfig, out: Path, index: int) -> dict[str, Path]:
-    """Files of patient `index`: channel name or `seg` -> path."""
-    kind = grade_of(config, index) or "METS"
+    """Files of patient `index`: channel name, `seg` (skull base: `label`, and CHANNEL.tfm of each channel) -> path."""
+    kind = kind_of(config, index)
+    if config.tumour == "skull_base":
+        folder = out / f"SB-{index:05d}"
+        images = {name: folder / f"{name}.nii.gz" for name in (*skull_base.CHANNELS, LABEL)}
+        return images | {f"{name}.tfm": folder / f"{name}.tfm" for name in skull_base.CHANNELS}
     if config.tumour == "glioma":
         name, endings = f"BraTS2021_{index:05d}_", OLDER_NAMES
     else:
         name, endings = f"BraTS-{'MET' if config.tumour == 'mets' else 'GLI'}-{index:05d}-000-", NEWER_NAMES
     return {part: out / kind / name[:-1] / f"{name}{ending}.nii.gz" for part, ending in endings.items()}
+
+
+def kind_of(config: PhantomConfig, index: int) -> str:
+    """Kind of patient `index`: HGG, LGG or METS; of skull-base patients primary or secondary."""
+    if config.tumour == "skull_base":
+        return skull_base.subtype_of(config, index)
+    return grade_of(config, index) or "METS"
+
+
+def _table(config: MakePhantomConfig) -> str:
+    """Table of skull-base patients: a channel a column, the label, and the attribute `subtype`."""
+    columns = [*skull_base.CHANNELS, LABEL]
+    rows: list[list[str]] = [["patient_id", *columns, "subtype"]]
+    for index in range(config.cases):
+        paths = patient_paths(config, config.out, index)
+        files = [paths[name].relative_to(config.out).as_posix() for name in columns]
+        rows.append([paths[LABEL].parent.name, *files, kind_of(config, index)])
+    return csv_text(rows)
 
 
 def _appearance(config: PhantomConfig) -> PhantomConfig:
@@ -85,7 +125,10 @@ def _appearance(config: PhantomConfig) -> PhantomConfig:
 
 def _settings(config: MakePhantomConfig) -> dict[str, Any]:
     """Manifest: all that determines the folder's content."""
-    return {"format": FORMAT, "cases": config.cases, "seed": config.seed, "looks": cli.as_dict(_appearance(config))}
+    looks = cli.as_dict(_appearance(config))
+    if config.tumour != "skull_base":
+        looks = {name: value for name, value in looks.items() if name not in SKULL_BASE_OPTIONS}
+    return {"format": FORMAT, "cases": config.cases, "seed": config.seed, "looks": looks}
 
 
 def _refuse_others(config: MakePhantomConfig) -> None:

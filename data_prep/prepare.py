@@ -16,7 +16,7 @@ from common.errors import UserError
 from data_prep.grid.geometry import Geometry, Triple, centred_start, middle_start
 from data_prep.grid.masks import brain_mask, head_mask, inside_mask
 from data_prep.grid.prepared_grid import PreparedGrid
-from data_prep.grid.resampling import ImageInterpolation, LabelInterpolation, Resampling
+from data_prep.grid.resampling import ImageInterpolation, LabelInterpolation, Resampling, native_spacing
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import Case
 
@@ -237,10 +237,7 @@ def uncropped_grid(case: Case, config: PrepareConfig) -> PreparedGrid:
         return PreparedGrid(native)
     if case.affine is None:
         raise UserError(f"{case.files.id}: has no voxel size, so --prepare.spacing_mm cannot be used; leave it out")
-    wanted = config.spacing_mm if isinstance(config.spacing_mm, tuple) else (config.spacing_mm,) * 3
-    spacing = [0.0] * 3
-    for axis, length in zip(native.axes, wanted, strict=True):
-        spacing[axis] = length
+    spacing = native_spacing(case.shape, case.affine, config.spacing_mm)
     resampling = Resampling.to_spacing(case.shape, case.affine, spacing)
     return PreparedGrid(Geometry.uncropped(resampling.target_shape, np.asarray(resampling.target_affine)), resampling)
 

@@ -54,9 +54,9 @@ class PredictConfig(SourceConfig):
     source: Path
     """Folder of scans or table, annotated or not."""
     out: Path
-    """Folder for ID.nii.gz, overlays/ID.png, classes.csv and predictions.json. Several segmentation heads have a folder HEAD
-    each; heads.csv names the head that was chosen for each case, and chosen/ has its prediction where all heads have the same
-    classes."""
+    """Folder for ID.nii.gz, overlays/ID.png, classes.csv and predictions.json; DICOM also gets ID.seg.dcm. Aligned scans have
+    both on the scanner's grid in scanner/. Several segmentation heads have a folder HEAD each; heads.csv names the head that
+    was chosen for each case, and chosen/ has its prediction where all heads have the same classes."""
     postprocess: Path | None = None
     """YAML file with threshold, smallest components and the like (see evaluation.tune); default: the one stored in the runs."""
     cases: Path | None = None
@@ -135,7 +135,7 @@ def main(config: PredictConfig) -> None:
                     voxels = predictor.predict(case, prepared, voxels)
 
         map_cases(predict_case, missing, title="predicting")
-        for line in constant:
+        for line in [*constant, *source.prediction_warnings()]:
             print(f"warning: {line}", file=sys.stderr)
         written = "".join(predictor.finish() for predictor in predictors)
         settings["cost"] = meter.facts(task.engines.values())

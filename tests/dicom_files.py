@@ -130,7 +130,13 @@ def write_series(
 
 
 def write_enhanced(
-    path: Path, array: np.ndarray, affine: np.ndarray, description="t1 enhanced", patient="4711", echoes=(0.0,)
+    path: Path,
+    array: np.ndarray,
+    affine: np.ndarray,
+    description="t1 enhanced",
+    patient="4711",
+    echoes=(0.0,),
+    frame="scanner",
 ) -> Path:
     """Write an enhanced multi-frame MR object; with several echoes the volume is stored once for each, plus its number."""
     lps = LPS @ affine
@@ -138,7 +144,7 @@ def write_enhanced(
     dataset = header(EnhancedMRImageStorage, description, patient)
     dataset.SOPInstanceUID, dataset.Modality = uid(dataset.SeriesInstanceUID, "object"), "MR"
     dataset.SeriesDescription, dataset.SeriesNumber, dataset.InstanceNumber = description, 3, 1
-    dataset.FrameOfReferenceUID = uid("scanner", patient)
+    dataset.FrameOfReferenceUID = uid(frame, patient)
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     shared, orientation, measures = Dataset(), Dataset(), Dataset()
     orientation.ImageOrientationPatient = [f"{value:.9f}" for value in (lps[:3, :2] / spacing).T.ravel()]

@@ -11,14 +11,13 @@ OUT/ID/CHANNEL.nii.gz             image on the common grid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.alignment.pictures import draw_pictures
-from data_prep.grid.geometry import Geometry, Triple
 from data_prep.grid.registration import Registration, register, similarity_of, write_transform
 from data_prep.grid.resampling import (
     IDENTITY,
@@ -26,15 +25,20 @@ from data_prep.grid.resampling import (
     LabelInterpolation,
     Resampling,
     grid_of_spacing,
+    native_spacing,
     to_rows,
 )
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles
 from data_prep.scans.nifti import write_image
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
 FACTS = "case.json"
+LABEL_CHANNEL = "label_channel"  # of an aligned case: the channel on which the annotation was drawn
 SCANNER_GRID = "scanner_grid"  # of a stripped case: the resampling of the aligned case that it was made from, or null
+Origin = Literal["reference", "headers", "source", "registration"]
+"""Origin of a transform: the reference itself, the positions in the headers, the source's own file, or a registration."""
 
 
 @dataclass(kw_only=True)
@@ -42,15 +46,17 @@ class AlignmentConfig:
     """Options of the alignment of a case."""
 
     reference: str | None = None
-    """Channel to which the others are registered; default: the first."""
+    """Channel to which the others are registered; default: the reference of the rules of DICOM, else the first."""
     label_channel: str | None = None
     """Channel on which the annotation, and a mask of the brain, were drawn; they move with this channel, and predictions go
-    back to its grid; default: the reference."""
+    back to its grid; default: the one that the source names (DICOM: the series to which the annotation refers), else the
+    reference."""
     spacing_mm: float | tuple[float, float, float] | None = 1.0
     """Voxel size of the aligned images, or that of slices, rows and columns; null: the grid of the reference."""
     register: Literal["auto", "always", "never"] = "auto"
     """auto: a channel that has another frame of reference than the reference channel (in NIfTI files, which do not store one:
-    another grid) is registered; always: every channel; never: positions are taken from the headers."""
+    another grid) is registered, unless the source holds its transform; always: every channel; never: positions are taken from
+    the source's transforms and from the headers."""
     transform: Literal["rigid", "affine"] = "rigid"
     """Kind of transform: rigid, or rigid and then affine."""
     interpolation: ImageInterpolation = "linear"
@@ -60,13 +66,22 @@ class AlignmentConfig:
     least_similarity: float = 1.05
     """Normalised mutual information (1 to 2) below which a channel is warned of."""
     largest_shift_mm: float = 60.0
-    """Shift of the middle of the head that is warned of."""
+    """Shift of the middle of the head that is warned of; not between DICOM series of different frames of reference."""
     largest_degrees: float = 35.0
     """Rotation that is warned of."""
     largest_scale: float = 1.15
     """Change of length along an axis, as a factor, that is warned of."""
     seed: int = 0
     """Seed of the voxels at which registrations are evaluated."""
+
+
+class Moved(NamedTuple):
+    """Channel that a transform brought to the reference, and its similarity by the headers alone and with the transform."""
+
+    channel: str
+    origin: Origin
+    before: float
+    after: float
 
 
 @dataclass(frozen=True)
@@ -77,13 +92,13 @@ class AlignedCase:
         id: of the case.
         problem: lines of the error where it failed; the other attributes are empty then.
         warnings: a line each.
-        similarities: registered channel -> similarity before and after.
+        moved: channels that were registered, or moved by the source's transforms.
     """
 
     id: str
     problem: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    similarities: dict[str, tuple[float, float]] = field(default_factory=dict)
+    moved: list[Moved] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class CaseAligner:
     Attributes:
         source: of the cases.
         out: folder to write into.
-        config: options, with `reference` and `label_channel` filled in.
+        config: options, with `reference` filled in.
     """
 
     source: Source
@@ -111,10 +126,12 @@ class CaseAligner:
             lines = [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()]
             return AlignedCase(files.id, lines)
         facts = read_json(path, "aligned case")
-        similarities = {
-            name: (image["before"], image["after"]) for name, image in facts["images"].items() if image["registered"]
-        }
-        return AlignedCase(files.id, [], facts["warnings"], similarities)
+        moved = [
+            Moved(name, image["origin"], image["before"], image["after"])
+            for name, image in facts["images"].items()
+            if image["origin"] in ("source", "registration")
+        ]
+        return AlignedCase(files.id, [], facts["warnings"], moved)
 
     def _write(self, files: CaseFiles) -> None:
         """Align a case and write its files."""
@@ -124,46 +141,67 @@ class CaseAligner:
         reference = volumes.get(config.reference or "")
         if reference is None:
             raise UserError(f"{files.id}: lacks channel {config.reference}, to which the others are to be registered")
-        shape, affine = target_grid(reference, config)
+        label_channel = self._label_channel(files, volumes, masks.get(LABEL))
+        grid = target_grid(reference, config)
         images: dict[str, dict[str, Any]] = {}
         warnings = []
         for name, volume in volumes.items():
-            found, is_registered = self._registration(reference, volume)
-            resampling = Resampling(volume.grid.shape, to_rows(volume.affine), shape, to_rows(affine), found.transform)
-            aligned = resampling.forward(volume.array, config.interpolation)
-            write_image(folder / f"{name}.nii.gz", aligned, affine)
+            found, origin = self._transform(files, name, volume, reference)
+            resampling = _resampling(volume, grid, found)
+            write_image(folder / f"{name}.nii.gz", resampling.forward(volume.array, config.interpolation), grid.affine)
             write_transform(folder / f"{name}.tfm", found.transform)
             if volume is not reference:
-                pair = Volume(reference.array, reference.affine), volume
-                draw_pictures(folder, name, pair, found.transform if is_registered else None, (shape, affine))
-                warnings += [f"{files.id}: {name}: {text}" for text in implausible(found, reference, config)]
-            images[name] = self._facts(found, is_registered, reference, resampling)
+                draw_pictures(folder, name, (reference, volume), None if origin == "headers" else found.transform, grid)
+                frames = {reference.frame_of_reference, volume.frame_of_reference}
+                is_apart = len(frames) > 1 and "" not in frames
+                warnings += [f"{files.id}: {name}: {text}" for text in implausible(found, reference, config, is_apart)]
+            images[name] = self._facts(found, origin, reference, resampling)
+            if name == label_channel:
+                drawn_with = found
         for name, mask in masks.items():
-            moves = images.get(config.label_channel or "")
-            if moves is None:
-                raise UserError(f"{files.id}: lacks channel {config.label_channel}, on which its {name} was drawn")
-            transform = to_rows(moves["resampling"]["transform"])
-            resampling = Resampling(mask.grid.shape, to_rows(mask.affine), shape, to_rows(affine), transform)
             array = mask.array.astype(np.uint8) if name == BRAIN else mask.array
-            write_image(folder / f"{name}.nii.gz", resampling.forward_label(array, config.label_interpolation), affine)
-        facts = {"id": files.id, "reference": config.reference, "label_channel": config.label_channel, "warnings": warnings}
+            aligned = _resampling(mask, grid, drawn_with).forward_label(array, config.label_interpolation)
+            write_image(folder / f"{name}.nii.gz", aligned, grid.affine)
+        facts = {"id": files.id, "reference": config.reference, LABEL_CHANNEL: label_channel, "warnings": warnings}
         write_json(folder / FACTS, facts | {"images": images, "sources": file_state(files)})
 
-    def _registration(self, reference: Volume, volume: Volume) -> tuple[Registration, bool]:
-        """Transform of a channel and its similarities, and whether it was registered."""
+    def _label_channel(self, files: CaseFiles, volumes: dict[str, Volume], label: Volume | None) -> str:
+        """Channel with which the annotation moves, and to whose grid predictions go back.
+
+        Raises:
+            UserError: the case lacks it, or the annotation was drawn in another frame of reference.
+        """
+        wanted = self.config.label_channel or self.source.label_channel(files)
+        name = wanted if wanted and (label is not None or wanted in volumes) else self.config.reference
+        assert name is not None
+        if name not in volumes:
+            raise UserError(f"{files.id}: lacks channel {name}, on which its annotation was drawn")
+        frames = [volume.frame_of_reference for volume in (label, volumes[name]) if volume is not None]
+        if label is not None and all(frames) and len(set(frames)) > 1:
+            raise UserError(
+                f"{files.id}: annotation: drawn in another frame of reference than {name}; "
+                "make the series on which it was drawn a channel (--series), or name another --label_channel"
+            )
+        return name
+
+    def _transform(self, files: CaseFiles, name: str, volume: Volume, reference: Volume) -> tuple[Registration, Origin]:
+        """Transform of a channel with its similarities, and its origin."""
         config = self.config
         if volume is reference:
-            return Registration(IDENTITY, 2.0, 2.0), False
-        unknown = not shares_frame(reference, volume, self.source.config.tolerance_mm)
-        if config.register == "always" or (config.register == "auto" and unknown):
-            return register(reference, volume, config.transform, config.seed), True
-        similarity = similarity_of(reference, volume)
-        return Registration(IDENTITY, similarity, similarity), False
+            return Registration(IDENTITY, 2.0, 2.0), "reference"
+        known = None if config.register == "always" else self.source.known_transform(files, config.reference or "", name)
+        apart = known is None and not shares_frame(reference, volume, self.source.config.tolerance_mm)
+        if config.register == "always" or (config.register == "auto" and apart):
+            return register(reference, volume, config.transform, config.seed), "registration"
+        before = similarity_of(reference, volume)
+        if known is None:
+            return Registration(IDENTITY, before, before), "headers"
+        return Registration(to_rows(known), before, similarity_of(reference, volume, known)), "source"
 
-    def _facts(self, found: Registration, is_registered: bool, reference: Volume, resampling: Resampling) -> dict[str, Any]:
+    def _facts(self, found: Registration, origin: Origin, reference: Volume, resampling: Resampling) -> dict[str, Any]:
         """Properties of an aligned image, for JSON."""
         return {
-            "registered": is_registered,
+            "origin": origin,
             "before": found.before,
             "after": found.after,
             "degrees": found.rotation_degrees,
@@ -173,15 +211,17 @@ class CaseAligner:
         }
 
 
-def target_grid(reference: Volume, config: AlignmentConfig) -> tuple[Triple, np.ndarray]:
-    """Common grid of a case: that of the reference, with another voxel size if one is wanted; shape and affine."""
+def target_grid(reference: Volume, config: AlignmentConfig) -> Grid:
+    """Common grid of a case: that of the reference, with another voxel size if one is wanted."""
     if config.spacing_mm is None:
-        return reference.grid.shape, reference.affine
-    wanted = config.spacing_mm if isinstance(config.spacing_mm, tuple) else (config.spacing_mm,) * 3
-    spacing = [0.0] * 3
-    for axis, length in zip(Geometry.uncropped(reference.grid.shape, reference.affine).axes, wanted, strict=True):
-        spacing[axis] = length
-    return grid_of_spacing(reference.grid.shape, reference.affine, spacing)
+        return reference.grid
+    shape, affine = reference.grid.shape, reference.affine
+    return Grid(*grid_of_spacing(shape, affine, native_spacing(shape, affine, config.spacing_mm)))
+
+
+def _resampling(volume: Volume, grid: Grid, found: Registration) -> Resampling:
+    """Resampling of a volume to a grid by a transform."""
+    return Resampling(volume.grid.shape, to_rows(volume.affine), grid.shape, to_rows(grid.affine), found.transform)
 
 
 def shares_frame(one: Volume, other: Volume, tolerance_mm: float) -> bool:
@@ -191,15 +231,22 @@ def shares_frame(one: Volume, other: Volume, tolerance_mm: float) -> bool:
     return one.grid.distance_mm(other.grid) <= tolerance_mm
 
 
-def implausible(found: Registration, reference: Volume, config: AlignmentConfig) -> list[str]:
-    """Warnings about a low similarity or an implausibly large transform, a line each."""
+def implausible(found: Registration, reference: Volume, config: AlignmentConfig, is_apart: bool = False) -> list[str]:
+    """Warnings about a low similarity or an implausibly large transform, a line each.
+
+    Args:
+        found: transform and similarities.
+        reference: scan to which the other one was registered.
+        config: the bounds.
+        is_apart: both scans have different frames of reference, as of two scanners, between which any shift is plausible.
+    """
     lines = []
     if found.after < config.least_similarity:
         lines.append(f"similarity {found.after:.3f} is below {config.least_similarity:g}; look at its pictures")
     if found.after < found.before:
         lines.append(f"similarity fell from {found.before:.3f} to {found.after:.3f}; look at its pictures")
     shift = found.shift_mm(reference.grid.middle)
-    if shift > config.largest_shift_mm:
+    if shift > config.largest_shift_mm and not is_apart:
         lines.append(f"is shifted by {shift:.0f} mm, more than {config.largest_shift_mm:g}; look at its pictures")
     if found.rotation_degrees > config.largest_degrees:
         lines.append(f"is turned by {found.rotation_degrees:.0f} degrees, more than {config.largest_degrees:g}")
@@ -221,8 +268,14 @@ def scanner_resampling(folder: Path) -> Resampling | None:
     None for a stripped case whose scans lie on the scanner's grid.
     """
     facts = read_json(folder / FACTS, "aligned case")
-    stored = facts[SCANNER_GRID] if SCANNER_GRID in facts else facts["images"][facts["label_channel"]]["resampling"]
+    stored = facts[SCANNER_GRID] if SCANNER_GRID in facts else facts["images"][facts[LABEL_CHANNEL]]["resampling"]
     return None if stored is None else Resampling.from_dict(stored)
+
+
+def read_label_channel(folder: Path) -> str | None:
+    """Name of the channel on which the annotation was drawn, from an aligned case's folder; None where none was moved."""
+    name: str | None = read_json(folder / FACTS, "aligned case")[LABEL_CHANNEL]
+    return name
 
 
 def aligned_images(folder: Path, channels: Sequence[str]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from common.files import atomic
-from data_prep.grid.geometry import Geometry, Triple
+from data_prep.grid.geometry import Geometry
 from data_prep.grid.resampling import IDENTITY, Resampling, Rows, to_rows
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.volume import Volume
 
 SQUARES = 8  # along the longer side of a slice
@@ -19,9 +20,7 @@ EDGE_SHARE = 0.06  # of a slice's pixels that are drawn as edges
 EDGE_COLOUR = (255, 80, 0)
 
 
-def draw_pictures(
-    folder: Path, name: str, pair: tuple[Volume, Volume], transform: Rows | None, grid: tuple[Triple, np.ndarray]
-) -> list[Path]:
+def draw_pictures(folder: Path, name: str, pair: tuple[Volume, Volume], transform: Rows | None, grid: Grid) -> list[Path]:
     """Write the pictures NAME_checkerboard.png and NAME_edges.png, a row before and (if there is a transform) one after.
 
     Args:
@@ -29,7 +28,7 @@ def draw_pictures(
         name: of the moving scan's channel.
         pair: reference and moving scan.
         transform: (4, 4) millimetres of the reference -> millimetres of the moving scan; None: by the headers alone.
-        grid: shape and affine of the grid that is shown.
+        grid: that is shown.
 
     Returns:
         The files written.
@@ -45,11 +44,11 @@ def draw_pictures(
     ]
 
 
-def views(volume: Volume, transform: Rows, grid: tuple[Triple, np.ndarray]) -> list[np.ndarray]:
+def views(volume: Volume, transform: Rows, grid: Grid) -> list[np.ndarray]:
     """Axial, coronal and sagittal slice through the middle of a grid: grey values of 0..1, square pixels, equal heights."""
-    shape, affine = grid
-    geometry = Geometry.uncropped(shape, affine)
-    array = Resampling(volume.grid.shape, to_rows(volume.affine), shape, to_rows(affine), transform).forward(volume.array)
+    geometry = Geometry.uncropped(grid.shape, grid.affine)
+    resampling = Resampling(volume.grid.shape, to_rows(volume.affine), grid.shape, to_rows(grid.affine), transform)
+    array = resampling.forward(volume.array)
     low, high = np.percentile(array, (1, 99.5))
     grey = geometry.reorient(np.clip((array - low) / max(high - low, 1e-6), 0, 1).astype(np.float32))
     z, y, x = (length // 2 for length in grey.shape)

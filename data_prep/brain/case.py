@@ -15,7 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.alignment.case import FACTS, SCANNER_GRID, file_state
+from data_prep.alignment.case import FACTS, LABEL_CHANNEL, SCANNER_GRID, file_state
 from data_prep.brain.bias_field import correct_bias_field
 from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName, extract_head, grown
 from data_prep.brain.pictures import draw_outlines
@@ -159,6 +159,7 @@ class CaseStripper:
             "annotation_inside": None if inside is None else round(inside, 6),
             "assumed_spacing_mm": config.spacing_mm,
             "warnings": [f"{case.files.id}: {line}; look at {PICTURE}" for line in self._doubts(found, millilitres, inside)],
+            LABEL_CHANNEL: None if scanner is None else self.source.label_channel(case.files),
             SCANNER_GRID: None if scanner is None else asdict(scanner),
         }
 

@@ -17,8 +17,9 @@ import numpy as np
 from common.errors import MissingPackage, UserError
 from common.files import write_text
 from data_prep.grid.masks import dilate, head_mask
-from data_prep.grid.resampling import Rows, interpolate, interpolate_label, to_rows
-from data_prep.scans.volume import Volume
+from data_prep.grid.resampling import Rows, to_rows
+from data_prep.grid.voxel_grid import LPS_TO_RAS
+from data_prep.scans.volume import Volume, resample
 
 if TYPE_CHECKING:
     from SimpleITK import Image, ImageRegistrationMethod, Transform
@@ -30,7 +31,6 @@ BINS = 40
 HEADS_AT = 2  # level at which heads are found and similarity is computed
 TURN = np.radians(20.0)
 MARGIN_MM = 5.0  # around the head, in which voxels are sampled too: its border is an edge
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS_MM = (2.0, 1.0, 0.5, 0.25)  # first step of the optimizer at each level
 
 
@@ -99,11 +99,16 @@ def register(fixed: Volume, moving: Volume, kind: Literal["rigid", "affine"] = "
     return Registration(to_rows(transform), before, after)
 
 
-def similarity_of(fixed: Volume, moving: Volume) -> float:
-    """Normalised mutual information of two scans in and around the head, by the positions in their headers."""
+def similarity_of(fixed: Volume, moving: Volume, transform: np.ndarray | None = None) -> float:
+    """Normalised mutual information of two scans in and around the head.
+
+    Args:
+        fixed, moving: scans.
+        transform: (4, 4) millimetres of the fixed scan -> millimetres of the moving scan; None: by the headers alone.
+    """
     scans = [volume.at_spacing(LEVELS_MM[HEADS_AT]) for volume in (fixed, moving)]
     region = dilate(head_mask(scans[0].array), MARGIN_MM / LEVELS_MM[HEADS_AT])
-    return similarity(scans[0], scans[1], np.eye(4), region)
+    return similarity(scans[0], scans[1], np.eye(4) if transform is None else transform, region)
 
 
 class Stage:
@@ -120,9 +125,7 @@ class Stage:
     def __init__(self, sitk: "ModuleType", fixed: Volume, moving: Volume, region: Volume, step_mm: float, seed: int) -> None:
         self._sitk, self._step_mm, self._seed = sitk, step_mm, seed
         self._fixed, self._moving = to_image(sitk, fixed), to_image(sitk, moving)
-        matrix = np.linalg.solve(region.affine, fixed.affine)
-        i, j, k = fixed.array.shape
-        mask = interpolate_label(region.array.astype(np.uint8), matrix, (i, j, k), "nearest", 0)
+        mask = resample(Volume(region.array.astype(np.uint8), region.affine), fixed.grid, "nearest")
         self._mask = to_image(sitk, Volume(mask, fixed.affine))
         self._share = min(SAMPLES / max(int(mask.sum()), 1), 1.0)
 
@@ -168,9 +171,9 @@ def starts(sitk: "ModuleType", scans: tuple[Volume, Volume], masks: list[np.ndar
     shifts += [(heads[1] - heads[0], angles) for angles in [(0, 0, 0), *turned]]
     for shift, angles in shifts:
         transform = sitk.Euler3DTransform()
-        transform.SetCenter((LPS[:3, :3] @ heads[0]).tolist())
+        transform.SetCenter((LPS_TO_RAS[:3, :3] @ heads[0]).tolist())
         transform.SetRotation(*(float(angle) for angle in angles))
-        transform.SetTranslation((LPS[:3, :3] @ shift).tolist())
+        transform.SetTranslation((LPS_TO_RAS[:3, :3] @ shift).tolist())
         yield transform
 
 
@@ -184,9 +187,7 @@ def similarity(fixed: Volume, moving: Volume, transform: np.ndarray, mask: np.nd
         transform: (4, 4) millimetres of the fixed scan -> millimetres of the moving scan.
         mask: voxels of the fixed scan that count, bool.
     """
-    matrix = np.linalg.solve(moving.affine, transform @ fixed.affine)
-    i, j, k = fixed.array.shape
-    moved = interpolate(moving.array, matrix, (i, j, k), "linear", float(moving.array.min()))
+    moved = resample(moving, fixed.grid, "linear", float(moving.array.min()), transform)
     counts = np.histogram2d(_clipped(fixed.array[mask]), _clipped(moved[mask]), bins=64)[0]
     return (_entropy(counts.sum(axis=0)) + _entropy(counts.sum(axis=1))) / max(_entropy(counts), 1e-12)
 
@@ -196,14 +197,14 @@ def to_image(sitk: "ModuleType", volume: Volume) -> "Image":
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
     spacing = volume.grid.spacing_mm
     image.SetSpacing(spacing.tolist())
-    image.SetOrigin((LPS @ volume.affine)[:3, 3].tolist())
-    image.SetDirection((LPS[:3, :3] @ volume.affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin((LPS_TO_RAS @ volume.affine)[:3, 3].tolist())
+    image.SetDirection((LPS_TO_RAS[:3, :3] @ volume.affine[:3, :3] / spacing).ravel().tolist())
     return image
 
 
 def as_affine(sitk: "ModuleType", transform: "Transform") -> "Transform":
     """A linear transform as one of 12 parameters, about the same centre."""
-    matrix = LPS @ matrix_of(transform) @ LPS
+    matrix = LPS_TO_RAS @ matrix_of(transform) @ LPS_TO_RAS
     centre = np.array(transform.GetFixedParameters()[:3])
     affine = sitk.AffineTransform(3)
     affine.SetCenter(centre.tolist())
@@ -218,7 +219,7 @@ def matrix_of(transform: "Transform") -> np.ndarray:
     matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
     for axis, unit in enumerate(np.eye(3)):
         matrix[:3, axis] = np.array(transform.TransformPoint(unit.tolist())) - matrix[:3, 3]
-    return np.asarray(LPS @ matrix @ LPS)
+    return np.asarray(LPS_TO_RAS @ matrix @ LPS_TO_RAS)
 
 
 def write_transform(path: Path, transform: Rows) -> None:
@@ -228,7 +229,7 @@ def write_transform(path: Path, transform: Rows) -> None:
         MissingPackage: SimpleITK is not installed.
     """
     lines = ["#Insight Transform File V1.0", "#Transform 0", "Transform: AffineTransform_double_3_3"]
-    matrix = LPS @ np.asarray(transform) @ LPS
+    matrix = LPS_TO_RAS @ np.asarray(transform) @ LPS_TO_RAS
     numbers = [*matrix[:3, :3].ravel(), *matrix[:3, 3]]
     lines += ["Parameters: " + " ".join(repr(float(number) + 0.0) for number in numbers), "FixedParameters: 0 0 0", ""]
     write_text(path, "\n".join(lines))

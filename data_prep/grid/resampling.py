@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from data_prep.grid.geometry import Triple
+from data_prep.grid.geometry import Geometry, Triple
 
 Rows = tuple[tuple[float, ...], ...]
 ImageInterpolation = Literal["linear", "bspline"]
@@ -85,6 +85,21 @@ class Resampling:
     def backward_label(self, label: np.ndarray, interpolation: LabelInterpolation = "nearest", fill: int = 0) -> np.ndarray:
         """Resample a label of the target grid back to the native grid: its dtype, no new values."""
         return interpolate_label(label, np.linalg.inv(self.matrix), self.shape, interpolation, fill)
+
+
+def native_spacing(shape: Triple, affine: np.ndarray, spacing_mm: float | tuple[float, float, float]) -> list[float]:
+    """Voxel size along a grid's own axes i, j, k, from one length or from those of slices, rows and columns.
+
+    Args:
+        shape: of the grid, (i, j, k).
+        affine: (4, 4), its voxel indices -> millimetres.
+        spacing_mm: one length, or three, from inferior to superior, posterior to anterior and left to right.
+    """
+    wanted = spacing_mm if isinstance(spacing_mm, tuple) else (spacing_mm,) * 3
+    spacing = [0.0] * 3
+    for axis, length in zip(Geometry.uncropped(shape, affine).axes, wanted, strict=True):
+        spacing[axis] = length
+    return spacing
 
 
 def grid_of_spacing(shape: Triple, affine: np.ndarray, spacing_mm: Sequence[float]) -> tuple[Triple, np.ndarray]:

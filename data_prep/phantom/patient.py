@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, expect_number
 from data_prep.phantom.anatomy import Tissue, anatomy, brain_radius, smooth_noise
 from data_prep.phantom.tumours import EDEMA, ENHANCING, NECROSIS, glioma, metastases
 
@@ -48,11 +48,13 @@ TEXTURE = np.array([0.04, 0.05, 0.04, 0.08, 0.10, 0.11, 0.10, 0.12], np.float32)
 class PhantomConfig:
     """Synthetic patients: tumour type, size and appearance."""
 
-    tumour: Literal["glioma", "hgg", "mets"] = "glioma"
+    tumour: Literal["glioma", "hgg", "mets", "skull_base"] = "glioma"
     """Tumour type: glioma (one large lesion of higher or lower grade; named as in BraTS 2021), hgg (the same, of higher grade),
-    mets (1 to 12 small metastases); hgg and mets are named as in BraTS 2023."""
+    mets (1 to 12 small metastases); hgg and mets are named as in BraTS 2023. skull_base: whole heads in CT and MR, each scan on
+    a grid of its own, with a tumour at the skull base."""
     size: tuple[int, int, int] = (96, 96, 64)
-    """Voxels of every image (i, j, k), 1 mm each."""
+    """Voxels of every image (i, j, k), 1 mm each; skull_base: of T1 alone, 216 x 216 x 208 mm wide, whose voxels decide those
+    of the other scans."""
     lgg_share: float = 0.25
     """Share of patients of lower grade (LGG), whose tumours enhance little or not at all; of the type glioma alone."""
     noise: float = 0.025
@@ -61,19 +63,27 @@ class PhantomConfig:
     """Deviation of a channel's bias field from 1."""
     variation: float = 0.04
     """Standard deviation of patients' tissue contrasts, relative to the mean contrast."""
+    secondary_share: float = 0.5
+    """Share of patients with a secondary tumour; of the type skull_base alone."""
+    motion_mm: float = 15.0
+    """Largest shift of the head between two scans; of the type skull_base alone."""
+    motion_degrees: float = 10.0
+    """Largest rotation of the head between two scans; of the type skull_base alone."""
 
     def check(self) -> None:
         """Refuse values outside their range.
 
         Raises:
-            UserError: a size below `SHORTEST_AXIS` voxels, a share outside 0..1, an amplitude outside 0..1.
+            UserError: a size below `SHORTEST_AXIS` voxels, a share or an amplitude outside 0..1, a motion outside its bounds.
         """
         if min(self.size) < SHORTEST_AXIS:
             raise UserError(f"--size: expected at least {SHORTEST_AXIS} voxels along each axis; received {list(self.size)}")
-        for name in ("lgg_share", "noise", "bias", "variation"):
+        for name in ("lgg_share", "noise", "bias", "variation", "secondary_share"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise UserError(f"--{name}: expected a number from 0 to 1; received {value}")
+        expect_number("motion_mm", self.motion_mm, 0, 100)
+        expect_number("motion_degrees", self.motion_degrees, 0, 90)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
 from data_prep.scans.contours import Structure, rasterise
 from data_prep.scans.dicom import Series
 from data_prep.scans.dicom_seg import SegFile, seg_masks
-from data_prep.scans.volume import Grid, Volume, resample
+from data_prep.scans.volume import Volume, resample
 
 TOLERANCE_MM = 1e-3
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json
+from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
 from data_prep.scans.dicom_header import pydicom_module, quiet
 from data_prep.scans.faults import damaged
-from data_prep.scans.slice_stack import LPS_TO_RAS
-from data_prep.scans.volume import Grid, Volume, resample
+from data_prep.scans.volume import Volume, resample
 
 JSON_KEYS = ("structure_name", "LPS_contour_points")
 PARALLEL = 0.25  # voxels by which the points of a polygon may leave the middle of their slice
@@ -71,24 +71,34 @@ def read_rtstruct(path: Path) -> list[Structure]:
         with quiet():
             dataset = pydicom_module().dcmread(path, force=True)
             names = {int(item.ROINumber): str(item.ROIName) for item in dataset.StructureSetROISequence}
-            series = [
-                str(item.SeriesInstanceUID)
-                for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []
-                for study in frame.get("RTReferencedStudySequence") or []
-                for item in study.get("RTReferencedSeriesSequence") or []
-            ]
+            series = _referenced_series(dataset)
             found = []
             for item in dataset.get("ROIContourSequence") or []:
                 contours = [each for each in item.get("ContourSequence") or [] if each.ContourGeometricType in CONTOUR_TYPES]
                 points = [np.reshape([float(value) for value in each.ContourData], (-1, 3)) for each in contours]
                 if points:
                     number = int(item.ReferencedROINumber)
-                    found.append(Structure(names.get(number, str(number)), _polygons(points), series[0] if series else ""))
+                    found.append(Structure(names.get(number, str(number)), _polygons(points), series))
     except UserError:
         raise
     except Exception as error:  # pydicom raises many types
         raise damaged(path, str(error) or type(error).__name__) from None
     return found
+
+
+def referenced_series(path: Path) -> str:
+    """SeriesInstanceUID of the images that a DICOM RTSTRUCT was drawn on; empty where it names none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with quiet():
+            return _referenced_series(pydicom_module().dcmread(path, force=True))
+    except UserError:
+        raise
+    except Exception as error:  # pydicom raises many types
+        raise damaged(path, str(error) or type(error).__name__) from None
 
 
 def rasterise(structure: Structure, grid: Grid, finer: int = 1) -> np.ndarray:
@@ -134,6 +144,17 @@ def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
                 first = np.clip(np.ceil(x), 0, shape[0]).astype(int)  # pixels from here on lie behind the edge
                 np.add.at(crossings, (first, crossed), 1)
     return np.cumsum(crossings, axis=0)[:-1] % 2 == 1
+
+
+def _referenced_series(dataset: Any) -> str:
+    """SeriesInstanceUID of the first series that an RTSTRUCT refers to; empty where it names none."""
+    series = [
+        str(item.SeriesInstanceUID)
+        for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []
+        for study in frame.get("RTReferencedStudySequence") or []
+        for item in study.get("RTReferencedSeriesSequence") or []
+    ]
+    return series[0] if series else ""
 
 
 def _covered(polygons: Sequence[np.ndarray], shape: tuple[int, int], finer: int) -> np.ndarray:

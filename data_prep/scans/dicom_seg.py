@@ -10,11 +10,12 @@ import numpy as np
 
 from common.errors import MissingPackage, UserError
 from common.files import atomic
+from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
 from data_prep.scans.dicom import Series
 from data_prep.scans.dicom_header import pydicom_module, quiet
 from data_prep.scans.faults import damaged
-from data_prep.scans.slice_stack import LPS_TO_RAS, SliceStack
-from data_prep.scans.volume import Grid, Volume, resample
+from data_prep.scans.slice_stack import SliceStack
+from data_prep.scans.volume import Volume, resample
 
 SAME_PLANE_MM = 0.01
 SAME_PIXEL = 0.01  # pixels

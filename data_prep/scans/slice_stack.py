@@ -11,9 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from data_prep.scans.volume import Grid
+from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MOST_SHIFT = 0.1  # pixels by which a slice may lie beside the others before it is resampled
 MOST_STEP = 0.1  # share of the spacing, and millimetres, by which a slice may miss its even position
 WORTH_A_NAME = 0.05  # degrees from which an angle is printed

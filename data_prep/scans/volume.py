@@ -5,44 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from data_prep.grid.geometry import Triple
-from data_prep.grid.resampling import Resampling, interpolate, interpolate_label
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Voxel grid: shape and position in space.
-
-    Attributes:
-        shape: (i, j, k).
-        affine: (4, 4) float64, voxel indices -> millimetres in RAS+.
-    """
-
-    shape: Triple
-    affine: np.ndarray
-
-    def distance_mm(self, other: "Grid") -> float:
-        """Largest distance between the positions of a voxel on two grids, or infinity where their shapes differ."""
-        if self.shape != other.shape:
-            return float("inf")
-        corners = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(self.shape) - 1), 1]
-        return float(np.linalg.norm(corners @ (self.affine - other.affine)[:3].T, axis=1).max())
-
-    @property
-    def spacing_mm(self) -> np.ndarray:
-        """Voxel sizes along i, j and k, (3,)."""
-        lengths: np.ndarray = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return lengths
-
-    @property
-    def middle(self) -> np.ndarray:
-        """Position in millimetres of the middle of the grid, (3,)."""
-        return self.position((np.array(self.shape) - 1) / 2)
-
-    def position(self, index: np.ndarray) -> np.ndarray:
-        """Position in millimetres of a voxel index (3,)."""
-        position: np.ndarray = self.affine[:3, :3] @ index + self.affine[:3, 3]
-        return position
+from data_prep.grid.resampling import IDENTITY, Resampling, interpolate, to_rows
+from data_prep.grid.voxel_grid import Grid
 
 
 @dataclass(frozen=True)
@@ -87,7 +51,8 @@ def resample(
         fill: value outside the volume.
         transform: (4, 4), millimetres of the grid -> millimetres of the volume (RAS+); None: both share one space.
     """
-    matrix = np.linalg.solve(volume.affine, (np.eye(4) if transform is None else transform) @ grid.affine)
+    rows = IDENTITY if transform is None else to_rows(transform)
+    resampling = Resampling(volume.grid.shape, to_rows(volume.affine), grid.shape, to_rows(grid.affine), rows)
     if interpolation == "nearest":
-        return interpolate_label(volume.array, matrix, grid.shape, "nearest", int(fill))
-    return interpolate(volume.array, matrix, grid.shape, "linear", fill)
+        return resampling.forward_label(volume.array, "nearest", int(fill))
+    return interpolate(volume.array, resampling.matrix, grid.shape, "linear", fill)

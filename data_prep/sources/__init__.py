@@ -7,7 +7,7 @@ from common.errors import UserError
 from data_prep.labels import LabelSchema
 from data_prep.sources.base import Source, SourceConfig
 
-__all__ = ["LAYOUTS", "Source", "SourceConfig", "open_source"]
+__all__ = ["LAYOUTS", "Source", "SourceConfig", "layout_class", "open_source"]
 
 # Layouts with a manifest of their own come before those that are recognised by the names of files, the plainest names last.
 LAYOUTS = {
@@ -51,21 +51,21 @@ def _open(root: Path, config: SourceConfig) -> Source:
     if empty:
         raise UserError(f"{root}: empty folder; expected scans in one of the layouts {', '.join(sorted(LAYOUTS))}")
     if config.layout == "auto":
-        layouts = [_load(name) for name in LAYOUTS]
+        layouts = [layout_class(name) for name in LAYOUTS]
         found = next((layout for layout in layouts if layout.recognises(root)), None)
         if found is None:
             kind = "folder" if root.is_dir() else "file"
             looked_for = "; ".join(f"{layout.layout}: {layout.looks_for}" for layout in layouts)
             raise UserError(f"{root}: no layout recognised in this {kind}; looked for {looked_for} (--layout names one)")
         return found(root, config)
-    chosen = _load(config.layout)
+    chosen = layout_class(config.layout)
     if not chosen.recognises(root):
         raise UserError(f"{root}: layout {config.layout} looks for {chosen.looks_for}; found none")
     return chosen(root, config)
 
 
-def _load(name: str) -> type[Source]:
-    """Class of a layout."""
+def layout_class(name: str) -> type[Source]:
+    """Class of a layout, by its name in `LAYOUTS`."""
     module, attribute = LAYOUTS[name].split(":")
     loaded: type[Source] = getattr(import_module(module), attribute)
     return loaded

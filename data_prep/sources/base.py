@@ -63,6 +63,7 @@ class Source(ABC):
         implies_schema: whether the layout decides the schema that `labels: auto` means.
         has_geometry: whether cases have voxel sizes and positions (`Case.affine`).
         likely_schemas: names of shipped schemas to suggest where a label id is unknown.
+        writes_predictions: whether `write_prediction` writes files in the layout's own format.
     """
 
     layout: ClassVar[str]
@@ -72,10 +73,16 @@ class Source(ABC):
     implies_schema: ClassVar[bool] = True
     has_geometry: ClassVar[bool] = True
     likely_schemas: tuple[str, ...] = ()
+    writes_predictions: ClassVar[bool] = False
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         self.root = root
         self.config = config
+
+    @property
+    def reference_channel(self) -> str:
+        """Channel to which the others are brought by default: the first."""
+        return self.channels[0]
 
     @classmethod
     @abstractmethod
@@ -127,6 +134,21 @@ class Source(ABC):
         """
         raise UserError(f"{files.id}: layout {self.layout} has no voxel sizes and positions, so its images cannot be aligned")
 
+    def label_channel(self, files: CaseFiles) -> str | None:
+        """Channel in whose space the annotation of `read_volumes` lies; None where the source does not say."""
+        return None
+
+    def known_transform(self, files: CaseFiles, reference: str, channel: str) -> np.ndarray | None:
+        """Transform between the scans of two channels that the source itself holds, as of `read_volumes`.
+
+        Returns:
+            (4, 4), millimetres of the reference's scan -> millimetres of the channel's scan, RAS+; None where it holds none.
+
+        Raises:
+            UserError: its file cannot be read.
+        """
+        return None
+
     def scanner_grid(self, files: CaseFiles) -> Resampling | None:
         """Resampling from the scanner's grid to that of the case; None where the source holds scans as they were taken."""
         return None
@@ -147,19 +169,29 @@ class Source(ABC):
         return problem
 
     def write_prediction(
-        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+        self,
+        files: CaseFiles,
+        ids: np.ndarray,
+        folder: Path,
+        schema: LabelSchema | None = None,
+        channel: str | None = None,
     ) -> list[Path]:
         """Write a prediction in the format of the layout's annotations, in addition to NIfTI.
 
         Args:
             files: the case that was segmented.
-            ids: native (i, j, k) integers.
+            ids: integers (i, j, k) on the scanner's grid: that of the case, or of `scanner_grid`.
             folder: of predictions, not of this source.
             schema: of the ids; None: that of this source.
+            channel: on whose own grid the ids lie; None: on that of the case.
 
         Returns:
             Files written; none by default.
         """
+        return []
+
+    def prediction_warnings(self) -> list[str]:
+        """Warnings about predictions that `write_prediction` could not write, a line each."""
         return []
 
     def warnings(self, files: CaseFiles) -> list[str]:

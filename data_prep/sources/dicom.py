@@ -12,16 +12,17 @@ import numpy as np
 
 from common.errors import UserError
 from common.tables import aligned, counted
+from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
 from data_prep.scans.case import CaseFiles, ImageRef
-from data_prep.scans.contours import read_rtstruct
-from data_prep.scans.dicom import DESCRIPTION_HEADING, SEGMENTATION, Series, description_row
+from data_prep.scans.contours import read_rtstruct, referenced_series
+from data_prep.scans.dicom import DESCRIPTION_HEADING, SEGMENTATION, STRUCTURES, Series, description_row
 from data_prep.scans.dicom_header import SUFFIXES, DicomHeader, has_magic
 from data_prep.scans.dicom_image import read_series
 from data_prep.scans.dicom_seg import read_seg, write_seg
-from data_prep.scans.volume import Grid, Volume
+from data_prep.scans.volume import Volume
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
 from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
 from data_prep.sources.dicom_rules import load_rules
@@ -37,6 +38,7 @@ class DicomSource(VolumeSource):
     layout = "dicom"
     looks_for = "DICOM files, at any depth"
     implies_schema = False
+    writes_predictions = True
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         super().__init__(root, config)
@@ -65,6 +67,11 @@ class DicomSource(VolumeSource):
             return False
         return any(path.suffix.lower() in SUFFIXES or (path.is_file() and has_magic(path)) for path in visible_files(root))
 
+    @property
+    def reference_channel(self) -> str:
+        """Channel to which the others are brought by default: that of the rules, else the first."""
+        return self.rules.reference if self.rules.reference in self.channels else self.channels[0]
+
     def series(self, files: CaseFiles, channel: str) -> Series | None:
         """Series of a channel, also of one that is not read; None where there is none, or several fit."""
         chosen = self._choices[files.id][channel]
@@ -88,10 +95,15 @@ class DicomSource(VolumeSource):
         Raises:
             UserError: it cannot be read, or there is none.
         """
-        series = self.series(files, channel)
-        if series is None:
-            raise UserError(f"{self._patients[files.id].folder}: case {files.id} lacks channel {channel}")
-        return read_series(series)
+        return read_series(self._channel_series(files, channel))
+
+    def image_grid(self, files: CaseFiles, channel: str) -> Grid:
+        """Grid of one channel's series.
+
+        Raises:
+            UserError: the case lacks the channel.
+        """
+        return self._channel_series(files, channel).stack.grid
 
     def grid(self, files: CaseFiles) -> Grid:
         """Grid of the reference series; rectangular where its slices are not."""
@@ -126,6 +138,16 @@ class DicomSource(VolumeSource):
                 )
         return problems or self._series_problems(files)
 
+    def space_problems(self, files: CaseFiles) -> list[str]:
+        """Series of another frame of reference than the reference, a line each."""
+        reference = self.reference(files)
+        return [
+            f"{series.frames[0].path}: {name}: {series.name} is in another frame of reference than {reference.name}; "
+            "register them first (data_prep.align)"
+            for name, series in self._used(files).items()
+            if series.frame_of_reference != reference.frame_of_reference
+        ]
+
     def warnings(self, files: CaseFiles) -> list[str]:
         """Warnings about interpolated slices, channels on other grids, and files beside them, a line each."""
         lines = []
@@ -149,7 +171,30 @@ class DicomSource(VolumeSource):
         Raises:
             UserError: it cannot be read, belongs to another space, or its structures have no ids.
         """
-        label, grid = self._labels[files.id], self.grid(files)
+        return self._annotation_on(files, self.reference(files))
+
+    def drawn_annotation(self, files: CaseFiles) -> Volume:
+        """Annotation on the grid of the series on which it was drawn.
+
+        Raises:
+            UserError: as of `annotation`.
+        """
+        series = self._drawn_series(files)
+        return Volume(self._annotation_on(files, series), series.stack.grid.affine, series.frame_of_reference)
+
+    def label_channel(self, files: CaseFiles) -> str | None:
+        """Channel on whose series the annotation was drawn, else one in the same frame of reference; None without either."""
+        if files.label is None:
+            return None
+        drawn = self._drawn_series(files)
+        used = {name: series for name in files.channels if (series := self.series(files, name))}
+        own = [name for name, series in used.items() if series is drawn]
+        near = [name for name, series in used.items() if series.frame_of_reference == drawn.frame_of_reference]
+        return next(iter([*own, *near]), None)
+
+    def _annotation_on(self, files: CaseFiles, target: Series) -> np.ndarray:
+        """Annotation on the grid of a series in the same space."""
+        label, grid = self._labels[files.id], target.stack.grid
         if isinstance(label, Path):
             return nifti_label(label, grid)
         assert isinstance(label, DicomHeader)
@@ -157,30 +202,37 @@ class DicomSource(VolumeSource):
         rule = self.rules.label
         if label.modality == SEGMENTATION:
             seg = read_seg(label.path)
-            masks = seg_on_grid(seg, self._drawn_on(files, label, seg.series_uid), grid)
+            masks = seg_on_grid(seg, self._referenced(files, label, seg.series_uid, target), grid)
             ids = structure_ids([name for name, _ in masks], rule.structures, classes, str(label.path))
             return combined([(identifier, masks[place][1]) for place, identifier in ids.items()], grid)
         structures = read_rtstruct(label.path)
         if structures:
-            self._drawn_on(files, label, structures[0].series_uid)
+            self._referenced(files, label, structures[0].series_uid, target)
         ids = structure_ids([each.name for each in structures], rule.structures, classes, str(label.path))
         return rasterised(structures, ids, grid, rule.finer)
 
     def write_prediction(
-        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+        self,
+        files: CaseFiles,
+        ids: np.ndarray,
+        folder: Path,
+        schema: LabelSchema | None = None,
+        channel: str | None = None,
     ) -> list[Path]:
-        """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, that refers to the reference series.
+        """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, that refers to a series.
 
         Args:
             files: the case.
-            ids: (i, j, k) on the grid of the reference.
+            ids: (i, j, k) on the grid of the series.
             folder: of predictions, not of this source.
             schema: of the ids, whose foreground classes become segments; None: that of this source.
+            channel: whose series is referred to; None: the reference.
         """
         schema = schema or self.schema or LabelSchema.load(SCHEMA)
         path = folder / f"{files.id}.seg.dcm"
         segments = dict(list(schema.classes.items())[1:])
-        write_seg(path, self.reference(files), ids, segments, files.id, self.rules.keep_identity)
+        series = self.reference(files) if channel is None else self._channel_series(files, channel)
+        write_seg(path, series, ids, segments, files.id, self.rules.keep_identity)
         return [path]
 
     def inventory(self) -> list[str]:
@@ -258,21 +310,23 @@ class DicomSource(VolumeSource):
         return found if reference in found.values() else {"reference": reference, **found}
 
     def _series_problems(self, files: CaseFiles) -> list[str]:
-        """Problems of the series that are read, and of their common space, a line each."""
+        """Problems of the series that are read, a line each."""
         try:
-            reference = self.reference(files)
+            used = self._used(files)
         except UserError as error:
             return [str(error)]
-        problems = []
-        for name, series in self._used(files).items():
-            if found := series.problem(self.rules.max_gap):
-                problems.append(found)
-            elif series.frame_of_reference != reference.frame_of_reference:
-                problems.append(
-                    f"{series.frames[0].path}: {name}: {series.name} is in another frame of reference than {reference.name}; "
-                    "register them first"
-                )
-        return problems
+        return [found for series in used.values() if (found := series.problem(self.rules.max_gap))]
+
+    def _channel_series(self, files: CaseFiles, channel: str) -> Series:
+        """Series of a channel.
+
+        Raises:
+            UserError: there is none.
+        """
+        series = self.series(files, channel)
+        if series is None:
+            raise UserError(f"{self._patients[files.id].folder}: case {files.id} lacks channel {channel}")
+        return series
 
     def _find_label(self, patient: DicomPatient, files: list[Path]) -> DicomHeader | Path | None:
         """Annotation of a patient by the rules: a NIfTI file, a SEG, or an RTSTRUCT; where several fit, that is a problem."""
@@ -298,19 +352,40 @@ class DicomSource(VolumeSource):
             )
         return found[0] if found else None
 
-    def _drawn_on(self, files: CaseFiles, label: DicomHeader, uid: str) -> Series:
-        """Series that an annotation refers to, in the space of the reference; the reference itself where it is not there.
+    def _drawn_series(self, files: CaseFiles) -> Series:
+        """Series on which the annotation was drawn.
+
+        That is the one to which it refers, if its voxels can be read. Else it is a series of a channel with the grid of the
+        annotation, or in its frame of reference; else the reference.
+        """
+        label, used = self._labels[files.id], list(self._used(files).values())
+        fitting: list[Series]
+        if isinstance(label, Path):
+            header = nifti.read_header(label)
+            i, j, k = (*header.shape, 1, 1, 1)[:3]
+            own = Grid((i, j, k), header.affine)
+            fitting = [series for series in used if series.stack.grid.distance_mm(own) <= self.config.tolerance_mm]
+        else:
+            assert label is not None
+            uid = referenced_series(label.path) if label.modality == STRUCTURES else read_seg(label.path).series_uid
+            listed = [*used, *self._patients[files.id].index.series]
+            fitting = [series for series in listed if uid and series.uid == uid and not series.problem(self.rules.max_gap)]
+            space = label.frame_of_reference or next((series.frame_of_reference for series in listed if series.uid == uid), "")
+            fitting += [series for series in used if space and series.frame_of_reference == space]
+        return fitting[0] if fitting else self.reference(files)
+
+    def _referenced(self, files: CaseFiles, label: DicomHeader, uid: str, target: Series) -> Series:
+        """Series to which an annotation refers, in the space of the target; the target itself where it is not there.
 
         Raises:
             UserError: it belongs to another space.
         """
-        reference = self.reference(files)
         series = next((each for each in self._patients[files.id].index.series if uid and each.uid == uid), None)
         space = label.frame_of_reference or (series.frame_of_reference if series else "")
-        if space and space != reference.frame_of_reference:
+        if space and space != target.frame_of_reference:
             drawn = series.name if series else f"another series ({label.description or label.modality})"
             raise UserError(
-                f"{label.path}: label: drawn on {drawn}, in another frame of reference than {reference.name}; "
-                "make that channel the reference (--series), or register them first"
+                f"{label.path}: label: drawn on {drawn}, in another frame of reference than {target.name}; "
+                "make that channel the reference (--series), or register them first (data_prep.align)"
             )
-        return reference if series is None or reference.uid == series.uid else series
+        return target if series is None or target.uid == series.uid else series

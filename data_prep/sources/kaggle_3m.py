@@ -110,6 +110,7 @@ class Kaggle3mSource(Source):
     """Source in the layout of the LGG Segmentation Dataset; without spacing, so that `Case.affine` is None."""
 
     layout = "kaggle_3m"
+    writes_predictions = True
     looks_for = "folders of slices named NAME_1.tif, with masks NAME_1_mask.tif, at any depth"
     likely_schemas = ("binary",)
     has_geometry = False
@@ -188,7 +189,12 @@ class Kaggle3mSource(Source):
         return lines + (self._unused if files.id == self._cases[0].id else [])
 
     def write_prediction(
-        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+        self,
+        files: CaseFiles,
+        ids: np.ndarray,
+        folder: Path,
+        schema: LabelSchema | None = None,
+        channel: str | None = None,
     ) -> list[Path]:
         """Write a prediction in the data set's format of masks: `folder/ID/ID_<n>_mask.tif`, 0 and 255, uncompressed.
 
@@ -197,6 +203,7 @@ class Kaggle3mSource(Source):
             ids: (rows, columns, slices); all but the background's become 255.
             folder: of predictions, not of this source.
             schema: of the ids; None: that of this source.
+            channel: all share one grid.
 
         Returns:
             Files, one per slice of the case and with its number.

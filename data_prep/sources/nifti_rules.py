@@ -3,6 +3,7 @@
 import numpy as np
 
 from common.tables import counted
+from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import SCHEMAS, LabelSchema
 from data_prep.scans.case import BRAIN
 from data_prep.scans.nifti import Header
@@ -40,12 +41,12 @@ def affine_problem(header: Header) -> str | None:
 
 def grid_problem(header: Header, reference: Header, tolerance_mm: float) -> str | None:
     """Common grid of two images: the same shape and, if both have an sform or qform, the same affine."""
-    ours, theirs = header.shape[:3], reference.shape[:3]
-    if ours != theirs:
-        return f"{header.path}: shape {ours} differs from {theirs} of {reference.path}; resample it onto that grid"
+    ours, theirs = _grid(header), _grid(reference)
+    if ours.shape != theirs.shape:
+        return f"{header.path}: shape {ours.shape} differs from {theirs.shape} of {reference.path}; resample it onto that grid"
     if not (header.has_affine and reference.has_affine):
         return None
-    distance = largest_distance_mm(header.affine, reference.affine, theirs)
+    distance = ours.distance_mm(theirs)
     if distance <= tolerance_mm:
         return None
     return (
@@ -54,10 +55,10 @@ def grid_problem(header: Header, reference: Header, tolerance_mm: float) -> str 
     )
 
 
-def largest_distance_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Largest distance between the positions of a voxel (i, j, k) by two affines (4, 4); a corner has it."""
-    corners = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
-    return float(np.linalg.norm(corners @ (one - other)[:3].T, axis=1).max())
+def _grid(header: Header) -> Grid:
+    """Voxel grid of the first three axes."""
+    i, j, k = header.shape[:3]
+    return Grid((i, j, k), header.affine)
 
 
 def affine_text(affine: np.ndarray) -> str:

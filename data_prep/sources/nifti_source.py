@@ -49,8 +49,9 @@ class NiftiSource(Source):
         """Read each channel that a case has, its annotation and its mask, on grids of their own.
 
         Raises:
-            UserError: an image breaks a rule, or has neither sform nor qform.
+            UserError: a channel is missing, an image breaks a rule, or it has neither sform nor qform.
         """
+        refuse(self._missing(files), files)
         cache: dict[Path, np.ndarray] = {}
         volumes = {}
         for name, image in {**files.channels, LABEL: files.label, BRAIN: files.brain}.items():

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.registration import read_transform
+from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.annotations import nifti_label
@@ -23,8 +25,8 @@ from data_prep.scans.contours import Structure, rasterise, read_json_contours, r
 from data_prep.scans.dicom import STRUCTURES, Series, index_files
 from data_prep.scans.dicom_image import read_series
 from data_prep.scans.dicom_seg import write_seg
-from data_prep.scans.slice_stack import LPS_TO_RAS
-from data_prep.scans.volume import Grid, Volume
+from data_prep.scans.volume import Volume
+from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
 from data_prep.sources.volume_source import VolumeSource
 
@@ -76,15 +78,24 @@ class _Patient:
         files = {grid: path for (own, grid), path in self.images.items() if own == space}
         return self.series.get(space) or files.get(reference) or next(iter(files.values()), None)
 
+    def image_space(self, space: str, reference: str) -> str:
+        """Space in which `image` lies: its own, or that to which the collection's scripts resampled it."""
+        grids = [grid for own, grid in self.images if own == space]
+        if space in self.series or not grids:
+            return space
+        return reference if reference in grids else grids[0]
+
     def matrix(self, start: str, end: str) -> np.ndarray | None:
         """Transform (4, 4) of points of one space to points of another, millimetres in RAS+; None without a file.
 
         The names of the files have the opposite direction: they were made for resampling, which asks from the target backwards.
         """
+        if start == end:
+            return np.eye(4)
         if (end, start) in self.transforms:
-            return read_affine(self.transforms[end, start])
+            return np.array(read_transform(self.transforms[end, start]))
         if (start, end) in self.transforms:
-            return np.linalg.inv(read_affine(self.transforms[start, end]))
+            return np.linalg.inv(read_transform(self.transforms[start, end]))
         return None
 
 
@@ -94,6 +105,7 @@ class VestibularSchwannomaSource(VolumeSource):
     layout = "vestibular_schwannoma"
     looks_for = "folders named VS-SEG-001 or vs_gk_1_t1, with DICOM or NIfTI files and contours.json"
     schema: LabelSchema
+    writes_predictions = True
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         super().__init__(root, config)
@@ -125,27 +137,44 @@ class VestibularSchwannomaSource(VolumeSource):
             raise UserError(f"{self.root}: case {files.id} lacks channel {channel}")
         if isinstance(image, Series):
             return read_series(image)
-        return Volume(nifti.read_image(ImageRef(image)), nifti.read_header(image).affine)
+        array = nifti.read_image(ImageRef(image))
+        if problem := rules.finite_problem(str(image), array):
+            raise UserError(problem)
+        return Volume(array, nifti.read_header(image).affine)
 
-    def grid(self, files: CaseFiles) -> Grid:
-        """Grid of the reference channel."""
-        space = self.reference(files)
-        image = self._patients[files.id].image(space, space)
+    def image_grid(self, files: CaseFiles, channel: str) -> Grid:
+        """Grid of one channel's own image."""
+        image = self._patients[files.id].image(CHANNELS[channel], self.reference(files))
+        if image is None:
+            raise UserError(f"{self.root}: case {files.id} lacks channel {channel}")
         if isinstance(image, Series):
             return image.stack.grid
-        assert image is not None
         header = nifti.read_header(image)
         i, j, k = header.shape[:3]
         return Grid((i, j, k), header.affine)
 
+    def grid(self, files: CaseFiles) -> Grid:
+        """Grid of the reference channel."""
+        return self.image_grid(files, self._reference_channel(files))
+
     def transform(self, files: CaseFiles, channel: str) -> np.ndarray | None:
         """Affine of the collection from the reference to a channel; None where both share one space."""
-        patient, reference, space = self._patients[files.id], self.reference(files), CHANNELS[channel]
-        moved = (space, reference) in patient.images and space not in patient.series  # resampled by the collection's scripts
-        return None if space == reference or moved else patient.matrix(reference, space)
+        reference = self.reference(files)
+        space = self._patients[files.id].image_space(CHANNELS[channel], reference)
+        return None if space == reference else self._patients[files.id].matrix(reference, space)
+
+    def known_transform(self, files: CaseFiles, reference: str, channel: str) -> np.ndarray | None:
+        """Affine of the collection between the images of two channels; None where its file is not there."""
+        patient, space = self._patients[files.id], self.reference(files)
+        start, end = (patient.image_space(CHANNELS[name], space) for name in (reference, channel))
+        return patient.matrix(start, end)
+
+    def label_channel(self, files: CaseFiles) -> str | None:
+        """Reference channel, on whose grid the annotation is read; None without annotation."""
+        return None if files.label is None else self._reference_channel(files)
 
     def header_problems(self, files: CaseFiles) -> list[str]:
-        """Problems of the files, the series, and the affine between them, a line each."""
+        """Problems of the files and the series, a line each."""
         patient = self._patients[files.id]
         lacking = [name for name, image in files.channels.items() if image is None]
         if len(lacking) == len(files.channels):
@@ -164,11 +193,19 @@ class VestibularSchwannomaSource(VolumeSource):
             image = patient.image(CHANNELS[name], reference)
             if isinstance(image, Series) and (found := image.problem(MAX_GAP)):
                 problems.append(found)
-            moved = isinstance(image, Path) and (CHANNELS[name], reference) in patient.images
-            if CHANNELS[name] != reference and not moved and patient.matrix(reference, CHANNELS[name]) is None:
-                wanted = f"inv_{CHANNELS[name].upper()}_LPS_to_{reference.upper()}_LPS.tfm"
+        return problems
+
+    def space_problems(self, files: CaseFiles) -> list[str]:
+        """Channels in another space than the reference without an affine between both, a line each."""
+        patient, reference = self._patients[files.id], self.reference(files)
+        problems = []
+        for name in (name for name, image in files.channels.items() if image is not None):
+            space = patient.image_space(CHANNELS[name], reference)
+            if patient.matrix(reference, space) is None:
+                wanted = f"inv_{space.upper()}_LPS_to_{reference.upper()}_LPS.tfm"
                 problems.append(
-                    f"{self.root}: case {files.id}: expected {wanted}, which brings {name} to {reference}; received none"
+                    f"{self.root}: case {files.id}: expected {wanted}, which brings {name} to {reference}; received none; "
+                    "register them first (data_prep.align)"
                 )
         return problems
 
@@ -189,16 +226,26 @@ class VestibularSchwannomaSource(VolumeSource):
         return nifti_label(patient.labels[other], grid, None if other == space else self._moving(patient, space, other))
 
     def write_prediction(
-        self, files: CaseFiles, ids: np.ndarray, folder: Path, schema: LabelSchema | None = None
+        self,
+        files: CaseFiles,
+        ids: np.ndarray,
+        folder: Path,
+        schema: LabelSchema | None = None,
+        channel: str | None = None,
     ) -> list[Path]:
-        """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, where the reference is a DICOM series."""
-        space = self.reference(files)
-        image = self._patients[files.id].image(space, space)
+        """Write a prediction as DICOM SEG, `folder/ID.seg.dcm`, where the channel (the reference) is a DICOM series."""
+        space = CHANNELS[channel or self._reference_channel(files)]
+        image = self._patients[files.id].image(space, self.reference(files))
         if not isinstance(image, Series):
             return []
         path = folder / f"{files.id}.seg.dcm"
         write_seg(path, image, ids, dict(list((schema or self.schema).classes.items())[1:]), files.id)
         return [path]
+
+    def _reference_channel(self, files: CaseFiles) -> str:
+        """Name of the reference channel."""
+        space = self.reference(files)
+        return next(name for name, own in CHANNELS.items() if own == space)
 
     def _mask(
         self, structures: list[Structure], patient: _Patient, drawn: str, space: str, grid: Grid, path: Path
@@ -243,26 +290,6 @@ class VestibularSchwannomaSource(VolumeSource):
             label=ImageRef(labels[0]) if labels else None,
             slices=tuple(dict.fromkeys(files)),
         )
-
-
-def read_affine(path: Path) -> np.ndarray:
-    """Read an affine transform of ITK (`.tfm`): (4, 4), millimetres in RAS+.
-
-    Raises:
-        UserError: the file cannot be read or holds no affine transform of three dimensions.
-    """
-    import SimpleITK
-
-    try:
-        read = SimpleITK.AffineTransform(SimpleITK.ReadTransform(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"{path}: expected an affine transform of ITK ({reason})") from None
-    lps = np.eye(4)
-    lps[:3, :3] = np.reshape(read.GetMatrix(), (3, 3))
-    lps[:3, 3] = read.TransformPoint((0.0, 0.0, 0.0))
-    matrix: np.ndarray = LPS_TO_RAS @ lps @ LPS_TO_RAS
-    return matrix
 
 
 def _match(root: Path, path: Path) -> re.Match[str] | None:

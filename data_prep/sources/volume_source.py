@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans import nifti
-from data_prep.scans.case import Case, CaseFiles
-from data_prep.scans.volume import Grid, Volume, resample
+from data_prep.scans.case import LABEL, Case, CaseFiles
+from data_prep.scans.volume import Volume, resample
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import Source, refuse
 
@@ -19,7 +20,7 @@ class VolumeSource(Source):
     """Source whose channels may differ in grid.
 
     A channel on another grid in the same space is resampled to the reference (linear). Channels in different spaces need a
-    registration first; `read_image` gives each as it is.
+    registration first (`data_prep.align`); `read_image` gives each as it is.
     """
 
     _cases: list[CaseFiles]
@@ -33,6 +34,14 @@ class VolumeSource(Source):
         """
 
     @abstractmethod
+    def image_grid(self, files: CaseFiles, channel: str) -> Grid:
+        """Grid of one channel's own image, from headers only.
+
+        Raises:
+            UserError: the case lacks the channel.
+        """
+
+    @abstractmethod
     def grid(self, files: CaseFiles) -> Grid:
         """Grid of the reference channel, from headers only.
 
@@ -42,11 +51,19 @@ class VolumeSource(Source):
 
     @abstractmethod
     def header_problems(self, files: CaseFiles) -> list[str]:
-        """Problems of a case's files, a line each, from headers only."""
+        """Problems of a case's files, each image by itself, a line each, from headers only."""
+
+    @abstractmethod
+    def space_problems(self, files: CaseFiles) -> list[str]:
+        """Images that only a registration brings to the reference, a line each, from headers only."""
 
     @abstractmethod
     def annotation(self, files: CaseFiles) -> np.ndarray:
         """Annotation (i, j, k) on the reference grid, of any real dtype; the case has one."""
+
+    def drawn_annotation(self, files: CaseFiles) -> Volume:
+        """Annotation on the grid on which it was drawn, of any real dtype; the case has one. Default: the reference grid."""
+        return Volume(self.annotation(files), self.grid(files).affine)
 
     def transform(self, files: CaseFiles, channel: str) -> np.ndarray | None:
         """Transform (4, 4), millimetres of the reference -> millimetres of a channel (RAS+); None: both share one space."""
@@ -62,21 +79,30 @@ class VolumeSource(Source):
         Raises:
             UserError: it breaks a rule (Problems where it breaks several).
         """
-        refuse(self.header_problems(files), files)
+        refuse(self.header_problems(files) or self.space_problems(files), files)
         grid = self.grid(files)
         channels = {name: None if image is None else self._on_grid(files, name, grid) for name, image in files.channels.items()}
         label = None if files.label is None else self.read_label(files)[0]
         return Case(files, channels, label, grid.affine, grid.shape)
 
+    def read_volumes(self, files: CaseFiles) -> dict[str, Volume]:
+        """Read each channel that a case has, and its annotation (`label`), on grids and in spaces of their own.
+
+        Raises:
+            UserError: it breaks a rule (Problems where it breaks several).
+        """
+        refuse(self.header_problems(files), files)
+        volumes = {name: self.read_image(files, name) for name, image in files.channels.items() if image is not None}
+        if files.label is not None:
+            drawn = self.drawn_annotation(files)
+            volumes[LABEL] = Volume(self._ids(files, drawn.array), drawn.affine, drawn.frame_of_reference)
+        return volumes
+
     def read_label(self, files: CaseFiles) -> tuple[np.ndarray, np.ndarray]:
         """Ids (i, j, k) of the annotation on the reference grid, and its affine."""
         if files.label is None:
             raise ValueError(f"case {files.id} has no label")
-        label = self.annotation(files)
-        problem = rules.label_problem(str(files.label), label, self.schema, self.likely_schemas)
-        if problem:
-            raise UserError(problem)
-        return rules.as_integers(label), self.grid(files).affine
+        return self._ids(files, self.annotation(files)), self.grid(files).affine
 
     def shape(self, files: CaseFiles) -> tuple[int, int, int]:
         """Shape (i, j, k) of the reference channel."""
@@ -101,7 +127,7 @@ class VolumeSource(Source):
         """Problems of a case, a line each: headers and the label, with `deep` every voxel."""
         problems: list[str] = []
         try:
-            problems += self.header_problems(files)
+            problems += self.header_problems(files) or self.space_problems(files)
         except UserError as error:
             problems += str(error).splitlines()
         if not problems and files.label is not None:
@@ -110,6 +136,13 @@ class VolumeSource(Source):
             if image is not None:
                 problems += _problems_of(partial(self.read_image, files, name))
         return problems
+
+    def _ids(self, files: CaseFiles, annotation: np.ndarray) -> np.ndarray:
+        """Annotation as integers, checked against the schema."""
+        problem = rules.label_problem(str(files.label), annotation, self.schema, self.likely_schemas)
+        if problem:
+            raise UserError(problem)
+        return rules.as_integers(annotation)
 
     def _on_grid(self, files: CaseFiles, channel: str, grid: Grid) -> np.ndarray:
         """One channel on the reference grid, checked for finite voxels."""

@@ -137,7 +137,9 @@ class SegmentationPredictor(Predictor):
     def write_case(
         self, case: Case, prepared: Prepared, classes: np.ndarray, probabilities: np.ndarray | None, folder: Path
     ) -> None:
-        """Write one case into a folder: label ids, masks in the source's own layout, and the overlay where wanted.
+        """Write one case into a folder: label ids, also in the source's own format, and the overlay where wanted.
+
+        For aligned scans the folder `scanner` gets the ids on the scanner's grid, and there the source's own format.
 
         Args:
             case, prepared: as of `predict`.
@@ -153,13 +155,14 @@ class SegmentationPredictor(Predictor):
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
         ids = task.schema.to_ids(native, dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(folder, case.files.id), ids, case.affine, like=case.files.paths[0])
-        task.source.write_prediction(case.files, ids, folder, task.schema)
         scanner = task.source.scanner_grid(case.files)
         if scanner is not None and probabilities is not None:
+            folder = folder / SCANNER
             planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
             likeliest = likeliest_native(scanner, consistent_probabilities(native, np.stack(planes, axis=-1)))
-            path = folder / SCANNER / f"{case.files.id}.nii.gz"
-            nifti.write_image(path, task.schema.to_ids(likeliest), np.asarray(scanner.affine))
+            ids = task.schema.to_ids(likeliest)
+            nifti.write_image(folder / f"{case.files.id}.nii.gz", ids, np.asarray(scanner.affine))
+        task.source.write_prediction(case.files, ids, folder, task.schema)
         if task.overlays:
             self._draw_overlay(case, prepared, classes)
 

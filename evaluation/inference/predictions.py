@@ -2,6 +2,8 @@
 
 PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
             ID_probabilities.nii.gz   class probabilities, with --probabilities
+            ID.seg.dcm                the same ids as DICOM SEG, where the source holds DICOM
+            scanner/                  ID.nii.gz and ID.seg.dcm on the scanner's grid, where the source holds aligned scans
             predictions.json          cases, schema, settings, cost, and the runs and weights (with checksums) that made them
 """
 

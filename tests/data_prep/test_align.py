@@ -95,10 +95,10 @@ def test_pictures_and_numbers_of_each_registered_channel_are_written(aligned):
     assert {path.name for path in folder.glob("*.png")} == {"T2_checkerboard.png", "T2_edges.png"}
     facts = json.loads((folder / "case.json").read_text())
     t2 = facts["images"]["T2"]
-    assert t2["registered"]
+    assert t2["origin"] == "registration"
     assert t2["after"] > t2["before"] + 0.1
     assert t2["degrees"] == pytest.approx(11.6, abs=1.5)
-    assert not facts["images"]["T1"]["registered"]
+    assert facts["images"]["T1"]["origin"] == "reference"
     assert "scans" not in json.dumps(facts["sources"])
 
 

@@ -4,7 +4,7 @@ import pytest
 from common import cli
 from data_prep.check import CheckConfig, main
 from tests.dicom_files import blob, write_series
-from tests.scans import save, scan, write_brats, write_table
+from tests.scans import save, scan, write_brats, write_rows, write_table
 
 
 def run(capsys, *arguments):
@@ -123,3 +123,24 @@ def test_the_series_of_a_folder_of_dicom_are_listed(tmp_path, capsys):
 def test_a_wrong_option_is_one_line(capsys, arguments):
     status, out, errors = run(capsys, *arguments)
     assert (status, out, len(errors)) == (2, "", 1)
+
+
+def test_channels_may_have_grids_of_their_own(tmp_path, capsys):
+    images = {"T1": ((10, 9, 8), np.diag([1, 1, 2.5, 1])), "T2": ((8, 8, 6), np.diag([-2, -2, 3.0, 1]))}
+    row = {"patient_id": "a", "label": "label.nii.gz"} | {name: f"{name}.nii.gz" for name in images}
+    for name, (shape, affine) in images.items():
+        save(tmp_path / f"{name}.nii.gz", blob(shape), affine)
+    save(tmp_path / "label.nii.gz", blob((8, 8, 6), high=2, dtype=np.uint8), images["T2"][1])
+    table = write_rows(tmp_path / "cases.csv", [row])
+    assert run(capsys, "--source", table)[0] == 2
+    status, out, errors = run(capsys, "--source", table, "--own_grids", "true")
+    assert (status, errors) == (0, [])
+    assert "grid of T1       10 x 9 x 8, 1 x 1 x 2.5 mm, RAS (1)" in out
+    assert "grid of label    8 x 8 x 6, 2 x 2 x 3 mm, LPS (1)" in out
+    assert "1  tumor" in out
+    save(tmp_path / "T2.nii.gz", np.zeros((8, 8, 6), np.int16), images["T2"][1])
+    status, _, lines = run(capsys, "--source", table, "--own_grids", "true")
+    assert (status, len(lines)) == (0, 1)
+    assert lines[0].endswith("T2.nii.gz: T2: all voxels are 0")
+    (tmp_path / "T1.nii.gz").unlink()
+    assert run(capsys, "--source", table, "--own_grids", "true")[0] == 2

@@ -10,8 +10,10 @@ import pytest
 from common import cli
 from common.errors import UserError
 from data_prep import make_phantom
+from data_prep.grid.registration import read_transform
 from data_prep.make_phantom import BEGUN, MANIFEST, MakePhantomConfig, main
 from data_prep.phantom.patient import PhantomConfig, make_patient
+from data_prep.phantom.skull_base import make_skull_base_patient
 from data_prep.sources import open_source
 from data_prep.sources.checks import check_cases
 
@@ -82,6 +84,37 @@ def test_both_tumour_types_may_be_opened_as_one_source(tmp_path):
         ("BraTS-GLI-00000-000", "hgg"),
         ("BraTS-MET-00000-000", "mets"),
     ]
+
+
+def test_skull_base_patients_are_a_table_with_their_true_transforms(tmp_path, capsys):
+    options = {"tumour": "skull_base", "size": (32, 32, 24)}
+    main(config(tmp_path / "grown", cases=1, **options))
+    main(config(tmp_path / "grown", cases=2, **options))
+    assert "(1 primary, 1 secondary; 1 newly written)" in capsys.readouterr().out
+    source = open_source(tmp_path / "grown")
+    assert (source.layout, source.channels) == ("table", ["T1", "T2", "T1FS", "FLAIR", "CT"])
+    assert [(files.id, files.attributes) for files in source.cases()] == [
+        ("SB-00000", {"subtype": "primary"}),
+        ("SB-00001", {"subtype": "secondary"}),
+    ]
+    volumes = source.read_volumes(source.cases()[1])
+    patient = make_skull_base_patient(PhantomConfig(**options), 1, 1)
+    for name, volume in patient.scans.items():
+        np.testing.assert_array_equal(volumes[name].array, volume.array)
+        np.testing.assert_allclose(volumes[name].affine, volume.affine, atol=1e-4)
+        transform = read_transform(tmp_path / "grown" / "SB-00001" / f"{name}.tfm")
+        np.testing.assert_allclose(transform, patient.motions[name], atol=1e-9)
+    np.testing.assert_array_equal(volumes["label"].array, patient.label.array)
+    main(config(tmp_path / "at_once", cases=2, workers=2, **options))
+    assert contents(tmp_path / "grown") == contents(tmp_path / "at_once")
+    with pytest.raises(UserError, match=r"motion_mm was 15\.0 and is now 3"):
+        main(config(tmp_path / "grown", cases=2, motion_mm=3, **options))
+
+
+def test_manifests_of_other_tumours_hold_none_of_their_options(tmp_path):
+    main(config(tmp_path, cases=1))
+    looks = json.loads((tmp_path / MANIFEST).read_text())["looks"]
+    assert set(looks) == {"tumour", "size", "lgg_share", "noise", "bias", "variation"}
 
 
 def test_processes_and_later_additions_change_nothing(tmp_path):
@@ -165,6 +198,7 @@ def test_somebody_elses_folder_is_refused(tmp_path):
         (["--size", "[8, 96, 96]"], "--size: expected at least 24 voxels along each axis; received [8, 96, 96]"),
         (["--size", "[96, 96]"], "size"),
         (["--bias", "2"], "--bias: expected a number from 0 to 1"),
+        (["--motion_degrees", "100"], "--motion_degrees: expected 0 to 90; received 100"),
         (["--noise", ".nan"], "--noise: expected a finite number"),
         (["--tumour", "meningioma"], "tumour"),
     ],

@@ -3,10 +3,12 @@ from PIL import Image
 
 from data_prep.alignment.pictures import EDGE_COLOUR, HEIGHT, checkerboard, draw_pictures, edge_overlay, views
 from data_prep.grid.resampling import IDENTITY
+from data_prep.grid.voxel_grid import Grid
 from tests.heads import centred, head
 
 SHAPE = (30, 40, 14)
 AFFINE = centred((3.0, 2.5, 6.0), SHAPE)
+GRID = Grid(SHAPE, AFFINE)
 
 
 def test_a_checkerboard_shows_both_in_turn():
@@ -28,20 +30,20 @@ def test_edges_are_drawn_where_the_second_picture_changes():
 
 def test_slices_have_square_pixels_and_the_left_of_the_patient_on_the_right():
     volume = head(AFFINE, SHAPE)
-    axial, coronal, sagittal = views(volume, IDENTITY, (SHAPE, AFFINE))
+    axial, coronal, sagittal = views(volume, IDENTITY, GRID)
     assert axial.shape == (HEIGHT, round(HEIGHT * 90 / 100))
     assert coronal.shape == (HEIGHT, round(HEIGHT * 90 / 84))
     assert sagittal.shape == (HEIGHT, round(HEIGHT * 100 / 84))
     volume.array[: SHAPE[0] // 2] = 0  # the patient's left is gone
-    axial = views(volume, IDENTITY, (SHAPE, AFFINE))[0]
+    axial = views(volume, IDENTITY, GRID)[0]
     half = axial.shape[1] // 2
     assert axial[:, :half].mean() > 5 * axial[:, half:].mean()
 
 
 def test_rows_are_before_and_after(tmp_path):
     pair = head(AFFINE, SHAPE), head(AFFINE, SHAPE, "T2")
-    one = draw_pictures(tmp_path, "T2", pair, None, (SHAPE, AFFINE))
-    two = draw_pictures(tmp_path, "T2b", pair, IDENTITY, (SHAPE, AFFINE))
+    one = draw_pictures(tmp_path, "T2", pair, None, GRID)
+    two = draw_pictures(tmp_path, "T2b", pair, IDENTITY, GRID)
     assert [path.name for path in one] == ["T2_checkerboard.png", "T2_edges.png"]
     for single, double in zip(one, two, strict=True):
         assert Image.open(double).size == (Image.open(single).width, 2 * HEIGHT)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from data_prep.grid.resampling import Resampling, grid_of_spacing, interpolate, to_rows
+from data_prep.grid.resampling import Resampling, grid_of_spacing, interpolate, native_spacing, to_rows
 
 OBLIQUE = np.eye(4)
 OBLIQUE[:3, :3] = Rotation.from_euler("xyz", (10, -20, 30), degrees=True).as_matrix() @ np.diag([-0.9, 1.1, 2.5])  # left-handed
@@ -21,6 +21,12 @@ def positions(shape, affine):
 def ramp(shape, affine, slope=(1.0, 2.0, -0.5)):
     """An image that is linear in space, which linear interpolation reproduces."""
     return (positions(shape, affine) @ slope).astype(np.float32)
+
+
+def test_lengths_of_slices_rows_and_columns_go_to_the_axes_that_they_belong_to():
+    coronal = np.array([[-1.0, 0, 0, 0], [0, 0, 2.0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]])  # i left, j down, k to the front
+    assert native_spacing((4, 5, 6), coronal, (3.0, 2.0, 1.0)) == [1.0, 3.0, 2.0]
+    assert native_spacing((4, 5, 6), coronal, 1.5) == [1.5, 1.5, 1.5]
 
 
 def test_a_linear_image_has_equal_values_at_equal_positions_on_both_grids():

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
 from data_prep.scans.contours import Structure
 from data_prep.scans.dicom import index_files
 from data_prep.scans.dicom_seg import read_seg, write_seg
-from data_prep.scans.volume import Grid
 from tests.dicom_files import AXIAL, blob, oblique, write_series
 from tests.scans import save
 

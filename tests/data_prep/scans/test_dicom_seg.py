@@ -5,9 +5,9 @@ import pytest
 import SimpleITK
 
 from common.errors import UserError
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.dicom import index_files
 from data_prep.scans.dicom_seg import read_seg, seg_masks, write_seg
-from data_prep.scans.volume import Grid
 from tests.dicom_files import AXIAL, BIRTH, NAME, STUDY_DATE, blob, oblique, write_enhanced, write_series
 
 SEGMENTS = {"tumor": [1], "cyst": [2, 3]}

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep.scans.slice_stack import LPS_TO_RAS, SliceStack
+from data_prep.grid.voxel_grid import LPS_TO_RAS
+from data_prep.scans.slice_stack import SliceStack
 
 
 def stack(places, shifts=None, pixel=(0.5, 0.75), size=(7, 6), thickness=2.0):

@@ -1,7 +1,7 @@
 import numpy as np
-import pytest
 
-from data_prep.scans.volume import Grid, Volume, resample
+from data_prep.grid.voxel_grid import Grid
+from data_prep.scans.volume import Volume, resample
 from tests.dicom_files import blob, oblique
 
 
@@ -36,24 +36,7 @@ def test_a_transform_leads_from_the_grid_to_the_volume():
     assert (found[-2:] == 7).all()
 
 
-def test_distances_of_grids():
-    grid = Grid((3, 4, 5), np.eye(4))
-    moved = np.eye(4)
-    moved[2, 2] = 1.5
-    assert grid.distance_mm(Grid((3, 4, 5), moved)) == pytest.approx(2)  # at the last of five slices
-    assert grid.distance_mm(Grid((3, 4, 6), np.eye(4))) == float("inf")
-    np.testing.assert_allclose(Grid((3, 4, 5), oblique()).spacing_mm, [0.9, 0.9, 3])
-
-
 AFFINE = np.array([[0, -2.0, 0, 10], [1.0, 0, 0, 20], [0, 0, 3.0, 30], [0, 0, 0, 1]])
-
-
-def test_positions_follow_from_the_affine():
-    volume = Volume(np.zeros((5, 7, 3)), AFFINE)
-    assert volume.grid.shape == (5, 7, 3)
-    np.testing.assert_array_equal(volume.grid.spacing_mm, (1, 2, 3))
-    np.testing.assert_array_equal(volume.grid.position(np.zeros(3)), (10, 20, 30))
-    np.testing.assert_array_equal(volume.grid.middle, (10 - 2 * 3, 20 + 2, 30 + 3))
 
 
 def test_other_voxels_hold_the_same_image():

@@ -84,7 +84,10 @@ def test_a_channel_on_another_grid_of_one_space_is_resampled(tmp_path):
 def test_the_reference_can_be_another_channel(tmp_path):
     write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
     write_series(tmp_path / "b", blob((9, 8, 7)), oblique(), "t2", number=2)
+    assert opened(tmp_path, reference="t2").reference_channel == "t2"
+    assert opened(tmp_path).reference_channel == "t1"
     source = opened(tmp_path, reference="t2", channels=["t1"])
+    assert source.reference_channel == "t1"
     (files,) = source.cases()
     assert source.shape(files) == (9, 8, 7)
     assert source.read(files).channels["t1"].shape == (9, 8, 7)
@@ -255,3 +258,58 @@ def test_without_rules_the_shipped_ones_hold(tmp_path):
     write_patient(tmp_path)
     source = open_source(tmp_path)
     assert (source.layout, source.channels) == ("dicom", ["t1", "t2"])
+
+
+def write_apart(folder):
+    """T1 and, in another space, T2 with a SEG; returns the series of T2 and the ids."""
+    write_series(folder / "a", blob(SHAPE), AXIAL, "t1")
+    (series,) = index_files(write_series(folder / "b", blob((9, 8, 7), 1), oblique(), "t2", number=2, frame="planning")).series
+    ids = np.zeros(series.stack.grid.shape, np.uint8)
+    ids[3:6, 2:6, 2:5] = 1
+    write_seg(folder / "seg.dcm", series, ids, {"GTV": [1]}, "x", True)
+    return series, ids
+
+
+def test_volumes_keep_their_own_grids_and_spaces(tmp_path):
+    series, ids = write_apart(tmp_path)
+    source = opened(tmp_path)
+    (files,) = source.cases()
+    assert "register them first (data_prep.align)" in problem(source)
+    volumes = source.read_volumes(files)
+    assert list(volumes) == ["t1", "t2", "label"]
+    np.testing.assert_array_equal(volumes["t2"].array, blob((9, 8, 7), 1))
+    np.testing.assert_array_equal(volumes["label"].array, ids)
+    for name in ("t2", "label"):
+        np.testing.assert_array_equal(volumes[name].affine, series.stack.grid.affine)
+        assert volumes[name].frame_of_reference == series.frame_of_reference != volumes["t1"].frame_of_reference
+    assert source.label_channel(files) == "t2"
+    assert source.image_grid(files, "t2").shape == (9, 8, 7)
+    (path,) = source.write_prediction(files, ids, tmp_path / "out", channel="t2")
+    assert read_seg(path).series_uid == series.uid
+
+
+def test_a_label_moves_with_a_channel_of_its_space(tmp_path):
+    paths = write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t3", number=3, frame="planning")
+    polygon = (np.array([[1.5, 1.5, 2, 1], [6.5, 1.5, 2, 1], [6.5, 5.5, 2, 1], [1.5, 5.5, 2, 1]]) @ AXIAL.T)[:, :3]
+    write_rtstruct(tmp_path / "plan" / "rt.dcm", paths[0], {"GTV": [polygon]})
+    write_series(tmp_path / "b", blob(SHAPE), AXIAL, "t1")
+    write_series(tmp_path / "c", blob((9, 8, 7)), oblique(), "t2", number=2, frame="planning")
+    source = opened(tmp_path)
+    (files,) = source.cases()
+    label = source.read_volumes(files)["label"]
+    assert (label.array.shape, label.array.sum()) == (SHAPE, 20)  # on the grid of t3, which is no channel
+    assert source.label_channel(files) == "t2"
+    save(tmp_path / "x_mask.nii.gz", np.ones((9, 8, 7), np.uint8), oblique())
+    by_grid = opened(tmp_path, label={"file": "*_mask.nii.gz"})
+    assert by_grid.label_channel(by_grid.cases()[0]) == "t2"
+    without = opened(tmp_path, label={"description": "none"})
+    assert without.label_channel(without.cases()[0]) is None
+
+
+def test_volumes_of_bad_series_are_refused(tmp_path):
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1", places=[0, 1, 2, 3, 6, 7, 8, 9])
+    source = opened(tmp_path, channels=["t1"])
+    with pytest.raises(UserError, match="about 2 slices missing"):
+        source.read_volumes(source.cases()[0])
+    with pytest.raises(UserError, match="lacks channel t2"):
+        opened(tmp_path).image_grid(source.cases()[0], "t2")

@@ -24,7 +24,8 @@ def test_the_layout_is_recognised_or_named(tmp_path, write, layout):
         (
             "empty",
             "auto",
-            "empty folder; expected scans in one of the layouts aligned, brats, dicom, kaggle_3m, msd, table, vestibular_",
+            "empty folder; expected scans in one of the layouts aligned, brats, dicom, kaggle_3m, msd, table, "
+            "vestibular_schwannoma",
         ),
         ("empty", "msd", "empty folder"),
         ("texts", "auto", "no layout recognised in this folder; .*table: a CSV file.*msd: .*dataset.json.*brats: .*--layout"),

@@ -4,67 +4,19 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from data_prep.grid.registration import read_transform
 from data_prep.scans.dicom_seg import read_seg
 from data_prep.sources import SourceConfig, open_source
-from data_prep.sources.vestibular_schwannoma import read_affine
-from tests.dicom_files import AXIAL, LPS, blob, oblique, write_rtstruct, write_series
+from tests.data_prep.sources.collection import (
+    SHAPE,
+    T1_TO_T2,
+    polygons,
+    write_collection,
+    write_contours,
+    write_transform,
+)
+from tests.dicom_files import AXIAL, blob, write_series
 from tests.scans import save
-
-SHAPE = (12, 10, 8)
-SQUARE = np.array([[1.5, 1.5], [6.5, 1.5], [6.5, 5.5], [1.5, 5.5]])
-T1_TO_T2 = oblique((1, 1, 1), (2, -1, 3), (1.5, -2.0, 0.75))  # points of T1 -> points of T2, RAS
-
-
-def polygons(affine=AXIAL):
-    return [(np.column_stack([SQUARE, np.full(4, k), np.ones(4)]) @ affine.T)[:, :3] for k in (2.0, 3.0)]
-
-
-def write_contours(path, structures):
-    content = [
-        {
-            "structure_name": name,
-            "MR_SeriesInstanceUID": "1.2",
-            "LPS_contour_points": [(points @ LPS[:3, :3]).tolist() for points in listed],
-        }
-        for name, listed in structures.items()
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def write_transform(path, matrix):
-    """Affine (RAS) as ITK writes it, in LPS."""
-    lps = LPS @ matrix @ LPS
-    numbers = " ".join(repr(float(value)) for value in [*lps[:3, :3].ravel(), *lps[:3, 3]])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        f"#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\nParameters: {numbers}\n"
-        "FixedParameters: 0 0 0\n#PatientID: VS-SEG-001\n"
-    )
-
-
-def write_collection(root, patients=("VS-SEG-001",)):
-    """T1 and T2 as downloaded, contours and transforms beside them in folders of their own, as their zip files have it."""
-    for name in patients:
-        number = int(name[-3:])
-        t1 = write_series(root / "images" / name / "study" / "1-t1", blob(SHAPE), AXIAL, "t1_mpr_tra_gk_v4", name)
-        t2 = write_series(
-            root / "images" / name / "study" / "2-t2",
-            blob((20, 18, 14), 1),
-            T1_TO_T2 @ AXIAL,
-            "t2_ci3d_tra_1.5mm_v1",
-            name,
-            number=2,
-            frame="t2",
-        )
-        write_rtstruct(root / "images" / name / "study" / "3" / "rt.dcm", t1[0], {"TV": polygons()})
-        write_rtstruct(root / "images" / name / "study" / "4" / "rt.dcm", t2[0], {"TV": polygons(T1_TO_T2 @ AXIAL)})
-        for space, matrix in (("t1", np.eye(4)), ("t2", T1_TO_T2)):
-            moved = {"TV": [points @ matrix[:3, :3].T + matrix[:3, 3] for points in polygons()], "Cochlea": polygons()}
-            write_contours(root / "contours" / f"vs_gk_{number}_{space}" / "contours.json", moved)
-        write_transform(root / "matrices" / f"vs_gk_{number}_t2" / "inv_T2_LPS_to_T1_LPS.tfm", T1_TO_T2)
-        write_transform(root / "matrices" / f"vs_gk_{number}_t1" / "inv_T1_LPS_to_T2_LPS.tfm", np.linalg.inv(T1_TO_T2))
-    return root
 
 
 def expected_label():
@@ -97,6 +49,50 @@ def test_t2_can_be_the_reference(tmp_path):
     assert case.label.sum() == 40
 
 
+def test_volumes_and_transforms_are_those_of_the_collection(tmp_path):
+    root = write_collection(tmp_path)
+    source = open_source(root)
+    (files,) = source.cases()
+    volumes = source.read_volumes(files)
+    np.testing.assert_array_equal(volumes["t2"].array, blob((20, 18, 14), 1))
+    np.testing.assert_allclose(volumes["t2"].affine, T1_TO_T2 @ AXIAL, atol=1e-6)
+    np.testing.assert_array_equal(volumes["label"].array, expected_label())
+    assert source.label_channel(files) == "t1ce"
+    np.testing.assert_allclose(source.known_transform(files, "t1ce", "t2"), T1_TO_T2, atol=1e-9)
+    np.testing.assert_allclose(source.known_transform(files, "t2", "t1ce"), np.linalg.inv(T1_TO_T2), atol=1e-9)
+    np.testing.assert_array_equal(source.known_transform(files, "t2", "t2"), np.eye(4))
+    for number, end in ((1, "inv_T1_LPS_to_T2_LPS.tfm"), (2, "inv_T2_LPS_to_T1_LPS.tfm")):
+        (root / "matrices" / f"vs_gk_1_t{number}" / end).unlink()
+    bare = open_source(root)
+    assert bare.known_transform(files, "t1ce", "t2") is None
+    assert bare.read_volumes(files).keys() == volumes.keys()
+
+
+@pytest.mark.parametrize("register", ["never", "auto"])
+def test_alignment_takes_the_transforms_of_the_collection(tmp_path, command, register):
+    root = write_collection(tmp_path / "vs")
+    options = ("--source", root, "--out", tmp_path / "out", "--spacing_mm", "null", "--register", register)
+    done = command("data_prep.align", *options)
+    assert done.status == 0, done.err
+    assert done.out.startswith("t2: moved by the source's transforms in 1 case, mean similarity")
+    facts = json.loads((tmp_path / "out" / "VS-SEG-001" / "case.json").read_text())
+    assert (facts["images"]["t2"]["origin"], facts["label_channel"]) == ("source", "t1ce")
+    found = read_transform(tmp_path / "out" / "VS-SEG-001" / "t2.tfm")
+    np.testing.assert_allclose(found, T1_TO_T2, atol=1e-9)
+    aligned = open_source(tmp_path / "out")
+    case, direct = aligned.read(aligned.cases()[0]), open_source(root).read(open_source(root).cases()[0])
+    np.testing.assert_array_equal(case.label, direct.label)
+    np.testing.assert_allclose(case.channels["t2"], direct.channels["t2"], atol=1e-3)
+
+
+def test_images_that_the_scripts_resampled_need_no_transform(tmp_path):
+    folder = tmp_path / "vs_gk_7"
+    save(folder / "vs_gk_t1_refT1.nii.gz", blob(SHAPE), AXIAL)
+    save(folder / "vs_gk_t2_refT1.nii.gz", blob(SHAPE, 1), AXIAL)
+    source = open_source(tmp_path)
+    np.testing.assert_array_equal(source.known_transform(source.cases()[0], "t1ce", "t2"), np.eye(4))
+
+
 @pytest.mark.parametrize("kept", ["t1", "t2", "rtstruct"])
 def test_contours_of_either_space_give_the_same_label(tmp_path, kept):
     root = write_collection(tmp_path)
@@ -116,7 +112,7 @@ def test_the_opposite_transform_is_inverted(tmp_path):
     np.testing.assert_allclose(source.read(source.cases()[0]).channels["t2"], expected, rtol=1e-3, atol=2)
     (root / "matrices" / "vs_gk_1_t1" / "inv_T1_LPS_to_T2_LPS.tfm").unlink()
     (line,) = open_source(root).check(source.cases()[0])
-    assert "expected inv_T2_LPS_to_T1_LPS.tfm, which brings t2 to t1; received none" in line
+    assert "expected inv_T2_LPS_to_T1_LPS.tfm, which brings t2 to t1; received none; register them first" in line
 
 
 def test_nifti_files_of_the_scripts_are_read(tmp_path):
@@ -160,7 +156,7 @@ def test_what_cannot_be_used_is_one_line(tmp_path):
     (line,) = source.check(source.cases()[0])
     assert "expected at least one structure" in line
     (root / "matrices" / "vs_gk_1_t2" / "inv_T2_LPS_to_T1_LPS.tfm").write_text("no transform")
-    with pytest.raises(UserError, match="expected an affine transform of ITK") as caught:
+    with pytest.raises(UserError, match="expected a transform of ITK") as caught:
         source.read(source.cases()[0])
     assert "\n" not in str(caught.value)
     write_series(root / "images" / "VS-SEG-001" / "again", blob(SHAPE), AXIAL, "t1_mpr", "VS-SEG-001", number=9)
@@ -170,4 +166,4 @@ def test_what_cannot_be_used_is_one_line(tmp_path):
 
 def test_affines_are_read_in_ras(tmp_path):
     write_transform(tmp_path / "a.tfm", T1_TO_T2)
-    np.testing.assert_allclose(read_affine(tmp_path / "a.tfm"), T1_TO_T2, atol=1e-12)
+    np.testing.assert_allclose(read_transform(tmp_path / "a.tfm"), T1_TO_T2, atol=1e-12)

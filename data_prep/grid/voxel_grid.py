@@ -1,0 +1,46 @@
+"""Voxel grid: shape and position in space of an image, in millimetres, RAS+ as in NIfTI."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.grid.geometry import Triple
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Change of coordinates between DICOM or ITK (LPS) and NIfTI (RAS+); its own inverse."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel grid: shape and position in space.
+
+    Attributes:
+        shape: (i, j, k).
+        affine: (4, 4) float64, voxel indices -> millimetres in RAS+.
+    """
+
+    shape: Triple
+    affine: np.ndarray
+
+    def distance_mm(self, other: "Grid") -> float:
+        """Largest distance between the positions of a voxel on two grids, or infinity where their shapes differ."""
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(self.shape) - 1), 1]
+        return float(np.linalg.norm(corners @ (self.affine - other.affine)[:3].T, axis=1).max())
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Voxel sizes along i, j and k, (3,)."""
+        lengths: np.ndarray = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return lengths
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Position in millimetres of the middle of the grid, (3,)."""
+        return self.position((np.array(self.shape) - 1) / 2)
+
+    def position(self, index: np.ndarray) -> np.ndarray:
+        """Position in millimetres of a voxel index (3,)."""
+        position: np.ndarray = self.affine[:3, :3] @ index + self.affine[:3, 3]
+        return position

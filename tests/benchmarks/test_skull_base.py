@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from benchmarks import synthetic_dicom, synthetic_registration, vestibular_schwannoma
+from benchmarks.synthetic_dicom import SyntheticDicomConfig
+from benchmarks.synthetic_registration import SyntheticRegistrationConfig
+from benchmarks.vestibular_schwannoma import VestibularSchwannomaConfig
+from common import cli
+from data_prep.grid import registration
+from data_prep.grid.registration import write_transform
+from data_prep.grid.resampling import to_rows
+from data_prep.sources import SourceConfig, open_source
+from tests.data_prep.sources.collection import T1_TO_T2, polygons, write_contours
+from tests.dicom_files import AXIAL, blob, write_series
+
+
+def test_registrations_of_synthetic_patients_are_measured(capsys, monkeypatch):
+    monkeypatch.setattr(registration, "LEVELS_MM", (8.0, 4.0, 4.0))
+    monkeypatch.setattr(registration, "STEPS_MM", (2.0, 1.0, 0.5))
+    options = ["--pairs", "T1:CT", "--patients", "1", "--size", "[48, 48, 36]"]
+    cli.run(synthetic_registration.main, SyntheticRegistrationConfig, options)
+    lines = capsys.readouterr().out.splitlines()
+    moved, mean = lines[1].split()[2:4]
+    assert float(mean) < 3 < float(moved)
+    assert "of 1 below 1 mm in every voxel of the tumour" in lines[2]
+    with pytest.raises(SystemExit):
+        cli.run(synthetic_registration.main, SyntheticRegistrationConfig, ["--pairs", "T1:PET"])
+    assert "--pairs: expected FIXED:MOVING of T1, T2, T1FS, FLAIR, CT; received T1:PET" in capsys.readouterr().err
+
+
+def test_synthetic_dicom_is_a_source(tmp_path, capsys):
+    options = ["--out", str(tmp_path / "skull"), "--patients", "1", "--size", "[24, 24, 24]"]
+    cli.run(synthetic_dicom.main, SyntheticDicomConfig, options)
+    assert "(1 patients)" in capsys.readouterr().out
+    source = open_source(tmp_path / "skull" / "scans", SourceConfig(series=tmp_path / "skull" / "rules.yaml"))
+    assert [files.id for files in source.cases()] == ["case0"]
+    with pytest.raises(SystemExit):
+        cli.run(synthetic_dicom.main, SyntheticDicomConfig, options)
+
+
+def test_contours_of_both_spaces_are_compared(tmp_path, capsys):
+    folder = tmp_path / "VS-SEG-001"
+    write_series(folder / "dicom", blob((12, 10, 8)), AXIAL, "t1_mpr")
+    moved = [points @ T1_TO_T2[:3, :3].T + T1_TO_T2[:3, 3] for points in polygons()]
+    write_contours(folder / "contours_T1.json", {"TV": polygons()})
+    write_contours(folder / "contours_T2.json", {"TV": moved})
+    write_transform(folder / "inv_T1_LPS_to_T2_LPS.tfm", to_rows(np.linalg.inv(T1_TO_T2)))
+    cli.run(vestibular_schwannoma.main, VestibularSchwannomaConfig, ["--source", str(tmp_path)])
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[0] == "VS-SEG-001"
+    assert row[1] == row[3] == f"{40 * 0.8 * 0.8 * 2 / 1000:.3f}"
+    assert row[4:] == ["1.0000", "0.00"]
