@@ -220,14 +220,19 @@ def _list_choices(parser: jsonargparse.ArgumentParser, config: type) -> None:
 
 
 def _wrong_item(config: type, given: Sequence[str]) -> str | None:
-    """Error line for the first wrong item of an option that is a list of dataclasses, such as phases; None if all are right."""
+    """Error line for the first wrong dataclass in a list, such as phases, or a mapping, such as heads; else None."""
     for name, kind in typing.get_type_hints(config).items():
         item = item_dataclass(kind)
         for file, content in given_values(name, given) if item is not None else ():
             value = _yaml(content) if isinstance(content, str) else content
-            for number, values in enumerate(value if isinstance(value, list) else (), start=1):
+            items = {f"item {number}": each for number, each in enumerate(value, start=1)} if isinstance(value, list) else {}
+            if isinstance(value, dict) and typing.get_origin(kind) is dict:
+                items = value
+            for key, values in items.items():
                 if isinstance(values, dict) and item is not None and (wrong := _wrong_setting(item, values)):
-                    return f"{file}--{name}: item {number}: {wrong}"
+                    return f"{file}--{name}: {key}: {wrong}"
+                if items is value and not isinstance(values, dict):
+                    return f"{file}--{name}: {key}: expected a mapping of its options, such as {{}}; received {values}"
     return None
 
 

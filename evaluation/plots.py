@@ -15,6 +15,7 @@ from data_prep.prepare import PrepareConfig, prepare
 from data_prep.records.folder import Records
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.structures import scored_structures
 from evaluation.figures import overlay
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
@@ -154,7 +155,8 @@ def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]
         lesions = read_lesions(stored.folder)
         for rule in dict.fromkeys(lesion.rule for lesion in lesions):
             mine = [lesion for lesion in lesions if lesion.rule == rule]
-            drawn += draw_lesions(out / f"lesions_{rule}{suffix}", mine, stored.patients)
+            path = out / f"lesions_{rule}{suffix}"
+            drawn += draw_lesions(path, mine, scored_structures(stored.schema), stored.patients)
     return drawn
 
 

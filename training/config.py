@@ -31,8 +31,8 @@ class RecordsConfig:
 
     path: Path
     """Folder of records, made by glioskull make_records."""
-    share: float = 1.0
-    """Share of the batches, relative to those of the other folders."""
+    share: float | None = None
+    """Share of the batches, relative to those of the other folders; left out for all: equal shares."""
     heads: list[str] | None = None
     """Heads that the folder annotates; null: all."""
 
@@ -160,8 +160,10 @@ class TrainingConfig:
             expect_number(f"loss_weights: {head}", weight, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
         for entry in self.sources:
-            if not entry.share > 0:
-                raise UserError(f"--records: {entry.path}: expected a share above 0; received {entry.share}")
+            expect_number(f"records: {entry.path}: share", entry.share, 0, above=True)
+        without = [entry.path for entry in self.sources if entry.share is None]
+        if 0 < len(without) < len(self.sources):
+            raise UserError(f"--records: expected a share for every folder, or for none; received none for {without[0]}")
         if self.validate_every is not None and self.steps_per_epoch is not None:
             raise UserError("--validate_every: is the length of an epoch, as --steps_per_epoch is; give --steps_per_epoch null")
         check_phases(self)

@@ -45,12 +45,12 @@ def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> 
             by_run.setdefault(run.name, []).append(run.folder)
     if not by_run:
         return []
+    axis: Axis = "minutes" if any(run.config.max_minutes for run in planned) else "epoch"
     histories = [
-        mean_history(name, [load_history(folder, name).of_head(test.name, heads[name]) for folder in folders])
+        mean_history(name, [load_history(folder, name).of_head(test.name, heads[name]) for folder in folders], axis)
         for name, folders in by_run.items()
     ]
     seeds = max(map(len, by_run.values()))
-    axis: Axis = "minutes" if any(run.config.max_minutes for run in planned) else "epoch"
     curves = Curves(f"mean Dice, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS, axis)
     return draw_learning_curves(folder / f"learning_curves_{test.name}", histories, curves)
 

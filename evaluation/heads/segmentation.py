@@ -128,15 +128,12 @@ class SegmentationPredictor(Predictor):
 
     def _write(self, case: Case, prepared: Prepared, classes: np.ndarray) -> np.ndarray:
         """Write the files of one case; returns its class indices."""
-        task = self.task
-        self.write_ids(case, prepared, classes, task.out)
-        if task.overlays:
-            self._draw_overlay(case, prepared, classes)
+        self.write_case(case, prepared, classes, self.task.out)
         self._without_affine += case.affine is None
         return classes
 
-    def write_ids(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> None:
-        """Write one case's label ids, and masks in the source's own layout, into a folder.
+    def write_case(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> None:
+        """Write one case's label ids, masks in the source's own layout, and the overlay where wanted, into a folder.
 
         Args:
             case, prepared: as of `predict`.
@@ -148,6 +145,8 @@ class SegmentationPredictor(Predictor):
         ids = task.schema.to_ids(prepared.geometry.to_native(classes), dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(folder, case.files.id), ids, case.affine, like=case.files.paths[0])
         task.source.write_prediction(case.files, ids, folder)
+        if task.overlays:
+            self._draw_overlay(case, prepared, classes, folder)
 
     @property
     def folders(self) -> dict[Path, LabelSchema]:
@@ -161,9 +160,11 @@ class SegmentationPredictor(Predictor):
             print(f"warning: {scans} without affine: the NIfTI files have unit spacing", file=sys.stderr)
         return f", pictures in {self.task.out / OVERLAYS}" if self.task.overlays else ""
 
-    def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray) -> Path:
+    def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> Path:
         task, channels = self.task, self.ensemble.runs[0].channels
         truth = None if prepared.label is None else bits_to_classes(prepared.label)
-        image = prepared.image[..., display_channel(channels)[1]]
-        path = task.out / OVERLAYS / f"{case.files.id}.png"
-        return draw_overlay(path, image, truth, classes, task.schema, case.files.id, prepared.geometry.spacing_mm)
+        channel, place = display_channel(channels)
+        head = f", head {self.ensemble.head}" if len(self.ensemble.runs[0].heads) > 1 else ""
+        title = f"{case.files.id}, {channel}{head}"
+        path = folder / OVERLAYS / f"{case.files.id}.png"
+        return draw_overlay(path, prepared.image[..., place], truth, classes, task.schema, title, prepared.geometry.spacing_mm)

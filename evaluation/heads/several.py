@@ -61,7 +61,7 @@ class SeveralHeadsPredictor(Predictor):
         counts = [int(np.count_nonzero(classes[name])) for name in classes]
         self._rows[case.files.id] = [case.files.id, head, rule, *confidences.values(), *counts]
         if self._has_common_classes:
-            self._predictors[head].write_ids(case, prepared, classes[head], self._out / CHOSEN)
+            self._predictors[head].write_case(case, prepared, classes[head], self._out / CHOSEN)
         return classes[head]
 
     def finish(self) -> str:

@@ -19,12 +19,14 @@ class Part:
 
 @dataclass
 class Several:
-    """A list of configs, and a list of paths or configs."""
+    """A list of configs, a list of paths or configs, and a mapping of names to configs."""
 
     parts: list[Part] = field(default_factory=list)
     """The parts."""
     folders: list[Path | Part] | Path | None = None
     """One folder, or several."""
+    named: dict[str, Part] = field(default_factory=dict)
+    """Parts by name."""
 
 
 def test_a_list_of_configs_is_given_on_the_command_line_and_in_a_file(tmp_path):
@@ -61,6 +63,21 @@ def test_a_wrong_list_of_configs_is_one_line(value, said):
         cli.parse(Several, ["--parts", value])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{a: {epoch: 3}}", "--named: a: option epoch is not known; did you mean epochs? (see"),
+        ("{a: {}, b: {epochs: x}}", "--named: b: epochs: expected a whole number or null; received x (see"),
+        ("{a: 3}", "--named: a: expected a mapping of its options, such as {}; received 3 (see"),
+    ],
+)
+def test_a_wrong_mapping_of_configs_is_one_line(value, said):
+    with pytest.raises(UserError) as error:
+        cli.parse(Several, ["--named", value])
+    assert said in str(error.value)
+    assert cli.parse(Several, ["--named", "{a: {epochs: 3}, b: {}}"]).named == {"a": Part(3), "b": Part()}
 
 
 def test_a_mistake_in_a_list_of_folders_is_no_path(tmp_path):

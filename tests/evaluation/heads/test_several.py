@@ -55,7 +55,7 @@ class TwoHeads:
             task=SimpleNamespace(out=out, schema=schema, inside_only=False),
             ensemble=None,
             write_probabilities=lambda case, prepared, probabilities, inside: probabilities.argmax(axis=-1),
-            write_ids=lambda case, prepared, classes, folder: self.written.append((head, folder.name, int(classes.sum()))),
+            write_case=lambda case, prepared, classes, folder: self.written.append((head, folder.name, int(classes.sum()))),
             finish=lambda: "",
         )
 
