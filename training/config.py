@@ -36,6 +36,11 @@ class RecordsConfig:
     heads: list[str] | None = None
     """Heads that the folder annotates; null: all."""
 
+    @property
+    def weight(self) -> float:
+        """Share of the batches relative to the other folders, 1 where none is given."""
+        return 1.0 if self.share is None else self.share
+
 
 @dataclass(kw_only=True)
 class TrainingConfig:

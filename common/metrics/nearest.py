@@ -6,9 +6,14 @@ a part is searched alone, which is less work: false positives, far from any poin
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 
 import numpy as np
+
+REACH = 8  # voxels along an axis within which offsets to nearby points are listed
+GROUPS = (1, 6, 26, 60, 120, 260)
+"""Numbers of nearest offsets up to which points are looked up at a time, by measurement; further ones are left to a KD-tree."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class PointPair:
 
 
 def nearest_points(points: np.ndarray, others: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Index of the nearest of other points, exact, by a KD-tree (Maneewongvatana and Mount, 1999).
+    """Index of the nearest of other points, exact: by a table of voxels for near ones, else by a KD-tree.
 
     Args:
         points: (n, 3) int64.
@@ -86,10 +91,46 @@ def nearest_points(points: np.ndarray, others: np.ndarray, spacing_mm: np.ndarra
 
     if len(others) == 0 or len(points) == 0:
         return np.zeros(len(points), np.int64)
-    # Sizes by measurement: a third less time than the default tree on tumours, half of it for a false positive far away.
-    tree = KDTree(others * spacing_mm, leafsize=64, balanced_tree=False)
-    nearest: np.ndarray = tree.query(points * spacing_mm)[1]
+    nearest = _nearby_points(points, others, tuple(spacing_mm.tolist()))
+    far = np.flatnonzero(nearest < 0)
+    if far.size:
+        # Maneewongvatana and Mount (1999). Sizes by measurement: a third less time than the default tree on tumours, half of it
+        # for a false positive far away.
+        tree = KDTree(others * spacing_mm, leafsize=64, balanced_tree=False)
+        nearest[far] = tree.query(points[far] * spacing_mm)[1]
     return nearest
+
+
+def _nearby_points(points: np.ndarray, others: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Index (n,) int64 of the nearest other point within the offsets of `near_offsets`; -1 where there is none."""
+    offsets = near_offsets(spacing_mm)
+    reach = np.abs(offsets).max(axis=0)
+    low = np.minimum(points.min(axis=0), others.min(axis=0)) - reach
+    shape = np.maximum(points.max(axis=0), others.max(axis=0)) + reach + 1 - low
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    table = np.zeros(int(shape.prod()), np.int32)  # place of a point among the others, from 1
+    table[(others - low) @ strides] = np.arange(1, len(others) + 1)
+    places, steps = (points - low) @ strides, offsets @ strides
+    nearest = np.full(len(points), -1)
+    left = np.arange(len(points))
+    for first, last in zip((0, *GROUPS[:-1]), GROUPS, strict=True):
+        found = table[places[left, None] + steps[first:last]]
+        if found.shape[1]:
+            index = found[np.arange(len(left)), (found > 0).argmax(axis=1)]  # offsets rise, so the first is the nearest
+            nearest[left[index > 0]] = index[index > 0] - 1
+            left = left[index == 0]
+    return nearest
+
+
+@cache
+def near_offsets(spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Offsets (n, 3) int64 between voxels by rising length in mm, all up to some length, at most the last of `GROUPS`."""
+    offsets = np.array(list(product(range(-REACH, REACH + 1), repeat=3)))
+    lengths = np.sqrt(((offsets * np.array(spacing_mm)) ** 2).sum(axis=1))
+    order = np.argsort(lengths, kind="stable")
+    limit = min(lengths[order[GROUPS[-1]]], (REACH + 1) * min(spacing_mm))  # beyond, offsets are missing
+    near: np.ndarray = offsets[order][lengths[order] < limit * (1 - 1e-9)]
+    return near
 
 
 def point_distances(points: np.ndarray, others: np.ndarray, nearest: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:

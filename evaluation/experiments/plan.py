@@ -213,7 +213,7 @@ def _expected_records(plan: PlannedRun, records: StudyRecords) -> list[tuple[Any
     heads = sorted(plan.config.heads or [SEGMENTATION])
     entries = plan.config.sources or [RecordsConfig(records.folders[name].path) for name in plan.records]
     return [
-        (records.folders[name].fingerprint, entry.share if len(entries) > 1 else 1.0, *sorted(entry.heads or heads))
+        (records.folders[name].fingerprint, entry.weight if len(entries) > 1 else 1.0, *sorted(entry.heads or heads))
         for name, entry in zip(plan.records, entries, strict=True)
     ]
 
