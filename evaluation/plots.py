@@ -110,7 +110,7 @@ def main(config: PlotsConfig) -> None:
         schema = runs[0].schema if runs else records.schema if records is not None else None
         source = open_source(config.source, config, schema)
         scan = _read_scan(config, source, _preparation(runs, records))
-        _print(_draw_volume(scan, config.out))
+        _print(_draw_volume(scan, config.out, cropped=bool(runs) or records is not None))
         _print(_draw_predictions(scan, config.out, prediction_names))
 
 
@@ -182,13 +182,14 @@ def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
     return drawn
 
 
-def _draw_volume(scan: _Scan, out: Path) -> list[Path]:
+def _draw_volume(scan: _Scan, out: Path, cropped: bool) -> list[Path]:
     """Mosaic of all slices, and the uncropped against the cropped volume."""
     path = out / f"mosaic_{scan.id}"
     spacing = scan.uncropped.spacing_mm
     drawn = figures_volume.draw_mosaic(path, scan.image, scan.classes, scan.schema, scan.title, spacing)
-    if scan.classes is None:
-        print(f"{scan.id}: has no annotation; its uncropped against its cropped volume is left out")
+    if scan.classes is None or not cropped:
+        why = "has no annotation" if scan.classes is None else "its crop is that of --records or --runs, which are not given"
+        print(f"{scan.id}: {why}; its uncropped against its cropped volume is left out")
         return drawn
     path = out / f"crop_{scan.id}"
     return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, scan.cropped, scan.schema, scan.title)

@@ -354,8 +354,11 @@ def print_start(training: OpenTraining) -> None:
     )
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
+        several = len(training.heads) > 1
         parts = [
-            f"{each.share / total:.0%} from {each.records.path} ({counted(len(each.train), 'case')})" for each in data.folders
+            f"{each.share / total:.0%} from {each.records.path} ({counted(len(each.train), 'case')}"
+            + (f" for {', '.join(each.targets.annotates)})" if several else ")")
+            for each in data.folders
         ]
         print(f"batches: {', '.join(parts)}")
     if config.split == "slice":

@@ -12,7 +12,8 @@ from evaluation.scores.lesions import missing_regions, rule_structures
 from evaluation.scores.patients import PatientScores
 
 MAY_LACK = (
-    "(n of N): patients that have a value; the rule gives the others none (no lesion to find), and they are not in the mean."
+    "(n of N): patients that have a value; the others have none (no lesion to find under the rule, or for false lesions no "
+    "usable prediction), and they are not in the mean."
 )
 
 WITHOUT_WORST = (

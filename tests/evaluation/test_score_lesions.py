@@ -57,7 +57,10 @@ def test_an_unfinished_prediction_is_refused(tmp_path, cases, source, capsys):
     (predictions / ".lock").touch()
     with pytest.raises(SystemExit):
         run("--predictions", predictions, "--source", source)
-    assert "expected predictions finished by evaluation.predict; received unfinished ones" in capsys.readouterr().err
+    assert (
+        "expected predictions finished by evaluation.predict, with predictions.json; received unfinished ones"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("damage", ["absent", "damaged", "other grid"])
