@@ -1,6 +1,6 @@
 """Command: draw learning curves, scores, class frequencies, and the figures of one scan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -102,7 +102,8 @@ def main(config: PlotsConfig) -> None:
     if runs:
         _print(_draw_learning_curves(runs, names, config.out))
     if config.scores:
-        _print(_draw_scores(config.scores, score_names, config.out))
+        for files in _draw_scores(config.scores, score_names, config.out):
+            _print(files)
     if records is not None:
         _print(_draw_class_frequencies(records, config.out))
         _print(_draw_runs_on_records(runs, records.path, config.out))
@@ -144,11 +145,11 @@ def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[
     return drawn
 
 
-def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]:
-    drawn = []
+def _draw_scores(folders: list[Path], names: list[str], out: Path) -> Iterator[list[Path]]:
+    """Files of one figure after the other: every metric, then the lesions of each folder and rule."""
     for metric in figures_scores.scored_metrics(folders):
         models = [figures_scores.read_model(folder, name, metric) for folder, name in zip(folders, names, strict=True)]
-        drawn += figures_scores.draw_scores(out / f"class_scores_{metric.name}", models, metric)
+        yield figures_scores.draw_scores(out / f"class_scores_{metric.name}", models, metric)
     for folder, name in zip(folders, names, strict=True):
         stored = read_scores(folder)
         suffix = f"_{name}" if len(folders) > 1 else ""
@@ -156,8 +157,7 @@ def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]
         for rule in dict.fromkeys(lesion.rule for lesion in lesions):
             mine = [lesion for lesion in lesions if lesion.rule == rule]
             path = out / f"lesions_{rule}{suffix}"
-            drawn += draw_lesions(path, mine, scored_structures(stored.schema), stored.patients)
-    return drawn
+            yield draw_lesions(path, mine, scored_structures(stored.schema), stored.patients)
 
 
 def _draw_class_frequencies(records: Records, out: Path) -> list[Path]:
