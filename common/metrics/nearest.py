@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 
 REACH = 8  # voxels along an axis within which offsets to nearby points are listed
-GROUPS = (1, 6, 26, 60, 120, 260)
-"""Numbers of nearest offsets up to which points are looked up at a time, by measurement; further ones are left to a KD-tree."""
+GROUPS = (1, 7, 27, 60, 100, 140, 180, 220, 260)
+"""Numbers of nearest offsets up to which points are looked up at a time; further ones are left to a KD-tree."""
 
 
 @dataclass(frozen=True)
