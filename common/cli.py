@@ -225,15 +225,20 @@ def _wrong_item(config: type, given: Sequence[str]) -> str | None:
         item = item_dataclass(kind)
         for file, content in given_values(name, given) if item is not None else ():
             value = _yaml(content) if isinstance(content, str) else content
-            items = {f"item {number}": each for number, each in enumerate(value, start=1)} if isinstance(value, list) else {}
-            if isinstance(value, dict) and typing.get_origin(kind) is dict:
-                items = value
-            for key, values in items.items():
+            for key, values in _items(value, kind).items():
+                where = f"{file}--{name}: {key}"
                 if isinstance(values, dict) and item is not None and (wrong := _wrong_setting(item, values)):
-                    return f"{file}--{name}: {key}: {wrong}"
-                if items is value and not isinstance(values, dict):
-                    return f"{file}--{name}: {key}: expected a mapping of its options, such as {{}}; received {values}"
+                    return f"{where}: {wrong}"
+                if isinstance(value, dict) and not isinstance(values, dict):  # an item of a list may be a path
+                    return f"{where}: expected a mapping of its options, such as {{}}; received {values}"
     return None
+
+
+def _items(value: Any, kind: Any) -> dict[str, Any]:
+    """Items of a list, or values of a mapping where the type is a dict, by the words that name them; else none."""
+    if isinstance(value, list):
+        return {f"item {number}": each for number, each in enumerate(value, start=1)}
+    return value if isinstance(value, dict) and typing.get_origin(kind) is dict else {}
 
 
 def _wrong_setting(config: type, values: dict[str, Any]) -> str | None:

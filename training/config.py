@@ -1,5 +1,6 @@
 """Settings of the training commands."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ class RecordsConfig:
 
 
 @dataclass(kw_only=True)
-class TrainingConfig:
+class TrainingConfig(ABC):
     """Settings of every training, whatever its heads."""
 
     records: list[Path | RecordsConfig] | Path | None = None
@@ -127,6 +128,7 @@ class TrainingConfig:
         """Steps that make an epoch; None: one pass over the training examples."""
         return self.validate_every or self.steps_per_epoch
 
+    @abstractmethod
     def make_heads(self, records: Sequence[Records]) -> dict[str, Head]:
         """The heads of the network, by name.
 
@@ -136,7 +138,6 @@ class TrainingConfig:
         Raises:
             UserError: the records do not serve a head.
         """
-        raise NotImplementedError
 
     def resolved(self, heads: dict[str, Head]) -> Self:
         """The config with the settings that depend on the records filled in, so that a run stores them all."""

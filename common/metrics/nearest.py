@@ -1,8 +1,7 @@
 """Distances from the points of one surface to the nearest points of another, of whole structures and of parts of them.
 
 A part of a structure, such as a lesion, reuses what is known of the whole one: where the nearest of all points belongs to the
-other part, it is the nearest of that part too. Only the other points are searched again. Where the whole one was not searched,
-a part is searched alone, which is less work: false positives, far from any point, take longest.
+other part, it is the nearest of that part too. Only the other points are searched again.
 """
 
 from dataclasses import dataclass
@@ -46,25 +45,22 @@ class PointPair:
         Returns:
             as `distances`, of the chosen points in their order.
         """
-        there, here = self.__dict__.get("_nearest", (None, None))  # where the whole structure was searched
+        there, here = self._nearest
         return (
             self._part(self.truth, self.prediction, there, truth, prediction),
             self._part(self.prediction, self.truth, here, prediction, truth),
         )
 
     def _part(
-        self, points: np.ndarray, others: np.ndarray, nearest: np.ndarray | None, chosen: np.ndarray, chosen_others: np.ndarray
+        self, points: np.ndarray, others: np.ndarray, nearest: np.ndarray, chosen: np.ndarray, chosen_others: np.ndarray
     ) -> np.ndarray:
-        """Distances of the chosen points to the nearest chosen one of the others; `nearest` of all others, where known."""
+        """Distances of the chosen points to the nearest chosen one of the others; `nearest` of all others."""
         own, candidates = points[chosen], np.flatnonzero(chosen_others)
         if not candidates.size:
             return np.full(len(own), np.inf)
-        if nearest is None:
-            own_nearest = candidates[nearest_points(own, others[candidates], self.spacing_mm)]
-        else:
-            own_nearest = nearest[chosen]
-            outside = np.flatnonzero(~chosen_others[own_nearest])
-            own_nearest[outside] = candidates[nearest_points(own[outside], others[candidates], self.spacing_mm)]
+        own_nearest = nearest[chosen]
+        outside = np.flatnonzero(~chosen_others[own_nearest])
+        own_nearest[outside] = candidates[nearest_points(own[outside], others[candidates], self.spacing_mm)]
         return point_distances(own, others, own_nearest, self.spacing_mm)
 
     @cached_property

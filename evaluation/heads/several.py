@@ -73,8 +73,8 @@ class SeveralHeadsPredictor(Predictor):
         """
         names = list(self._predictors)
         write_head_table(self._out, names, read_head_table(self._out, names) | self._rows)
-        drawn = [predictor.finish() for predictor in self._predictors.values()]
-        pictures = f", pictures in {OVERLAYS}/ of each" if any(drawn) else ""
+        first = next(iter(self._predictors.values()))
+        pictures = f", pictures in {OVERLAYS}/ of each" if first.finish() else ""  # all heads warn of the same scans
         chosen = f", chosen by {TABLE}" if self._has_common_classes else f", heads by {TABLE}"
         return f", a folder for each of {', '.join(names)}{chosen}{pictures}"
 

@@ -81,8 +81,10 @@ def format_lesions(scores: PatientScores) -> str:
         for structure in lesion_structures(mine, scores.structures):
             groups = volume_groups([lesion for lesion in mine if lesion.structure == structure])
             rows += [[structure.title, group.title, *_cells(group)] for group in groups if group.lesions]
-        patients = counted(len(scores.patients), "patient")
-        parts.append([*wrapped([f"Lesions by volume, {LESION_RULES[rule].title}; {patients}"]), "", *aligned(rows)])
+        heading = f"Lesions by volume, {LESION_RULES[rule].title}; {counted(len(scores.patients), 'patient')}"
+        if scores.missing:
+            heading += f"; false positives leave out {counted(len(scores.missing), 'case')} without usable prediction"
+        parts.append([*wrapped([heading]), "", *aligned(rows)])
     return "\n\n".join("\n".join(part) for part in [*parts, wrapped([NOTE])]) if parts else ""
 
 

@@ -171,7 +171,10 @@ def test_a_head_without_validation_cases_has_no_score_and_is_not_monitored(toy, 
     assert row["val_mean_dice"] == row["val_hgg_mean_dice"]
     assert 0 < float(row["val_mean_dice"]) < 1
     line = next(line for line in done.out.splitlines() if line.startswith("epoch 1/1"))
-    assert "mets mean IoU" not in line.partition("; validation")[2]
+    validation = line.partition("; validation")[2]
+    assert "hgg mean Dice with background" in validation
+    assert "mets mean" not in validation
+    assert "(3 cases for hgg)" in done.out
 
 
 LEARNT = ("--loss_weighting", "uncertainty", "--optimizer.name", "rmsprop", "--schedule.name", "step")

@@ -21,12 +21,11 @@ def all_pairs(one, other):
 
 
 @settings(max_examples=60, deadline=None)
-@given(truth=points, prediction=points, whole_first=st.booleans(), data=st.data())
-def test_parts_have_the_distances_that_they_have_alone(truth, prediction, whole_first, data):
+@given(truth=points, prediction=points, data=st.data())
+def test_parts_have_the_distances_that_they_have_alone(truth, prediction, data):
     pair = PointPair(truth, prediction, SPACING)
-    if whole_first:
-        for found, expected in zip(pair.distances, (all_pairs(truth, prediction), all_pairs(prediction, truth)), strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-12)
+    for found, expected in zip(pair.distances, (all_pairs(truth, prediction), all_pairs(prediction, truth)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
     chosen = [data.draw(hnp.arrays(bool, len(each))) for each in (truth, prediction)]
     parts = truth[chosen[0]], prediction[chosen[1]]
     alone = all_pairs(*parts), all_pairs(*parts[::-1])

@@ -16,7 +16,7 @@ from evaluation.experiments import runner
 from evaluation.experiments.runner import Training, call, last_error, train, training_failure
 from tests.common.test_processes import alive
 from tests.training.runs import ROOT, TOY, environment, history
-from training.run import FORMAT
+from training.run import FORMAT, Run
 
 SLEEPER = """\
 import signal, sys, time
@@ -217,8 +217,8 @@ def wait_for(process, run, epochs):
 
 
 @pytest.mark.slow
-def test_a_study_that_is_killed_goes_on(records, command, tmp_path):
-    """A kill leaves the training behind: the study waits for it and has lost nothing."""
+def test_a_study_that_is_interrupted_and_killed_goes_on(records, command, tmp_path):
+    """Ctrl-C, then a kill that leaves the training behind: the study waits for it and has lost nothing."""
     out, epochs = tmp_path / "out", 16
     options = dict(zip([word[2:] for word in TOY[::2]], TOY[1::2], strict=True)) | {"epochs": epochs}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({"runs": [{"name": "a", "train": {}, "options": options}]}))
@@ -226,6 +226,15 @@ def test_a_study_that_is_killed_goes_on(records, command, tmp_path):
     run = out / "runs" / "a"
     with started(arguments) as process:
         wait_for(process, run, 2)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate()[0]
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert "stopped by the user; anything that was finished is kept" in printed
+    stopped = len(history(run))
+    assert Run(run).metadata["status"] == "stopped"
+    with started(arguments) as process:
+        wait_for(process, run, stopped + 1)
         process.kill()
     done = command("evaluation.study", *arguments)
     assert done.status == 0, done.err

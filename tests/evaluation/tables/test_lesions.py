@@ -55,3 +55,8 @@ def test_the_table_has_a_row_for_each_group_with_lesions_of_each_rule():
 
 def test_without_lesions_there_is_no_table():
     assert format_lesions(PatientScores([WT], ["p"], [1], {}, {})) == ""
+
+
+def test_cases_without_usable_prediction_are_in_the_heading():
+    scores = PatientScores([WT], ["p"], [1], {}, {}, [("p", "c", each) for each in MADE], {"d": "d.nii.gz: missing prediction"})
+    assert "1 patient; false positives leave out 1 case without usable prediction" in " ".join(format_lesions(scores).split())
