@@ -220,15 +220,25 @@ def _list_choices(parser: jsonargparse.ArgumentParser, config: type) -> None:
 
 
 def _wrong_item(config: type, given: Sequence[str]) -> str | None:
-    """Error line for the first wrong item of an option that is a list of dataclasses, such as phases; None if all are right."""
+    """Error line for the first wrong dataclass in a list, such as phases, or a mapping, such as heads; else None."""
     for name, kind in typing.get_type_hints(config).items():
         item = item_dataclass(kind)
         for file, content in given_values(name, given) if item is not None else ():
             value = _yaml(content) if isinstance(content, str) else content
-            for number, values in enumerate(value if isinstance(value, list) else (), start=1):
+            for key, values in _items(value, kind).items():
+                where = f"{file}--{name}: {key}"
                 if isinstance(values, dict) and item is not None and (wrong := _wrong_setting(item, values)):
-                    return f"{file}--{name}: item {number}: {wrong}"
+                    return f"{where}: {wrong}"
+                if isinstance(value, dict) and not isinstance(values, dict):  # an item of a list may be a path
+                    return f"{where}: expected a mapping of its options, such as {{}}; received {values}"
     return None
+
+
+def _items(value: Any, kind: Any) -> dict[str, Any]:
+    """Items of a list, or values of a mapping where the type is a dict, by the words that name them; else none."""
+    if isinstance(value, list):
+        return {f"item {number}": each for number, each in enumerate(value, start=1)}
+    return value if isinstance(value, dict) and typing.get_origin(kind) is dict else {}
 
 
 def _wrong_setting(config: type, values: dict[str, Any]) -> str | None:

@@ -14,9 +14,9 @@ def is_list(kind: Any) -> bool:
 
 
 def item_dataclass(kind: Any) -> Any:
-    """Dataclass of the items of a list type, or of a union with one; None where there is none."""
+    """Dataclass of the items of a list type or the values of a dict type, or of a union with one; None where there is none."""
     parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    items = [item for part in parts if typing.get_origin(part) is list for item in typing.get_args(part)]
+    items = [typing.get_args(part)[-1] for part in parts if typing.get_origin(part) in (list, dict)]
     options = [option for item in items for option in (typing.get_args(item) or (item,))]
     return next((option for option in options if is_dataclass(option)), None)
 

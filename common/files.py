@@ -31,6 +31,10 @@ def atomic(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)  # such as of a full disk
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -65,8 +65,10 @@ def type_words(name: str, example: Any = None) -> str:
     name = re.sub(r"^<class '(.*)'>$", r"\1", name)
     outer, bracket, inner = name.removesuffix("]").partition("[")
     outer = outer.rpartition(".")[2]
+    such = f", such as {list(example)}" if isinstance(example, list | tuple) and example else ""
     if not bracket:
-        return TYPES[outer][0] if outer in TYPES else "a mapping of its options"
+        words = TYPES[outer][0] if outer in TYPES else "a mapping of its options"
+        return f"{words}{such}" if outer in ("list", "tuple") else words
     parts = _parts(inner)
     if outer == "Literal":
         return f"one of {', '.join('null' if part == 'None' else part.strip(chr(39)) for part in parts)}"
@@ -76,7 +78,6 @@ def type_words(name: str, example: Any = None) -> str:
     single = item.partition("[")[0].rpartition(".")[2]
     plural = "values" if "|" in item else TYPES[single][1] if single in TYPES else "mappings"
     count = f"{NUMBERS.get(len(parts), len(parts))} " if outer == "tuple" and parts[-1] != "..." else ""
-    such = f", such as {list(example)}" if isinstance(example, list | tuple) and example else ""
     return f"a list of {count}{plural}{such}"
 
 

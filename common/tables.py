@@ -77,8 +77,8 @@ def markdown(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 
 
 def wrapped(notes: Sequence[str]) -> list[str]:
-    """Notes folded to lines of at most `WIDTH` characters."""
-    return [line for note in notes for line in textwrap.wrap(note, WIDTH)]
+    """Notes folded to lines of at most `WIDTH` characters; a longer word, such as a path, keeps a line of its own."""
+    return [line for note in notes for line in textwrap.wrap(note, WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 
 def score_column(score: str, structure: str) -> str:

@@ -138,7 +138,7 @@ def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], 
     built = f"{counted(len(cases), 'case')}, {counted(missing, 'shard')} to build"
     print(f"{built}: about {need / 1e9:.2f} GB of disk, {free / 1e9:.0f} GB free")
     if need > free:
-        raise UserError(f"{config.out}: the records need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free")
+        raise UserError(f"{config.out}: the records need {need / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free")
 
 
 def _scan_size(source: Source, files: CaseFiles, config: MakeRecordsConfig) -> tuple[int, int, int]:

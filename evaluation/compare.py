@@ -133,8 +133,9 @@ def _chosen(option: str, wanted: list[str] | None, known: list[str], default: Se
         return [name for name in default if name in known] or known
     missing = [name for name in wanted if name not in known]
     if missing or not wanted:
+        hint = "; score all by that metric first" if option == "metrics" and any(name in METRICS for name in missing) else ""
         raise UserError(
-            f"--{option}: expected some of {', '.join(known)}, which all have; received {', '.join(missing) or 'none'}"
+            f"--{option}: expected some of {', '.join(known)}, which all have; received {', '.join(missing) or 'none'}{hint}"
         )
     return list(dict.fromkeys(wanted))
 

@@ -1,6 +1,6 @@
 """Command: draw learning curves, scores, class frequencies, and the figures of one scan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from data_prep.prepare import PrepareConfig, prepare
 from data_prep.records.folder import Records
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.structures import scored_structures
 from evaluation.figures import overlay
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
@@ -102,7 +103,8 @@ def main(config: PlotsConfig) -> None:
     if runs:
         _print(_draw_learning_curves(runs, names, config.out))
     if config.scores:
-        _print(_draw_scores(config.scores, score_names, config.out))
+        for files in _draw_scores(config.scores, score_names, config.out):
+            _print(files)
     if records is not None:
         _print(_draw_class_frequencies(records, config.out))
         _print(_draw_runs_on_records(runs, records.path, config.out))
@@ -110,7 +112,7 @@ def main(config: PlotsConfig) -> None:
         schema = runs[0].schema if runs else records.schema if records is not None else None
         source = open_source(config.source, config, schema)
         scan = _read_scan(config, source, _preparation(runs, records))
-        _print(_draw_volume(scan, config.out))
+        _print(_draw_volume(scan, config.out, cropped=bool(runs) or records is not None))
         _print(_draw_predictions(scan, config.out, prediction_names))
 
 
@@ -144,19 +146,19 @@ def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[
     return drawn
 
 
-def _draw_scores(folders: list[Path], names: list[str], out: Path) -> list[Path]:
-    drawn = []
+def _draw_scores(folders: list[Path], names: list[str], out: Path) -> Iterator[list[Path]]:
+    """Files of one figure after the other: every metric, then the lesions of each folder and rule."""
     for metric in figures_scores.scored_metrics(folders):
         models = [figures_scores.read_model(folder, name, metric) for folder, name in zip(folders, names, strict=True)]
-        drawn += figures_scores.draw_scores(out / f"class_scores_{metric.name}", models, metric)
+        yield figures_scores.draw_scores(out / f"class_scores_{metric.name}", models, metric)
     for folder, name in zip(folders, names, strict=True):
         stored = read_scores(folder)
         suffix = f"_{name}" if len(folders) > 1 else ""
         lesions = read_lesions(stored.folder)
         for rule in dict.fromkeys(lesion.rule for lesion in lesions):
             mine = [lesion for lesion in lesions if lesion.rule == rule]
-            drawn += draw_lesions(out / f"lesions_{rule}{suffix}", mine, stored.patients)
-    return drawn
+            path = out / f"lesions_{rule}{suffix}"
+            yield draw_lesions(path, mine, scored_structures(stored.schema), stored.patients)
 
 
 def _draw_class_frequencies(records: Records, out: Path) -> list[Path]:
@@ -181,13 +183,14 @@ def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
     return drawn
 
 
-def _draw_volume(scan: _Scan, out: Path) -> list[Path]:
+def _draw_volume(scan: _Scan, out: Path, cropped: bool) -> list[Path]:
     """Mosaic of all slices, and the uncropped against the cropped volume."""
     path = out / f"mosaic_{scan.id}"
     spacing = scan.uncropped.spacing_mm
     drawn = figures_volume.draw_mosaic(path, scan.image, scan.classes, scan.schema, scan.title, spacing)
-    if scan.classes is None:
-        print(f"{scan.id}: has no annotation; its uncropped against its cropped volume is left out")
+    if scan.classes is None or not cropped:
+        why = "has no annotation" if scan.classes is None else "its crop is that of --records or --runs, which are not given"
+        print(f"{scan.id}: {why}; its uncropped against its cropped volume is left out")
         return drawn
     path = out / f"crop_{scan.id}"
     return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, scan.cropped, scan.schema, scan.title)

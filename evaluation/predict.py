@@ -270,7 +270,7 @@ def _is_there(config: PredictConfig, earlier: Mapping[Path, EarlierPredictions],
         return False
     volumes = [prediction_path(place, files.id) for place in [*earlier, *chosen]]
     further = [place / f"{files.id}{PROBABILITIES}.nii.gz" for place in earlier] if config.probabilities else []
-    further += [place / OVERLAYS / f"{files.id}.png" for place in earlier] if config.overlays else []
+    further += [place / OVERLAYS / f"{files.id}.png" for place in [*earlier, *chosen]] if config.overlays else []
     if not all(path.is_file() for path in [*volumes, *further]):
         return False
     return min(path.stat().st_mtime for path in volumes) >= max(path.stat().st_mtime for path in files.paths)

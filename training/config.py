@@ -1,5 +1,6 @@
 """Settings of the training commands."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -31,14 +32,19 @@ class RecordsConfig:
 
     path: Path
     """Folder of records, made by glioskull make_records."""
-    share: float = 1.0
-    """Share of the batches, relative to those of the other folders."""
+    share: float | None = None
+    """Share of the batches, relative to those of the other folders; left out for all: equal shares."""
     heads: list[str] | None = None
     """Heads that the folder annotates; null: all."""
 
+    @property
+    def weight(self) -> float:
+        """Share of the batches relative to the other folders, 1 where none is given."""
+        return 1.0 if self.share is None else self.share
+
 
 @dataclass(kw_only=True)
-class TrainingConfig:
+class TrainingConfig(ABC):
     """Settings of every training, whatever its heads."""
 
     records: list[Path | RecordsConfig] | Path | None = None
@@ -122,6 +128,7 @@ class TrainingConfig:
         """Steps that make an epoch; None: one pass over the training examples."""
         return self.validate_every or self.steps_per_epoch
 
+    @abstractmethod
     def make_heads(self, records: Sequence[Records]) -> dict[str, Head]:
         """The heads of the network, by name.
 
@@ -131,7 +138,6 @@ class TrainingConfig:
         Raises:
             UserError: the records do not serve a head.
         """
-        raise NotImplementedError
 
     def resolved(self, heads: dict[str, Head]) -> Self:
         """The config with the settings that depend on the records filled in, so that a run stores them all."""
@@ -160,8 +166,10 @@ class TrainingConfig:
             expect_number(f"loss_weights: {head}", weight, 0)
         expect_number("seed", self.seed, 0, LARGEST_SEED)
         for entry in self.sources:
-            if not entry.share > 0:
-                raise UserError(f"--records: {entry.path}: expected a share above 0; received {entry.share}")
+            expect_number(f"records: {entry.path}: share", entry.share, 0, above=True)
+        without = [entry.path for entry in self.sources if entry.share is None]
+        if 0 < len(without) < len(self.sources):
+            raise UserError(f"--records: expected a share for every folder, or for none; received none for {without[0]}")
         if self.validate_every is not None and self.steps_per_epoch is not None:
             raise UserError("--validate_every: is the length of an epoch, as --steps_per_epoch is; give --steps_per_epoch null")
         check_phases(self)

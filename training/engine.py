@@ -21,7 +21,7 @@ from data_prep.records.folder import Records
 from training.config import TrainingConfig
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
 from training.freezing import LayerFreezing
-from training.heads.base import Head
+from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import initialise
 from training.optimizers import build_optimizer
 from training.phases import Phase, extended, resolved_phases
@@ -113,9 +113,10 @@ def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:
 
 def check_validation(config: TrainingConfig, data: Mixture, heads: Mapping[str, Head]) -> None:
     """Refuse to monitor a score of a head that no validation case annotates."""
-    head = next((head for name, head in heads.items() if config.monitor in [f"{name}_{score}" for score in head.scores]), None)
-    if head is None or not (data.has_validation and config.validate):
+    name, _ = monitored_score(config.monitor, heads)
+    if name is None or not (data.has_validation and config.validate):
         return
+    head = heads[name]
     annotating = [folder for folder in data.folders if head.name in folder.targets.annotates]
     if not any(set(folder.validation) & set(head.annotated(folder.records)) for folder in annotating):
         folders = ", ".join(str(folder.records.path) for folder in annotating)
@@ -210,7 +211,8 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     )
     best = ""
     if progress.best is not None:
-        best = f", best validation {config.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
+        words = monitored_words(config.monitor, heads)
+        best = f", best validation {words} {progress.best:.4f} at epoch {progress.best_epoch}"
     print(f"run: {run.path} ({status} after {counted(progress.epoch, 'epoch')}, {progress.minutes:.1f} min{best})")
 
 
@@ -352,8 +354,11 @@ def print_start(training: OpenTraining) -> None:
     )
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
+        several = len(training.heads) > 1
         parts = [
-            f"{each.share / total:.0%} from {each.records.path} ({counted(len(each.train), 'case')})" for each in data.folders
+            f"{each.share / total:.0%} from {each.records.path} ({counted(len(each.train), 'case')}"
+            + (f" for {', '.join(each.targets.annotates)})" if several else ")")
+            for each in data.folders
         ]
         print(f"batches: {', '.join(parts)}")
     if config.split == "slice":

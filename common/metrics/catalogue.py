@@ -160,9 +160,9 @@ def chosen_metrics(names: Sequence[str] = (), rules: Sequence[str] = ()) -> list
         expect_metric("metrics", name)
     for name in rules:
         if name not in LESION_RULES:
-            raise UserError(
-                f"--lesions: expected rules of {', '.join(LESION_RULES)}; received {name}{did_you_mean(name, LESION_RULES)}"
-            )
+            near = did_you_mean(name, LESION_RULES)
+            known = "" if near else f"; they are {', '.join(LESION_RULES)}"
+            raise UserError(f"--lesions: expected lesion rules of docs/metrics.md; received {name}{near}{known}")
     return [
         metric
         for metric in METRICS.values()
@@ -184,11 +184,10 @@ def expect_metric(option: str, name: str, judged: bool = False) -> Metric:
     if name in fitting:
         return METRICS[name]
     plain = [known for known in fitting if METRICS[known].rule is None]
-    lesion = dict.fromkeys(known.partition("@")[0] for known in fitting if METRICS[known].rule is not None)
-    raise UserError(
-        f"--{option}: expected one of {', '.join(plain)}, or one of {', '.join(lesion)} followed by @ and a lesion rule "
-        f"({', '.join(LESION_RULES)}); received {name}{did_you_mean(name, fitting)}"
-    )
+    near = did_you_mean(name, plain) or did_you_mean(name, fitting)
+    known = "" if near else f"; they are {', '.join(plain)}, and by lesion rule such as lesion_dice@brats2023-met"
+    kind = "a metric with a direction" if judged else "a metric of docs/metrics.md"
+    raise UserError(f"--{option}: expected {kind}; received {name}{near}{known}")
 
 
 def absent_rule(metrics: Iterable[Metric]) -> str:

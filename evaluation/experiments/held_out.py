@@ -11,7 +11,7 @@ from typing import Any
 
 from common.errors import Problems, UserError
 from common.files import write_text
-from common.metrics.catalogue import METRICS
+from common.metrics.catalogue import METRICS, expect_metric
 from data_prep.records.folder import Records
 from data_prep.structures import scored_structures
 from evaluation.experiments import runner
@@ -86,8 +86,7 @@ def open_tests(values: Sequence[dict[str, Any]], records: StudyRecords, subset: 
         if unknown or not test.structures:
             received = ", ".join(unknown) or "none"
             raise UserError(f"--tests: {test.records}: structures: expected some of {', '.join(known)}; received {received}")
-        if test.metric not in METRICS:
-            raise UserError(f"--tests: {test.records}: metric: expected one of {', '.join(METRICS)}; received {test.metric}")
+        expect_metric(f"tests: {test.records}: metric", test.metric)
         sources = {str(each.source) for each in settings if each.records == test.records}
         if len(sources) > 1:
             raise UserError(

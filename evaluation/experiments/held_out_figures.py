@@ -33,7 +33,7 @@ def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> 
     """Draw loss and mean Dice of all runs that train on the records of a test, each the mean over its seeds.
 
     They are drawn over epochs or, where trainings end by the clock, over minutes. A run of several heads has the curves of
-    that of the test. A run that trains on several records validates on all of them.
+    that of the test. A run of one head on several records is left out: its scores are of all of them.
 
     Returns:
         The files written; none where no run has finished an epoch.
@@ -41,16 +41,17 @@ def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> 
     by_run: dict[str, list[Path]] = {}
     heads = {run.name: list(run.config.heads) for run in planned}
     for run in planned:
-        if test.name in run.records and (run.folder / "run.json").is_file() and read_history(run.folder):
+        of_test = run.records == (test.name,) or test.name in heads[run.name]
+        if of_test and (run.folder / "run.json").is_file() and read_history(run.folder):
             by_run.setdefault(run.name, []).append(run.folder)
     if not by_run:
         return []
+    axis: Axis = "minutes" if any(run.config.max_minutes for run in planned) else "epoch"
     histories = [
-        mean_history(name, [load_history(folder, name).of_head(test.name, heads[name]) for folder in folders])
+        mean_history(name, [load_history(folder, name).of_head(test.name, heads[name]) for folder in folders], axis)
         for name, folders in by_run.items()
     ]
     seeds = max(map(len, by_run.values()))
-    axis: Axis = "minutes" if any(run.config.max_minutes for run in planned) else "epoch"
     curves = Curves(f"mean Dice, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS, axis)
     return draw_learning_curves(folder / f"learning_curves_{test.name}", histories, curves)
 

@@ -121,7 +121,8 @@ def plan_runs(
         raise UserError(f"--seeds: expected different numbers; received {twice} twice")
     planned: list[PlannedRun] = []
     each_seed: list[int | None] = [*seeds] or [None]
-    wrong, names = [], [str(values.get("name", "")) for values in runs]
+    mistakes: dict[str, list[str]] = {}  # message -> the runs that it is about
+    names = [str(values.get("name", "")) for values in runs]
     for number, values in enumerate(runs, 1):
         try:
             run: RunSettings = parse_entry(RunSettings, locate_config(values, file), "--runs")
@@ -132,13 +133,14 @@ def plan_runs(
                 planned.append(_planned(run, options, seed, records, out))
                 check(planned[-1])
         except UserError as error:
-            wrong.append(f"{values.get('name', f'run {number}')}: {error}")
+            mistakes.setdefault(str(error), []).append(str(values.get("name", f"run {number}")))
     folders = [run.folder.name for run in planned]
-    wrong += [
-        f"--runs: expected different names; received {name} twice" for name in dict.fromkeys(folders) if folders.count(name) > 1
-    ]
+    wrong = [f"{', '.join(named)}: {message}" for message, named in mistakes.items()]
+    twice_named = [name for name in dict.fromkeys(folders) if folders.count(name) > 1]
+    wrong += [f"--runs: expected different names; received {name} twice" for name in twice_named]
     if wrong:
-        raise Problems(wrong, f"{len(wrong)} of {counted(len(runs), 'run')} cannot be trained")
+        failed = sum(map(len, mistakes.values())) + len(twice_named)
+        raise Problems(wrong, f"{failed} of {counted(len(runs), 'run')} cannot be trained")
     planned.sort(key=lambda run: 0 if run.seed is None else seeds.index(run.seed))
     training_order(planned)
     return planned
@@ -213,7 +215,7 @@ def _expected_records(plan: PlannedRun, records: StudyRecords) -> list[tuple[Any
     heads = sorted(plan.config.heads or [SEGMENTATION])
     entries = plan.config.sources or [RecordsConfig(records.folders[name].path) for name in plan.records]
     return [
-        (records.folders[name].fingerprint, entry.share if len(entries) > 1 else 1.0, *sorted(entry.heads or heads))
+        (records.folders[name].fingerprint, entry.weight if len(entries) > 1 else 1.0, *sorted(entry.heads or heads))
         for name, entry in zip(plan.records, entries, strict=True)
     ]
 

@@ -87,12 +87,16 @@ def call(
         Its exit status.
     """
     words = [str(argument) for argument in arguments]
-    if log is None:
-        return processes.run_command(command, words, None, should_stop)
-    make_folder(log.parent)
-    with log.open("a", encoding="utf-8") as file:
-        print(f"{CALL}python {shlex.join(['-m', command, *words])}", file=file, flush=True)
-        return processes.run_command(command, words, file, should_stop)
+    try:
+        if log is None:
+            return processes.run_command(command, words, None, should_stop)
+        make_folder(log.parent)
+        with log.open("a", encoding="utf-8") as file:
+            print(f"{CALL}python {shlex.join(['-m', command, *words])}", file=file, flush=True)
+            return processes.run_command(command, words, file, should_stop)
+    except KeyboardInterrupt:
+        print("the same command, given again, goes on with what is left", flush=True)
+        raise
 
 
 def last_error(log: Path) -> str:

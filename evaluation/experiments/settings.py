@@ -36,8 +36,8 @@ class RecordsShare:
 
     name: str
     """Name of the folder in the study's `records`."""
-    share: float = 1.0
-    """Share of the batches, relative to those of the other folders."""
+    share: float | None = None
+    """Share of the batches, relative to those of the other folders; left out for all: equal shares."""
     heads: list[str] | None = None
     """Heads that the folder annotates; null: all."""
 

@@ -11,7 +11,7 @@ from common.tables import counted
 from data_prep.structures import Structure
 from evaluation.figures import style
 from evaluation.scores.lesions import LesionScores
-from evaluation.tables.lesions import VolumeGroup, ranked_structures, volume_groups
+from evaluation.tables.lesions import VolumeGroup, lesion_structures, volume_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +20,13 @@ NOTE = "#555555"
 MOST_STRUCTURES = 6  # rows of a figure that a page has room for
 
 
-def draw_lesions(path: Path, lesions: Sequence[LesionScores], patients: int) -> list[Path]:
+def draw_lesions(path: Path, lesions: Sequence[LesionScores], structures: Sequence[Structure], patients: int) -> list[Path]:
     """Draw the sensitivity by volume and the Dice of every lesion over its volume, a row for each structure.
 
     Args:
         path: the files to write, without suffix.
         lesions: of one rule.
+        structures: of the schema, in the order in which they are drawn.
         patients: how many, for the caption.
 
     Returns:
@@ -38,11 +39,11 @@ def draw_lesions(path: Path, lesions: Sequence[LesionScores], patients: int) -> 
     if len(rules) != 1:
         raise ValueError(f"expected lesions of one rule; received {len(lesions)} lesions of {len(rules)} rules")
     (rule,) = rules
-    structures = ranked_structures(lesions)[:MOST_STRUCTURES]
+    shown = lesion_structures(lesions, structures)[:MOST_STRUCTURES]
     with style.style():
-        figure = style.new_figure(height=1.9 * len(structures) + 0.6, gaps=(0.08, 0.05))
-        axes = figure.subplots(len(structures), 2, squeeze=False, sharex="col", width_ratios=(1, 1.35))
-        for (left, right), structure in zip(axes, structures, strict=True):
+        figure = style.new_figure(height=1.9 * len(shown) + 0.6, gaps=(0.08, 0.05))
+        axes = figure.subplots(len(shown), 2, squeeze=False, sharex="col", width_ratios=(1, 1.35))
+        for (left, right), structure in zip(axes, shown, strict=True):
             mine = [lesion for lesion in lesions if lesion.structure == structure]
             _draw_sensitivity(left, volume_groups(mine), structure)
             _draw_dice(right, mine)

@@ -16,6 +16,7 @@ from evaluation.figures import display, style
 DPI = 200
 ACROSS = 5  # pictures beside each other on a page's width, at most
 LARGEST = 2.0  # inches across one
+SPREAD = (0.2, 0.8)  # places of the two other slices among those that hold tumour
 LETTER = 0.068  # inches of a letter of the name above it
 
 
@@ -108,7 +109,7 @@ def draw_models(
 
 
 def displayed_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:
-    """The slice with the most tumour, and one below and one above it that still hold some; rising.
+    """The slice with the most tumour, and two that are spread over the slices that hold some; rising.
 
     Args:
         classes: (Z, H, W) class indices that decide.
@@ -121,9 +122,9 @@ def displayed_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:
     if not counts.any():
         return sorted({depth // 4, depth // 2, 3 * depth // 4})
     most = int(counts.argmax())
-    share = counts.cumsum() / counts.sum()
-    below, above = int(np.searchsorted(share, 0.15)), int(np.searchsorted(share, 0.85))
-    return sorted({min(below, most), most, max(above, most)})
+    inside = np.flatnonzero(counts)  # of several lesions, small ones have a picture too
+    below, above = (int(inside[round(share * (len(inside) - 1))]) for share in SPREAD)
+    return sorted({below, most, above})
 
 
 @dataclass(frozen=True)

@@ -89,14 +89,25 @@ class History:
         return History(self.name, self.classes if classes is None else classes, common | found)
 
 
-def mean_history(name: str, histories: Sequence[History]) -> History:
-    """Mean of the histories of trainings that differ in their seed, over the epochs that all of them have."""
+def mean_history(name: str, histories: Sequence[History], axis: Axis = "epoch") -> History:
+    """Mean of the histories of trainings that differ in their seed.
+
+    Args:
+        name: of the mean.
+        histories: of the trainings.
+        axis: along which they are averaged: over the epochs that all of them have, or, interpolated, over the minutes.
+    """
     epochs = min(len(history.columns["epoch"]) for history in histories)
-    columns = {
-        column: np.mean([history.columns[column][:epochs] for history in histories], axis=0)
-        for column in histories[0].columns
-        if all(column in history.columns for history in histories)
-    }
+    shared = [column for column in histories[0].columns if all(column in history.columns for history in histories)]
+    if axis == "epoch":
+        columns = {column: np.mean([own.columns[column][:epochs] for own in histories], axis=0) for column in shared}
+    else:
+        minutes = [history.columns["minutes"] for history in histories]
+        places = np.linspace(max(each[0] for each in minutes), min(each[-1] for each in minutes), epochs)
+        columns = {
+            column: np.mean([np.interp(places, own.columns["minutes"], own.columns[column]) for own in histories], axis=0)
+            for column in shared
+        }
     return History(name, histories[0].classes, columns)
 
 

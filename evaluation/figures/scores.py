@@ -41,12 +41,14 @@ class ModelScores:
         values: structure -> value with the bounds of its interval: regions, classes, then means; equal structures once.
         patients: how many.
         pooled: True where the values come from one confusion matrix of all slices; else they are means over patients.
+        missing: cases without usable prediction, which count the worst value or, where a metric has none, nothing.
     """
 
     name: str
     values: dict[Structure, Estimate]
     patients: int
     pooled: bool
+    missing: int = 0
 
 
 def scored_metrics(folders: Sequence[Path]) -> list[Metric]:
@@ -68,7 +70,8 @@ def read_model(folder: Path, name: str, metric: Metric) -> ModelScores:
     """
     stored = read_scores(folder)
     shown = f"{name} (slice split)" if stored.split == "slice" else name
-    return ModelScores(shown, _values(stored, metric), stored.patients, not stored.per_patient and not metric.from_masks)
+    pooled = not stored.per_patient and not metric.from_masks
+    return ModelScores(shown, _values(stored, metric), stored.patients, pooled, len(stored.missing))
 
 
 def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> list[Path]:
@@ -168,4 +171,9 @@ def _note(models: Sequence[ModelScores]) -> str:
             if len(set(patients.values())) > 1:
                 number = "patients: " + ", ".join(f"{name} {count}" for name, count in patients.items())
             parts.append(f"{mixed}{meaning}; {number}")
+    parts += [
+        f"{model.name}: {counted(model.missing, 'case')} without usable prediction, with the worst value where there is one"
+        for model in models
+        if model.missing
+    ]
     return ". ".join(parts)

@@ -155,16 +155,16 @@ class SegmentationPredictor(Predictor):
         dtype = np.dtype(np.uint8) if case.label is None else case.label.dtype
         ids = task.schema.to_ids(native, dtype if dtype.kind in "iu" else np.uint8)
         nifti.write_image(prediction_path(folder, case.files.id), ids, case.affine, like=case.files.paths[0])
-        scanner = task.source.scanner_grid(case.files)
+        target, scanner = folder, task.source.scanner_grid(case.files)
         if scanner is not None and probabilities is not None:
-            folder = folder / SCANNER
+            target = folder / SCANNER
             planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
             likeliest = likeliest_native(scanner, consistent_probabilities(native, np.stack(planes, axis=-1)))
             ids = task.schema.to_ids(likeliest)
-            nifti.write_image(folder / f"{case.files.id}.nii.gz", ids, np.asarray(scanner.affine))
-        task.source.write_prediction(case.files, ids, folder, task.schema)
+            nifti.write_image(target / f"{case.files.id}.nii.gz", ids, np.asarray(scanner.affine))
+        task.source.write_prediction(case.files, ids, target, task.schema)
         if task.overlays:
-            self._draw_overlay(case, prepared, classes)
+            self._draw_overlay(case, prepared, classes, folder)
 
     @property
     def folders(self) -> dict[Path, LabelSchema]:
@@ -178,9 +178,11 @@ class SegmentationPredictor(Predictor):
             print(f"warning: {scans} without affine: the NIfTI files have unit spacing", file=sys.stderr)
         return f", pictures in {self.task.out / OVERLAYS}" if self.task.overlays else ""
 
-    def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray) -> Path:
+    def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> Path:
         task, channels = self.task, self.ensemble.runs[0].channels
         truth = None if prepared.label is None else bits_to_classes(prepared.label)
-        image = prepared.image[..., display_channel(channels)[1]]
-        path = task.out / OVERLAYS / f"{case.files.id}.png"
-        return draw_overlay(path, image, truth, classes, task.schema, case.files.id, prepared.geometry.spacing_mm)
+        channel, place = display_channel(channels)
+        head = f", head {self.ensemble.head}" if len(self.ensemble.runs[0].heads) > 1 else ""
+        title = f"{case.files.id}, {channel}{head}"
+        path = folder / OVERLAYS / f"{case.files.id}.png"
+        return draw_overlay(path, prepared.image[..., place], truth, classes, task.schema, title, prepared.geometry.spacing_mm)

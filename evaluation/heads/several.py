@@ -21,6 +21,7 @@ from evaluation.heads.base import Predictor
 from evaluation.heads.head_table import CHOSEN, TABLE, has_common_classes, read_head_table, write_head_table
 from evaluation.heads.segmentation import SegmentationPredictor
 from evaluation.inference.ensemble import joint_probabilities
+from evaluation.inference.predictions import OVERLAYS
 
 MOST_CONFIDENT = "most confident"
 
@@ -71,9 +72,10 @@ class SeveralHeadsPredictor(Predictor):
         """
         names = list(self._predictors)
         write_head_table(self._out, names, read_head_table(self._out, names) | self._rows)
-        parts = [predictor.finish() for predictor in self._predictors.values()]
+        first = next(iter(self._predictors.values()))
+        pictures = f", pictures in {OVERLAYS}/ of each" if first.finish() else ""  # all heads warn of the same scans
         chosen = f", chosen by {TABLE}" if self._has_common_classes else f", heads by {TABLE}"
-        return f", a folder for each of {', '.join(names)}{chosen}{parts[0]}"
+        return f", a folder for each of {', '.join(names)}{chosen}{pictures}"
 
     @property
     def _has_common_classes(self) -> bool:

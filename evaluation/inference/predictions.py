@@ -73,18 +73,19 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
     """
     manifest = folder / MANIFEST
     foreign = plain and not (folder / LOCK).exists()
-    if (foreign or wanted is not None) and folder.is_dir() and not manifest.is_file():
-        return PredictionSet(folder, None, wanted or [], [])
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder of predictions; received {'a file' if folder.exists() else 'none there'}")
     if not manifest.is_file() and (inner := sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))):
         raise UserError(
             f"{folder}: expected the predictions of one head; received a folder with those of several; choose one of "
             f"{', '.join(inner)} in it"
         )
+    if (foreign or wanted is not None) and folder.is_dir() and not manifest.is_file():
+        return PredictionSet(folder, None, wanted or [], [])
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder of predictions; received {'a file' if folder.exists() else 'none there'}")
     if not manifest.is_file() and (folder / LOCK).exists():
         raise UserError(
-            f"{folder}: expected predictions finished by evaluation.predict; received unfinished ones; predict again"
+            f"{folder}: expected predictions finished by evaluation.predict, with {MANIFEST}; received unfinished ones, or the "
+            "folder of another command; predict again, or name the folder of predictions"
         )
     if not manifest.is_file():
         raise UserError(
@@ -157,7 +158,8 @@ def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str,
         )
     for name, value in settings.items():
         if name in values and values[name] != value:
-            raise UserError(f"{folder}: holds predictions made with {name} {values[name]}, not {value}; choose another --out")
+            other = f"another {name}" if isinstance(value, dict) else f"{name} {values[name]}, not {value}"
+            raise UserError(f"{folder}: holds predictions made with {other}; choose another --out")
     return EarlierPredictions([str(case) for case in values["cases"]], str(values["source"]), values.get("training", []))
 
 

@@ -6,7 +6,7 @@ records (without per_patient.csv).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class StoredScores:
         patients: how many.
         summary: (kind, structure, metric) -> mean over patients with its interval, or value of the whole subset.
         keys: (kind, structure, metric) -> key by which studies rank; of scores on records alone.
+        metrics: names of all that were computed.
         missing: case -> reason why it counts the worst values.
     """
 
@@ -72,7 +73,8 @@ class StoredScores:
     patients: int
     summary: dict[tuple[str, str, str], Estimate]
     keys: dict[tuple[str, str, str], str]
-    missing: dict[str, str] = field(default_factory=dict)
+    metrics: frozenset[str]
+    missing: dict[str, str]
 
 
 def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
@@ -250,7 +252,8 @@ def read_scores(folder: Path) -> StoredScores:
     if changed:
         raise UserError(f"{file}: expected {', '.join(changed)} as this version defines it; received another rule; score again")
     schema = LabelSchema.from_dict(values.get("schema"), file)
-    return StoredScores(place, per_patient, schema, read_split(values, file), patients, summary, keys, missing)
+    split = read_split(values, file)
+    return StoredScores(place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing)
 
 
 def has_current_scores(folder: Path, made_from: Path, metrics: Sequence[str] = ()) -> bool:
@@ -265,10 +268,9 @@ def has_current_scores(folder: Path, made_from: Path, metrics: Sequence[str] = (
     if not file.is_file() or file.stat().st_mtime_ns < made_from.stat().st_mtime_ns:
         return False
     try:
-        read_scores(folder)
+        return read_scores(folder).metrics.issuperset(metrics)
     except UserError:  # of another version, or damaged
         return False
-    return set(metrics) <= set(read_json(file, "scores")["metrics"])
 
 
 def read_split(values: dict[str, Any], file: Path) -> str:

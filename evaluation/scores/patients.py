@@ -93,7 +93,16 @@ def score_predictions(
     schema = _common_schema(predictions, source)
     check_rules([metric.rule.name for metric in metrics if metric.rule is not None], schema)
     known = {files.id: files for files in source.cases()}
+    if not known.keys() & set(predictions.cases):
+        raise UserError(
+            f"{predictions.folder}: expected predictions of {source.root}, such as of case {next(iter(known), 'none')}; "
+            f"received those of other cases, such as {predictions.cases[0]}; name the scans that were predicted by --source"
+        )
     unusable = dict(_grid_problems(predictions, known, source))
+    if unusable and missing == "refuse":
+        unread = [case for case in predictions.cases if case in known and case not in unusable]
+        damage = map_cases(partial(_damage, predictions=predictions, schema=schema), unread, workers, title="reading")
+        unusable |= {case: problem for case, problem in zip(unread, damage, strict=True) if problem}
     _refuse([*_unknown_cases(predictions, known), *(unusable.values() if missing == "refuse" else ())], predictions)
     cases = [known[case] for case in predictions.cases]
     _check_spacing(metrics, cases[0], source)
@@ -220,6 +229,15 @@ def _grid_problems(predictions: PredictionSet, known: dict[str, CaseFiles], sour
             problem = str(error)
         if problem:
             yield case, problem
+
+
+def _damage(case: str, predictions: PredictionSet, schema: LabelSchema) -> str:
+    """Problem of the voxels of a case's prediction, in a line; empty where there is none."""
+    try:
+        read_classes(ImageRef(prediction_path(predictions.folder, case)), predictions.schema or schema)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _refuse(problems: Iterable[str], predictions: PredictionSet) -> None:

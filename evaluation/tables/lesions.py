@@ -44,6 +44,11 @@ class VolumeGroup:
         return f"{self.low:g} or more" if np.isinf(self.high) else f"{self.low:g} to {self.high:g}"
 
     @property
+    def lesions(self) -> int:
+        """Number of true lesions and false positives."""
+        return len(self.dice) + self.false_positives
+
+    @property
     def sensitivity(self) -> float:
         """Share of the true lesions that is found; NaN without any."""
         return self.found / len(self.dice) if len(self.dice) else float("nan")
@@ -61,9 +66,10 @@ def volume_groups(lesions: Sequence[LesionScores]) -> list[VolumeGroup]:
     return groups
 
 
-def ranked_structures(lesions: Sequence[LesionScores]) -> list[Structure]:
-    """Structures whose lesions are printed and drawn: those that the rule ranks, in its order."""
-    return list(dict.fromkeys(lesion.structure for lesion in lesions))
+def lesion_structures(lesions: Sequence[LesionScores], structures: Sequence[Structure]) -> list[Structure]:
+    """Structures that lesions are of, in the order of `structures`, those of the schema."""
+    places = {(each.kind, each.name): place for place, each in enumerate(structures)}
+    return sorted({lesion.structure for lesion in lesions}, key=lambda each: places[each.kind, each.name])
 
 
 def format_lesions(scores: PatientScores) -> str:
@@ -72,11 +78,13 @@ def format_lesions(scores: PatientScores) -> str:
     for rule in dict.fromkeys(lesion.rule for _, _, lesion in scores.lesions):
         mine = [lesion for _, _, lesion in scores.lesions if lesion.rule == rule]
         rows = [["", "volume (mm3)", "lesions", "found", "sensitivity", "Dice", "Dice of found", "false positives"]]
-        for structure in ranked_structures(mine):
-            for group in volume_groups([lesion for lesion in mine if lesion.structure == structure]):
-                rows.append([structure.title, group.title, *_cells(group)])
-        patients = counted(len(scores.patients), "patient")
-        parts.append([*wrapped([f"Lesions by volume, {LESION_RULES[rule].title}; {patients}"]), "", *aligned(rows)])
+        for structure in lesion_structures(mine, scores.structures):
+            groups = volume_groups([lesion for lesion in mine if lesion.structure == structure])
+            rows += [[structure.title, group.title, *_cells(group)] for group in groups if group.lesions]
+        heading = f"Lesions by volume, {LESION_RULES[rule].title}; {counted(len(scores.patients), 'patient')}"
+        if scores.missing:
+            heading += f"; false positives leave out {counted(len(scores.missing), 'case')} without usable prediction"
+        parts.append([*wrapped([heading]), "", *aligned(rows)])
     return "\n\n".join("\n".join(part) for part in [*parts, wrapped([NOTE])]) if parts else ""
 
 

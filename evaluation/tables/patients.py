@@ -12,13 +12,17 @@ from evaluation.scores.lesions import missing_regions, rule_structures
 from evaluation.scores.patients import PatientScores
 
 MAY_LACK = (
-    "(n of N): patients that have a value; the rule gives the others none (no lesion to find), and they are not in the mean."
+    "(n of N): patients that have a value; the others have none (no lesion to find under the rule, or for false lesions no "
+    "usable prediction), and they are not in the mean."
 )
 
 WITHOUT_WORST = (
     "Volumes and numbers of true and predicted lesions have no worst value: there they are those of an empty prediction, and "
     "the number of false lesions has no value."
 )
+
+
+MOST_LISTED = 20  # cases without usable prediction that are listed in print
 
 
 def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> str:
@@ -56,9 +60,11 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
     parts = [wrapped([heading]), aligned(_rows(groups, plain, summaries, patients)), wrapped(notes)]
     parts += _tables_of_further_metrics(further, scores, summaries)
     if scores.missing:
-        listed = "; ".join(scores.missing.values())
         text = f"Counted with the worst value of every metric: {counted(len(scores.missing), 'case')} of {sum(scores.cases)}"
-        parts.append(wrapped([f"{text} ({listed}). {WITHOUT_WORST}"]))
+        listed = [f"  {problem}" for problem in [*scores.missing.values()][:MOST_LISTED]]
+        left_out = len(scores.missing) - len(listed)
+        more = [f"  and {left_out} more: `missing` in scores.json lists all"] if left_out else []
+        parts.append([*wrapped([f"{text}. {WITHOUT_WORST}"]), *listed, *more])
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -87,7 +93,8 @@ def _tables_of_further_metrics(
             summary.patients < patients for (_, name), summary in summaries.items() if name.endswith(f"@{rule.name}")
         )
         parts += [wrapped([f"Lesions by {rule.name}: {rule.title}; mean over patients"])]
-        ranked = list(dict.fromkeys(rule_structures(rule, scores.structures).values()))
+        ruled = rule_structures(rule, scores.structures).values()
+        ranked = [structure for structure in scores.structures if structure in ruled]
         parts += _transposed_tables(ranked, mine, summaries, patients)
         lacking = missing_regions(rule, scores.structures)
         unscored = [f"Regions of {rule.name} that the label schema lacks, not scored: {', '.join(lacking)}."] if lacking else []

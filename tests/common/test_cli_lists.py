@@ -19,12 +19,14 @@ class Part:
 
 @dataclass
 class Several:
-    """A list of configs, and a list of paths or configs."""
+    """A list of configs, a list of paths or configs, and a mapping of names to configs."""
 
     parts: list[Part] = field(default_factory=list)
     """The parts."""
     folders: list[Path | Part] | Path | None = None
     """One folder, or several."""
+    named: dict[str, Part] = field(default_factory=dict)
+    """Parts by name."""
 
 
 def test_a_list_of_configs_is_given_on_the_command_line_and_in_a_file(tmp_path):
@@ -45,22 +47,33 @@ def test_one_folder_or_several_are_words(words, expected):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("option", "value", "said"),
     [
-        ('[{"epoch": 3}]', "--parts: item 1: option epoch is not known; did you mean epochs? (see"),
-        ('[{"epochs": "x"}]', "--parts: item 1: epochs: expected a whole number or null; received x (see"),
-        ('{"epochs": 3}', '--parts: expected a list of mappings, each with one setting at least; received {"epochs": 3} (see'),
-        ("[3]", "--parts: expected a list of mappings, each with one setting at least; received 3 (see"),
-        ('[{"epochs": 1}, {"qqqq": 1}]', "--parts: item 2: option qqqq is not known; it has epochs, rates (see"),
-        ('[{"rates": 3}]', "--parts: item 1: rates: expected a mapping; received 3 (see"),
-        ("[{}]", "--parts: expected a list of mappings, each with one setting at least; received {} (see"),
+        ("parts", '[{"epoch": 3}]', "item 1: option epoch is not known; did you mean epochs? (see"),
+        ("parts", '[{"epochs": "x"}]', "item 1: epochs: expected a whole number or null; received x (see"),
+        (
+            "parts",
+            '{"epochs": 3}',
+            'expected a list of mappings, each with one setting at least; received {"epochs": 3} (see',
+        ),
+        ("parts", "[3]", "expected a list of mappings, each with one setting at least; received 3 (see"),
+        ("parts", '[{"epochs": 1}, {"qqqq": 1}]', "item 2: option qqqq is not known; it has epochs, rates (see"),
+        ("parts", '[{"rates": 3}]', "item 1: rates: expected a mapping; received 3 (see"),
+        ("parts", "[{}]", "expected a list of mappings, each with one setting at least; received {} (see"),
+        ("named", "{a: {epoch: 3}}", "a: option epoch is not known; did you mean epochs? (see"),
+        ("named", "{a: {}, b: {epochs: x}}", "b: epochs: expected a whole number or null; received x (see"),
+        ("named", "{a: 3}", "a: expected a mapping of its options, such as {}; received 3 (see"),
     ],
 )
-def test_a_wrong_list_of_configs_is_one_line(value, said):
+def test_wrong_configs_in_a_list_or_by_name_are_one_line(option, value, said):
     with pytest.raises(UserError) as error:
-        cli.parse(Several, ["--parts", value])
-    assert said in str(error.value)
+        cli.parse(Several, [f"--{option}", value])
+    assert f"--{option}: {said}" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_configs_are_given_by_name():
+    assert cli.parse(Several, ["--named", "{a: {epochs: 3}, b: {}}"]).named == {"a": Part(3), "b": Part()}
 
 
 def test_a_mistake_in_a_list_of_folders_is_no_path(tmp_path):

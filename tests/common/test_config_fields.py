@@ -26,7 +26,8 @@ def test_lists_are_found_in_unions():
 def test_the_dataclass_of_a_lists_items():
     assert item_dataclass(list[Inner]) is Inner
     assert item_dataclass(list[Path | Inner] | Path | None) is Inner
-    assert all(item_dataclass(kind) is None for kind in (Inner, list[str], list[str] | None, dict[str, Inner]))
+    assert item_dataclass(dict[str, Inner]) is Inner
+    assert all(item_dataclass(kind) is None for kind in (Inner, list[str], list[str] | None, dict[str, str]))
 
 
 def test_the_default_of_an_option():

@@ -54,6 +54,8 @@ def test_notes_are_folded():
     lines = wrapped(["word " * 60, "short"])
     assert max(map(len, lines)) <= WIDTH
     assert lines[-1] == "short"
+    path = "/a/folder/" + "BraTS-MET-00110-000-" * 8
+    assert path in wrapped([f"a note on {path} and more"])
 
 
 def test_a_number_and_its_noun():

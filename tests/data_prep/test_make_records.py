@@ -219,7 +219,7 @@ def test_a_full_disk_is_refused_before_work_starts(build, tmp_path, monkeypatch)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**6, 10**6, 10))
     done = build(tmp_path)
     assert done.status == 2
-    assert "the disk has 0.0 GB free" in done.errors[0]
+    assert "the disk has 0 MB free" in done.errors[0]
     assert not (tmp_path / "cases").exists()
 
 

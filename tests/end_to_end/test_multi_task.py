@@ -19,7 +19,7 @@ HEADS = ("--heads", '{"hgg": {}, "mets": {}}', "--monitor", "mean_dice", "--loss
 def run(request, records, command, tmp_path_factory):
     """A network of two heads, each annotated by one of two records folders, three parts of the batches from the first."""
     out = tmp_path_factory.mktemp("multi") / "run"
-    entries = f'[{{"path": "{records}", "share": 3, "heads": ["hgg"]}}, {{"path": "{records}", "heads": ["mets"]}}]'
+    entries = f'[{{"path": "{records}", "share": 3, "heads": ["hgg"]}}, {{"path": "{records}", "share": 1, "heads": ["mets"]}}]'
     words = ("--records", entries, "--out", out, "--epochs", 1, "--steps_per_epoch", 3, "--input.batch_size", 4)
     done = command("training.train", *words, "--precision", "float32", *request.param, *HEADS)
     assert done.status == 0, done.err

@@ -153,12 +153,19 @@ def test_records_give_class_frequencies(tmp_path, cases, brats, monkeypatch):
     assert (path, count) == (tmp_path / "out" / "class_frequencies", 2)
 
 
-def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, cases, brats):
+def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, cases, brats, monkeypatch, capsys):
     predictions = tmp_path / "p"
     scans.save(predictions / "case_b.nii.gz", cases[1].label)
     manifest = {"format": 1, "runs": [], "schema": SCHEMA.to_dict(), "cases": ["case_b"]}
     (predictions / "predictions.json").write_text(json.dumps(manifest))
-    run("--source", brats, "--case", "case_b", "--channel", "t2", "--predictions", predictions, "--out", tmp_path / "out")
+    options = ("--source", brats, "--case", "case_b", "--channel", "t2", "--predictions", predictions)
+    run(*options, "--out", tmp_path / "out")  # nothing says how the case would be cropped
+    assert names(tmp_path / "out") == ["mosaic_case_b.pdf", "mosaic_case_b.png", "overlay_case_b.png"]
+    assert "its crop is that of --records or --runs, which are not given" in capsys.readouterr().out
+    monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
+    model = write_run(tmp_path / "model1")
+    write_yaml(model / "preparation.yaml", cli.as_dict(PrepareConfig(size=(8, 10, 12))))
+    run(*options, "--runs", model, "--out", tmp_path / "out")
     expected = ["crop_case_b.pdf", "crop_case_b.png", "mosaic_case_b.pdf", "mosaic_case_b.png", "overlay_case_b.png"]
     assert names(tmp_path / "out") == expected
 

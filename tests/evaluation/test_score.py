@@ -230,6 +230,28 @@ def test_all_bad_predictions_are_listed_at_once(tmp_path, cases, source, capsys)
     assert "2 problems in 3 cases" in lines[2]
 
 
+def test_damaged_voxels_are_listed_beside_what_headers_show(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", shifted(cases))
+    remove(predictions)
+    (predictions / "case_c.nii.gz").write_bytes((predictions / "case_c.nii.gz").read_bytes()[:200])
+    with pytest.raises(SystemExit):
+        run("--predictions", predictions, "--source", source)
+    printed = capsys.readouterr().err
+    assert "case_c.nii.gz: truncated" in printed
+    assert "2 problems in 3 cases" in printed
+
+
+def test_predictions_of_other_scans_are_one_line(tmp_path, cases, source, capsys):
+    predictions = write_predictions(tmp_path / "p", {f"other_{number}": cases[0].label for number in range(2)})
+    with pytest.raises(SystemExit):
+        run("--predictions", predictions, "--source", source)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.startswith(
+        f"error: {predictions}: expected predictions of {source}, such as of case case_a; received those of "
+    )
+    assert line.endswith("other cases, such as other_0; name the scans that were predicted by --source")
+
+
 def test_a_case_without_annotation_cannot_be_scored(tmp_path, cases, capsys):
     source = scans.write_brats(tmp_path / "source", [cases[0], replace(cases[1], label=None)])
     predictions = write_predictions(tmp_path / "p", {case.id: case.label for case in cases[:2]})

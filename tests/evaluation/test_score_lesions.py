@@ -57,7 +57,10 @@ def test_an_unfinished_prediction_is_refused(tmp_path, cases, source, capsys):
     (predictions / ".lock").touch()
     with pytest.raises(SystemExit):
         run("--predictions", predictions, "--source", source)
-    assert "expected predictions finished by evaluation.predict; received unfinished ones" in capsys.readouterr().err
+    assert (
+        "expected predictions finished by evaluation.predict, with predictions.json; received unfinished ones"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("damage", ["absent", "damaged", "other grid"])
@@ -74,7 +77,9 @@ def test_a_case_without_usable_prediction_counts_the_worst_values(tmp_path, case
     with pytest.raises(SystemExit):
         run(*options)
     run(*options, "--missing", "worst")
-    assert "Counted with the worst value of every metric: 1 case of 3" in " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    assert "Counted with the worst value of every metric: 1 case of 3" in " ".join(printed.split())
+    assert [line for line in printed.splitlines() if line.startswith(f"  {file}: ")], printed  # on a line of its own
     rows = read_scores(predictions / "scores" / "per_patient.csv")
     row = rows["case_b", "region", "WT"]
     names = ("dice", "hd95", "lesion_dice@brats2023-met", "lesion_hd95@brats2026-mets", "lesion_f1@brats2026-mets")

@@ -332,9 +332,9 @@ def test_mistakes_are_told_before_anything_is_trained(study, fresh, tmp_path, ru
 
 
 def test_all_mistakes_are_told_at_once(study, tmp_path):
-    wrong = [{"name": name, "train": {"epochs": 0}} for name in ("a", "b")]
+    wrong = [{"name": name, "train": {"epochs": epochs}} for name, epochs in (("a", 0), ("b", 0), ("c", -1))]
     done = study(tmp_path / "out", runs=[*wrong, *RUNS[:1]])
-    assert [line.split(":")[1].strip() for line in done.errors] == ["a", "b", "2 of 3 runs cannot be trained"]
+    assert [line.split(":")[1].strip() for line in done.errors] == ["a, b", "c", "3 of 4 runs cannot be trained"]
 
 
 def test_the_settings_can_be_printed(written, capsys):

@@ -263,8 +263,11 @@ def test_runs_of_other_classes_are_refused(command, run, trained, tmp_path):
     ("options", "told"),
     [
         (("--structure", "liver"), "--structure: expected one of WT, .*class_mean.*; received liver"),
-        (("--metric", "hausdorff"), "--metric: expected one of dice, iou, .*hd95.*; received hausdorff"),
-        (("--metric", "true_ml"), "--metric: expected one of dice, iou, .*; received true_ml"),
+        (
+            ("--metric", "hausdorff"),
+            "--metric: expected a metric with a direction; received hausdorff; they are dice, iou, .*hd95",
+        ),
+        (("--metric", "true_ml"), "--metric: expected a metric with a direction; received true_ml"),
         (("--region_voxels", "[-5]"), "--region_voxels: expected at least 0; received -5"),
         (("--replace_below", "[-5]"), "--replace_below: expected at least 0; received -5"),
         (("--thresholds", "[0.5,2]"), "--thresholds: expected 0 to 1; received 2"),

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,16 @@ def weights(path):
 def state(path):
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files if name != "progress"}
+
+
+def back_to(run, epoch, copy):
+    """A copy of a run as it was when it was killed after an epoch whose state is still there."""
+    copy = Path(shutil.copytree(run, copy))
+    for path in (copy / "state").iterdir():
+        if path.name > f"epoch_{epoch:05d}.npz":
+            path.unlink()
+    Run(copy).set_status("running")
+    return copy
 
 
 def assert_equal_arrays(first, second):

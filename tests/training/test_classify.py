@@ -64,13 +64,13 @@ def with_tumour(opened, cases):
 
 
 def test_without_classes_the_values_found_are_the_classes():
-    assert target_values([made(["2", "1", "2", ""])], TargetConfig("code")) == {"1": ["1"], "2": ["2"]}
+    assert target_values("grade", [made(["2", "1", "2", ""])], TargetConfig("code")) == {"1": ["1"], "2": ["2"]}
 
 
 def test_classes_may_join_values_and_keep_their_order():
     target = TargetConfig("code", {"low": ["1", "2"], "high": ["3"]})
     records = made(["3", "1", "2", ""])
-    assert target_values([records], target) == {"low": ["1", "2"], "high": ["3"]}
+    assert target_values("grade", [records], target) == {"low": ["1", "2"], "high": ["3"]}
     assert indices(records, target) == {"p0": 1, "p1": 0, "p2": 0}
     assert indices(records, TargetConfig("code", {"high": ["3"], "low": ["2", "1"]})) == {"p0": 0, "p1": 1, "p2": 1}
 
@@ -82,8 +82,12 @@ def test_of_two_classes_the_last_is_the_positive_one(opened):
 @pytest.mark.parametrize(
     ("values", "target", "said"),
     [
-        (["1", "2"], TargetConfig("grade"), "--target.attribute grade; received none; the records' attributes are code"),
-        (["1", "1"], TargetConfig("code"), "at least two values of --target.attribute code; received 1"),
+        (
+            ["1", "2"],
+            TargetConfig("grade"),
+            "the attribute grade, chosen by target.attribute; received none; the records' attributes are code",
+        ),
+        (["1", "1"], TargetConfig("code"), "at least two values of the attribute code, chosen by target.attribute; received 1"),
         (["1", "2"], TargetConfig("code", {"all": ["1", "2"]}), "at least two classes with different values; received 1 class"),
         (["1", "2"], TargetConfig("code", {"a": ["1"], "b": ["2", "1"]}), "received the value 1 twice"),
         (["1", "2"], TargetConfig("code", {"a": ["1", "1"], "b": ["2"]}), "received the value 1 twice"),
@@ -227,7 +231,7 @@ def test_training_cases_of_one_class_alone_are_refused(opened):
         (["--target.attribute", "colour"], "received none; the records' attributes are"),
         (["--target.classes", '{"low": ["LGG"]}'], "received 1 class"),
         (["--target.classes", '{"low": ["LGG"], "high": ["LGG"]}'], "received the value LGG twice"),
-        (["--target.classes", '{"low": ["LGG"], "high": ["IV"]}'], "grade is 'HGG', which no class of --target.classes names"),
+        (["--target.classes", '{"low": ["LGG"], "high": ["IV"]}'], "grade is 'HGG', which no class of target.classes names"),
         (["--model.dense", 0], "--model.dense"),
         (["--model.weights", "resnet"], "--model.weights: expected imagenet, null, or a file"),
         (["--model.weights", "missing.weights.h5"], "missing.weights.h5"),

@@ -106,13 +106,19 @@ def test_patience_waits_for_a_validation():
 
 
 def test_several_folders_need_shares_above_zero():
-    refused(TrainConfig(records=[RecordsConfig(Path("a")), RecordsConfig(Path("b"), share=0.0)]), "b: expected a share above 0")
-    TrainConfig(records=[Path("a"), RecordsConfig(Path("b"), share=0.2)]).check()
+    refused(
+        TrainConfig(records=[RecordsConfig(Path("a")), RecordsConfig(Path("b"), share=0.0)]),
+        "records: b: share: expected more than 0",
+    )
+    refused(
+        TrainConfig(records=[Path("a"), RecordsConfig(Path("b"), share=0.2)]),
+        "a share for every folder, or for none; received none for a",
+    )
 
 
 def test_folders_are_given_as_paths_or_with_their_shares():
     given = TrainConfig(records=[Path("a"), RecordsConfig(Path("b"), 0.2, ["segmentation"])])
-    assert given.sources == [RecordsConfig(Path("a"), 1.0, None), RecordsConfig(Path("b"), 0.2, ["segmentation"])]
+    assert given.sources == [RecordsConfig(Path("a"), None, None), RecordsConfig(Path("b"), 0.2, ["segmentation"])]
     assert TrainConfig(records=Path("a")).sources == [RecordsConfig(Path("a"))]
     assert TrainConfig().sources == []
 

@@ -133,11 +133,11 @@ def test_channels_are_chosen_when_training_and_used_in_scores(toy, command, reco
 
 
 def test_a_mixture_of_folders_is_trained_and_resumed(toy, records, command, tmp_path):
-    folders = json.dumps([{"path": str(records), "share": 0.75}, str(records)])
+    folders = json.dumps([{"path": str(records), "share": 0.75}, {"path": str(records), "share": 0.5}])
     constant = ("--schedule.name", "constant", "--records", folders)
     done = toy(tmp_path / "whole", "--epochs", 2, *constant)
-    assert "batches: 43% from" in done.out
-    assert [entry["share"] for entry in Run(tmp_path / "whole").metadata["records"]] == [0.75, 1.0]
+    assert "batches: 60% from" in done.out
+    assert [entry["share"] for entry in Run(tmp_path / "whole").metadata["records"]] == [0.75, 0.5]
     toy(tmp_path / "run", "--epochs", 1, *constant)
     assert command("training.train", "--resume", tmp_path / "run", "--extend", 1).status == 0
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
@@ -171,7 +171,10 @@ def test_a_head_without_validation_cases_has_no_score_and_is_not_monitored(toy, 
     assert row["val_mean_dice"] == row["val_hgg_mean_dice"]
     assert 0 < float(row["val_mean_dice"]) < 1
     line = next(line for line in done.out.splitlines() if line.startswith("epoch 1/1"))
-    assert "mets mean IoU" not in line.partition("; validation")[2]
+    validation = line.partition("; validation")[2]
+    assert "hgg mean Dice with background" in validation
+    assert "mets mean" not in validation
+    assert "(3 cases for hgg)" in done.out
 
 
 LEARNT = ("--loss_weighting", "uncertainty", "--optimizer.name", "rmsprop", "--schedule.name", "step")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, history, weights
+from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, back_to, history, weights
 from training.phases import resolved_phases
 from training.run import Run
 
@@ -55,16 +55,6 @@ def resume(command, out, *options):
     done = command("training.train", "--resume", out, *options)
     assert done.status == 0, done.err
     return done
-
-
-def back_to(run, epoch, copy):
-    """A copy of a run as it was when it was killed after an epoch whose state is still there."""
-    copy = shutil.copytree(run, copy)
-    for path in (copy / "state").iterdir():
-        if path.name > f"epoch_{epoch:05d}.npz":
-            path.unlink()
-    Run(copy).set_status("running")
-    return copy
 
 
 def test_the_history_tells_the_phases_and_their_rates(tuned):

@@ -164,7 +164,7 @@ def open_mixture(config: "TrainingConfig", records: Sequence[Records], heads: Ma
             raise UserError(f"--records: expected a folder that annotates the head {name}; received none")
         train = [each.cases(divide_cases(each.records, config)[0]) for each in annotating]
         head.check_training_cases([each.records for each in annotating], train)
-    folders = [open_folder(config, each, entry.share) for each, entry in zip(targets, config.sources, strict=True)]
+    folders = [open_folder(config, each, entry.weight) for each, entry in zip(targets, config.sources, strict=True)]
     sizes = set()
     if config.input.patch is None:
         for folder in folders:

@@ -36,7 +36,7 @@ class Head(ABC):
         kind: names the class in run.json.
         per_voxel: whether there are logits for every voxel; else one vector for each example.
         scores: validation scores that may be monitored, without the head's name.
-        headlines: score -> words for it in the line of an epoch; the first that exists is printed.
+        words: score -> words for it in the line of an epoch; the first that exists is printed where the monitored one is not.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Head(ABC):
     kind: ClassVar[str]
     per_voxel: ClassVar[bool]
     scores: ClassVar[tuple[str, ...]]
-    headlines: ClassVar[dict[str, str]]
+    words: ClassVar[dict[str, str]]
 
     @property
     @abstractmethod
@@ -127,12 +127,32 @@ class Head(ABC):
     def metrics(self, prefix: str) -> "list[keras.metrics.Metric]":
         """Metrics of training and validation; `prefix` stands before names of scores that Keras does not prefix itself."""
 
-    def headline(self, row: Mapping[str, float], front: str) -> str | None:
+    def headline(self, row: Mapping[str, float], front: str, monitored: str = "") -> str | None:
         """The score for the line of an epoch, such as "mean IoU with background 0.512"; None where there is none, or NaN.
 
         Args:
             row: of the history.
             front: prefix of the score's name in the row: "", "val_", with several heads the head's name too.
+            monitored: score by which the best model is kept, without the head's name; taken where the head has it.
         """
-        scores = {words: row[front + name] for name, words in self.headlines.items() if front + name in row}
+        names = [name for name in (monitored, *self.words) if name in self.words and front + name in row]
+        scores = {self.words[name]: row[front + name] for name in names}
         return next((f"{words} {score:.3f}" for words, score in scores.items() if not math.isnan(score)), None)
+
+
+def monitored_score(monitor: str, heads: Mapping[str, Head]) -> tuple[str | None, str]:
+    """Head and name of the monitored score; the head is None where it is the mean over heads, the loss, or of the only head."""
+    for name, head in heads.items():
+        if monitor in [f"{name}_{score}" for score in head.scores]:
+            return name, monitor.removeprefix(f"{name}_")
+    return None, monitor
+
+
+def monitored_words(monitor: str, heads: Mapping[str, Head]) -> str:
+    """Words for the monitored score, such as "mean Dice with background, mean of heads"."""
+    name, score = monitored_score(monitor, heads)
+    head = next(iter(heads.values())) if name is None else heads[name]
+    words = head.words.get(score, score)
+    if name is not None:
+        return f"{name} {words}"
+    return f"{words}, mean of heads" if len(heads) > 1 and score != "loss" else words

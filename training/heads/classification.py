@@ -60,12 +60,12 @@ class ClassificationHead(Head):
     kind = "classification"
     per_voxel = False
     scores = ("auc", "accuracy", "loss")
-    headlines = {"auc": "AUC", "accuracy": "accuracy"}  # noqa: RUF012
+    words = {"auc": "AUC", "accuracy": "accuracy"}  # noqa: RUF012
 
     @classmethod
     def from_config(cls, name: str, config: ClassificationConfig, records: Sequence[Records]) -> Self:
         """The head of a config; without configured classes these are the values in the records."""
-        classes = target_values(records, config.target)
+        classes = target_values(name, records, config.target)
         return cls(name, config.target.attribute, classes, config.slices == "tumour", config.balance)
 
     @property
@@ -110,7 +110,7 @@ class ClassificationHead(Head):
             value = facts.attributes.get(self.attribute, "")
             if value and value not in index:
                 raise UserError(
-                    f"{records.path}: case {case}: {self.attribute} is {value!r}, which no class of --target.classes names"
+                    f"{records.path}: case {case}: {self.attribute} is {value!r}, which no class of target.classes names"
                 )
             if value:
                 known[case] = index[value]
@@ -177,8 +177,13 @@ class ClassificationHead(Head):
         return {value: index for index, values in enumerate(self.classes.values()) for value in values}
 
 
-def target_values(records: Sequence[Records], target: TargetConfig) -> dict[str, list[str]]:
+def target_values(head: str, records: Sequence[Records], target: TargetConfig) -> dict[str, list[str]]:
     """Name of each class and the attribute's values that mean it: as configured, or the values in the records.
+
+    Args:
+        head: its name, for errors.
+        records: folders that annotate it.
+        target: attribute, and where configured the classes.
 
     Raises:
         UserError: fewer than two classes, or a value in two of them.
@@ -188,15 +193,17 @@ def target_values(records: Sequence[Records], target: TargetConfig) -> dict[str,
         twice = [value for value, count in Counter(values).items() if count > 1]
         if len(target.classes) < 2 or twice:
             what = f"the value {twice[0]} twice" if twice else f"{len(target.classes)} class"
-            raise UserError(f"--target.classes: expected at least two classes with different values; received {what}")
+            raise UserError(
+                f"head {head}: target.classes: expected at least two classes with different values; received {what}"
+            )
         return target.classes
     cases = [facts for folder in records for facts in folder.cases.values()]
     values = sorted({facts.attributes.get(target.attribute, "") for facts in cases} - {""})
     if len(values) < 2:
         known = sorted({name for facts in cases for name in facts.attributes})
         raise UserError(
-            f"{', '.join(str(folder.path) for folder in records)}: expected at least two values of --target.attribute "
-            f"{target.attribute}; received {', '.join(values) or 'none'}; "
+            f"{', '.join(str(folder.path) for folder in records)}: head {head}: expected at least two values of the attribute "
+            f"{target.attribute}, chosen by target.attribute; received {', '.join(values) or 'none'}; "
             f"the records' attributes are {', '.join(known) or 'none'}"
         )
     return {value: [value] for value in values}

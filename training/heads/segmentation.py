@@ -32,7 +32,11 @@ class SegmentationHead(Head):
     kind = "segmentation"
     per_voxel = True
     scores = ("mean_iou", "mean_dice", "accuracy", "loss")
-    headlines = {"mean_iou": "mean IoU with background"}  # noqa: RUF012
+    words = {  # noqa: RUF012
+        "mean_iou": "mean IoU with background",
+        "mean_dice": "mean Dice with background",
+        "accuracy": "accuracy of voxels",
+    }
 
     @property
     def outputs(self) -> int:

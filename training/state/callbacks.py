@@ -12,7 +12,7 @@ from tqdm import tqdm
 from common.tables import counted
 from training.config import TrainingConfig
 from training.data.stopwatch import StopWatch
-from training.heads.base import Head
+from training.heads.base import Head, monitored_score, monitored_words
 from training.optimizers import timed_rate
 from training.phases import Phase
 from training.state.checkpoint import Progress, save_state
@@ -161,13 +161,17 @@ class EpochKeeper(keras.callbacks.Callback):
         return f"epoch {self._progress.epoch}/{self._last_epoch()}: {scores}; {speed}{end}"
 
     def _scores(self, row: dict[str, float], front: str) -> str:
-        """The loss, and the headline score of each head."""
+        """The loss, and a score of each head: the monitored one where the head has it; and the monitored mean over heads."""
         parts = [f"loss {row[f'{front}loss']:.4f}"]
+        monitor, several = self._config.monitor, len(self._heads) > 1
+        of_head, monitored = monitored_score(monitor, self._heads)
         for name, head in self._heads.items():
-            several = len(self._heads) > 1
-            score = head.headline(row, f"{front}{name}_" if several else front)
+            score = head.headline(row, f"{front}{name}_" if several else front, monitored)
             if score is not None:
                 parts.append(f"{name} {score}" if several else score)
+        mean = row.get(front + monitor)
+        if several and of_head is None and monitor != "loss" and mean is not None:
+            parts.append(f"{monitored_words(monitor, self._heads)} {mean:.3f}")
         return ", ".join(parts)
 
     def _reason_to_stop(self, epoch_minutes: float) -> str | None:

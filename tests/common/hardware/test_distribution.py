@@ -16,8 +16,11 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from common import cli
 from training.train import TrainConfig, main
-for arguments in json.loads(sys.argv[1]):
-    main(cli.parse(TrainConfig, arguments))
+from tests.training.runs import back_to
+whole, resumed = json.loads(sys.argv[1])
+main(cli.parse(TrainConfig, whole))
+back_to(sys.argv[2], 1, resumed[1])
+main(cli.parse(TrainConfig, resumed))
 """
 SHORT = ("--steps_per_epoch", 3, "--schedule.name", "constant", "--optimizer.name", "sgd", "--model.dropout", 0)
 SAME = ("--model.normalisation", "instance", "--input.drop_empty", "true")
@@ -25,17 +28,13 @@ SAME = ("--model.normalisation", "instance", "--input.drop_empty", "true")
 
 @pytest.fixture(scope="module")
 def runs(records, tmp_path_factory):
-    """Runs on two logical CPUs: `whole`, and `part`, extended by an epoch."""
+    """Runs on two logical CPUs: `whole`, and `part`, a copy as it was when it was killed after its first epoch, resumed."""
     folder = tmp_path_factory.mktemp("two")
     common = ["--records", records, *TOY, *SHORT, *SAME]
-    calls = [
-        [*common, "--out", folder / "whole", "--epochs", 2],
-        [*common, "--out", folder / "part", "--epochs", 1],
-        ["--resume", folder / "part", "--extend", 1],
-    ]
+    calls = [[*common, "--out", folder / "whole", "--epochs", 2], ["--resume", folder / "part"]]
     arguments = json.dumps([[str(word) for word in words] for words in calls])
     settings = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    program = [sys.executable, "-c", TWO_DEVICES, arguments]
+    program = [sys.executable, "-c", TWO_DEVICES, arguments, str(folder / "whole")]
     done = subprocess.run(program, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

@@ -132,9 +132,19 @@ def test_the_metrics_that_are_chosen():
 @pytest.mark.parametrize(
     ("names", "rules", "message"),
     [
-        (["lesion_dice"], [], "followed by @ and a lesion rule"),
+        (
+            ["lesion_dice"],
+            [],
+            r"^--metrics: expected a metric of docs/metrics\.md; received lesion_dice; did you mean lesion_dice@",
+        ),
         (["lesion_dice@brats2023-mets"], [], "did you mean lesion_dice@brats2023-met"),
-        ([], ["brats2022-gli"], "--lesions: expected rules of brats2023-gli"),
+        (["volume"], [], "received volume; they are dice, iou, .*, and by lesion rule such as lesion_dice@brats2023-met$"),
+        (
+            [],
+            ["brats2022-gli"],
+            r"--lesions: expected lesion rules of docs/metrics\.md; received brats2022-gli; did you mean brats20",
+        ),
+        ([], ["gliomas"], "received gliomas; they are brats2023-gli, "),
     ],
 )
 def test_unknown_metrics_and_rules_are_refused(names, rules, message):
@@ -144,5 +154,5 @@ def test_unknown_metrics_and_rules_are_refused(names, rules, message):
 
 def test_a_metric_that_is_searched_for_has_a_direction():
     assert expect_metric("metric", "hd95", judged=True) is METRICS["hd95"]
-    with pytest.raises(UserError, match="--metric: expected one of dice"):
+    with pytest.raises(UserError, match="--metric: expected a metric with a direction; received true_ml"):
         expect_metric("metric", "true_ml", judged=True)

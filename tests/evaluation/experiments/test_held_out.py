@@ -56,7 +56,7 @@ def test_a_test_knows_the_cases_and_the_scans_of_its_records(named, source):
         ({"records": "lgg"}, "--tests: records: expected one of hgg, mets; received lgg"),
         (HGG | {"structures": ["XX"]}, "hgg: structures: expected some of WT, TC, ET"),
         (HGG | {"structures": []}, "received none"),
-        (HGG | {"metric": "mean_dice"}, "hgg: metric: expected one of dice"),
+        (HGG | {"metric": "mean_dice"}, "--tests: hgg: metric: expected a metric of docs/metrics.md; received mean_dice"),
         (HGG | {"source": "/nowhere"}, "in /nowhere; found nothing there; give their place as `source`"),
         (HGG | {"cases": 3}, "--tests: expected records, structures, metric, source; received cases"),
     ],

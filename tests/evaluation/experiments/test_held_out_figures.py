@@ -53,6 +53,14 @@ def test_curves_of_runs_of_equal_minutes_are_drawn_over_minutes(drawn, tmp_path)
     assert drawn[0][2].axis == "minutes"
 
 
+def test_a_run_of_one_head_on_several_records_has_no_curves(drawn, tmp_path):
+    """Its scores are of the patients of all records; those of a head are of its own."""
+    runs = [plan(write_run(tmp_path / name), name, ("hgg", "mets")) for name in ("joint", "multi")]
+    runs[1].config.heads = {"hgg": None, "mets": None}
+    draw_curves(tmp_path, runs, SimpleNamespace(name="hgg"))
+    assert [history.name for history in drawn[0][1]] == ["multi"]
+
+
 def test_without_a_trained_run_nothing_is_drawn(drawn, tmp_path):
     assert draw_curves(tmp_path, [plan(tmp_path / "none", "d")], SimpleNamespace(name="hgg")) == []
     assert not drawn

@@ -46,7 +46,7 @@ def test_a_run_trains_on_the_records_that_it_names(plan, records):
     assert (specific.records, multi.records, default.records) == (("hgg",), ("hgg", "mets"), ("hgg", "mets"))
     entries = multi.config.sources
     assert [(each.path, each.share, each.heads) for each in entries] == [(records, 0.7, ["hgg"]), (records, 0.3, ["mets"])]
-    assert [(each.share, each.heads) for each in default.config.sources] == [(1.0, None)] * 2
+    assert [(each.weight, each.heads) for each in default.config.sources] == [(1.0, None)] * 2
     assert "--records" not in multi.training.arguments  # they are in its config
 
 
@@ -69,7 +69,7 @@ def test_one_folder_is_given_on_the_command_line_as_before(plan, records):
             "--runs: init_from: expected runs that do not begin with each other; received specific -> transfer -> specific",
         ),
         ([HGG, TRANSFER | {"options": {"init_from": "runs/x"}}], "expected it in the run or in its training's config"),
-        ([HGG | {"records": [{"name": "hgg", "share": 0}]}], "expected a share above 0; received 0"),
+        ([HGG | {"records": [{"name": "hgg", "share": 0}]}], "share: expected more than 0; received 0"),
         ([HGG, HGG], "--runs: expected different names; received specific twice"),
     ],
 )
@@ -93,7 +93,7 @@ def begun(run, records, **facts):
         {
             "path": str(each.path),
             "fingerprint": next(iter(records.folders.values())).fingerprint,
-            "share": each.share,
+            "share": each.weight,
             "heads": sorted(each.heads or heads),
         }
         for each in entries

@@ -64,6 +64,16 @@ def test_a_command_is_interrupted_once_it_is_enough(sleeper):
     assert "interrupted" in log.read_text()
 
 
+def test_after_an_interrupt_the_same_command_is_offered(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "run_command", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call("training.train", [], tmp_path / "log")
+    assert capsys.readouterr().out == "the same command, given again, goes on with what is left\n"
+
+
 def test_a_command_that_does_not_react_is_killed(sleeper, monkeypatch):
     log, awake = sleeper
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.1)

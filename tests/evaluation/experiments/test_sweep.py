@@ -307,12 +307,12 @@ def test_a_trial_that_was_pruned_can_be_gone_on_with(command, sweep, tmp_path, m
     pruner = optuna.pruners.ThresholdPruner(upper=-1.0, n_warmup_steps=2)
     monkeypatch.setattr(optuna.pruners, "MedianPruner", lambda startup, warmup: pruner)
     monkeypatch.setattr(processes, "POLL_SECONDS", 0.01)  # an epoch of this network takes some hundredths of a second
-    toy = dict(zip([word[2:] for word in TOY[::2]], TOY[1::2], strict=True)) | {"epochs": 100}
+    toy = dict(zip([word[2:] for word in TOY[::2]], TOY[1::2], strict=True)) | {"epochs": 16}
     done = sweep(tmp_path, train=toy, trials=1)
     (row,) = table(tmp_path)
     assert (row["state"], row["epochs"]) == ("pruned", "2"), done.out
     run = tmp_path / "trials" / "00000"
     assert Run(run).metadata["status"] == "stopped"
-    assert 2 <= len(history(run)) < 100
+    assert 2 <= len(history(run)) < 16
     assert command("training.train", "--resume", run).status == 0
-    assert len(history(run)) == 100
+    assert len(history(run)) == 16

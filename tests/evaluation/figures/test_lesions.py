@@ -6,11 +6,11 @@ import pytest
 from data_prep.structures import Structure
 from evaluation.figures.lesions import draw_lesions
 from evaluation.scores.lesions import LesionScores
-from tests.evaluation.tables.test_lesions import MADE, lesion
+from tests.evaluation.tables.test_lesions import EDEMA, ET, MADE, WT, lesion
 
 
 def test_a_figure_is_written_as_pdf_and_png(tmp_path):
-    files = draw_lesions(tmp_path / "lesions", MADE, 3)
+    files = draw_lesions(tmp_path / "lesions", MADE, [WT, EDEMA], 3)
     assert [file.name for file in files] == ["lesions.pdf", "lesions.png"]
     assert all(file.stat().st_size > 5000 for file in files)
 
@@ -18,23 +18,23 @@ def test_a_figure_is_written_as_pdf_and_png(tmp_path):
 def test_more_structures_make_a_higher_figure(tmp_path):
     import matplotlib.image
 
-    other = [lesion(50.0, 0.5, structure=Structure("region", "ET", (2,)))]
+    other = [lesion(50.0, 0.5, structure=ET)]
     heights = [
-        matplotlib.image.imread(draw_lesions(tmp_path / str(len(lesions)), lesions, 3)[1]).shape[0]
+        matplotlib.image.imread(draw_lesions(tmp_path / str(len(lesions)), lesions, [WT, EDEMA, ET], 3)[1]).shape[0]
         for lesions in (MADE, MADE + other)
     ]
     assert heights[1] > 1.4 * heights[0]
 
 
 def test_equal_lesions_give_equal_files(tmp_path):
-    one, other = (draw_lesions(tmp_path / name, MADE, 3)[0].read_bytes() for name in "ab")
+    one, other = (draw_lesions(tmp_path / name, MADE, [WT, EDEMA], 3)[0].read_bytes() for name in "ab")
     assert one == other
 
 
 @pytest.mark.parametrize("lesions", [[], [*MADE, lesion(1.0, rule="brats2026-mets")]], ids=["none", "two rules"])
 def test_lesions_of_other_than_one_rule_are_refused(tmp_path, lesions):
     with pytest.raises(ValueError, match="one rule"):
-        draw_lesions(tmp_path / "x", lesions, 1)
+        draw_lesions(tmp_path / "x", lesions, [WT, EDEMA], 1)
 
 
 def random_lesions(seed=0):

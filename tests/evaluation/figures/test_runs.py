@@ -30,9 +30,9 @@ def write_run(folder, epochs=5, validation=True, seed=0, schema=SCHEMA, kind="se
     folder.mkdir(parents=True)
     with (folder / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["epoch", "phase", *columns])
+        writer.writerow(["epoch", "phase", "minutes", *columns])
         phases = [1] * (epochs - tuned) + [2] * tuned
-        writer.writerows([epoch, phase, *rng.random(len(columns))] for epoch, phase in enumerate(phases, start=1))
+        writer.writerows([epoch, phase, 0.5 * epoch, *rng.random(len(columns))] for epoch, phase in enumerate(phases, start=1))
     write_yaml(folder / "schema.yaml", schema.to_dict())
     grade = ClassificationHead("classification", "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
     head = SegmentationHead("segmentation", schema) if kind == "segmentation" else grade
@@ -239,3 +239,11 @@ def test_the_mean_of_seeds_ends_with_the_shortest():
     mean = mean_history("ab", [one, other])
     assert mean.name == "ab"
     assert {name: list(values) for name, values in mean.columns.items()} == {"epoch": [1, 2], "loss": [2, 1.5]}
+
+
+def test_the_mean_over_minutes_is_at_equal_times():
+    one = History("a", [], {"epoch": np.array([1.0, 2, 3]), "minutes": np.array([1.0, 2, 3]), "loss": np.array([3.0, 2, 1])})
+    other = History("b", [], {"epoch": np.array([1.0, 2]), "minutes": np.array([1.5, 2.5]), "loss": np.array([1.0, 0])})
+    mean = mean_history("ab", [one, other], "minutes")
+    assert list(mean.columns["minutes"]) == [1.5, 2.5]
+    assert list(mean.columns["loss"]) == [1.75, 0.75]

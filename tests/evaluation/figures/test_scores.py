@@ -1,5 +1,6 @@
 """Scores of several models in one figure: what is read, what is drawn, what is refused."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -156,6 +157,12 @@ def test_models_that_count_no_background_have_no_dot_there(tmp_path, drawn):
     assert list(np.round(line.get_ydata())) == [1, 2, 3, 4]
     assert axes.get_title(loc="left").startswith("p: mean over patients")
     assert sum(len(lines.get_segments()) for lines in axes.collections) == 4  # intervals, of one model alone
+
+
+def test_cases_without_usable_prediction_are_in_the_note(tmp_path, drawn):
+    draw_scores(tmp_path / "f", [model("a", per_patient=True), replace(model("b", per_patient=True), missing=2)], IOU)
+    note = " ".join(drawn[0].axes[0].get_title(loc="left").split())
+    assert note.endswith(". b: 2 cases without usable prediction, with the worst value where there is one")
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 8])

@@ -27,7 +27,7 @@ class Halves:
     """In the place of an ensemble: the left half of every volume is edema."""
 
     def __init__(self, channels):
-        self.runs = [SimpleNamespace(channels=channels)]
+        self.runs = [SimpleNamespace(channels=channels, heads={"segmentation": None})]
         self.asked = []
 
     def classes(self, image, inside):

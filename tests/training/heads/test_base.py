@@ -10,6 +10,7 @@ from common.errors import UserError
 from data_prep.labels import LabelSchema
 from models.unet import UNetConfig
 from training.heads import HEADS, head_from_metadata
+from training.heads.base import monitored_score, monitored_words
 from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 
@@ -39,6 +40,29 @@ def test_the_headline_is_the_first_score_that_is_there():
     assert GRADE.headline({"val_auc": 0.25, "val_accuracy": 0.5}, "val_") == "AUC 0.250"
     assert GRADE.headline({"grade_accuracy": 0.5}, "grade_") == "accuracy 0.500"
     assert SegmentationHead("hgg", SCHEMA).headline({"loss": 1.0}, "") is None
+
+
+def test_the_headline_is_the_monitored_score_where_the_head_has_it():
+    row = {"val_mean_iou": 0.25, "val_mean_dice": 0.5}
+    head = SegmentationHead("hgg", SCHEMA)
+    assert head.headline(row, "val_", "mean_dice") == "mean Dice with background 0.500"
+    assert head.headline(row, "val_", "auc") == head.headline(row, "val_") == "mean IoU with background 0.250"
+
+
+@pytest.mark.parametrize(
+    ("heads", "monitor", "score", "words"),
+    [
+        (["hgg"], "mean_iou", (None, "mean_iou"), "mean IoU with background"),
+        (["hgg", "mets"], "mean_dice", (None, "mean_dice"), "mean Dice with background, mean of heads"),
+        (["hgg", "mets"], "mets_mean_dice", ("mets", "mean_dice"), "mets mean Dice with background"),
+        (["hgg", "mets"], "loss", (None, "loss"), "loss"),
+        (["mean", "mets"], "mean_dice", (None, "mean_dice"), "mean Dice with background, mean of heads"),
+    ],
+)
+def test_the_monitored_score_has_a_head_and_words(heads, monitor, score, words):
+    heads = {name: SegmentationHead(name, SCHEMA) for name in heads}
+    assert monitored_score(monitor, heads) == score
+    assert monitored_words(monitor, heads) == words
 
 
 @pytest.fixture(scope="module")

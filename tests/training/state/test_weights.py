@@ -1,8 +1,12 @@
 """Weights files: the network's arrays alone, and an optimizer that stays as it is."""
 
+import errno
+import shutil
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from training.state.weights import load_weights, save_weights
 
@@ -35,3 +39,13 @@ def test_weights_come_back_and_the_optimizer_stays(tmp_path):
     for before, after in zip(slots, second.optimizer.variables, strict=True):
         np.testing.assert_array_equal(before, np.array(after))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["last.weights.h5"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    """HDF5 ends the process by a segmentation fault when it runs out of space."""
+    path = tmp_path / "last.weights.h5"
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match="No space left on device") as error:
+        save_weights(compiled(0), path)
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    assert not list(tmp_path.iterdir())
