@@ -8,7 +8,7 @@ voxel of the tumour.
 
 import resource
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,9 @@ from common.errors import UserError, expect_number
 from data_prep.grid.registration import register
 from data_prep.phantom.patient import PhantomConfig
 from data_prep.phantom.skull_base import CHANNELS, DRAWN_ON, SkullBasePatient, make_skull_base_patient
+from data_prep.scans.volume import Volume
+
+HEAD_HU, COUCH_HU, PADDING_HU, METAL_HU = -200, 150, -3024, 30000
 
 
 @dataclass(kw_only=True)
@@ -37,6 +40,8 @@ class SyntheticRegistrationConfig:
     """Largest rotation of the head between two examinations."""
     shift_mm: float = 20.0
     """Largest shift of the head between two examinations."""
+    artefacts: bool = False
+    """Add to CT what scans of patients have: metal in the teeth, a couch, and padding of -3024 around the field of view."""
     seed: int = 0
     """Seed of the patients."""
 
@@ -53,6 +58,8 @@ def main(config: SyntheticRegistrationConfig) -> None:
     trials: dict[str, list[Trial]] = {pair: [] for pair in config.pairs}
     for index in range(config.patients):
         patient = make_skull_base_patient(phantom, config.seed, index)
+        if config.artefacts:
+            patient.scans["CT"] = with_artefacts(patient.scans["CT"], np.random.default_rng((config.seed, index)))
         for pair in config.pairs:
             trial = registration_trial(patient, pair, config.kind)
             trials[pair].append(trial)
@@ -65,6 +72,25 @@ def main(config: SyntheticRegistrationConfig) -> None:
             f"{below} of {len(found)} below 1 mm in every voxel of the tumour"
         )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def with_artefacts(ct: Volume, rng: np.random.Generator) -> Volume:
+    """CT with metal of 30000 HU at random places in the teeth, a couch behind the head, and padding of -3024 HU.
+
+    The padding lies outside the largest circle of each slice, as of a scanner's field of view.
+    """
+    array = ct.array.astype(np.float32)
+    head = np.argwhere(array > HEAD_HU)
+    low, high = head.min(axis=0), head.max(axis=0)
+    couch = min(high[1] + 4, array.shape[1] - 3)
+    array[array.shape[0] // 4 : -array.shape[0] // 4, couch : couch + 2] = COUCH_HU
+    i, j, k = np.indices(array.shape)
+    radius = min(array.shape[:2]) / 2
+    array[np.hypot(i - array.shape[0] / 2, j - array.shape[1] / 2) > radius] = PADDING_HU
+    teeth = low + (0.5, 0.8, 0.15) * (high - low)
+    for centre in teeth + rng.uniform(-8, 8, (6, 3)):
+        array[np.linalg.norm(np.stack((i, j, k), axis=-1) - centre, axis=-1) < 2] = METAL_HU
+    return replace(ct, array=array)
 
 
 def registration_trial(patient: SkullBasePatient, pair: str, kind: Literal["rigid", "affine"]) -> Trial:

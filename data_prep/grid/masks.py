@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+LOWEST_HU = -1024  # of air in CT; MR images have no values below it
+
 
 def brain_mask(channels: Iterable[np.ndarray]) -> np.ndarray:
     """Brain mask, bool, of the channels of a case, arrays of one shape: voxels that are non-zero in any of them."""
@@ -34,12 +36,10 @@ def head_mask(volume: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import binary_closing, binary_fill_holes, label
 
-    low, high = np.percentile(volume, (0.5, 99.5))
-    if low == high:
-        low, high = float(volume.min()), float(volume.max())
-    if low == high:
+    usual = winsorised(volume)
+    if usual.min() == usual.max():
         return np.zeros(volume.shape, bool)
-    bright = volume > otsu_threshold(np.clip(volume, low, high))
+    bright = usual > otsu_threshold(usual)
     components, count = label(binary_closing(bright, iterations=2) | bright)
     if count == 0:
         return bright
@@ -49,6 +49,21 @@ def head_mask(volume: np.ndarray) -> np.ndarray:
         for plane in planes:
             plane[...] = binary_fill_holes(plane)
     return head
+
+
+def winsorised(volume: np.ndarray) -> np.ndarray:
+    """Winsorised values: clipped to their 0.5th and 99.5th percentiles, and to -1024 below; the dtype is kept.
+
+    Metal is far brighter than bone, and CT scanners fill what they did not see with values below that of air, such as -3024.
+    A volume in which less than 1 % of the voxels differ keeps its values.
+    """
+    low, high = (float(value) for value in np.percentile(volume, (0.5, 99.5)))
+    if low == high:
+        low, high = float(volume.min()), float(volume.max())
+    if volume.dtype.kind in "iu":
+        low, high = np.floor(low), np.ceil(high)
+    bounds = np.maximum((low, high), LOWEST_HU).astype(volume.dtype)
+    return np.clip(volume, *bounds)
 
 
 def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:

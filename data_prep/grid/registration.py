@@ -6,7 +6,7 @@ One thread and fixed samples: equal inputs give equal bits. SimpleITK has coordi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,7 @@ import numpy as np
 
 from common.errors import MissingPackage, UserError
 from common.files import write_text
-from data_prep.grid.masks import dilate, head_mask
+from data_prep.grid.masks import dilate, head_mask, winsorised
 from data_prep.grid.resampling import Rows, to_rows
 from data_prep.grid.voxel_grid import LPS_TO_RAS
 from data_prep.scans.volume import Volume, resample
@@ -79,7 +79,8 @@ def register(fixed: Volume, moving: Volume, kind: Literal["rigid", "affine"] = "
     """
     sitk = load_sitk("registration")
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums over threads differ in their last bits from run to run
-    pyramid = [(fixed.at_spacing(spacing_mm), moving.at_spacing(spacing_mm)) for spacing_mm in LEVELS_MM]
+    scans = [_winsorised(volume) for volume in (fixed, moving)]
+    pyramid = [(scans[0].at_spacing(spacing_mm), scans[1].at_spacing(spacing_mm)) for spacing_mm in LEVELS_MM]
     masks = [head_mask(volume.array) for volume in pyramid[HEADS_AT]]
     if not all(mask.any() for mask in masks):
         raise UserError(f"the {'moving' if masks[0].any() else 'fixed'} scan has no head in it: all voxels are alike")
@@ -106,7 +107,7 @@ def similarity_of(fixed: Volume, moving: Volume, transform: np.ndarray | None = 
         fixed, moving: scans.
         transform: (4, 4) millimetres of the fixed scan -> millimetres of the moving scan; None: by the headers alone.
     """
-    scans = [volume.at_spacing(LEVELS_MM[HEADS_AT]) for volume in (fixed, moving)]
+    scans = [_winsorised(volume).at_spacing(LEVELS_MM[HEADS_AT]) for volume in (fixed, moving)]
     region = dilate(head_mask(scans[0].array), MARGIN_MM / LEVELS_MM[HEADS_AT])
     return similarity(scans[0], scans[1], np.eye(4) if transform is None else transform, region)
 
@@ -188,7 +189,7 @@ def similarity(fixed: Volume, moving: Volume, transform: np.ndarray, mask: np.nd
         mask: voxels of the fixed scan that count, bool.
     """
     moved = resample(moving, fixed.grid, "linear", float(moving.array.min()), transform)
-    counts = np.histogram2d(_clipped(fixed.array[mask]), _clipped(moved[mask]), bins=64)[0]
+    counts = np.histogram2d(winsorised(fixed.array[mask]), winsorised(moved[mask]), bins=64)[0]
     return (_entropy(counts.sum(axis=0)) + _entropy(counts.sum(axis=1))) / max(_entropy(counts), 1e-12)
 
 
@@ -264,9 +265,9 @@ def load_sitk(needed_for: str) -> "ModuleType":
         raise MissingPackage("SimpleITK", needed_for) from None
 
 
-def _clipped(values: np.ndarray) -> np.ndarray:
-    """Values within their 0.5th and 99.5th percentiles."""
-    return np.clip(values, *np.percentile(values, (0.5, 99.5)))
+def _winsorised(volume: Volume) -> Volume:
+    """Volume without its outliers, such as metal in CT, which would leave few bins of the histogram to all else."""
+    return replace(volume, array=winsorised(volume.array))
 
 
 def _entropy(counts: np.ndarray) -> float:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.masks import LOWEST_HU
 from data_prep.scans.dicom import Series
 from data_prep.scans.dicom_header import pydicom_module, quiet
 from data_prep.scans.faults import damaged
 from data_prep.scans.volume import Volume
 
-AIR_HU = -1024
 NO_DECODER = ("plugin", "missing dependencies", "is not supported")  # in the messages of pydicom
 PLUGINS = "pip install python-gdcm pylibjpeg pylibjpeg-openjpeg"
 
@@ -60,7 +60,7 @@ def _read_file(path: Path, modality: str) -> np.ndarray:
     values = _rescaled(dataset, stored)
     padding = dataset.get("PixelPaddingValue")
     if modality == "CT" and padding is not None:
-        values = np.where(stored == padding, values.dtype.type(AIR_HU), values)
+        values = np.where(stored == padding, values.dtype.type(LOWEST_HU), values)
     return values
 
 

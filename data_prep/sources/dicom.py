@@ -149,7 +149,7 @@ class DicomSource(VolumeSource):
         ]
 
     def warnings(self, files: CaseFiles) -> list[str]:
-        """Warnings about interpolated slices, channels on other grids, and files beside them, a line each."""
+        """Warnings about interpolated slices, channels on other grids, and choices among several visits, a line each."""
         lines = []
         reference = self.reference(files)
         for name, series in self._used(files).items():
@@ -161,6 +161,13 @@ class DicomSource(VolumeSource):
             if not stack.is_even:
                 steps = f"{stack.steps.min():.4g} to {stack.steps.max():.4g} mm"
                 lines.append(f"{series.frames[0].path}: {name}: slices {steps} apart: resampled by their positions")
+            fitting = [] if name not in self.channels else self.rules.fitting(name, self._patients[files.id].index.series)
+            studies = len({each.study_uid for each in fitting})
+            if studies > 1:
+                lines.append(
+                    f"{series.frames[0].path}: {name}: chosen among {len(fitting)} series of {studies} studies; "
+                    "is it the right visit? A uid in the rule decides (--series)"
+                )
             if series is not reference and stack.grid.distance_mm(reference.stack.grid) > self.config.tolerance_mm:
                 lines.append(f"{series.frames[0].path}: {name}: resampled to the grid of {reference.name}")
         return lines

@@ -38,16 +38,19 @@ class DicomPatient:
 def find_patients(root: Path, paths: Sequence[Path]) -> list[DicomPatient]:
     """Patients below a folder, without ids.
 
-    A folder is one patient where all of its series are of one study. Else each sub-folder is a patient, unless it holds several
-    PatientIDs, as the folders of an export with DICOMDIR may; then each PatientID is a patient.
+    A folder is one patient where all of its series are of one study, or of one PatientID and each modality of one study (MR of
+    one day, CT of another). Else each sub-folder is a patient, or a visit of one, unless it holds several PatientIDs, as the
+    folders of an export with DICOMDIR may; then each PatientID is a patient.
 
     Raises:
         UserError: a file lies beside the patients' folders, or files without PatientID among those of several patients.
     """
     index = index_files(paths, "reading DICOM headers")
-    studies = {(series.patient_id, series.study_uid) for series in index.series}
-    if len(studies) < 2:
-        return [DicomPatient(root, next(iter(studies), ("", ""))[0], index)]
+    known = {series.patient_id for series in index.series}
+    studies = {(series.modality, series.study_uid) for series in index.series}
+    one_of_each = len(studies) == len({modality for modality, _ in studies})
+    if len(known) < 2 and (one_of_each if any(known) else len({study for _, study in studies}) < 2):
+        return [DicomPatient(root, next(iter(known), ""), index)]
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
     for path in paths:
         below = path.relative_to(root).parts
@@ -60,7 +63,6 @@ def find_patients(root: Path, paths: Sequence[Path]) -> list[DicomPatient]:
             for folder, found in indexed.items()
             if found.series or found.damaged
         ]
-    known = {series.patient_id for series in index.series}
     if "" in known:
         raise UserError(f"{root}: files of several patients, some without PatientID; expected a sub-folder for each patient")
     return [DicomPatient(root, number, _of_patient(index, number)) for number in sorted(known)]

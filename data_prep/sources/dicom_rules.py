@@ -132,9 +132,13 @@ class DicomRules:
             except re.error as error:
                 raise UserError(f"{where}: {pattern!r} is no regular expression ({error})") from None
 
+    def fitting(self, name: str, series: Sequence[Series]) -> list[Series]:
+        """Series that the rule of a channel allows."""
+        return [each for each in series if self.channels[name].fits(each)]
+
     def choose(self, name: str, series: Sequence[Series]) -> list[Series]:
         """Series of a channel: one, none, or several between which `prefer` does not decide."""
-        fitting = [each for each in series if self.channels[name].fits(each)]
+        fitting = self.fitting(name, series)
         if len(fitting) < 2 or self.prefer is None:
             return fitting
         orders = {

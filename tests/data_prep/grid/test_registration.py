@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,18 @@ def test_an_affine_displacement_needs_an_affine_transform():
     found = register(fixed, moving, "affine")
     assert np.linalg.norm((np.asarray(found.transform) - stretched) @ POINT) < 1
     assert max(found.scales) == pytest.approx(1.05, abs=0.02)
+
+
+def test_metal_and_padding_in_ct_leave_bins_for_the_head(pair):
+    moving = head(pair[1].affine, pair[1].array.shape, "CT", displacement())
+    array = moving.array.astype(np.float32)
+    i, j = np.indices(array.shape[:2])
+    array[np.hypot(i - 25, (j - 35) * 50 / 70) > 25] = -3024
+    for tooth in ((0, 34, -20, 1), (10, 30, -25, 1)):
+        i, j, k = np.rint(np.linalg.inv(moving.affine) @ displacement() @ tooth).astype(int)[:3]
+        array[i - 2 : i + 3, j - 2 : j + 3, k - 1 : k + 2] = 30000
+    clean, spoiled = (register(pair[0], scan).transform for scan in (moving, replace(moving, array=array)))
+    assert np.linalg.norm((np.asarray(clean) - spoiled) @ POINT) < 2  # of a coarse head; 15 without clipping
 
 
 def test_a_scan_without_a_head_is_one_line(pair):

@@ -1,3 +1,5 @@
+import locale
+
 import numpy as np
 import pydicom
 import pytest
@@ -79,6 +81,15 @@ def test_compressed_syntaxes_are_decoded(tmp_path, syntax):
     np.testing.assert_array_equal(read(tmp_path).array, array)
 
 
+@pytest.fixture
+def _kept_locale():
+    """The locale is restored: SimpleITK's writer of DICOM sets C, and text files of later tests would take ASCII alone."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.usefixtures("_kept_locale")
 def test_jpeg_lossless_is_decoded(tmp_path):
     array = blob((12, 10, 3), dtype=np.uint16)
     for path in write_series(tmp_path, array):

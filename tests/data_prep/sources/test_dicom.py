@@ -132,6 +132,17 @@ def test_several_series_that_fit_are_listed(tmp_path):
     assert source.series(source.cases()[0], "t1").number == 2
 
 
+def test_a_choice_among_visits_is_warned_of(tmp_path):
+    for visit, depth in (("before", 6), ("after", 8)):
+        write_series(tmp_path / "anna" / visit, blob((6, 5, depth)), StudyInstanceUID=f"1.2.{len(visit)}", key=visit)
+    (tmp_path / "rules.yaml").write_text("channels: {t1: {description: t1}}\nprefer: slices")
+    source = open_source(tmp_path, SourceConfig(layout="dicom", series=tmp_path / "rules.yaml"))
+    (case,) = source.cases()
+    assert source.shape(case)[2] == 8
+    (line,) = source.warnings(case)
+    assert "t1: chosen among 2 series of 2 studies; is it the right visit?" in line
+
+
 def test_a_missing_channel_may_be_zeros(tmp_path):
     write_series(tmp_path, blob(SHAPE), AXIAL, "t1")
     source = opened(tmp_path, missing="zero")

@@ -39,6 +39,16 @@ def test_one_study_is_one_patient_whatever_its_folders(tmp_path):
     assert (patient.folder, len(patient.index.series)) == (tmp_path, 2)
 
 
+def test_mr_and_ct_of_two_days_are_one_patient_but_not_of_unnamed_persons(tmp_path):
+    for modality, study in (("MR", "1.2.1"), ("CT", "1.2.2")):
+        write_series(tmp_path / "named" / modality, blob(SHAPE), modality=modality, StudyInstanceUID=study, key=modality)
+        options = {"modality": modality, "StudyInstanceUID": study, "key": modality, "patient": ""}
+        write_series(tmp_path / "unnamed" / modality, blob(SHAPE), **options)
+    (patient,) = find_patients(tmp_path / "named", files(tmp_path / "named"))
+    assert (patient.folder, len(patient.index.series)) == (tmp_path / "named", 2)
+    assert len(find_patients(tmp_path / "unnamed", files(tmp_path / "unnamed"))) == 2
+
+
 def test_an_export_is_divided_by_patient_id(tmp_path):
     for patient in ("7", "8"):
         write_series(tmp_path / "DICOM" / patient, blob(SHAPE), patient=patient)
