@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_prep.scans.dicom import index_files
+from data_prep.scans.dicom_seg import read_seg, seg_masks, write_seg
 from data_prep.sources import open_source
 from tests.checkpoints import install_hd_bet, legacy_bytes, threshold_arrays
+from tests.dicom_files import write_series
 from tests.heads import centred, head, tumour
 from tests.scans import Scan, save, write_kaggle_3m, write_rows, write_table
+from tests.training.runs import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (40, 48, 26)
@@ -131,12 +135,13 @@ def test_the_same_call_goes_on_where_it_was(stripped, scans, command, tmp_path):
     assert (other.status, other.errors[-1][:61]) == (2, "error: these stripped scans were begun with another config; c")
 
 
+@pytest.mark.slow
 def test_both_backends_give_equal_masks(stripped, package, tmp_path):
     write_table(tmp_path / "scans", scans_of("anna"))
     options = ["--source", str(tmp_path / "scans"), "--out", str(tmp_path / "out"), "--precision", "float32"]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
+    settings = environment("jax") | {"PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
     call = [sys.executable, "-m", "data_prep.skull_strip", *options]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(call, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     masks = [volume(folder / "anna" / "brain.nii.gz") > 0 for folder in (tmp_path / "out", stripped[0])]
     assert dice(*masks) > 0.999
@@ -217,6 +222,31 @@ def test_the_way_back_to_the_scanner_survives(command, tmp_path):
     case = moved.read(moved.cases()[0])
     mask = volume(tmp_path / "out" / "anna" / "brain.nii.gz")
     assert case.brain.sum() * 27 == pytest.approx(mask.sum() * 8, rel=0.05)
+
+
+@pytest.mark.parametrize(("steps", "channel"), [(("skull_strip",), "t1"), (("align", "skull_strip"), "t2")])
+def test_predictions_of_stripped_dicom_become_a_seg_of_the_series(steps, channel, command, tmp_path):
+    dicom, shape = tmp_path / "dicom", (20, 24, 13)
+    grids = {name: centred(spacing, shape, np.diag([-1, -1, 1])) for name, spacing in (("t1", (4, 4, 6)), ("t2", (5, 4, 7)))}
+    for number, (name, affine) in enumerate(grids.items(), 1):
+        write_series(dicom / "anna" / name, head(affine, shape, name.upper()).array, affine, name, number=number)
+    drawn_on = {series.description: series for series in index_files(sorted(dicom.rglob("*.dcm"))).series}
+    ids = tumour(grids["t2"], shape)
+    write_seg(dicom / "anna" / "seg.dcm", drawn_on["t2"], ids, {"tumour": [1]}, "x", True)
+    (tmp_path / "rules.yaml").write_text("channels: {t1: {description: t1}, t2: {description: t2}}\nids: folder")
+    source, options = dicom, ["--series", tmp_path / "rules.yaml"]
+    for step in steps:
+        more = ("--register", "never") if step == "align" else ("--method", "head")
+        done = command(f"data_prep.{step}", "--source", source, *options, *more, "--out", tmp_path / step)
+        assert done.status == 0, done.err
+        source, options = tmp_path / step, []
+    found = open_source(source)
+    (case,) = found.cases()
+    (path,) = found.write_prediction(case, ids, tmp_path / "predictions")
+    assert found.prediction_warnings() == []
+    seg = read_seg(path)
+    assert seg.series_uid == drawn_on[channel].uid
+    np.testing.assert_array_equal(seg_masks(seg, drawn_on[channel], drawn_on[channel].stack.grid)[1], ids == 1)
 
 
 def test_the_bias_field_is_corrected_where_wanted(command, tmp_path):

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from models import gradcam
 from models.gradcam import grad_cam
 from models.resnet50 import ResNet50Config
+from tests.training.runs import environment
 
 ROOT = Path(__file__).parents[2]
 HEADS = {"grade": 1, "kind": 3}
@@ -119,6 +119,5 @@ def test_jax_draws_the_same_maps(tmp_path):
         "np.save(sys.argv[1], maps(made()))"
     )
     arguments = [str(tmp_path / "maps.npy"), str(ROOT), str(Path(__file__).parent)]
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", program, *arguments], env=environment, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", program, *arguments], env=environment("jax"), check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), maps(made()), atol=1e-4)
