@@ -191,6 +191,25 @@ def unnamed_structures(folder: Path):
     return T1
 
 
+def contours_of_a_missing_series(folder: Path):
+    series(folder)
+    (image, *others) = write_series(folder / "gone", blob(SHAPE), description="t3", number=3)
+    square = np.array([[2, 2, 3, 1], [6, 2, 3, 1], [6, 5, 3, 1], [2, 5, 3, 1]])
+    path = write_rtstruct(folder / "plan" / "rt.dcm", image, {"GTV": [(square @ AXIAL.T)[:, :3]]})
+    dataset = pydicom.dcmread(path)
+    del dataset.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID
+    dataset.save_as(path)
+    for gone in (image, *others):
+        gone.unlink()
+    return T1
+
+
+def several_visits(folder: Path):
+    for number, study in enumerate(("1.2.1", "1.2.2"), 1):
+        series(folder / "anna", number=number, StudyInstanceUID=study)
+    return T1 | {"prefer": "first"}
+
+
 def label_without_position(folder: Path):
     series(folder)
     save(folder / "a_mask.nii.gz", np.zeros((5, 5, 5), np.uint8), None)
@@ -233,6 +252,8 @@ KINDS: dict[str, Writer] = {
     "a SEG of another frame of reference": segmentation_of_other_space,
     "two SEG objects": two_segmentations,
     "RTSTRUCT of two structures without rule": unnamed_structures,
+    "contours without frame of reference, whose series is not there": contours_of_a_missing_series,
+    "series of two studies that fit one rule, with prefer": several_visits,
     "a NIfTI label without position, of another shape": label_without_position,
     "two patients in one folder, one without PatientID": patients_without_id,
     "a rule that is no regular expression": wrong_rules,

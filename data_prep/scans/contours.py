@@ -71,7 +71,7 @@ def read_rtstruct(path: Path) -> list[Structure]:
         with quiet():
             dataset = pydicom_module().dcmread(path, force=True)
             names = {int(item.ROINumber): str(item.ROIName) for item in dataset.StructureSetROISequence}
-            series = _referenced_series(dataset)
+            series, _ = _reference(dataset)
             found = []
             for item in dataset.get("ROIContourSequence") or []:
                 contours = [each for each in item.get("ContourSequence") or [] if each.ContourGeometricType in CONTOUR_TYPES]
@@ -86,15 +86,15 @@ def read_rtstruct(path: Path) -> list[Structure]:
     return found
 
 
-def referenced_series(path: Path) -> str:
-    """SeriesInstanceUID of the images that a DICOM RTSTRUCT was drawn on; empty where it names none.
+def read_reference(path: Path) -> tuple[str, str]:
+    """SeriesInstanceUID and FrameOfReferenceUID of the images on which a DICOM RTSTRUCT was drawn; empty where it names none.
 
     Raises:
         UserError: the file is damaged.
     """
     try:
         with quiet():
-            return _referenced_series(pydicom_module().dcmread(path, force=True))
+            return _reference(pydicom_module().dcmread(path, force=True))
     except UserError:
         raise
     except Exception as error:  # pydicom raises many types
@@ -146,15 +146,14 @@ def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
     return np.cumsum(crossings, axis=0)[:-1] % 2 == 1
 
 
-def _referenced_series(dataset: Any) -> str:
-    """SeriesInstanceUID of the first series that an RTSTRUCT refers to; empty where it names none."""
-    series = [
-        str(item.SeriesInstanceUID)
-        for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []
-        for study in frame.get("RTReferencedStudySequence") or []
-        for item in study.get("RTReferencedSeriesSequence") or []
-    ]
-    return series[0] if series else ""
+def _reference(dataset: Any) -> tuple[str, str]:
+    """SeriesInstanceUID and FrameOfReferenceUID of the first series to which an RTSTRUCT refers; empty where it names none."""
+    frames = dataset.get("ReferencedFrameOfReferenceSequence") or []
+    for frame in frames:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            for item in study.get("RTReferencedSeriesSequence") or []:
+                return str(item.SeriesInstanceUID), str(frame.get("FrameOfReferenceUID", ""))
+    return "", str(frames[0].get("FrameOfReferenceUID", "")) if frames else ""
 
 
 def _covered(polygons: Sequence[np.ndarray], shape: tuple[int, int], finer: int) -> np.ndarray:

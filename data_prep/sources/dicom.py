@@ -4,7 +4,6 @@ The rules are a YAML file (`data_prep.sources.dicom_rules`, `--series FILE`). Ca
 say otherwise; names and dates are never read. Predictions are also written as DICOM SEG.
 """
 
-from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
@@ -14,16 +13,14 @@ from common.errors import UserError
 from common.tables import aligned, counted
 from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema
-from data_prep.scans import nifti
-from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
 from data_prep.scans.case import CaseFiles, ImageRef
-from data_prep.scans.contours import read_rtstruct, referenced_series
-from data_prep.scans.dicom import DESCRIPTION_HEADING, SEGMENTATION, STRUCTURES, Series, description_row
-from data_prep.scans.dicom_header import SUFFIXES, DicomHeader, has_magic
+from data_prep.scans.dicom import DESCRIPTION_HEADING, Series, description_row
+from data_prep.scans.dicom_header import SUFFIXES, has_magic
 from data_prep.scans.dicom_image import read_series
-from data_prep.scans.dicom_seg import read_seg, write_seg
+from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
+from data_prep.sources.dicom_annotations import find_annotation
 from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
 from data_prep.sources.dicom_rules import load_rules
 from data_prep.sources.volume_source import VolumeSource
@@ -53,9 +50,10 @@ class DicomSource(VolumeSource):
         found = [name for name in self.rules.channels if any(choice[name] for choice in self._choices.values())]
         available = list(self.rules.channels) if config.series is not None else found or list(self.rules.channels)
         self.channels = choose_channels(available, config.channels, root)
-        self._label_problems: dict[str, str] = {}
-        self._labels = {patient.case: self._find_label(patient, files) for patient in patients}
-        labelled = any(self._labels.values())
+        annotations = {patient.case: find_annotation(patient, self.rules.label, files) for patient in patients}
+        self._annotations = {case: annotation for case, (annotation, _) in annotations.items()}
+        self._label_problems = {case: problem for case, (_, problem) in annotations.items() if problem}
+        labelled = any(self._annotations.values())
         schema = config.labels if config.labels != "auto" else SCHEMA if labelled else None
         self.schema = None if schema is None else LabelSchema.load(schema)
         self._cases = sorted_cases((self._case(patient) for patient in patients), root)
@@ -150,8 +148,9 @@ class DicomSource(VolumeSource):
 
     def warnings(self, files: CaseFiles) -> list[str]:
         """Warnings about interpolated slices, channels on other grids, and choices among several visits, a line each."""
-        lines = []
-        reference = self.reference(files)
+        reference, annotation = self.reference(files), self._annotations[files.id]
+        guess = None if annotation is None else annotation.warning(self._drawn_series(files))
+        lines = [] if guess is None else [guess]
         for name, series in self._used(files).items():
             stack = series.stack
             if not stack.is_straight:
@@ -201,22 +200,9 @@ class DicomSource(VolumeSource):
 
     def _annotation_on(self, files: CaseFiles, target: Series) -> np.ndarray:
         """Annotation on the grid of a series in the same space."""
-        label, grid = self._labels[files.id], target.stack.grid
-        if isinstance(label, Path):
-            return nifti_label(label, grid)
-        assert isinstance(label, DicomHeader)
-        classes = {name: ids[0] for name, ids in self.schema.classes.items()} if self.schema else {}
-        rule = self.rules.label
-        if label.modality == SEGMENTATION:
-            seg = read_seg(label.path)
-            masks = seg_on_grid(seg, self._referenced(files, label, seg.series_uid, target), grid)
-            ids = structure_ids([name for name, _ in masks], rule.structures, classes, str(label.path))
-            return combined([(identifier, masks[place][1]) for place, identifier in ids.items()], grid)
-        structures = read_rtstruct(label.path)
-        if structures:
-            self._referenced(files, label, structures[0].series_uid, target)
-        ids = structure_ids([each.name for each in structures], rule.structures, classes, str(label.path))
-        return rasterised(structures, ids, grid, rule.finer)
+        annotation = self._annotations[files.id]
+        assert annotation is not None
+        return annotation.on(target, {name: ids[0] for name, ids in self.schema.classes.items()} if self.schema else {})
 
     def write_prediction(
         self,
@@ -256,7 +242,8 @@ class DicomSource(VolumeSource):
                 row = description_row(series, self.rules.max_gap)
                 rows.append([case, ", ".join(chosen), *row, letter, f"...{series.uid[-UID_END:]}"])
             for header in patient.index.annotations:
-                used = "label" if self._labels[case] == header else ""
+                annotation = self._annotations[case]
+                used = "label" if annotation is not None and annotation.file == header else ""
                 empty = [""] * (len(heading) - 6)
                 rows.append(
                     [
@@ -291,8 +278,8 @@ class DicomSource(VolumeSource):
             for name, series in chosen.items()
             if series is not None and (name in self.channels or name in self._reference_names)
         ]
-        label = self._labels[patient.case]
-        path = label.path if isinstance(label, DicomHeader) else label
+        annotation = self._annotations[patient.case]
+        path = None if annotation is None else annotation.path
         slices = [file for series in used for file in series.paths] + ([path] if path else [])
         images = {name: ImageRef(series.frames[0].path) if series else None for name, series in chosen.items()}
         return CaseFiles(
@@ -335,64 +322,10 @@ class DicomSource(VolumeSource):
             raise UserError(f"{self._patients[files.id].folder}: case {files.id} lacks channel {channel}")
         return series
 
-    def _find_label(self, patient: DicomPatient, files: list[Path]) -> DicomHeader | Path | None:
-        """Annotation of a patient by the rules: a NIfTI file, a SEG, or an RTSTRUCT; where several fit, that is a problem."""
-        rule = self.rules.label
-        found: list[DicomHeader] | list[Path]
-        if rule.file is not None:
-            inside = [
-                path for path in files if path.is_relative_to(patient.folder) and path.name.lower().endswith(nifti.SUFFIXES)
-            ]
-            found = [path for path in inside if fnmatch(path.name, rule.file) or path.match(rule.file)]
-        else:
-            found = [header for header in patient.index.annotations if rule.fits(header.description)]
-            of_kind = [header for header in found if header.modality == SEGMENTATION]
-            found = of_kind or found
-        if len(found) > 1:
-            listed = ", ".join(
-                f"{each.name}" if isinstance(each, Path) else f"{each.modality} {each.number} ({each.description})"
-                for each in found
-            )
-            self._label_problems[patient.case] = (
-                f"{patient.folder}: case {patient.case}: {len(found)} annotations fit: {listed}; "
-                "choose one by label.description or label.file of the rules (--series)"
-            )
-        return found[0] if found else None
-
     def _drawn_series(self, files: CaseFiles) -> Series:
-        """Series on which the annotation was drawn.
-
-        That is the one to which it refers, if its voxels can be read. Else it is a series of a channel with the grid of the
-        annotation, or in its frame of reference; else the reference.
-        """
-        label, used = self._labels[files.id], list(self._used(files).values())
-        fitting: list[Series]
-        if isinstance(label, Path):
-            header = nifti.read_header(label)
-            i, j, k = (*header.shape, 1, 1, 1)[:3]
-            own = Grid((i, j, k), header.affine)
-            fitting = [series for series in used if series.stack.grid.distance_mm(own) <= self.config.tolerance_mm]
-        else:
-            assert label is not None
-            uid = referenced_series(label.path) if label.modality == STRUCTURES else read_seg(label.path).series_uid
-            listed = [*used, *self._patients[files.id].index.series]
-            fitting = [series for series in listed if uid and series.uid == uid and not series.problem(self.rules.max_gap)]
-            space = label.frame_of_reference or next((series.frame_of_reference for series in listed if series.uid == uid), "")
-            fitting += [series for series in used if space and series.frame_of_reference == space]
-        return fitting[0] if fitting else self.reference(files)
-
-    def _referenced(self, files: CaseFiles, label: DicomHeader, uid: str, target: Series) -> Series:
-        """Series to which an annotation refers, in the space of the target; the target itself where it is not there.
-
-        Raises:
-            UserError: it belongs to another space.
-        """
-        series = next((each for each in self._patients[files.id].index.series if uid and each.uid == uid), None)
-        space = label.frame_of_reference or (series.frame_of_reference if series else "")
-        if space and space != target.frame_of_reference:
-            drawn = series.name if series else f"another series ({label.description or label.modality})"
-            raise UserError(
-                f"{label.path}: label: drawn on {drawn}, in another frame of reference than {target.name}; "
-                "make that channel the reference (--series), or register them first (data_prep.align)"
-            )
-        return target if series is None or target.uid == series.uid else series
+        """Series on whose grid the annotation is read; the reference where none is nearer."""
+        annotation = self._annotations[files.id]
+        assert annotation is not None
+        used = list(self._used(files).values())
+        found = annotation.nearest_series(used, self.rules.max_gap, self.config.tolerance_mm)
+        return found or self.reference(files)

@@ -14,8 +14,8 @@ from data_prep.scans.contours import (
     fill_polygons,
     rasterise,
     read_json_contours,
+    read_reference,
     read_rtstruct,
-    referenced_series,
 )
 from tests.dicom_files import AXIAL, LPS, blob, oblique, write_rtstruct, write_series
 
@@ -139,8 +139,10 @@ def test_contours_of_an_rtstruct_are_read(tmp_path):
     write_rtstruct(tmp_path / "rt.dcm", paths[0], {"GTV": polygons, "Cochlea": [at(SQUARE + 1, 2, oblique())], "none": []})
     gtv, cochlea = read_rtstruct(tmp_path / "rt.dcm")
     assert (gtv.name, cochlea.name, len(gtv.polygons)) == ("GTV", "Cochlea", 2)
-    assert gtv.series_uid == referenced_series(tmp_path / "rt.dcm") == pydicom.dcmread(paths[0]).SeriesInstanceUID
-    assert referenced_series(paths[0]) == ""
+    image = pydicom.dcmread(paths[0])
+    assert read_reference(tmp_path / "rt.dcm") == (image.SeriesInstanceUID, image.FrameOfReferenceUID)
+    assert gtv.series_uid == image.SeriesInstanceUID
+    assert read_reference(paths[0]) == ("", "")
     np.testing.assert_allclose(gtv.polygons[0], polygons[0], atol=1e-6)
     assert rasterise(gtv, Grid((12, 10, 8), oblique())).sum() == 40
     with pytest.raises(UserError, match="truncated or damaged"):

@@ -1,0 +1,147 @@
+"""Annotation of a DICOM patient: found by the rules, attributed to a series, and brought onto a grid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from data_prep.grid.voxel_grid import Grid
+from data_prep.scans import nifti
+from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
+from data_prep.scans.contours import read_reference, read_rtstruct
+from data_prep.scans.dicom import SEGMENTATION, Series
+from data_prep.scans.dicom_header import DicomHeader
+from data_prep.scans.dicom_seg import read_seg
+from data_prep.sources.dicom_patients import DicomPatient
+from data_prep.sources.dicom_rules import LabelRule
+
+
+@dataclass(frozen=True)
+class DicomAnnotation:
+    """Annotation of a patient.
+
+    Attributes:
+        file: header of a SEG or RTSTRUCT, or the path of a NIfTI file.
+        series: all of the patient.
+        rule: ids of structures, and how contours are rasterised.
+    """
+
+    file: DicomHeader | Path
+    series: Sequence[Series]
+    rule: LabelRule
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.file.path if isinstance(self.file, DicomHeader) else self.file
+
+    @cached_property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID of the images to which a SEG or RTSTRUCT refers; empty where it names none."""
+        return self._reference[0]
+
+    @cached_property
+    def frame_of_reference(self) -> str:
+        """Frame of reference that a SEG or RTSTRUCT names, else that of its series; empty where neither is known."""
+        return self._reference[1] or (self.drawn_on.frame_of_reference if self.drawn_on else "")
+
+    @cached_property
+    def drawn_on(self) -> Series | None:
+        """Series to which a SEG or RTSTRUCT refers; None where it is not there."""
+        return next((each for each in self.series if self.series_uid and each.uid == self.series_uid), None)
+
+    def nearest_series(self, used: Sequence[Series], max_gap: float, tolerance_mm: float) -> Series | None:
+        """Series on whose grid the annotation is read.
+
+        That is the one to which it refers, if its voxels can be read. Else it is the first of those used that has the grid of a
+        NIfTI file, or the frame of reference of a DICOM object.
+        """
+        if isinstance(self.file, Path):
+            header = nifti.read_header(self.file)
+            i, j, k = (*header.shape, 1, 1, 1)[:3]
+            own = Grid((i, j, k), header.affine)
+            return next((series for series in used if series.stack.grid.distance_mm(own) <= tolerance_mm), None)
+        uid, space = self.series_uid, self.frame_of_reference
+        drawn = [series for series in (*used, *self.series) if uid and series.uid == uid and not series.problem(max_gap)]
+        near = [series for series in used if space and series.frame_of_reference == space]
+        return next(iter([*drawn, *near]), None)
+
+    def on(self, target: Series, classes: Mapping[str, int]) -> np.ndarray:
+        """Annotation (i, j, k) on the grid of a series in the same space, of any integer dtype.
+
+        Args:
+            target: the series.
+            classes: name of a class -> its id, for structures without a rule.
+
+        Raises:
+            UserError: it cannot be read, belongs to another space, or its structures have no ids.
+        """
+        grid = target.stack.grid
+        if isinstance(self.file, Path):
+            return nifti_label(self.file, grid)
+        space = self.frame_of_reference
+        if space and space != target.frame_of_reference:
+            drawn = self.drawn_on.name if self.drawn_on else f"another series ({self.file.description or self.file.modality})"
+            raise UserError(
+                f"{self.path}: label: drawn on {drawn}, in another frame of reference than {target.name}; "
+                "make that channel the reference (--series), or register them first (data_prep.align)"
+            )
+        if self.file.modality == SEGMENTATION:
+            drawn_on = target if self.drawn_on is None or target.uid == self.series_uid else self.drawn_on
+            masks = seg_on_grid(read_seg(self.path), drawn_on, grid)
+            ids = structure_ids([name for name, _ in masks], self.rule.structures, classes, str(self.path))
+            return combined([(identifier, masks[place][1]) for place, identifier in ids.items()], grid)
+        structures = read_rtstruct(self.path)
+        ids = structure_ids([each.name for each in structures], self.rule.structures, classes, str(self.path))
+        return rasterised(structures, ids, grid, self.rule.finer)
+
+    def warning(self, target: Series) -> str | None:
+        """Warning that the space of the annotation is a guess, else None."""
+        if isinstance(self.file, Path) or self.frame_of_reference:
+            return None
+        return f"{self.path}: label: its series is not here and it names no frame of reference; taken as that of {target.name}"
+
+    @cached_property
+    def _reference(self) -> tuple[str, str]:
+        """SeriesInstanceUID and frame of reference that the file names."""
+        if isinstance(self.file, Path):
+            return "", ""
+        if self.file.modality == SEGMENTATION:
+            return read_seg(self.path).series_uid, self.file.frame_of_reference
+        uid, space = read_reference(self.path)
+        return uid, space or self.file.frame_of_reference
+
+
+def find_annotation(patient: DicomPatient, rule: LabelRule, files: Sequence[Path]) -> tuple[DicomAnnotation | None, str]:
+    """Annotation of a patient by the rules: a NIfTI file, a SEG, or an RTSTRUCT.
+
+    Args:
+        patient: whose annotation it is.
+        rule: by which it is chosen.
+        files: of the source.
+
+    Returns:
+        The first that fits, or None; and the problem where several fit, else an empty text.
+    """
+    found: list[DicomHeader] | list[Path]
+    if rule.file is not None:
+        inside = [path for path in files if path.is_relative_to(patient.folder) and path.name.lower().endswith(nifti.SUFFIXES)]
+        found = [path for path in inside if fnmatch(path.name, rule.file) or path.match(rule.file)]
+    else:
+        found = [header for header in patient.index.annotations if rule.fits(header.description)]
+        of_kind = [header for header in found if header.modality == SEGMENTATION]
+        found = of_kind or found
+    if not found:
+        return None, ""
+    listed = ", ".join(
+        f"{each.name}" if isinstance(each, Path) else f"{each.modality} {each.number} ({each.description})" for each in found
+    )
+    problem = (
+        f"{patient.folder}: case {patient.case}: {len(found)} annotations fit: {listed}; "
+        "choose one by label.description or label.file of the rules (--series)"
+    )
+    return DicomAnnotation(found[0], patient.index.series, rule), problem if len(found) > 1 else ""
