@@ -121,6 +121,9 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
     if lines:
         more = f" ({len(lines) - 1} more such lines: data_prep.check lists all)" if len(lines) > 1 else ""
         print(f"warning: {lines[0]}{more}", file=sys.stderr)
+    if config.prepare.spacing_mm is not None and any(source.scanner_grid(case) is not None for case in cases):
+        advice = "leave --prepare.spacing_mm out, and give data_prep.align that voxel size"
+        print(f"warning: these scans were resampled by data_prep.align and are resampled once more; {advice}", file=sys.stderr)
 
 
 def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:

@@ -17,7 +17,7 @@ import yaml
 from data_prep.make_records import MakeRecordsConfig
 from data_prep.records.folder import Records
 from tests.conftest import SMALL, write_source
-from tests.scans import save, scan, write_brats
+from tests.scans import save, scan, write_brats, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = ("--augment.copies", 1)
@@ -350,3 +350,14 @@ def test_the_manifest_and_the_cases_name_what_they_came_from(records, source):
     assert set(MakeRecordsConfig.__dataclass_fields__) - {"out", "workers"} == set(
         yaml.safe_load((records / "config.yaml").read_text())
     )
+
+
+def test_scans_that_were_resampled_are_not_resampled_once_more_without_a_warning(tmp_path, command):
+    source = write_table(tmp_path / "scans", [scan(name, channels=("t1",), ids=(0, 1)) for name in "ab"])
+    aligned = ("data_prep.align", "--source", source, "--register", "never", "--spacing_mm", 2, "--out", tmp_path / "aligned")
+    assert command(*aligned).status == 0
+    build = ("data_prep.make_records", "--source", tmp_path / "aligned", "--prepare.size", "null")
+    assert command(*build, "--out", tmp_path / "once").err == ""
+    twice = command(*build, "--out", tmp_path / "twice", "--prepare.spacing_mm", 3)
+    assert twice.status == 0
+    assert "warning: these scans were resampled by data_prep.align and are resampled once more; leave --prepare" in twice.err
