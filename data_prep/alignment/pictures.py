@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import atomic
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.resampling import IDENTITY, Resampling, Rows, to_rows
+from data_prep.grid.slice_pictures import colours, displayed_plane, displayed_ratio, grey_levels, resized, save_rows
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.volume import Volume
 
 SQUARES = 8  # along the longer side of a slice
-HEIGHT = 320  # pixels of a slice
 EDGE_SHARE = 0.06  # of a slice's pixels that are drawn as edges
 EDGE_COLOUR = (255, 80, 0)
 
@@ -48,13 +47,9 @@ def views(volume: Volume, transform: Rows, grid: Grid) -> list[np.ndarray]:
     """Axial, coronal and sagittal slice through the middle of a grid: grey values of 0..1, square pixels, equal heights."""
     geometry = Geometry.uncropped(grid.shape, grid.affine)
     resampling = Resampling(volume.grid.shape, to_rows(volume.affine), grid.shape, to_rows(grid.affine), transform)
-    array = resampling.forward(volume.array)
-    low, high = np.percentile(array, (1, 99.5))
-    grey = geometry.reorient(np.clip((array - low) / max(high - low, 1e-6), 0, 1).astype(np.float32))
-    z, y, x = (length // 2 for length in grey.shape)
-    dz, dy, dx = geometry.spacing_mm or (1.0, 1.0, 1.0)
-    planes = ((grey[z, ::-1, ::-1], dy, dx), (grey[::-1, y, ::-1], dz, dx), (grey[::-1, :, x], dz, dy))
-    return [resized(plane, plane.shape[1] * across / (plane.shape[0] * down)) for plane, down, across in planes]
+    grey = geometry.reorient(grey_levels(resampling.forward(volume.array)))
+    planes = (displayed_plane(grey, axis, length // 2) for axis, length in enumerate(grey.shape))
+    return [resized(plane, displayed_ratio(geometry, plane, axis)) for axis, plane in enumerate(planes)]
 
 
 def checkerboard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -72,25 +67,3 @@ def edge_overlay(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     picture = colours(one)
     picture[(strength >= np.quantile(strength, 1 - EDGE_SHARE)) & (strength > 0)] = EDGE_COLOUR
     return picture
-
-
-def resized(plane: np.ndarray, ratio: float) -> np.ndarray:
-    """Plane (H, W) as a picture of HEIGHT rows, `ratio` times as wide."""
-    from PIL import Image
-
-    size = max(round(HEIGHT * ratio), 1), HEIGHT
-    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR))
-
-
-def colours(grey: np.ndarray) -> np.ndarray:
-    """Grey picture (H, W) of 0..1 as (H, W, 3) uint8."""
-    return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:
-    """Write pictures of equal height side by side, rows of equal width below each other; returns the file."""
-    from PIL import Image
-
-    with atomic(path) as temporary:
-        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(temporary)
-    return path

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from common.boxes import crop_box
-from data_prep.alignment.pictures import colours, resized, save_rows
 from data_prep.grid.geometry import Geometry
+from data_prep.grid.slice_pictures import colours, displayed_plane, displayed_ratio, grey_levels, resized, save_rows
 from data_prep.scans.volume import Volume
 
 MASK_COLOUR, ANNOTATION_COLOUR = (255, 80, 0), (86, 180, 233)
@@ -32,16 +32,13 @@ def draw_outlines(path: Path, volume: Volume, mask: np.ndarray, annotation: np.n
         The file written.
     """
     geometry = Geometry.uncropped(volume.grid.shape, volume.affine)
-    low, high = np.percentile(volume.array, (1, 99.5))
-    grey = geometry.reorient(np.clip((volume.array - low) / max(high - low, 1e-6), 0, 1).astype(np.float32))
+    grey = geometry.reorient(grey_levels(volume.array))
     inside = geometry.reorient(mask)
     marked = None if annotation is None or not annotation.any() else geometry.reorient(annotation)
-    spacing_mm = geometry.spacing_mm or (1.0, 1.0, 1.0)
     pictures = []
     for axis, place in displayed_places(inside, marked):
-        down, across = (length for other, length in enumerate(spacing_mm) if other != axis)
         plane = displayed_plane(grey, axis, place)
-        ratio = plane.shape[1] * across / (plane.shape[0] * down)
+        ratio = displayed_ratio(geometry, plane, axis)
         picture = colours(resized(plane, ratio))
         for region, colour in ((inside, MASK_COLOUR), (marked, ANNOTATION_COLOUR)):
             if region is not None:
@@ -63,15 +60,6 @@ def displayed_places(mask: np.ndarray, annotation: np.ndarray | None) -> list[tu
     z = [box[0].start + int(share * (box[0].stop - box[0].start)) for share in AXIAL_AT]
     z[1] = middle[0]
     return [*((0, place) for place in sorted(z)), (1, middle[1]), (2, middle[2])]
-
-
-def displayed_plane(array: np.ndarray, axis: int, place: int) -> np.ndarray:
-    """Slice of an array (z, y, x) in RAS+ as it is shown: front or top above, the patient's right on the left.
-
-    A sagittal slice has the front on the right.
-    """
-    plane = np.take(array, place, axis)[::-1]
-    return plane if axis == 2 else plane[:, ::-1]
 
 
 def outline(shape: np.ndarray) -> np.ndarray:

@@ -356,7 +356,15 @@ def test_scans_that_were_resampled_are_not_resampled_once_more_without_a_warning
     source = write_table(tmp_path / "scans", [scan(name, channels=("t1",), ids=(0, 1)) for name in "ab"])
     aligned = ("data_prep.align", "--source", source, "--register", "never", "--spacing_mm", 2, "--out", tmp_path / "aligned")
     assert command(*aligned).status == 0
-    build = ("data_prep.make_records", "--source", tmp_path / "aligned", "--split.fractions", "[1,0,0]", "--prepare.size", "null")
+    build = (
+        "data_prep.make_records",
+        "--source",
+        tmp_path / "aligned",
+        "--split.fractions",
+        "[1,0,0]",
+        "--prepare.size",
+        "null",
+    )
     build += ("--prepare.crop", "brain")
     assert command(*build, "--out", tmp_path / "once").err == ""
     twice = command(*build, "--out", tmp_path / "twice", "--prepare.spacing_mm", 3)

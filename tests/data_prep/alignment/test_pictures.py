@@ -1,8 +1,9 @@
 import numpy as np
 from PIL import Image
 
-from data_prep.alignment.pictures import EDGE_COLOUR, HEIGHT, checkerboard, draw_pictures, edge_overlay, views
+from data_prep.alignment.pictures import EDGE_COLOUR, checkerboard, draw_pictures, edge_overlay, views
 from data_prep.grid.resampling import IDENTITY
+from data_prep.grid.slice_pictures import HEIGHT
 from data_prep.grid.voxel_grid import Grid
 from tests.heads import centred, head
 

@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.alignment.pictures import HEIGHT
 from data_prep.brain.pictures import (
     ANNOTATION_COLOUR,
     CAPTION_HEIGHT,
     MASK_COLOUR,
     displayed_places,
-    displayed_plane,
     draw_outlines,
     outline,
 )
+from data_prep.grid.slice_pictures import HEIGHT
 from tests.heads import centred, head, tumour
 
 SHAPE = (40, 48, 16)
@@ -34,14 +33,6 @@ def test_mask_and_annotation_are_outlined_on_five_slices(tmp_path):
     assert count(picture[HEIGHT:], MASK_COLOUR) > 10
     plain = np.asarray(Image.open(draw_outlines(tmp_path / "plain.png", volume, volume.array > 0, None)))
     assert count(plain, ANNOTATION_COLOUR) == 0
-
-
-def test_the_patients_right_is_on_the_left_and_the_front_above():
-    array = np.zeros((3, 4, 5), int)
-    array[1, 3, 4] = 7  # the rightmost voxel in front
-    assert displayed_plane(array, 0, 1)[0, 0] == 7
-    assert displayed_plane(array, 1, 3)[1, 0] == 7
-    assert displayed_plane(array, 2, 4)[1, 3] == 7
 
 
 def test_slices_go_through_the_annotation():

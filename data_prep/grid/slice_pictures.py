@@ -1,0 +1,54 @@
+"""Pictures of slices through a scan: grey levels, orientation, square pixels, rows side by side."""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.files import atomic
+from data_prep.grid.geometry import Geometry
+from data_prep.grid.masks import winsorised
+
+HEIGHT = 320  # pixels of a slice
+
+
+def grey_levels(array: np.ndarray) -> np.ndarray:
+    """Grey levels of 0..1 of a scan, outliers clipped; float32."""
+    usual = winsorised(array)
+    return ((usual - float(usual.min())) / max(float(np.ptp(usual)), 1e-6)).astype(np.float32)
+
+
+def displayed_plane(array: np.ndarray, axis: int, place: int) -> np.ndarray:
+    """Slice of an array (z, y, x) in RAS+ as it is shown: front or top above, the patient's right on the left.
+
+    A sagittal slice has the front on the right.
+    """
+    plane = np.take(array, place, axis)[::-1]
+    return plane if axis == 2 else plane[:, ::-1]
+
+
+def displayed_ratio(geometry: Geometry, plane: np.ndarray, axis: int) -> float:
+    """Width of a slice (H, W) as a multiple of its height, in millimetres."""
+    down, across = (length for other, length in enumerate(geometry.spacing_mm or (1.0, 1.0, 1.0)) if other != axis)
+    return plane.shape[1] * across / (plane.shape[0] * down)
+
+
+def resized(plane: np.ndarray, ratio: float) -> np.ndarray:
+    """Plane (H, W) as a picture of HEIGHT rows, `ratio` times as wide."""
+    from PIL import Image
+
+    size = max(round(HEIGHT * ratio), 1), HEIGHT
+    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR))
+
+
+def colours(grey: np.ndarray) -> np.ndarray:
+    """Grey picture (H, W) of 0..1 as (H, W, 3) uint8."""
+    return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:
+    """Write pictures of equal height side by side, rows of equal width below each other; returns the file."""
+    from PIL import Image
+
+    with atomic(path) as temporary:
+        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(temporary)
+    return path
