@@ -127,7 +127,8 @@ def main() -> None:
             return
         table = commands()
         if name not in table:
-            hint = did_you_mean(name.replace("-", "_").rpartition(".")[2], table)
+            word = name.replace("-", "_").rpartition(".")[2]
+            hint = did_you_mean(word, [word] if word in table else table)
             raise UserError(f"{name}: unknown command{hint} (see {NAME} --help)")
         command = table[name]
         sys.path.append(str(Path.cwd()))  # as with python -m, modules of the user's folder are found (--model.name)

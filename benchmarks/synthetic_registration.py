@@ -82,12 +82,12 @@ def with_artefacts(ct: Volume, rng: np.random.Generator) -> Volume:
     array = ct.array.astype(np.float32)
     head = np.argwhere(array > HEAD_HU)
     low, high = head.min(axis=0), head.max(axis=0)
-    couch = min(high[1] + 4, array.shape[1] - 3)
-    array[array.shape[0] // 4 : -array.shape[0] // 4, couch : couch + 2] = COUCH_HU
     i, j, k = np.indices(array.shape)
     radius = min(array.shape[:2]) / 2
     array[np.hypot(i - array.shape[0] / 2, j - array.shape[1] / 2) > radius] = PADDING_HU
-    teeth = low + (0.5, 0.8, 0.15) * (high - low)
+    couch = min(high[1] + 4, array.shape[1] - 2)  # j rises to the back
+    array[array.shape[0] // 4 : -array.shape[0] // 4, couch : couch + 2] = COUCH_HU
+    teeth = low + (0.5, 0.2, 0.15) * (high - low)
     for centre in teeth + rng.uniform(-8, 8, (6, 3)):
         array[np.linalg.norm(np.stack((i, j, k), axis=-1) - centre, axis=-1) < 2] = METAL_HU
     return replace(ct, array=array)

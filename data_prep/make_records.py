@@ -58,7 +58,7 @@ def main(config: MakeRecordsConfig) -> None:
     source = open_source(config.source, config)
     if source.schema is None:
         raise UserError(f"{config.source}: records need labels; name their schema with --labels")
-    config.prepare.check(source.channels)
+    config.prepare = config.prepare.of_channels(source.channels)
     if config.augment.fill:
         expect_number("augment.fill_from", config.augment.fill_from, 0, len(source.channels) - 1)
     with lock(config.out):

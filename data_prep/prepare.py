@@ -6,7 +6,7 @@ is the same, the work a fifth.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ class PrepareConfig:
     """minmax: each channel of each patient to 0..1 (as the glioma paper); zscore: mean 0 and deviation 1 over its non-zero
     voxels, zero elsewhere (for skull-stripped scans); median: divided by the median of the voxels above its mean, which in a
     scan with skull and air are tissue, so that tissue is about 1 and zero stays 0; window: `window` to 0..1 (for CT). Channels
-    may differ: {CT: window, T1: zscore}."""
+    may differ: {CT: window, T1: zscore}; those that a source lacks are passed over."""
     window: tuple[float, float] | None = None
     """Lowest and highest value of `intensity: window`, in Hounsfield units: [-160, 240] for soft tissue, [-450, 1050] bone."""
     statistics: Literal["nonzero", "head", "brain"] = "nonzero"
@@ -96,8 +96,19 @@ class PrepareConfig:
         defaults = {item.name: item.default for item in fields(self)}
         return {name: value for name, value in asdict(self).items() if name not in LATER or value != defaults[name]}
 
-    def check(self, channels: Sequence[str] | None = None) -> None:
-        """Refuse settings that contradict each other or, where they are given, the channels of a source.
+    def of_channels(self, channels: Sequence[str]) -> "PrepareConfig":
+        """Settings of the channels of a source: without intensities, and the window, of channels that it lacks.
+
+        Raises:
+            UserError: a channel has no intensity.
+        """
+        if not isinstance(self.intensity, dict):
+            return self
+        intensity = {name: self.intensity_of(name) for name in channels}
+        return replace(self, intensity=intensity, window=self.window if "window" in intensity.values() else None)
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other.
 
         Raises:
             UserError: two settings exclude each other, or one is out of its range.
@@ -105,10 +116,6 @@ class PrepareConfig:
         if self.dtype == "uint8" and not self.unit_range:
             raise UserError(
                 "--prepare.dtype: uint8 holds 0..1 alone and needs --prepare.intensity minmax; take --prepare.dtype float16"
-            )
-        if channels is not None and isinstance(self.intensity, dict) and set(self.intensity) != set(channels):
-            raise UserError(
-                f"--prepare.intensity: expected one for each of {', '.join(channels)}; received {', '.join(self.intensity)}"
             )
         if ("window" in self.intensities) != (self.window is not None):
             raise UserError("--prepare.window: belongs to --prepare.intensity window, as [-160, 240]; give both or neither")

@@ -29,6 +29,7 @@ from evaluation.inference.postprocess import PostprocessConfig, load_file
 from evaluation.inference.predictions import (
     OVERLAYS,
     PROBABILITIES,
+    SCANNER,
     SCORES,
     EarlierPredictions,
     earlier_predictions,
@@ -105,7 +106,7 @@ def main(config: PredictConfig) -> None:
         training = find_training_cases(runs, cases)
         if warning := training_warning(training, [files.id for files in cases]):
             print(warning, file=sys.stderr)
-        missing = _missing_cases(config, evaluators, earlier, list(schemas.values()), cases)
+        missing = _missing_cases(config, source, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
             return
         load_backend()
@@ -123,19 +124,22 @@ def main(config: PredictConfig) -> None:
         )
         predictors = predictors_of(evaluators, task, schemas, rules)
         preparation = replace(runs[0].preparation, crop=None)
-        constant: list[str] = []
+        warnings: list[str] = []
 
         def predict_case(files: CaseFiles) -> None:
             with meter.case():
                 case = source.read(files)
-                constant.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
+                warnings.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
                 prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
                 voxels: np.ndarray | None = None
                 for predictor in predictors:
                     voxels = predictor.predict(case, prepared, voxels)
 
         map_cases(predict_case, missing, title="predicting")
-        for line in [*constant, *source.prediction_warnings()]:
+        if task.not_written:
+            count, reason = counted(len(task.not_written), "case"), next(iter(task.not_written.values()))
+            warnings.append(f"no DICOM SEG for {count}, NIfTI alone ({reason})")
+        for line in warnings:
             print(f"warning: {line}", file=sys.stderr)
         written = "".join(predictor.finish() for predictor in predictors)
         settings["cost"] = meter.facts(task.engines.values())
@@ -211,6 +215,7 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
 
 def _missing_cases(
     config: PredictConfig,
+    source: Source,
     evaluators: list[HeadEvaluator],
     earlier: Mapping[Path, EarlierPredictions],
     schemas: list[LabelSchema],
@@ -220,6 +225,7 @@ def _missing_cases(
 
     Args:
         config: of the command.
+        source: of the cases.
         evaluators: of the heads.
         earlier: folder of each head of voxels -> its earlier predictions.
         schemas: of the ids in these folders.
@@ -231,7 +237,7 @@ def _missing_cases(
         table = read_head_table(config.out, [each.name for each in evaluators if each.writes_voxels])
         candidates = [files for files in candidates if files.id in table]
     chosen = [config.out / CHOSEN] if len(places) > 1 and has_common_classes(schemas) else []
-    kept = [files.id for files in candidates if _is_there(config, earlier, chosen, files)]
+    kept = [files.id for files in candidates if _is_there(config, source, earlier, chosen, files)]
     missing = [files for files in cases if files.id not in kept]
     if kept:
         print(f"{config.out}: {len(kept)} of {counted(len(cases), 'case')} there already; --overwrite true predicts anew")
@@ -261,16 +267,23 @@ def _write_manifests(
         write_manifest(folder, runs, source, schema, values, segmented, merged)
 
 
-def _is_there(config: PredictConfig, earlier: Mapping[Path, EarlierPredictions], chosen: list[Path], files: CaseFiles) -> bool:
+def _is_there(
+    config: PredictConfig, source: Source, earlier: Mapping[Path, EarlierPredictions], chosen: list[Path], files: CaseFiles
+) -> bool:
     """True for a case whose files an earlier call has written from the same scans, which have not changed since."""
-    source = str(config.source.resolve())
-    if any(files.id not in before.cases or before.source != source for before in earlier.values()):
+    path = str(config.source.resolve())
+    if any(files.id not in before.cases or before.source != path for before in earlier.values()):
         return False
     if not all(is_finished(place) for place in chosen):
         return False
     volumes = [prediction_path(place, files.id) for place in [*earlier, *chosen]]
     further = [place / f"{files.id}{PROBABILITIES}.nii.gz" for place in earlier] if config.probabilities else []
     further += [place / OVERLAYS / f"{files.id}.png" for place in [*earlier, *chosen]] if config.overlays else []
+    places = [*earlier, *chosen]
+    if source.scanner_grid(files) is not None:
+        places = [place / SCANNER for place in places]
+        further += [place / f"{files.id}.nii.gz" for place in places]
+    further += [place / name for place in places for name in source.prediction_names(files)]
     if not all(path.is_file() for path in [*volumes, *further]):
         return False
     return min(path.stat().st_mtime for path in volumes) >= max(path.stat().st_mtime for path in files.paths)

@@ -56,7 +56,7 @@ def test_the_list_is_quick_and_imports_no_framework():
 
 
 @pytest.mark.parametrize(
-    ("word", "meant"), [("trian", "train"), ("cross-validate", "cross_validate"), ("training.train", "train or align")]
+    ("word", "meant"), [("trian", "train"), ("cross-validate", "cross_validate"), ("training.train", "train")]
 )
 def test_another_name_is_one_line_with_a_similar_one(word, meant, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:

@@ -17,7 +17,6 @@ from common import cli
 from common.configs import find_config
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
-from common.tables import counted
 from data_prep.alignment.case import aligned_images, read_label_channel, scanner_resampling
 from data_prep.grid.resampling import Resampling
 from data_prep.grid.voxel_grid import Grid
@@ -54,7 +53,6 @@ class AlignedSource(TableSource):
         if config.labels == "auto" and self._manifest["schema"] is not None:
             self.schema = LabelSchema.from_dict(self._manifest["schema"], root / MANIFEST)
         self.origin_scans: dict[str, Any] = self._manifest["source"]
-        self._not_written: dict[str, str] = {}
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -66,7 +64,7 @@ class AlignedSource(TableSource):
         return scanner_resampling(self.root / files.id)
 
     @cached_property
-    def scans(self) -> VolumeSource | None:
+    def scans(self) -> Source | None:
         """Source of the scans that were aligned, where predictions have a format of its own; else None.
 
         Raises:
@@ -76,9 +74,7 @@ class AlignedSource(TableSource):
         if not layout_class(stored["options"]["layout"]).writes_predictions:
             return None
         options: SourceConfig = cli.from_dict(SourceConfig, stored["options"], self.root / MANIFEST)
-        source = open_source(Path(stored["path"]), options)
-        assert isinstance(source, VolumeSource)
-        return source
+        return open_source(Path(stored["path"]), options)
 
     def label_channel(self, files: CaseFiles) -> str | None:
         """Channel on which the annotation was drawn, from whose grid `scanner_grid` leads here."""
@@ -102,34 +98,35 @@ class AlignedSource(TableSource):
             channel: the one that was annotated, whatever is given.
 
         Returns:
-            Files written; none where the scans are not there any more, of which `prediction_warnings` has a line.
+            Files written; none where the scans have no format of their own.
+
+        Raises:
+            UserError: the scans are not there any more, or have changed.
         """
+        if self.scans is None:
+            return []
         drawn, resampling = self.label_channel(files), self.scanner_grid(files)
-        if resampling is None:
-            grid = Grid(self.shape(files), nifti.read_header(files.paths[0]).affine)
-        else:
-            grid = Grid(resampling.shape, np.asarray(resampling.affine))
-        try:
-            if self.scans is None:
-                return []
-            scan = next((each for each in self.scans.cases() if each.id == files.id), None)
-            if scan is None:
-                raise UserError(f"{self.scans.root}: case {files.id} is not there any more")
+        scan = next((each for each in self.scans.cases() if each.id == files.id), None)
+        if scan is None:
+            raise UserError(f"{self.scans.root}: case {files.id} is not there any more")
+        if isinstance(self.scans, VolumeSource):
             own = self.scans.grid(scan) if drawn is None else self.scans.image_grid(scan, drawn)
+            if resampling is None:
+                grid = Grid(self.shape(files), nifti.read_header(files.paths[0]).affine)
+            else:
+                grid = Grid(resampling.shape, np.asarray(resampling.affine))
             if own.distance_mm(grid) > self.config.tolerance_mm:
                 name = drawn or self.scans.reference_channel
                 raise UserError(f"{self.scans.root}: case {files.id}: {name} has another grid than the scan that was aligned")
-            return self.scans.write_prediction(scan, ids, folder, schema or self.schema, drawn)
-        except UserError as error:
-            self._not_written[files.id] = str(error).splitlines()[0]
-            return []
+        return self.scans.write_prediction(scan, ids, folder, schema or self.schema, drawn)
 
-    def prediction_warnings(self) -> list[str]:
-        """One warning where predictions are NIfTI alone although the scans that were aligned have a format of their own."""
-        if not self._not_written:
+    def prediction_names(self, files: CaseFiles) -> list[str]:
+        """Names of the files that `write_prediction` would write; none where the scans are not there any more."""
+        try:
+            scan = None if self.scans is None else next((each for each in self.scans.cases() if each.id == files.id), None)
+            return [] if scan is None or self.scans is None else self.scans.prediction_names(scan)
+        except UserError:
             return []
-        count, reason = counted(len(self._not_written), "case"), next(iter(self._not_written.values()))
-        return [f"no DICOM SEG for {count}, NIfTI alone ({reason})"]
 
 
 def write_aligned(out: Path, source: Source, cases: Sequence[CaseFiles], scans: dict[str, Any]) -> None:

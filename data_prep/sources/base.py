@@ -187,11 +187,14 @@ class Source(ABC):
 
         Returns:
             Files written; none by default.
+
+        Raises:
+            UserError: they cannot be written for this case.
         """
         return []
 
-    def prediction_warnings(self) -> list[str]:
-        """Warnings about predictions that `write_prediction` could not write, a line each."""
+    def prediction_names(self, files: CaseFiles) -> list[str]:
+        """Names of the files that `write_prediction` would write for a case; none by default."""
         return []
 
     def warnings(self, files: CaseFiles) -> list[str]:

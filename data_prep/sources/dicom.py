@@ -222,11 +222,15 @@ class DicomSource(VolumeSource):
             channel: whose series is referred to; None: the reference.
         """
         schema = schema or self.schema or LabelSchema.load(SCHEMA)
-        path = folder / f"{files.id}.seg.dcm"
+        (name,) = self.prediction_names(files)
         segments = dict(list(schema.classes.items())[1:])
         series = self.reference(files) if channel is None else self._channel_series(files, channel)
-        write_seg(path, series, ids, segments, files.id, self.rules.keep_identity)
-        return [path]
+        write_seg(folder / name, series, ids, segments, files.id, self.rules.keep_identity)
+        return [folder / name]
+
+    def prediction_names(self, files: CaseFiles) -> list[str]:
+        """Name of the DICOM SEG of a case."""
+        return [f"{files.id}.seg.dcm"]
 
     def inventory(self) -> list[str]:
         """Table of all series: its case, the channel that it was chosen for, and its description."""

@@ -213,14 +213,18 @@ class Kaggle3mSource(Source):
         """
         background = next(iter((schema or self.schema).classes.values()))
         masks = np.where(np.isin(ids, background), 0, 255).astype(np.uint8)
-        numbers = [_number(path) for path in self._patients[files.id].images.values()]
-        paths = [folder / files.id / f"{files.id}_{number}_mask.tif" for number in numbers]
+        paths = [folder / name for name in self.prediction_names(files)]
         planes = np.moveaxis(masks, -1, 0)
         if len(planes) != len(paths):
             raise ValueError(f"case {files.id}: expected {len(paths)} slices; received {len(planes)}")
         for path, mask in zip(paths, planes, strict=True):
             tiff.write_mask(path, mask)
         return paths
+
+    def prediction_names(self, files: CaseFiles) -> list[str]:
+        """Names of the masks of a case, one per slice, below a folder of its id."""
+        numbers = [_number(path) for path in self._patients[files.id].images.values()]
+        return [f"{files.id}/{files.id}_{number}_mask.tif" for number in numbers]
 
     def _case(self, patient: _Patient, rows: dict[Path, Rows]) -> CaseFiles:
         """Case of a patient's folder."""

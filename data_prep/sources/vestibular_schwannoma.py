@@ -242,6 +242,11 @@ class VestibularSchwannomaSource(VolumeSource):
         write_seg(path, image, ids, dict(list((schema or self.schema).classes.items())[1:]), files.id)
         return [path]
 
+    def prediction_names(self, files: CaseFiles) -> list[str]:
+        """Name of the DICOM SEG of a case whose reference is a DICOM series."""
+        reference = self.reference(files)
+        return [f"{files.id}.seg.dcm"] if isinstance(self._patients[files.id].image(reference, reference), Series) else []
+
     def _reference_channel(self, files: CaseFiles) -> str:
         """Name of the reference channel."""
         space = self.reference(files)

@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,7 @@ class PredictionTask:
         probabilities: also write the class probabilities of voxels.
         inside_only: call voxels outside the stored mask, or without one those that are zero in every channel, background.
         overlays: also draw a picture of each case.
+        not_written: case -> the reason why its files in the source's own format could not be written.
     """
 
     source: Source
@@ -50,6 +51,7 @@ class PredictionTask:
     probabilities: bool
     inside_only: bool
     overlays: bool
+    not_written: dict[str, str] = field(default_factory=dict)
 
 
 class Predictor(ABC):

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from common.errors import UserError
 from common.metrics.catalogue import METRICS
 from common.tables import counted
 from data_prep.grid.prepared_grid import consistent_probabilities, likeliest_native
@@ -122,9 +123,8 @@ class SegmentationPredictor(Predictor):
         """Post-process class probabilities (Z, H, W, classes), write the case's files, and return class indices (Z, H, W)."""
         task = self.task
         if task.probabilities:
-            planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
             path = task.out / f"{case.files.id}{PROBABILITIES}.nii.gz"
-            nifti.write_image(path, np.stack(planes, axis=-1), case.affine, like=case.files.paths[0])
+            nifti.write_image(path, _native(prepared, probabilities), case.affine, like=case.files.paths[0])
         classes = postprocess.apply(task.postprocess, probabilities, task.schema, inside)
         return self._write(case, prepared, classes, probabilities)
 
@@ -158,11 +158,13 @@ class SegmentationPredictor(Predictor):
         target, scanner = folder, task.source.scanner_grid(case.files)
         if scanner is not None and probabilities is not None:
             target = folder / SCANNER
-            planes = [prepared.grid.to_native(probabilities[..., c]) for c in range(probabilities.shape[-1])]
-            likeliest = likeliest_native(scanner, consistent_probabilities(native, np.stack(planes, axis=-1)))
+            likeliest = likeliest_native(scanner, consistent_probabilities(native, _native(prepared, probabilities)))
             ids = task.schema.to_ids(likeliest)
             nifti.write_image(target / f"{case.files.id}.nii.gz", ids, np.asarray(scanner.affine))
-        task.source.write_prediction(case.files, ids, target, task.schema)
+        try:
+            task.source.write_prediction(case.files, ids, target, task.schema)
+        except UserError as error:
+            task.not_written[case.files.id] = str(error).splitlines()[0]
         if task.overlays:
             self._draw_overlay(case, prepared, classes, folder)
 
@@ -186,3 +188,9 @@ class SegmentationPredictor(Predictor):
         title = f"{case.files.id}, {channel}{head}"
         path = folder / OVERLAYS / f"{case.files.id}.png"
         return draw_overlay(path, prepared.image[..., place], truth, classes, task.schema, title, prepared.geometry.spacing_mm)
+
+
+def _native(prepared: Prepared, probabilities: np.ndarray) -> np.ndarray:
+    """Class probabilities (Z, H, W, classes) on the native grid (i, j, k, classes); background beyond the prepared volume."""
+    planes = [prepared.grid.to_native(probabilities[..., c], fill=float(c == 0)) for c in range(probabilities.shape[-1])]
+    return np.stack(planes, axis=-1)

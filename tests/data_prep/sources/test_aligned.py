@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -106,36 +107,34 @@ def test_predictions_of_dicom_become_a_seg_of_the_annotated_series(from_dicom, t
     seg = read_seg(path)
     assert (path.name, seg.series_uid) == ("4711.seg.dcm", series.uid)
     np.testing.assert_array_equal(seg_masks(seg, series, series.stack.grid)[1], ids == 1)
-    assert source.prediction_warnings() == []
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ("gone", "dicom: source not found; "),
-        ("other patient", "dicom: case 4711 is not there any more)"),
-        ("other grid", "dicom: case 4711: t1 has another grid than the scan that was aligned)"),
+        ("other patient", "dicom: case 4711 is not there any more"),
+        ("other grid", "dicom: case 4711: t1 has another grid than the scan that was aligned"),
     ],
 )
-def test_without_the_scans_there_is_one_warning(from_dicom, tmp_path, change, reason):
+def test_without_the_scans_the_reason_is_one_line(from_dicom, tmp_path, change, reason):
     folder, _, ids = from_dicom
     shutil.rmtree(tmp_path / "dicom")
     if change != "gone":
         options = {"patient": "1"} if change == "other patient" else {}
         write_series(tmp_path / "dicom" / "b", blob((9, 9, 9)), oblique(), "t1 mpr", **options)
     source = open_source(folder, SourceConfig(labels="binary"))
-    for _ in range(2):
-        assert source.write_prediction(source.cases()[0], ids, tmp_path / "out") == []
-    (line,) = source.prediction_warnings()
-    assert line.startswith("no DICOM SEG for 1 case, NIfTI alone (")
-    assert reason in line
+    (case,) = source.cases()
+    assert source.prediction_names(case) == ([] if change != "other grid" else ["4711.seg.dcm"])
+    with pytest.raises(UserError, match=re.escape(reason)):
+        source.write_prediction(case, ids, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_scans_without_a_format_of_their_own_are_not_opened(folder):
     source = open_source(folder)
     assert source.scans is None
     assert source.write_prediction(source.cases()[0], np.zeros((5, 5, 5), np.uint8), folder) == []
-    assert source.prediction_warnings() == []
 
 
 def test_a_damaged_manifest_is_one_line(folder):
