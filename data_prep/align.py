@@ -18,6 +18,7 @@ from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import scans_of, write_aligned
+from data_prep.sources.checks import warn_of_first
 
 
 @dataclass(kw_only=True)
@@ -67,6 +68,7 @@ def main(config: AlignConfig) -> None:
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
             write_aligned(config.out, source, done, scans_of(source))
+    warn_of_first([line for files in done for line in source.volume_warnings(files)], "data_prep.check --own_grids true")
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     for line in (line for each in found for line in each.warnings):
         print(f"warning: {line}", file=sys.stderr)

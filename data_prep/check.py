@@ -115,7 +115,7 @@ def inspect_volumes(source: Source, files: CaseFiles) -> CaseSummary:
         shape = " x ".join(map(str, volume.grid.shape))
         found.images[name] = f"{shape}, {spacing} mm, {''.join(aff2axcodes(volume.affine))}"
     constant = {name: float(volume.array.flat[0]) for name, volume in volumes.items() if np.ptp(volume.array) == 0}
-    found.warnings = files.constant_warnings(constant)
+    found.warnings = source.volume_warnings(files) + files.constant_warnings(constant)
     if LABEL in volumes:
         found.voxels = _label_voxels(source, volumes[LABEL].array)
     return found

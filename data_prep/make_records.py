@@ -20,7 +20,7 @@ from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
 from data_prep.records.shard import shard_layout
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases
+from data_prep.sources.checks import check_cases, warn_of_first
 from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning
 
 WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
@@ -117,10 +117,7 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
             problems,
             f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')} of {config.source}; nothing was built",
         )
-    lines = [line for case in cases for line in source.warnings(case)]
-    if lines:
-        more = f" ({len(lines) - 1} more such lines: data_prep.check lists all)" if len(lines) > 1 else ""
-        print(f"warning: {lines[0]}{more}", file=sys.stderr)
+    warn_of_first([line for case in cases for line in source.warnings(case)], "data_prep.check")
     if config.prepare.spacing_mm is not None and any(source.scanner_grid(case) is not None for case in cases):
         advice = "leave --prepare.spacing_mm out, and give data_prep.align that voxel size"
         print(f"warning: these scans were resampled by data_prep.align and are resampled once more; {advice}", file=sys.stderr)

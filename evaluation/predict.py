@@ -136,15 +136,20 @@ def main(config: PredictConfig) -> None:
                     voxels = predictor.predict(case, prepared, voxels)
 
         map_cases(predict_case, missing, title="predicting")
-        if task.not_written:
-            count, reason = counted(len(task.not_written), "case"), next(iter(task.not_written.values()))
-            warnings.append(f"no DICOM SEG for {count}, NIfTI alone ({reason})")
-        for line in warnings:
-            print(f"warning: {line}", file=sys.stderr)
+        _print_warnings(warnings, task.not_written)
         written = "".join(predictor.finish() for predictor in predictors)
         settings["cost"] = meter.facts(task.engines.values())
         _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
+
+
+def _print_warnings(lines: list[str], not_written: dict[str, str]) -> None:
+    """Print warnings about scans, and one about cases without files in the source's own format."""
+    if not_written:
+        count, reason = counted(len(not_written), "case"), next(iter(not_written.values()))
+        lines = [*lines, f"no DICOM SEG for {count}, NIfTI alone ({reason})"]
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def _checked_evaluators(runs: list[Run]) -> list[HeadEvaluator]:

@@ -248,6 +248,11 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
                 shard = job.records.shard(case)
                 image = np.asarray(shard.image)
                 inside = inside_mask(image) if config.inside_only else None
+                if inside is not None and (np.count_nonzero(inside, axis=(1, 2)) != job.records.cases[case].brain).any():
+                    raise UserError(
+                        f"{job.records.path}: {case}: predict takes its mask of the brain, which records do not hold; "
+                        "give --inside_only false here and to evaluation.predict"
+                    )
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
                 spacing_mm = job.records.cases[case].geometry.spacing_mm
                 probabilities = ensemble.probabilities(image, inside)

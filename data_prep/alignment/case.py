@@ -174,6 +174,12 @@ class CaseAligner:
         wanted = self.config.label_channel or self.source.label_channel(files)
         name = wanted if wanted and (label is not None or wanted in volumes) else self.config.reference
         assert name is not None
+        spaces = {volume.frame_of_reference for volume in volumes.values()}
+        if wanted is None and label is not None and not label.frame_of_reference and len(spaces) > 1:
+            raise UserError(
+                f"{files.id}: annotation: has the grid of no channel, and the channels have {len(spaces)} frames of reference; "
+                "name the one on which it was drawn by --label_channel"
+            )
         if name not in volumes:
             raise UserError(f"{files.id}: lacks channel {name}, on which its annotation was drawn")
         frames = [volume.frame_of_reference for volume in (label, volumes[name]) if volume is not None]
@@ -257,8 +263,15 @@ def implausible(found: Registration, reference: Volume, config: AlignmentConfig,
 
 
 def file_state(files: CaseFiles) -> list[dict[str, int]]:
-    """Size and time of change of each of a case's files, to detect changes of the source; paths may name a patient."""
-    states = [path.stat() for path in files.paths]
+    """Size and time of change of each of a case's files, to detect changes of the source; paths may name a patient.
+
+    Raises:
+        UserError: a file is not there any more, or cannot be read.
+    """
+    try:
+        states = [path.stat() for path in files.paths]
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     return [{"bytes": state.st_size, "changed": state.st_mtime_ns} for state in states]
 
 

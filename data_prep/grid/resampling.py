@@ -137,7 +137,8 @@ def interpolate(
         image: (i, j, k), any real dtype.
         matrix: (4, 4), voxel indices of the new grid -> those of the image.
         shape: of the new grid.
-        interpolation: linear, or bspline of order 3, whose overshoot is cut to the range of the image.
+        interpolation: linear, or bspline of order 3, whose overshoot is cut to the range of the image; voxels between zeros
+            stay zero.
         fill: value outside the image's field of view, which ends half a voxel beyond the outermost centres.
 
     Returns:
@@ -151,6 +152,9 @@ def interpolate(
     )
     if interpolation == "bspline":
         np.clip(found, np.float32(image.min()), np.float32(image.max()), out=found)
+        if not image.all():  # splines ring: without this, zeros around a brain would become small numbers
+            share = affine_transform((smooth != 0).astype(np.float32), *_linear(matrix), shape, np.float32, 1, mode="nearest")
+            found[share == 0] = 0
     outside = _outside(image.shape, matrix, shape)
     if outside is not None:
         found[outside] = fill

@@ -22,6 +22,15 @@ class Grid:
     shape: Triple
     affine: np.ndarray
 
+    @property
+    def canonical(self) -> "Grid":
+        """Grid of the same voxels whose axes run to the right, the front and the top, as far as they can."""
+        from nibabel.orientations import inv_ornt_aff, io_orientation
+
+        orientation = io_orientation(self.affine)
+        i, j, k = (self.shape[axis] for axis in orientation[:, 0].argsort())
+        return Grid((i, j, k), self.affine @ inv_ornt_aff(orientation, self.shape))
+
     def distance_mm(self, other: "Grid") -> float:
         """Largest distance between the positions of a voxel on two grids, or infinity where their shapes differ."""
         if self.shape != other.shape:

@@ -70,12 +70,11 @@ def structure_ids(names: list[str], given: Mapping[str, int], classes: Mapping[s
         UserError: no structure fits, or several where nothing says which is which.
     """
     if given:
-        found = {
-            place: identifier
-            for pattern, identifier in given.items()
-            for place, name in enumerate(names)
-            if re.fullmatch(pattern, name.strip(), re.IGNORECASE)
-        }
+        found: dict[int, int] = {}
+        for pattern, identifier in given.items():
+            for place in (at for at, name in enumerate(names) if re.fullmatch(pattern, name.strip(), re.IGNORECASE)):
+                found.pop(place, None)  # the last pattern decides on the id and on the order
+                found[place] = identifier
     elif len(names) == 1:
         found = {0: 1}
     else:

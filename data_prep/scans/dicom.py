@@ -14,11 +14,13 @@ import numpy as np
 
 from common.errors import UserError
 from common.progress import progress
-from data_prep.scans.dicom_header import SPLITTERS, DicomHeader, Frame, pydicom_module, quiet, read_header
+from data_prep.scans.dicom_header import SPLITTERS, SUFFIXES, DicomHeader, Frame, pydicom_module, quiet, read_header
 from data_prep.scans.slice_stack import WORTH_A_NAME, SliceStack
 
 SCOUT = ("LOCALIZER", "SCOUT", "SURVEY")
 CONTRAST_WORDS = r"(?i)\+ ?c(?![a-z])|(?<![a-z])(gd|gad|ce|km|post|contrast|c\+)(?![a-z])|gadolin|t1ce|t1gd|t1c(?![a-z])"
+NO_CONTRAST = r"(?i)(?<![a-z])(pre|non|no|w/?o|without|ohne|sans)[ _-]*(iv[ _-]*)?(contrast|gadolin\w*|gad|gd|km|ce|c)(?![a-z])"
+NO_AGENT = r"(?i)\W*(no|none|n|nil|na|n/a|without|ohne|0)?\W*"
 ORIENTATION_TOLERANCE = 1e-3  # of the unit vectors of slices in one stack
 PLACE_TOLERANCE_MM = 1e-2  # within which two slices are at one place
 SEGMENTATION, STRUCTURES = "SEG", "RTSTRUCT"
@@ -32,7 +34,8 @@ class Series:
         uid: SeriesInstanceUID.
         part: name of the stack where the series holds several; else empty.
         study_uid, frame_of_reference, patient_id, modality, description, number, image_type, contrast: as in `DicomHeader`.
-        colours: samples of a pixel.
+        colours: samples of a pixel; 3 for a palette of colours.
+        is_inverted: the lowest value is white (MONOCHROME1).
         frames: slices, sorted along the normal.
         truncated: files that are shorter than their pixels.
         doubled: positions that hold several different slices.
@@ -49,6 +52,7 @@ class Series:
     image_type: str
     contrast: str
     colours: int
+    is_inverted: bool
     frames: tuple[Frame, ...]
     truncated: tuple[Path, ...] = ()
     doubled: int = 0
@@ -99,6 +103,8 @@ class Series:
         where = f"{self.frames[0].path}: {self.name}"
         if self.colours != 1:
             return f"{where}: expected grey values; received {self.colours} colours; it is a picture, not an image of voxels"
+        if self.is_inverted and self.modality != "CT":
+            return f"{where}: its grey values are inverted (MONOCHROME1); export it as MONOCHROME2"
         if "MOSAIC" in self.image_type:
             return f"{where}: mosaic of many slices in one picture; export it as enhanced multi-frame DICOM or as NIfTI"
         if self.truncated:
@@ -119,14 +125,16 @@ class DicomIndex:
         annotations: headers of segmentations (SEG) and contours (RTSTRUCT), each object once.
         others: kind of an object that is neither, or of a file that is not DICOM -> number of files.
         duplicates: number of files that hold an object once more.
-        damaged: files that cannot be read, a line each.
+        damaged: file that cannot be read -> a line about it.
+        empty: files of no bytes that are named as DICOM.
     """
 
     series: list[Series] = field(default_factory=list)
     annotations: list[DicomHeader] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
-    damaged: list[str] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
+    empty: list[Path] = field(default_factory=list)
 
 
 def index_files(paths: Sequence[Path], title: str | None = None) -> DicomIndex:
@@ -148,10 +156,12 @@ def index_files(paths: Sequence[Path], title: str | None = None) -> DicomIndex:
             try:
                 header = read_header(path)
             except UserError as error:
-                index.damaged.append(str(error))
+                index.damaged[path] = str(error)
                 continue
             if header is None:
                 index.others["DICOMDIR" if path.name.upper() == "DICOMDIR" else "not DICOM"] += 1
+                if path.suffix.lower() in SUFFIXES and not path.stat().st_size:
+                    index.empty.append(path)
                 continue
             known = headers.get(header.sop_uid)
             duplicates += known is not None
@@ -215,6 +225,7 @@ def _divided(headers: list[DicomHeader]) -> Iterable[Series]:
             image_type=image_type,
             contrast=next((header.contrast for header in headers if header.contrast), ""),
             colours=first.colours,
+            is_inverted=first.is_inverted,
             frames=tuple(frames),
             truncated=tuple(path for path in dict.fromkeys(frame.path for frame in frames) if path in truncated),
             doubled=doubled,
@@ -272,7 +283,9 @@ def _without_copies(frames: list[Frame]) -> list[Frame]:
     """Sorted frames without those whose pixels are equal to the frame before at the same place (exported twice)."""
     kept: list[Frame] = []
     for frame in frames:
-        if not (kept and _doubled([kept[-1], frame]) and _pixel_bytes(kept[-1].path) == _pixel_bytes(frame.path)):
+        last = kept[-1] if kept else frame
+        is_copy = last.path != frame.path and _doubled([last, frame]) and _pixel_bytes(last.path) == _pixel_bytes(frame.path)
+        if not is_copy:
             kept.append(frame)
     return kept
 

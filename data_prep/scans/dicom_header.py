@@ -18,6 +18,8 @@ from common.errors import MissingPackage, UserError
 from data_prep.scans.faults import damaged
 
 MAGIC_OFFSET, MAGIC = 128, b"DICM"
+DIRECTORY = "1.2.840.10008.1.3.10"  # UID of the kind of object that a DICOMDIR is
+SCANS = {f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "2.1", "4", "4.1")}  # CT and MR, and enhanced ones
 SUFFIXES = (".dcm", ".dicom", ".ima")
 ENHANCED = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 TAGS = [
@@ -75,7 +77,8 @@ class DicomHeader:
         number: SeriesNumber; 0 where absent.
         image_type: ImageType, joined by a backslash.
         contrast: contrast agent; empty where none is named.
-        colours: samples of a pixel; 0 for an object without pixels.
+        colours: samples of a pixel, 3 for a palette of colours; 0 for an object without pixels.
+        is_inverted: the lowest value is white (MONOCHROME1).
         frames: slices with a position in space; empty for any other object.
         complete: False for a file that is shorter than its uncompressed pixels.
     """
@@ -93,6 +96,7 @@ class DicomHeader:
     image_type: str
     contrast: str
     colours: int
+    is_inverted: bool
     frames: tuple[Frame, ...]
     complete: bool
 
@@ -163,18 +167,28 @@ def quiet() -> Iterator[None]:
 
 
 def _parse(path: Path, dataset: Any, rest: int) -> DicomHeader | None:
-    """Header of a dataset; None where it has no SOPClassUID, such as a DICOMDIR or a file that is not DICOM.
+    """Header of a dataset; None for a DICOMDIR or a file that is not DICOM.
 
     Args:
         path: the file.
         dataset: as read up to the pixels.
         rest: bytes of the file from the pixels on.
+
+    Raises:
+        ValueError: there is no SOPClassUID, no SOPInstanceUID, or that of a scan without pixels.
     """
     if not dataset.get("SOPClassUID"):
+        kind = str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+        if kind != DIRECTORY:
+            raise ValueError("no SOPClassUID")
         return None
+    if not dataset.get("SOPInstanceUID"):
+        raise ValueError("no SOPInstanceUID")
     agents = dataset.get("ContrastBolusAgentSequence") or []
     named = [str(agent.get("CodeMeaning", "yes")) for agent in agents]
-    colours = int(dataset.get("SamplesPerPixel") or 0)
+    if str(dataset.SOPClassUID) in SCANS and not dataset.get("BitsAllocated"):
+        raise ValueError("a scan without pixels")
+    colours, photometric = int(dataset.get("SamplesPerPixel") or 0), _text(dataset, "PhotometricInterpretation")
     frames = tuple(_frames(path, dataset)) if colours else ()
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None) if hasattr(dataset, "file_meta") else None
     plain = syntax is None or not (syntax.is_compressed or syntax.is_deflated)
@@ -193,7 +207,8 @@ def _parse(path: Path, dataset: Any, rest: int) -> DicomHeader | None:
         number=_integer(dataset, "SeriesNumber"),
         image_type="\\".join(map(str, dataset.get("ImageType") or ())),
         contrast=_text(dataset, "ContrastBolusAgent") or ", ".join(named),
-        colours=colours,
+        colours=3 if photometric == "PALETTE COLOR" else colours,
+        is_inverted=photometric == "MONOCHROME1",
         frames=frames,
         complete=not plain or rest >= pixels,
     )

@@ -49,6 +49,7 @@ def _read_file(path: Path, modality: str) -> np.ndarray:
         with quiet():
             dataset = pydicom_module().dcmread(path, force=True)
             stored = dataset.pixel_array
+            values = _rescaled(dataset, stored)
     except UserError:
         raise
     except Exception as error:  # pydicom and its decoders raise many types
@@ -57,9 +58,9 @@ def _read_file(path: Path, modality: str) -> np.ndarray:
             syntax = getattr(dataset.file_meta, "TransferSyntaxUID", "")
             raise UserError(f"{path}: no decoder for {getattr(syntax, 'name', syntax)}; {PLUGINS}") from None
         raise damaged(path, reason or type(error).__name__) from None
-    values = _rescaled(dataset, stored)
     padding = dataset.get("PixelPaddingValue")
     if modality == "CT" and padding is not None:
+        values = values.astype(np.result_type(values.dtype, np.int16), copy=False)
         values = np.where(stored == padding, values.dtype.type(LOWEST_HU), values)
     return values
 

@@ -42,6 +42,7 @@ class SegFrame:
         origin: centre of the first pixel, millimetres in LPS.
         x, y: unit vectors along columns and rows.
         pixel_mm: distance of columns, and of rows.
+        step_mm: distance of planes that the file names, else their thickness; 0 where it names neither.
     """
 
     segment: int
@@ -50,6 +51,7 @@ class SegFrame:
     x: np.ndarray
     y: np.ndarray
     pixel_mm: tuple[float, float]
+    step_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,10 @@ def _parse(path: Path, dataset: Any) -> SegFile:
     for plane, own in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         position = _group(own, shared, "PlanePositionSequence").ImagePositionPatient
         cosines = np.array(_group(own, shared, "PlaneOrientationSequence").ImageOrientationPatient, np.float64)
-        rows_mm, columns_mm = (float(length) for length in _group(own, shared, "PixelMeasuresSequence").PixelSpacing)
-        place = np.array(position, np.float64), cosines[:3], cosines[3:], (columns_mm, rows_mm)
+        measures = _group(own, shared, "PixelMeasuresSequence")
+        rows_mm, columns_mm = (float(length) for length in measures.PixelSpacing)
+        step_mm = float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0)
+        place = np.array(position, np.float64), cosines[:3], cosines[3:], (columns_mm, rows_mm), abs(step_mm)
         if kind == "LABELMAP":
             frames += [SegFrame(number, plane == number, *place) for number in names if number and (plane == number).any()]
             continue
@@ -254,7 +258,7 @@ def _on_slices(frames: list[SegFrame], stack: SliceStack) -> list[np.ndarray] | 
         if abs(offset @ stack.normal) > SAME_PLANE_MM or np.abs(shift - np.rint(shift)).max() > SAME_PIXEL:
             return None
         left, top = np.rint(shift).astype(int)
-        inside = frame.mask[max(-top, 0) : rows - top, max(-left, 0) : columns - left]
+        inside = frame.mask[max(-top, 0) : max(rows - top, 0), max(-left, 0) : max(columns - left, 0)]
         low_row, low_column = max(top, 0), max(left, 0)
         planes[place][low_row : low_row + inside.shape[0], low_column : low_column + inside.shape[1]] |= inside
     return planes
@@ -270,7 +274,11 @@ def _own_volume(path: Path, frames: list[SegFrame]) -> Volume:
     frames = sorted(frames, key=lambda frame: float(frame.origin @ normal))
     heights = np.array([frame.origin @ normal for frame in frames])
     steps = np.diff(heights)
-    step = float(steps[steps > SAME_PLANE_MM].min()) if (steps > SAME_PLANE_MM).any() else 1.0
+    smallest = float(steps[steps > SAME_PLANE_MM].min()) if (steps > SAME_PLANE_MM).any() else 0.0
+    named = frames[0].step_mm
+    multiples = np.rint((heights - heights[0]) / (named or 1.0))
+    fits = named > 0 and np.abs(heights - heights[0] - multiples * named).max() <= 0.1 * named
+    step = named if fits else smallest or named or 1.0  # a thickness may differ from the distance
     places = np.rint((heights - heights[0]) / step).astype(int)
     if np.abs(heights - heights[0] - places * step).max() > 0.1 * step:
         raise UserError(

@@ -15,6 +15,7 @@ from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
 
 MOST_SHIFT = 0.1  # pixels by which a slice may lie beside the others before it is resampled
 MOST_STEP = 0.1  # share of the spacing, and millimetres, by which a slice may miss its even position
+SAME_THICKNESS = 0.01  # share by which the thickness of slices may differ and count as equal
 WORTH_A_NAME = 0.05  # degrees from which an angle is printed
 MOST_TILT = 45.0  # degrees
 PLANES = ("sagittal", "coronal", "axial")
@@ -107,7 +108,8 @@ class SliceStack:
         if len(self.origins) < 2:
             return "a single slice; expected a volume"
         usual = np.full(len(self.steps), self.spacing_mm)
-        if np.ptp(self.thickness_mm) > 0:
+        known = self.thickness_mm[self.thickness_mm > 0]
+        if known.size and np.ptp(known) > SAME_THICKNESS * known.max():
             usual = np.maximum(usual, np.maximum(self.thickness_mm[1:], self.thickness_mm[:-1]))
         large = np.flatnonzero(self.steps > max_gap * usual)
         if not large.size:

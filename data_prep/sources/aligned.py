@@ -139,17 +139,18 @@ def write_aligned(out: Path, source: Source, cases: Sequence[CaseFiles], scans: 
         scans: for which predictions are written in their own format, as of `scans_of`.
     """
     images = {files.id: aligned_images(out / files.id, source.channels) for files in cases}
+    channels = [name for name in source.channels if any(name in each for each in images.values())]
     attributes = list(dict.fromkeys(name for files in cases for name in files.attributes))
     further = [name for name in (LABEL, BRAIN) if any(name in each for each in images.values())]
     text = io.StringIO()
-    columns = [PATIENT, CASE, *source.channels, *further, *attributes]
+    columns = [PATIENT, CASE, *channels, *further, *attributes]
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for files in cases:
         writer.writerow({PATIENT: files.patient, CASE: files.id} | files.attributes | images[files.id])
     write_text(out / TABLE, text.getvalue())
     schema = None if source.schema is None else source.schema.to_dict()
-    write_json(out / MANIFEST, {"format": FORMAT, "channels": source.channels, "schema": schema, "source": scans})
+    write_json(out / MANIFEST, {"format": FORMAT, "channels": channels, "schema": schema, "source": scans})
 
 
 def scans_of(source: Source) -> dict[str, Any]:

@@ -201,6 +201,10 @@ class Source(ABC):
         """Warnings about a case, a line each: unusual but legal."""
         return []
 
+    def volume_warnings(self, files: CaseFiles) -> list[str]:
+        """Warnings about a case whose images keep their own grids, as of `read_volumes`; by default those of `warnings`."""
+        return self.warnings(files)
+
     def inventory(self) -> list[str]:
         """Lines on the source's content that `check` prints before its summary; none by default."""
         return []

@@ -1,5 +1,6 @@
 """Checks of cases before work starts."""
 
+import sys
 from functools import partial
 
 from common.parallel import map_cases
@@ -22,6 +23,13 @@ def check_cases(
     title = "checking" if progress else None
     found = map_cases(partial(_check, source, deep), cases, workers, title=title)
     return [line for lines in found for line in lines]
+
+
+def warn_of_first(lines: list[str], command: str) -> None:
+    """Print the first of several warnings on standard error, and the command that lists all of them."""
+    if lines:
+        more = f" ({len(lines) - 1} more such lines: {command} lists all)" if len(lines) > 1 else ""
+        print(f"warning: {lines[0]}{more}", file=sys.stderr)
 
 
 def _check(source: Source, deep: bool, files: CaseFiles) -> list[str]:

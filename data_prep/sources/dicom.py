@@ -4,7 +4,6 @@ The rules are a YAML file (`data_prep.sources.dicom_rules`, `--series FILE`). Ca
 say otherwise; names and dates are never read. Predictions are also written as DICOM SEG.
 """
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +39,10 @@ class DicomSource(VolumeSource):
     def __init__(self, root: Path, config: SourceConfig) -> None:
         super().__init__(root, config)
         self.rules, where = load_rules(config.series)
+        table = [] if self.rules.table is None else [where.parent / self.rules.table]
+        self._rule_files = [] if config.series is None else [where, *table]  # a change of them changes the cases
         files = list(visible_files(root))
-        patients = named_patients(find_patients(root, files), self.rules, where)
+        patients = named_patients(find_patients(root, files, self.rules.patients), self.rules, where)
         self._patients = {patient.case: patient for patient in patients}
         self._choices = {
             patient.case: {name: self.rules.choose(name, patient.index.series) for name in self.rules.channels}
@@ -81,7 +82,7 @@ class DicomSource(VolumeSource):
         Raises:
             UserError: the case has none.
         """
-        wanted = [self.rules.reference] if self.rules.reference else list(self.rules.channels)
+        wanted = [self.rules.reference] if self.rules.reference else self.channels
         found = next((series for name in wanted if (series := self.series(files, name))), None)
         if found is None:
             raise UserError(f"{self._patients[files.id].folder}: case {files.id} has no series for {' or '.join(wanted)}")
@@ -110,7 +111,7 @@ class DicomSource(VolumeSource):
     def header_problems(self, files: CaseFiles) -> list[str]:
         """Problems of the chosen series and of the choice, a line each."""
         patient = self._patients[files.id]
-        problems = list(patient.index.damaged)
+        problems = list(patient.index.damaged.values())
         problems += [self._label_problems[files.id]] if files.id in self._label_problems else []
         lacking = [name for name in files.channels if not self._choices[files.id][name]]
         for name in files.channels:
@@ -147,10 +148,19 @@ class DicomSource(VolumeSource):
         ]
 
     def warnings(self, files: CaseFiles) -> list[str]:
-        """Warnings about interpolated slices, channels on other grids, and choices among several visits, a line each."""
+        """Warnings as of `volume_warnings`, and about channels that are resampled to the reference, a line each."""
+        reference = self.reference(files)
+        return self.volume_warnings(files) + [
+            f"{series.frames[0].path}: {name}: resampled to the grid of {reference.name}"
+            for name, series in self._used(files).items()
+            if series is not reference and series.stack.grid.distance_mm(reference.stack.grid) > self.config.tolerance_mm
+        ]
+
+    def volume_warnings(self, files: CaseFiles) -> list[str]:
+        """Warnings about interpolated slices, guesses, empty files, and choices among several visits, a line each."""
         reference, annotation = self.reference(files), self._annotations[files.id]
-        guess = None if annotation is None else annotation.warning(self._drawn_series(files))
-        lines = [] if guess is None else [guess]
+        guess = None if annotation is None else annotation.warning(self._drawn_series(files) or reference)
+        lines = [*([] if guess is None else [guess]), *self._patients[files.id].warnings]
         for name, series in self._used(files).items():
             stack = series.stack
             if not stack.is_straight:
@@ -167,8 +177,6 @@ class DicomSource(VolumeSource):
                     f"{series.frames[0].path}: {name}: chosen among {len(fitting)} series of {studies} studies; "
                     "is it the right visit? A uid in the rule decides (--series)"
                 )
-            if series is not reference and stack.grid.distance_mm(reference.stack.grid) > self.config.tolerance_mm:
-                lines.append(f"{series.frames[0].path}: {name}: resampled to the grid of {reference.name}")
         return lines
 
     def annotation(self, files: CaseFiles) -> np.ndarray:
@@ -180,19 +188,25 @@ class DicomSource(VolumeSource):
         return self._annotation_on(files, self.reference(files))
 
     def drawn_annotation(self, files: CaseFiles) -> Volume:
-        """Annotation on the grid of the series on which it was drawn.
+        """Annotation on the grid of the series on which it was drawn; a NIfTI file that fits none, on its own in unknown space.
 
         Raises:
             UserError: as of `annotation`.
         """
         series = self._drawn_series(files)
+        if series is None:
+            annotation = self._annotations[files.id]
+            own = None if annotation is None else annotation.on_own_grid()
+            if own is not None:
+                return own
+            series = self.reference(files)
         return Volume(self._annotation_on(files, series), series.stack.grid.affine, series.frame_of_reference)
 
     def label_channel(self, files: CaseFiles) -> str | None:
         """Channel on whose series the annotation was drawn, else one in the same frame of reference; None without either."""
-        if files.label is None:
+        drawn = None if files.label is None else self._drawn_series(files)
+        if drawn is None:
             return None
-        drawn = self._drawn_series(files)
         used = {name: series for name in files.channels if (series := self.series(files, name))}
         own = [name for name, series in used.items() if series is drawn]
         near = [name for name, series in used.items() if series.frame_of_reference == drawn.frame_of_reference]
@@ -278,13 +292,11 @@ class DicomSource(VolumeSource):
         """Case of a patient."""
         chosen = {name: found[0] if len(found) == 1 else None for name, found in self._choices[patient.case].items()}
         used = [
-            series
-            for name, series in chosen.items()
-            if series is not None and (name in self.channels or name in self._reference_names)
+            series for name, series in chosen.items() if series is not None and name in (*self.channels, self.rules.reference)
         ]
         annotation = self._annotations[patient.case]
         path = None if annotation is None else annotation.path
-        slices = [file for series in used for file in series.paths] + ([path] if path else [])
+        slices = [file for series in used for file in series.paths] + ([path] if path else []) + self._rule_files
         images = {name: ImageRef(series.frames[0].path) if series else None for name, series in chosen.items()}
         return CaseFiles(
             id=patient.case,
@@ -295,11 +307,6 @@ class DicomSource(VolumeSource):
             slices=tuple(dict.fromkeys(slices)),
             anonymous=True,
         )
-
-    @cached_property
-    def _reference_names(self) -> list[str]:
-        """Channels that may be the reference."""
-        return [self.rules.reference] if self.rules.reference else list(self.rules.channels)[:1]
 
     def _used(self, files: CaseFiles) -> dict[str, Series]:
         """Series that are read, by channel, the reference among them."""
@@ -326,10 +333,8 @@ class DicomSource(VolumeSource):
             raise UserError(f"{self._patients[files.id].folder}: case {files.id} lacks channel {channel}")
         return series
 
-    def _drawn_series(self, files: CaseFiles) -> Series:
-        """Series on whose grid the annotation is read; the reference where none is nearer."""
+    def _drawn_series(self, files: CaseFiles) -> Series | None:
+        """Series on whose grid the annotation is read; None where none fits."""
         annotation = self._annotations[files.id]
         assert annotation is not None
-        used = list(self._used(files).values())
-        found = annotation.nearest_series(used, self.rules.max_gap, self.config.tolerance_mm)
-        return found or self.reference(files)
+        return annotation.nearest_series(list(self._used(files).values()), self.rules.max_gap, self.config.tolerance_mm)

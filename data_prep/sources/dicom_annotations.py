@@ -12,10 +12,12 @@ from common.errors import UserError
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans import nifti
 from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
+from data_prep.scans.case import ImageRef
 from data_prep.scans.contours import read_reference, read_rtstruct
 from data_prep.scans.dicom import SEGMENTATION, Series
 from data_prep.scans.dicom_header import DicomHeader
 from data_prep.scans.dicom_seg import read_seg
+from data_prep.scans.volume import Volume
 from data_prep.sources.dicom_patients import DicomPatient
 from data_prep.sources.dicom_rules import LabelRule
 
@@ -63,12 +65,23 @@ class DicomAnnotation:
         if isinstance(self.file, Path):
             header = nifti.read_header(self.file)
             i, j, k = (*header.shape, 1, 1, 1)[:3]
-            own = Grid((i, j, k), header.affine)
-            return next((series for series in used if series.stack.grid.distance_mm(own) <= tolerance_mm), None)
+            own = Grid((i, j, k), header.affine).canonical  # converters from DICOM turn axes
+            grids = ((series, series.stack.grid.canonical) for series in used)
+            return next((series for series, grid in grids if grid.distance_mm(own) <= tolerance_mm), None)
         uid, space = self.series_uid, self.frame_of_reference
         drawn = [series for series in (*used, *self.series) if uid and series.uid == uid and not series.problem(max_gap)]
         near = [series for series in used if space and series.frame_of_reference == space]
         return next(iter([*drawn, *near]), None)
+
+    def on_own_grid(self) -> Volume | None:
+        """Annotation of a NIfTI file with a position, on the file's own grid; None for any other.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        if not isinstance(self.file, Path) or not nifti.read_header(self.file).has_affine:
+            return None
+        return Volume(nifti.read_image(ImageRef(self.file)), nifti.read_header(self.file).affine)
 
     def on(self, target: Series, classes: Mapping[str, int]) -> np.ndarray:
         """Annotation (i, j, k) on the grid of a series in the same space, of any integer dtype.

@@ -1,7 +1,7 @@
 """Patients of a folder of DICOM: which files belong to whom, and under which id they leave the source."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.tables import read_rows
 from data_prep.scans.dicom import DicomIndex, index_files
-from data_prep.sources.dicom_rules import DicomRules
+from data_prep.sources.dicom_rules import DicomRules, Division
 
 FOLDER, NUMBER, CASE, PATIENT = "folder", "dicom_patient_id", "case_id", "patient_id"  # columns of the table
 DIGITS = 10  # of a hash
@@ -23,6 +23,7 @@ class DicomPatient:
         folder: that holds the files.
         number: PatientID; empty where the files have none.
         index: content of the files.
+        warnings: about the files, a line each.
         case, patient: ids under which they leave the source.
         attributes: of the table.
     """
@@ -30,42 +31,49 @@ class DicomPatient:
     folder: Path
     number: str
     index: DicomIndex
+    warnings: tuple[str, ...] = ()
     case: str = ""
     patient: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def find_patients(root: Path, paths: Sequence[Path]) -> list[DicomPatient]:
+def find_patients(root: Path, paths: Sequence[Path], division: Division = "auto") -> list[DicomPatient]:
     """Patients below a folder, without ids.
 
-    A folder is one patient where all of its series are of one study, or of one PatientID and each modality of one study (MR of
-    one day, CT of another). Else each sub-folder is a patient, or a visit of one, unless it holds several PatientIDs, as the
-    folders of an export with DICOMDIR may; then each PatientID is a patient.
+    Args:
+        root: the folder.
+        paths: of its files.
+        division: folder: each sub-folder is a patient; id: each PatientID is one; auto: a folder is one patient where all of
+            its series are of one study, or of one PatientID and each modality of one study (MR of one day, CT of another).
+            Else each sub-folder is a patient, or a visit of one, unless it holds several PatientIDs, as the folders of an
+            export with DICOMDIR may; then each PatientID is a patient.
 
     Raises:
         UserError: a file lies beside the patients' folders, or files without PatientID among those of several patients.
     """
     index = index_files(paths, "reading DICOM headers")
     known = {series.patient_id for series in index.series}
-    studies = {(series.modality, series.study_uid) for series in index.series}
-    one_of_each = len(studies) == len({modality for modality, _ in studies})
-    if len(known) < 2 and (one_of_each if any(known) else len({study for _, study in studies}) < 2):
-        return [DicomPatient(root, next(iter(known), ""), index)]
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
     for path in paths:
         below = path.relative_to(root).parts
         folders[root / below[0] if len(below) > 1 else root].append(path)
+    if division == "auto" and _is_one_patient(index):
+        return [DicomPatient(root, next(iter(known), ""), index, tuple(_doubts(root, index)))]
     indexed = {folder: index_files(files) for folder, files in folders.items()}
     numbers = {folder: {series.patient_id for series in found.series} for folder, found in indexed.items()}
-    if not numbers.get(root) and all(len(found) < 2 for found in numbers.values()):
+    if division == "folder" and numbers.get(root):
+        raise UserError(f"{root}: patients: folder: expected each patient in a sub-folder; received files beside them")
+    if division == "folder" or (
+        division == "auto" and not numbers.get(root) and all(len(found) < 2 for found in numbers.values())
+    ):
         return [
-            DicomPatient(folder, next(iter(numbers[folder]), ""), found)
+            DicomPatient(folder, next(iter(numbers[folder])) if len(numbers[folder]) == 1 else "", found, tuple(_empty(found)))
             for folder, found in indexed.items()
             if found.series or found.damaged
         ]
     if "" in known:
         raise UserError(f"{root}: files of several patients, some without PatientID; expected a sub-folder for each patient")
-    return [DicomPatient(root, number, _of_patient(index, number)) for number in sorted(known)]
+    return [DicomPatient(root, number, *_of_patient(index, number)) for number in sorted(known)]
 
 
 def named_patients(patients: list[DicomPatient], rules: DicomRules, where: Path) -> list[DicomPatient]:
@@ -85,8 +93,9 @@ def named_patients(patients: list[DicomPatient], rules: DicomRules, where: Path)
     numbers = [patient.number for patient in patients]
     for patient in patients:
         folder = patient.folder.resolve().name
-        person = patient.number or folder
-        visit = numbers.count(patient.number) > 1  # several folders of one person
+        by_folder = rules.patients == "folder"
+        person = folder if by_folder else patient.number or folder
+        visit = not by_folder and numbers.count(patient.number) > 1  # several folders of one person
         if rules.ids == "hash":
             of_person = _hash(rules.salt, person)
             case = _hash(rules.salt, person, folder) if visit else of_person
@@ -120,13 +129,42 @@ def _by_table(patients: list[DicomPatient], table: Path) -> list[DicomPatient]:
     return named
 
 
-def _of_patient(index: DicomIndex, number: str) -> DicomIndex:
-    """Part of an index that belongs to a PatientID; what belongs to nobody goes with all."""
-    return replace(
-        index,
-        series=[series for series in index.series if series.patient_id == number],
-        annotations=[header for header in index.annotations if header.patient_id == number],
-    )
+def _is_one_patient(index: DicomIndex) -> bool:
+    """True for series of one study, or of one PatientID and each modality of one study."""
+    studies = {(series.modality, series.study_uid) for series in index.series}
+    numbers = {series.patient_id for series in index.series}
+    one_of_each = len(studies) == len({modality for modality, _ in studies})
+    return len(numbers) < 2 and (one_of_each if any(numbers) else len({study for _, study in studies}) < 2)
+
+
+def _doubts(root: Path, index: DicomIndex) -> Iterator[str]:
+    """Warnings about a folder that is taken as one patient, a line each."""
+    yield from _empty(index)
+    studies = {series.study_uid for series in index.series}
+    folders = {series.frames[0].path.relative_to(root).parts[0] for series in index.series}
+    if len(studies) > 1 and len(folders) > 1:
+        yield (
+            f"{root}: {len(studies)} studies in {len(folders)} folders, of one PatientID, are taken as one patient; "
+            "`patients: folder` in the rules makes each folder one (--series)"
+        )
+
+
+def _empty(index: DicomIndex) -> Iterator[str]:
+    """Warnings about files of no bytes, a line each."""
+    yield from (f"{path}: empty; if it is a slice of a series, fetch it again" for path in index.empty)
+
+
+def _of_patient(index: DicomIndex, number: str) -> tuple[DicomIndex, tuple[str, ...]]:
+    """Part of an index that belongs to a PatientID, and warnings about damaged files that belong to nobody.
+
+    A damaged file belongs to the patients that have slices in its folder. What else belongs to nobody goes with all.
+    """
+    series = [each for each in index.series if each.patient_id == number]
+    folders = {frame.path.parent for each in series for frame in each.frames}
+    own = {path: line for path, line in index.damaged.items() if path.parent in folders}
+    annotations = [header for header in index.annotations if header.patient_id == number]
+    others = tuple(line for path, line in index.damaged.items() if path not in own)
+    return replace(index, series=series, annotations=annotations, damaged=own), (*_empty(index), *others)
 
 
 def _hash(salt: str, *words: str) -> str:

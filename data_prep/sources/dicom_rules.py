@@ -12,10 +12,11 @@ from common import cli
 from common.configs import find_config
 from common.errors import UserError
 from common.files import read_yaml
-from data_prep.scans.dicom import CONTRAST_WORDS, Series
+from data_prep.scans.dicom import CONTRAST_WORDS, NO_AGENT, NO_CONTRAST, Series
 
 DEFAULT = "skull_base/series"
 SHORTEST_UID = 6  # characters of a UID's end that may stand for it
+Division = Literal["auto", "folder", "id"]
 Preference = Literal["finest", "slices", "first", "last"]
 
 
@@ -101,6 +102,8 @@ class DicomRules:
     """The annotation."""
     max_gap: float = 1.5
     """Largest distance of neighbouring slices, as a multiple of the usual one, that interpolation bridges."""
+    patients: Division = "auto"
+    """Patients of a folder: each sub-folder is one (folder), each PatientID (id), or the one that fits the files (auto)."""
     ids: Literal["hash", "folder", "patient_id"] = "hash"
     """Case ids: a hash of PatientID, the folder's name, or PatientID itself."""
     salt: str = ""
@@ -153,9 +156,9 @@ class DicomRules:
 
 
 def has_contrast(series: Series) -> bool:
-    """True where a contrast agent is named in the header or in the description."""
-    agent = series.contrast.strip().lower()
-    return agent not in ("", "no", "none", "n") or re.search(CONTRAST_WORDS, series.description) is not None
+    """True where a contrast agent is named in the header or in the description; words such as "w/o contrast" name none."""
+    agent, description = (re.sub(NO_CONTRAST, "", text) for text in (series.contrast, series.description))
+    return re.fullmatch(NO_AGENT, agent) is None or re.search(CONTRAST_WORDS, description) is not None
 
 
 def load_rules(path: Path | None) -> tuple[DicomRules, Path]:

@@ -340,7 +340,7 @@ def _patients(root: Path) -> list[_Patient]:
 def _add_dicom(patient: _Patient, paths: list[Path]) -> None:
     """Add the DICOM objects among files to a patient."""
     index = index_files(paths)
-    patient.problems += index.damaged
+    patient.problems += index.damaged.values()
     patient.structures += [header.path for header in index.annotations if header.modality == STRUCTURES]
     for series in (each for each in index.series if each.modality == "MR" and not each.is_scout):
         space = _space(series.frames[0].path) or ("t2" if T2_DESCRIPTION.search(series.description) else "t1")

@@ -105,14 +105,21 @@ def test_zero_of_a_ct_is_water_not_background():
         ({"intensity": "window", "window": (5, 5)}, "expected two rising values"),
         ({"spacing_mm": 0.0}, "expected millimetres above 0"),
         ({"spacing_mm": (1.0, -1.0, 1.0)}, "expected millimetres above 0"),
-        ({"intensity": {"CT": "minmax"}}, "expected one for each of CT, T1; received CT"),
+        ({"intensity": {"CT": "minmax"}}, "expected one for channel T1; received CT"),
         ({"intensity": {"CT": "minmax", "T1": "zscore"}, "dtype": "uint8"}, "uint8 holds 0..1 alone"),
     ],
 )
 def test_contradictions_are_one_line(changes, message):
     with pytest.raises(UserError, match=message) as caught:
-        replace(WHOLE, **changes).check(["CT", "T1"])
+        replace(WHOLE, **changes).of_channels(["CT", "T1"]).check()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_intensities_of_absent_channels_are_passed_over():
+    both = replace(WHOLE, intensity={"CT": "window", "T1": "zscore"}, window=(-160.0, 240.0))
+    assert both.of_channels(["T1"]) == replace(WHOLE, intensity={"T1": "zscore"}, window=None)
+    assert both.of_channels(["T1", "CT"]) == replace(both, intensity={"T1": "zscore", "CT": "window"})
+    assert WHOLE.of_channels(["T1"]) == WHOLE
 
 
 def test_older_manifests_and_fingerprints_stay_as_they_were():

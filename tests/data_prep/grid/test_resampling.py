@@ -136,3 +136,13 @@ def test_gaussian_labels_lose_less_than_nearest_ones_in_larger_voxels():
         for kind in ("nearest", "gaussian")
     }
     assert wrong["gaussian"] < 0.9 * wrong["nearest"]
+
+
+def test_a_spline_leaves_zeros_around_a_brain(rng):
+    distance = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
+    image = np.where(distance < 7, rng.uniform(200, 900, distance.shape), 0).astype(np.float32)
+    matrix = np.diag([1.2, 1.2, 1.2, 1.0])
+    spline, linear = (interpolate(image, matrix, (20, 20, 20), name, 0) for name in ("bspline", "linear"))
+    assert (linear == 0).any()
+    assert (spline[linear == 0] == 0).all()
+    assert (spline[linear > 500] > 0).all()

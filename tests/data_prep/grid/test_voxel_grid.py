@@ -47,3 +47,12 @@ def test_positions_follow_from_the_affine():
 def test_the_change_of_coordinates_is_its_own_inverse():
     np.testing.assert_array_equal(LPS_TO_RAS @ LPS_TO_RAS, np.eye(4))
     np.testing.assert_array_equal(LPS_TO_RAS @ (10, 20, 30, 1), (-10, -20, 30, 1))
+
+
+def test_the_canonical_grid_does_not_depend_on_the_order_of_axes():
+    affine = oblique()
+    turned = affine @ np.array([[0, -1, 0, 4], [1, 0, 0, 0], [0, 0, -1, 6], [0, 0, 0, 1.0]])  # i = 4 - b, j = a, k = 6 - c
+    one, other = Grid((5, 9, 7), affine), Grid((9, 5, 7), turned)
+    assert one.distance_mm(other) == np.inf
+    assert one.canonical.distance_mm(other.canonical) == pytest.approx(0, abs=1e-9)
+    assert one.canonical.distance_mm(Grid((9, 5, 7), turned + np.eye(4, k=3)).canonical) > 0.5

@@ -89,3 +89,9 @@ def test_contours_become_a_label():
     square = np.array([[1.5, 1.5, 1], [4.5, 1.5, 1], [4.5, 4.5, 1], [1.5, 4.5, 1]])
     label = rasterised([Structure("a", (square,)), Structure("b", (square + np.array([2.0, 0, 0]),))], {0: 1, 1: 2}, grid, 1)
     assert [(label == value).sum() for value in (1, 2)] == [6, 9]
+
+
+def test_the_last_pattern_decides_on_id_and_order():
+    ids = structure_ids(["GTV", "edema"], {".*": 1, "GTV": 2}, {}, "x")
+    assert list(ids.items()) == [(1, 1), (0, 2)]
+    assert list(structure_ids(["edema", "GTV"], {".*": 1, "GTV": 2}, {}, "x").items()) == [(0, 1), (1, 2)]

@@ -26,7 +26,8 @@ def test_series_are_found_among_junk(tmp_path):
     assert [series.is_scout for series in found.series] == [False, False, True]
     assert [header.modality for header in found.annotations] == ["RTSTRUCT"]
     assert dict(found.others) == {"SR": 1, "OT": 1, "not DICOM": 3, "DICOMDIR": 1}
-    assert (found.duplicates, found.damaged) == (16, [])
+    assert (found.duplicates, found.damaged) == (16, {})
+    assert [path.name for path in found.empty] == ["empty.dcm"]
 
 
 def test_slices_are_sorted_by_position_not_by_name_or_number(tmp_path):
@@ -139,3 +140,33 @@ def test_what_cannot_become_a_volume_is_one_line(tmp_path, tags, problem):
     assert problem in line
     assert line.startswith(f"{paths[0]}: series 1 (t1 mpr): ")
     assert "\n" not in line
+
+
+def test_frames_of_one_file_at_one_place_are_no_copies(tmp_path):
+    array = blob((6, 5, 4))
+    (series,) = index_files([write_enhanced(tmp_path / "a.dcm", array, AXIAL, echoes=(0.0, 0.0, 0.0))]).series
+    assert series.doubled == 8
+    assert "8 positions hold several different slices" in series.problem(1.5)
+
+
+def test_colours_of_a_palette_and_inverted_grey_values_are_refused(tmp_path):
+    for name, modality, problem in (
+        ("PALETTE COLOR", "CT", "received 3 colours"),
+        ("MONOCHROME1", "MR", "its grey values are inverted"),
+        ("MONOCHROME1", "CT", None),  # Hounsfield units do not depend on how they are shown
+    ):
+        folder = tmp_path / f"{name}{modality}"
+        paths = write_series(folder, blob((6, 5, 6)), modality=modality, PhotometricInterpretation=name)
+        (series,) = index_files(paths).series
+        found = series.problem(1.5)
+        assert (found is None) == (problem is None)
+        assert problem is None or problem in found
+
+
+def test_a_file_that_was_cut_off_early_is_damaged(tmp_path):
+    paths = write_series(tmp_path, blob((6, 5, 6)))
+    whole = paths[2].read_bytes()
+    for size in range(140, len(whole) - 12, 37):
+        paths[2].write_bytes(whole[:size])
+        index = index_files(paths)
+        assert list(index.damaged) == [paths[2]] or index.series[0].truncated == (paths[2],)

@@ -149,3 +149,12 @@ def test_a_syntax_without_decoder_names_the_packages(tmp_path):
         dataset.save_as(path)
     with pytest.raises(UserError, match=r"no decoder for MPEG2 .*; pip install python-gdcm"):
         read(tmp_path)
+
+
+def test_padding_of_unsigned_ct_is_air(tmp_path):
+    array = blob((6, 5, 4), low=1, dtype=np.uint16)
+    array[0] = 0
+    write_series(tmp_path, array, modality="CT", PixelPaddingValue=0)
+    found = read(tmp_path).array
+    assert (found[0] == -1024).all()
+    np.testing.assert_array_equal(found[1:], array[1:])

@@ -196,3 +196,25 @@ def test_what_is_no_seg_is_one_line(tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             read_seg(path)
         assert "\n" not in str(caught.value)
+
+
+def test_slices_of_a_seg_have_the_distance_that_the_file_names(tmp_path):
+    coarse = np.diag([-1.0, -1.0, 5.0, 1.0])
+    drawn = written_series(tmp_path / "drawn", coarse)  # 12 x 10 x 8 voxels of 5 mm3
+    ids = np.zeros((12, 10, 8), np.uint8)
+    ids[2:7, 2:6, 1] = ids[2:7, 2:6, 5] = 1
+    write_seg(tmp_path / "a.dcm", drawn, ids, {"a": [1]}, "x", True)
+    fine = coarse @ np.diag([0.5, 0.5, 0.1, 1])
+    fine[2, 3] = -5.0
+    mask = seg_masks(read_seg(tmp_path / "a.dcm"), None, Grid((24, 20, 90), fine))[1]
+    assert mask.sum() * 0.125 == pytest.approx(2 * 20 * 5, rel=0.15)
+    assert not mask[:, :, 30].any()
+
+
+def test_frames_beside_the_series_are_left_out(tmp_path):
+    series = written_series(tmp_path / "a", AXIAL)
+    far = AXIAL.copy()
+    far[:3, 3] = (AXIAL @ [40, 40, 0, 1])[:3]
+    other = written_series(tmp_path / "b", far)
+    write_seg(tmp_path / "a.dcm", other, np.ones((12, 10, 8), np.uint8), {"a": [1]}, "x", True)
+    assert not seg_masks(read_seg(tmp_path / "a.dcm"), series, series.stack.grid)[1].any()

@@ -93,3 +93,9 @@ def test_a_tilted_stack_becomes_rectangular():
 def test_slices_beside_one_another_are_no_volume():
     assert "beside one another" in stack([0, 2, 4], [[0, 0], [0, 30], [0, 60]]).shape_problem
     assert stack([0, 2, 4]).shape_problem is None
+
+
+def test_a_slice_without_thickness_hides_no_gap():
+    places = [0, 2, 4, 8, 10]  # 2 mm apart, slices of 4 mm, one is missing
+    assert "1 slice missing" in stack(places, thickness=[4.0] * 5).gap_problem(1.5)
+    assert "1 slice missing" in stack(places, thickness=[4.0, 0.0, 4.0, 4.0, 3.99]).gap_problem(1.5)

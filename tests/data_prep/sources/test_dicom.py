@@ -56,7 +56,9 @@ def test_patients_are_cases_of_chosen_series(tmp_path):
     assert (source.layout, source.channels, source.schema.name) == ("dicom", ["t1", "t2"], "binary")
     assert len(source.cases()) == 2
     files = next(files for files in source.cases() if "anna" in str(files.path))
-    assert source.check(files) == source.check(files, deep=True) == source.warnings(files) == []
+    assert source.check(files) == source.check(files, deep=True) == []
+    (line,) = source.warnings(files)
+    assert line.endswith("empty.dcm: empty; if it is a slice of a series, fetch it again")
     case = source.read(files)
     np.testing.assert_array_equal(case.channels["t1"], blob(SHAPE, 0))
     np.testing.assert_array_equal(case.channels["t2"], blob(SHAPE, 1))
@@ -64,7 +66,7 @@ def test_patients_are_cases_of_chosen_series(tmp_path):
     np.testing.assert_allclose(case.affine, oblique(), atol=1e-6)
     assert source.shape(files) == SHAPE
     assert files.paths[0].parent.name == "t1"
-    assert len(files.paths) == 17
+    assert len(files.paths) == 8 + 8 + 2  # slices, the SEG, and the rules: a change of them changes the case
 
 
 def test_a_channel_on_another_grid_of_one_space_is_resampled(tmp_path):
@@ -270,3 +272,28 @@ def test_volumes_of_bad_series_are_refused(tmp_path):
         source.read_volumes(source.cases()[0])
     with pytest.raises(UserError, match="lacks channel t2"):
         opened(tmp_path).image_grid(source.cases()[0], "t2")
+
+
+def test_channels_that_are_not_read_are_no_reference(tmp_path):
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1", frame="other")
+    write_series(tmp_path / "b", blob(SHAPE, 1), AXIAL, "t2", number=2)
+    source = opened(tmp_path, channels=["t2"])
+    (files,) = source.cases()
+    assert source.check(files) == []
+    assert source.reference(files).description == "t2"
+
+
+def test_changed_rules_change_the_case(tmp_path):
+    write_patient(tmp_path)
+    path = rules(tmp_path)
+    before = opened(tmp_path).cases()[0].paths
+    assert path in before
+    assert path not in open_source(tmp_path).cases()[0].paths  # the shipped rules
+
+
+def test_warnings_of_series_are_there_on_own_grids_too(tmp_path):
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    write_series(tmp_path / "b", blob(SHAPE), AXIAL, "t2", number=2, places=[0, 1, 2, 3.3, 4, 5, 6, 7], frame="moved")
+    source = opened(tmp_path)
+    (line,) = source.volume_warnings(source.cases()[0])
+    assert "t2: slices 1.4 to 2.6 mm apart: resampled by their positions" in line

@@ -90,3 +90,21 @@ def test_contours_of_a_series_that_is_not_here_keep_their_frame_of_reference(tmp
         assert all(expected in line for line in lines)
         if frame != "planning":
             assert source.read(files).label.sum() == 20
+
+
+def test_a_file_on_a_turned_grid_belongs_to_its_series(tmp_path):
+    """Converters from DICOM flip rows; a file that fits no series has an unknown space."""
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    write_series(tmp_path / "b", blob((9, 8, 7)), oblique(), "t2", number=2, frame="planning")
+    label = blob((9, 8, 7), high=2, dtype=np.uint8)
+    flip = np.diag([1.0, -1.0, 1.0, 1.0])
+    flip[1, 3] = 7
+    save(tmp_path / "x_mask.nii.gz", label[:, ::-1], oblique() @ flip)
+    source = opened(tmp_path, label={"file": "*_mask.nii.gz"})
+    (files,) = source.cases()
+    assert source.label_channel(files) == "t2"
+    np.testing.assert_array_equal(source.read_volumes(files)["label"].array, label)
+    save(tmp_path / "x_mask.nii.gz", label[1:], oblique())
+    other = opened(tmp_path, label={"file": "*_mask.nii.gz"})
+    drawn = other.read_volumes(files)["label"]
+    assert (other.label_channel(files), drawn.frame_of_reference, drawn.array.shape) == (None, "", (8, 8, 7))

@@ -17,7 +17,9 @@ def files(root):
 
 def named(root, **options):
     patients = named_patients(
-        find_patients(root, files(root)), DicomRules(channels={"t1": SeriesRule()}, **options), root / "rules.yaml"
+        find_patients(root, files(root), options.get("patients", "auto")),
+        DicomRules(channels={"t1": SeriesRule()}, **options),
+        root / "rules.yaml",
     )
     return {patient.folder.name: patient for patient in patients}
 
@@ -111,3 +113,36 @@ def test_a_table_gives_ids_and_attributes(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             by(wrong)
+
+
+def test_the_rules_may_say_what_a_patient_is(tmp_path):
+    for name, number, modality in (("anna", "ANON", "MR"), ("bea", "ANON", "CT"), ("cleo", "7", "MR"), ("cleo", "8", "CT")):
+        write_series(tmp_path / name / modality, blob(SHAPE), modality=modality, patient=number, key=name)
+    found = named(tmp_path, patients="folder")
+    assert sorted(found) == ["anna", "bea", "cleo"]
+    assert len({patient.patient for patient in found.values()}) == 3
+    assert len(find_patients(tmp_path, files(tmp_path), "id")) == 3
+    write_series(tmp_path, blob(SHAPE), patient="9")
+    with pytest.raises(UserError, match="expected each patient in a sub-folder; received files beside them"):
+        find_patients(tmp_path, files(tmp_path), "folder")
+
+
+def test_folders_that_are_taken_as_one_patient_are_warned_of(tmp_path):
+    for modality, study in (("MR", "1.2.1"), ("CT", "1.2.2")):
+        write_series(tmp_path / modality, blob(SHAPE), modality=modality, StudyInstanceUID=study, key=modality)
+    (patient,) = find_patients(tmp_path, files(tmp_path))
+    (line,) = patient.warnings
+    assert "2 studies in 2 folders, of one PatientID, are taken as one patient; `patients: folder`" in line
+
+
+def test_a_damaged_file_belongs_to_the_patients_of_its_folder(tmp_path):
+    for number in ("7", "8"):
+        write_series(tmp_path / "DICOM" / number, blob(SHAPE), patient=number)
+    slice_of_7 = write_series(tmp_path / "DICOM" / "7", blob(SHAPE), patient="7", key="b")[0]
+    (tmp_path / "DICOM" / "junk").mkdir()
+    junk = tmp_path / "DICOM" / "junk" / "x.dcm"
+    junk.write_bytes(slice_of_7.read_bytes()[:400])
+    slice_of_7.write_bytes(slice_of_7.read_bytes()[:400])
+    seven, eight = find_patients(tmp_path, files(tmp_path))
+    assert (list(seven.index.damaged), list(eight.index.damaged)) == ([slice_of_7], [])
+    assert [str(junk) in " ".join(patient.warnings) for patient in (seven, eight)] == [True, True]
