@@ -17,7 +17,7 @@ from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
 from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.aligned import scans_of, write_aligned
+from data_prep.sources.aligned import scans_of, write_aligned, write_manifest
 from data_prep.sources.checks import warn_of_first
 
 
@@ -62,12 +62,14 @@ def main(config: AlignConfig) -> None:
         refuse_other_config(config.out, settings, "aligned scans")
         remove_unfinished(config.out)
         write_yaml(config.out / "config.yaml", settings)
+        scans = scans_of(source)
+        write_manifest(config.out, source, source.channels, scans)
         cases = source.cases()
         aligner = CaseAligner(source, config.out, alignment)
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
-            write_aligned(config.out, source, done, scans_of(source))
+            write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.volume_warnings(files)], "data_prep.check --own_grids true")
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     for line in (line for each in found for line in each.warnings):

@@ -19,7 +19,7 @@ from data_prep.grid.geometry import AXES
 from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.aligned import AlignedSource, scans_of, write_aligned
+from data_prep.sources.aligned import AlignedSource, scans_of, write_aligned, write_manifest
 
 
 @dataclass(kw_only=True)
@@ -58,13 +58,14 @@ def main(config: SkullStripConfig) -> None:
         refuse_other_config(config.out, settings, "stripped scans")
         remove_unfinished(config.out)
         write_yaml(config.out / "config.yaml", settings)
+        scans = source.origin_scans if isinstance(source, AlignedSource) else scans_of(source)
+        write_manifest(config.out, source, source.channels, scans)
         cases = source.cases()
         extractor = BrainExtractor(config.networks, config.flips, config.precision)
         stripper = CaseStripper(source, config.out, options, extractor)
         found = map_cases(stripper.strip, cases, title="stripping")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
-            scans = source.origin_scans if isinstance(source, AlignedSource) else scans_of(source)
             write_aligned(config.out, source, done, scans)
     lines = _summary_lines([each for each in found if not each.problem], config.method)
     print("\n".join([*lines, f"stripped scans: {config.out} ({counted(len(done), 'case')})"]))

@@ -66,7 +66,7 @@ class AlignmentConfig:
     least_similarity: float = 1.05
     """Normalised mutual information (1 to 2) below which a channel is warned of."""
     largest_shift_mm: float = 60.0
-    """Shift of the middle of the head that is warned of; not between DICOM series of different frames of reference."""
+    """Shift of the middle of the reference that is warned of; not between DICOM series of different frames of reference."""
     largest_degrees: float = 35.0
     """Rotation that is warned of."""
     largest_scale: float = 1.15

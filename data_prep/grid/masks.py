@@ -1,4 +1,4 @@
-"""Brain masks: voxels that are non-zero in any channel."""
+"""Masks of scans: brain (non-zero voxels), head (a threshold), and what they need: outliers, Otsu's threshold, dilation."""
 
 from collections.abc import Iterable
 

@@ -48,6 +48,8 @@ class AlignedSource(TableSource):
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         self._manifest: dict[str, Any] = read_json(root / MANIFEST, "manifest of aligned scans")
+        if not (root / TABLE).is_file():
+            raise UserError(f"{root}: unfinished; call data_prep.align or data_prep.skull_strip again, as before")
         super().__init__(root, replace(config, channels=config.channels or self._manifest["channels"]))
         self.config = config
         if config.labels == "auto" and self._manifest["schema"] is not None:
@@ -149,8 +151,18 @@ def write_aligned(out: Path, source: Source, cases: Sequence[CaseFiles], scans: 
     for files in cases:
         writer.writerow({PATIENT: files.patient, CASE: files.id} | files.attributes | images[files.id])
     write_text(out / TABLE, text.getvalue())
+    write_manifest(out, source, channels, scans)
+
+
+def write_manifest(out: Path, source: Source, channels: Sequence[str], scans: dict[str, Any]) -> None:
+    """Write the manifest of a folder of aligned or stripped cases, which names the folder as such before it is finished.
+
+    Args:
+        out, source, scans: as of `write_aligned`.
+        channels: that a case has.
+    """
     schema = None if source.schema is None else source.schema.to_dict()
-    write_json(out / MANIFEST, {"format": FORMAT, "channels": channels, "schema": schema, "source": scans})
+    write_json(out / MANIFEST, {"format": FORMAT, "channels": list(channels), "schema": schema, "source": scans})
 
 
 def scans_of(source: Source) -> dict[str, Any]:

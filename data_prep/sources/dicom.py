@@ -4,6 +4,7 @@ The rules are a YAML file (`data_prep.sources.dicom_rules`, `--series FILE`). Ca
 say otherwise; names and dates are never read. Predictions are also written as DICOM SEG.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -280,7 +281,7 @@ class DicomSource(VolumeSource):
     def _others(self) -> list[str]:
         """Lines on files that are no series: other objects, duplicates, damaged ones."""
         indices = {id(patient.index.others): patient.index for patient in self._patients.values()}.values()
-        others = sum((index.others for index in indices), start=type(next(iter(indices)).others)())
+        others = sum((index.others for index in indices), start=Counter())
         parts = [f"{count} {kind}" for kind, count in sorted(others.items())]
         duplicates = sum(index.duplicates for index in indices)
         parts += [counted(duplicates, "duplicate")] if duplicates else []

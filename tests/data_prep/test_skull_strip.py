@@ -188,7 +188,11 @@ def test_a_scan_without_brain_is_one_line(command, tmp_path):
     write_table(tmp_path / "scans", [dark])
     done = command("data_prep.skull_strip", "--source", tmp_path / "scans", "--out", tmp_path / "out")
     assert done.errors[0].startswith("error: anna: found no brain; expected an MR scan of a head")
-    assert not (tmp_path / "out" / "align.json").exists()
+    assert not (tmp_path / "out" / "cases.csv").exists()
+    unfinished = command("data_prep.check", "--source", tmp_path / "out")
+    assert unfinished.errors == [
+        f"error: {tmp_path / 'out'}: unfinished; call data_prep.align or data_prep.skull_strip again, as before"
+    ]
 
 
 def test_slices_without_geometry_need_a_voxel_size(command, tmp_path):

@@ -189,6 +189,19 @@ def test_hysteresis_is_tuned_for_a_lesion_metric_and_used_by_predict(command, ru
     load(Run(run), "segmentation").check(Run(run).schema)
 
 
+def test_a_mask_of_the_brain_that_records_do_not_hold_is_refused(command, run, records, tmp_path):
+    copy = shutil.copytree(records, tmp_path / "records")
+    for file in (copy / "cases").glob("*.json"):
+        facts = read_json(file, "case")
+        if "brain" in facts:
+            write_json(file, facts | {"brain": [count + 1 for count in facts["brain"]]})
+    options = ("--runs", run, "--records", copy, *SMALL)
+    done = command("evaluation.tune", *options)
+    assert done.status == 2
+    assert "predict takes its mask of the brain, which records do not hold; give --inside_only false" in done.errors[0]
+    assert command("evaluation.tune", *options, "--inside_only", "false").status == 0
+
+
 def test_a_distance_needs_the_spacing_of_the_records(command, run, records, tmp_path):
     copy = shutil.copytree(records, tmp_path / "records")
     for file in (copy / "cases").glob("*.json"):

@@ -141,3 +141,9 @@ def test_a_damaged_manifest_is_one_line(folder):
     (folder / "align.json").write_text("{")
     with pytest.raises(UserError, match=r"align.json: manifest of aligned scans is not JSON"):
         open_source(folder)
+
+
+def test_an_unfinished_folder_is_named_as_such(folder):
+    (folder / "cases.csv").unlink()
+    with pytest.raises(UserError, match="unfinished; call data_prep.align or"):
+        open_source(folder)
