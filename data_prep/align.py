@@ -1,6 +1,5 @@
 """Command: register the channels of every case to a reference and resample them to one grid."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,11 +8,12 @@ from statistics import mean
 from typing import Any
 
 from common import cli
-from common.errors import Problems, UserError, expect_number
+from common.errors import UserError, expect_number
 from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
+from data_prep.alignment.outcome import finish
 from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
 from data_prep.sources import Source, SourceConfig, open_source
@@ -72,12 +72,7 @@ def main(config: AlignConfig) -> None:
             write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.volume_warnings(files)], "data_prep.check --own_grids true")
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
-    for line in (line for each in found for line in each.warnings):
-        print(f"warning: {line}", file=sys.stderr)
-    problems = [line for each in found for line in each.problem]
-    if problems:
-        failed = len(cases) - len(done)
-        raise Problems(problems, f"{failed} of {counted(len(cases), 'case')} could not be aligned; the others are written")
+    finish(found, "aligned")
 
 
 def _channel(option: str, name: str, source: Source) -> str:

@@ -1,6 +1,5 @@
 """Command: find the brain, or the head, in every case, and write a source of stripped scans."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,10 +7,11 @@ from statistics import mean
 from typing import Any
 
 from common import cli
-from common.errors import Problems, UserError, expect_number
+from common.errors import UserError, expect_number
 from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import map_cases
 from common.tables import counted
+from data_prep.alignment.outcome import finish
 from data_prep.brain.case import CaseStripper, StrippedCase, StrippingConfig
 from data_prep.brain.extraction import BrainExtractor
 from data_prep.brain.hd_bet_weights import NETWORKS, find_weights
@@ -20,6 +20,7 @@ from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import AlignedSource, scans_of, write_aligned, write_manifest
+from data_prep.sources.checks import warn_of_first
 
 
 @dataclass(kw_only=True)
@@ -67,14 +68,10 @@ def main(config: SkullStripConfig) -> None:
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
             write_aligned(config.out, source, done, scans)
+    warn_of_first([line for files in done for line in source.warnings(files)], "data_prep.check")
     lines = _summary_lines([each for each in found if not each.problem], config.method)
     print("\n".join([*lines, f"stripped scans: {config.out} ({counted(len(done), 'case')})"]))
-    for line in (line for each in found for line in each.warnings):
-        print(f"warning: {line}", file=sys.stderr)
-    problems = [line for each in found for line in each.problem]
-    if problems:
-        failed = len(cases) - len(done)
-        raise Problems(problems, f"{failed} of {counted(len(cases), 'case')} could not be stripped; the others are written")
+    finish(found, "stripped")
 
 
 def check_options(config: StrippingConfig) -> None:

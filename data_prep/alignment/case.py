@@ -17,6 +17,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
+from data_prep.alignment.outcome import CaseOutcome, file_state, written_facts
 from data_prep.alignment.pictures import draw_pictures
 from data_prep.grid.registration import Registration, register, similarity_of, write_transform
 from data_prep.grid.resampling import (
@@ -85,19 +86,13 @@ class Moved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AlignedCase:
+class AlignedCase(CaseOutcome):
     """Outcome of a case.
 
     Attributes:
-        id: of the case.
-        problem: lines of the error where it failed; the other attributes are empty then.
-        warnings: a line each.
         moved: channels that were registered, or moved by the source's transforms.
     """
 
-    id: str
-    problem: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
 
 
@@ -117,15 +112,9 @@ class CaseAligner:
 
     def align(self, files: CaseFiles) -> AlignedCase:
         """Align a case and write its files, unless they are there already; a user's mistake becomes part of the outcome."""
-        path = self.out / files.id / FACTS
-        try:
-            if not path.is_file() or read_json(path, "aligned case")["sources"] != file_state(files):
-                path.unlink(missing_ok=True)
-                self._write(files)
-        except UserError as error:
-            lines = [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()]
+        facts, lines = written_facts(self.out / files.id / FACTS, files, self._write)
+        if lines:
             return AlignedCase(files.id, lines)
-        facts = read_json(path, "aligned case")
         moved = [
             Moved(name, image["origin"], image["before"], image["after"])
             for name, image in facts["images"].items()
@@ -260,19 +249,6 @@ def implausible(found: Registration, reference: Volume, config: AlignmentConfig,
     if largest > config.largest_scale or smallest < 1 / config.largest_scale:
         lines.append(f"is scaled by {smallest:.3f} to {largest:.3f}, more than a factor of {config.largest_scale:g}")
     return lines
-
-
-def file_state(files: CaseFiles) -> list[dict[str, int]]:
-    """Size and time of change of each of a case's files, to detect changes of the source; paths may name a patient.
-
-    Raises:
-        UserError: a file is not there any more, or cannot be read.
-    """
-    try:
-        states = [path.stat() for path in files.paths]
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    return [{"bytes": state.st_size, "changed": state.st_mtime_ns} for state in states]
 
 
 def scanner_resampling(folder: Path) -> Resampling | None:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from common.errors import UserError
-from common.files import read_json, write_json
-from data_prep.alignment.case import FACTS, LABEL_CHANNEL, SCANNER_GRID, file_state
+from common.files import write_json
+from data_prep.alignment.case import FACTS, LABEL_CHANNEL, SCANNER_GRID
+from data_prep.alignment.outcome import CaseOutcome, file_state, written_facts
 from data_prep.brain.bias_field import correct_bias_field
 from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName, extract_head, grown
 from data_prep.brain.pictures import draw_outlines
@@ -60,20 +61,14 @@ class StrippingConfig:
 
 
 @dataclass(frozen=True)
-class StrippedCase:
+class StrippedCase(CaseOutcome):
     """Outcome of a case.
 
     Attributes:
-        id: of the case.
-        problem: lines of the error where it failed; the other attributes are empty then.
-        warnings: a line each.
         millilitres: volume of the brain, or head.
         annotation_inside: share of the annotation's foreground inside the mask; None without foreground.
     """
 
-    id: str
-    problem: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     millilitres: float = 0.0
     annotation_inside: float | None = None
 
@@ -96,15 +91,9 @@ class CaseStripper:
 
     def strip(self, files: CaseFiles) -> StrippedCase:
         """Strip a case and write its files, unless they are there already; a user's mistake becomes part of the outcome."""
-        path = self.out / files.id / FACTS
-        try:
-            if not path.is_file() or read_json(path, "stripped case")["sources"] != file_state(files):
-                path.unlink(missing_ok=True)
-                self._write(files)
-        except UserError as error:
-            lines = [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()]
+        facts, lines = written_facts(self.out / files.id / FACTS, files, self._write)
+        if lines:
             return StrippedCase(files.id, lines)
-        facts = read_json(path, "stripped case")
         return StrippedCase(files.id, [], facts["warnings"], facts["millilitres"], facts["annotation_inside"])
 
     def _write(self, files: CaseFiles) -> None:

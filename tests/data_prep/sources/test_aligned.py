@@ -145,5 +145,5 @@ def test_a_damaged_manifest_is_one_line(folder):
 
 def test_an_unfinished_folder_is_named_as_such(folder):
     (folder / "cases.csv").unlink()
-    with pytest.raises(UserError, match="unfinished; call data_prep.align or"):
+    with pytest.raises(UserError, match=r"unfinished; call data_prep\.align or"):
         open_source(folder)
