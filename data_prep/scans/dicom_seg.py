@@ -87,6 +87,21 @@ def read_seg(path: Path) -> SegFile:
         raise damaged(path, str(error) or type(error).__name__) from None
 
 
+def read_seg_reference(path: Path) -> str:
+    """SeriesInstanceUID of the images to which a DICOM SEG refers, without its pixels; empty where it names none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with quiet():
+            return _referenced_series(pydicom_module().dcmread(path, stop_before_pixels=True, force=True))
+    except MissingPackage:
+        raise
+    except Exception as error:  # pydicom raises many types
+        raise damaged(path, str(error) or type(error).__name__) from None
+
+
 def seg_masks(seg: SegFile, series: Series | None, grid: Grid) -> dict[int, np.ndarray]:
     """Segments of a SEG on a grid: number -> bool (i, j, k).
 
@@ -227,8 +242,12 @@ def _parse(path: Path, dataset: Any) -> SegFile:
         number = int(_group(own, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
         threshold = float(dataset.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else 0.5
         frames.append(SegFrame(number, plane >= threshold, *place))
-    series = next((str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or []), "")
-    return SegFile(path, {number: name for number, name in names.items() if number}, frames, series)
+    return SegFile(path, {number: name for number, name in names.items() if number}, frames, _referenced_series(dataset))
+
+
+def _referenced_series(dataset: Any) -> str:
+    """SeriesInstanceUID of the images to which a SEG refers; empty where it names none."""
+    return next((str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or []), "")
 
 
 def _group(own: Any, shared: Any, name: str) -> Any:

@@ -16,7 +16,7 @@ from data_prep.scans.case import ImageRef
 from data_prep.scans.contours import read_reference, read_rtstruct
 from data_prep.scans.dicom import SEGMENTATION, Series
 from data_prep.scans.dicom_header import DicomHeader
-from data_prep.scans.dicom_seg import read_seg
+from data_prep.scans.dicom_seg import read_seg, read_seg_reference
 from data_prep.scans.volume import Volume
 from data_prep.sources.dicom_patients import DicomPatient
 from data_prep.sources.dicom_rules import LabelRule
@@ -124,7 +124,7 @@ class DicomAnnotation:
         if isinstance(self.file, Path):
             return "", ""
         if self.file.modality == SEGMENTATION:
-            return read_seg(self.path).series_uid, self.file.frame_of_reference
+            return read_seg_reference(self.path), self.file.frame_of_reference
         uid, space = read_reference(self.path)
         return uid, space or self.file.frame_of_reference
 

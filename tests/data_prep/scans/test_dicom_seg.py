@@ -7,7 +7,7 @@ import SimpleITK
 from common.errors import UserError
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.dicom import index_files
-from data_prep.scans.dicom_seg import read_seg, seg_masks, write_seg
+from data_prep.scans.dicom_seg import read_seg, read_seg_reference, seg_masks, write_seg
 from tests.dicom_files import AXIAL, BIRTH, NAME, STUDY_DATE, blob, oblique, write_enhanced, write_series
 
 SEGMENTS = {"tumor": [1], "cyst": [2, 3]}
@@ -61,6 +61,7 @@ def test_what_is_written_is_read_equal(tmp_path, affine):
     write_seg(tmp_path / "out" / "a.seg.dcm", series, ids, SEGMENTS, "case_1")
     seg = read_seg(tmp_path / "out" / "a.seg.dcm")
     assert (seg.names, seg.series_uid) == ({1: "tumor", 2: "cyst"}, series.uid)
+    assert read_seg_reference(seg.path) == series.uid
     for own in (series, None):  # copied slice for slice, or resampled
         masks = seg_masks(seg, own, series.stack.grid)
         np.testing.assert_array_equal(masks[1], ids == 1)
