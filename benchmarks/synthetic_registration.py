@@ -21,6 +21,7 @@ from data_prep.phantom.patient import PhantomConfig
 from data_prep.phantom.skull_base import CHANNELS, DRAWN_ON, SkullBasePatient, make_skull_base_patient
 from data_prep.scans.volume import Volume
 
+TEETH_MM = (20.0, 6.0, 6.0)  # reach of the teeth to each side of their middle, along the axes
 HEAD_HU, COUCH_HU, PADDING_HU, METAL_HU = -200, 150, -3024, 30000
 
 
@@ -88,7 +89,7 @@ def with_artefacts(ct: Volume, rng: np.random.Generator) -> Volume:
     couch = min(high[1] + 4, array.shape[1] - 2)  # j rises to the back
     array[array.shape[0] // 4 : -array.shape[0] // 4, couch : couch + 2] = COUCH_HU
     teeth = low + (0.5, 0.2, 0.15) * (high - low)
-    for centre in teeth + rng.uniform(-8, 8, (6, 3)):
+    for centre in teeth + rng.uniform(-1, 1, (6, 3)) * TEETH_MM / ct.grid.spacing_mm:
         array[np.linalg.norm(np.stack((i, j, k), axis=-1) - centre, axis=-1) < 2] = METAL_HU
     return replace(ct, array=array)
 

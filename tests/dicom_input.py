@@ -119,6 +119,16 @@ def truncated(folder: Path):
     return T1
 
 
+def empty_slice(folder: Path):
+    series(folder)[-1].write_bytes(b"")
+    return T1
+
+
+def palette(folder: Path):
+    series(folder, modality="CT", PhotometricInterpretation="PALETTE COLOR")
+    return T1
+
+
 def broken_header(folder: Path):
     path = series(folder)[3]
     dataset = pydicom.dcmread(path)
@@ -242,7 +252,9 @@ KINDS: dict[str, Writer] = {
     "enhanced multi-frame object": enhanced,
     "enhanced object of two echoes": two_echoes,
     "mosaic": mosaic,
+    "a colour map in the place of a scan": palette,
     "a truncated file": truncated,
+    "a file of no bytes": empty_slice,
     "a header with half a position": broken_header,
     "report, screenshot, DICOMDIR, texts, an empty file": other_objects,
     "no DICOM at all": no_dicom,
