@@ -1,7 +1,6 @@
 import numpy as np
 
 from benchmarks.synthetic_registration import METAL_HU, PADDING_HU, with_artefacts
-from data_prep.scans.volume import Volume
 from tests.heads import centred, head
 
 SHAPE = (60, 60, 30)
