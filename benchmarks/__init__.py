@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: one command each, ratios of interleaved medians in one run."""
+"""Measurements that anyone can repeat, a command each, ratios of interleaved medians in one run; and made data for trials."""

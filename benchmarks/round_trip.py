@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
-from common.errors import UserError
+from common.errors import UserError, expect_number
 from common.metrics.surface import SurfaceDistances, robust_hausdorff, surface_distances
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.prepared_grid import PreparedGrid, likeliest_native
@@ -45,8 +45,11 @@ def main(config: RoundTripConfig) -> None:
     """Print mean and worst Dice, HD95 and mean surface distance of the foreground, a row per voxel size and way.
 
     Raises:
-        UserError: no annotated scans with geometry.
+        UserError: no annotated scans with geometry, or a number out of range.
     """
+    expect_number("cases", config.cases, 1)
+    for spacing_mm in config.spacings_mm:
+        expect_number("spacings_mm", spacing_mm, 0, above=True)
     source = open_source(config.source)
     truths = []
     for files in [each for each in source.cases() if each.label is not None][: config.cases]:

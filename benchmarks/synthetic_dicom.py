@@ -2,7 +2,7 @@
 
     python -m benchmarks.synthetic_dicom --out skull --patients 6
 
-The files have the habits of several scanners (`tests/skull_base_dicom.py`): that is why this command needs a checkout.
+The files have the formats of several scanners. `tests/skull_base_dicom.py` makes them, so the command needs a checkout.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common import cli
 from common.errors import UserError, expect_number
+from common.tables import counted
 from tests.skull_base_dicom import write_patients
 
 
@@ -29,13 +30,14 @@ def main(config: SyntheticDicomConfig) -> None:
     """Write the patients and print their place.
 
     Raises:
-        UserError: the folder is there already.
+        UserError: the folder is there already, or a size is too small.
     """
     expect_number("patients", config.patients, 1, 100)
     if config.out.exists():
         raise UserError(f"--out {config.out}: expected a new folder; it is there already")
     write_patients(config.out, config.patients, config.size)
-    print(f"synthetic DICOM: {config.out / 'scans'} ({config.patients} patients); rules: {config.out / 'rules.yaml'}")
+    made = f"{config.out / 'scans'} ({counted(config.patients, 'patient')})"
+    print(f"synthetic DICOM: {made}; rules: {config.out / 'rules.yaml'}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.contours import rasterise, read_json_contours
 from data_prep.sources import open_source
 from data_prep.sources.base import visible_files
-from data_prep.sources.vestibular_schwannoma import CONTOURS, TRANSFORM, VestibularSchwannomaSource
+from data_prep.sources.vestibular_schwannoma import CONTOURS, NUMBER, TRANSFORM, VestibularSchwannomaSource
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class VestibularSchwannomaConfig:
     """Volumes of the tumour by its contours of T1 and T2, and how far both agree, on the grid of T1."""
 
     source: Path
-    """Folder in the layout of the collection, with contours of both spaces in each patient's folder."""
+    """Folder in the layout of the collection, with contours of both spaces for each patient."""
 
 
 def main(config: VestibularSchwannomaConfig) -> None:
@@ -60,14 +60,31 @@ def masks(root: Path, case: str, grid: Grid) -> tuple[np.ndarray, np.ndarray, np
     Raises:
         UserError: a file is missing.
     """
-    paths = [path for path in visible_files(root) if case in path.parts or root.resolve().name == case]
-    contours = {found["space"].lower(): path for path in paths if (found := CONTOURS.fullmatch(path.name)) and found["space"]}
-    transforms = {found["start"].lower(): path for path in paths if (found := TRANSFORM.fullmatch(path.name))}
+    contours: dict[str, Path] = {}
+    transforms: dict[str, Path] = {}
+    for path in visible_files(root):
+        number, space = number_and_space(root, path)
+        if case != f"VS-SEG-{number:03d}":
+            continue
+        if found := CONTOURS.fullmatch(path.name):
+            contours[(found["space"] or space).lower()] = path
+        elif found := TRANSFORM.fullmatch(path.name):
+            transforms[found["start"].lower()] = path
     if set(contours) != {"t1", "t2"} or "t1" not in transforms:
-        raise UserError(f"{root}: case {case}: expected contours_T1.json, contours_T2.json and inv_T1_LPS_to_T2_LPS.tfm")
+        raise UserError(f"{root}: case {case}: expected contours of T1 and of T2, and inv_T1_LPS_to_T2_LPS.tfm")
     t1, t2 = (read_json_contours(contours[space])[0] for space in ("t1", "t2"))
     to_t1 = np.asarray(read_transform(transforms["t1"]))  # named for resampling: maps points of T2 to points of T1
     return rasterise(t1, grid), rasterise(t1, grid, 4), rasterise(t2.moved(to_t1), grid)
+
+
+def number_and_space(root: Path, path: Path) -> tuple[int, str]:
+    """Patient's number and space by the innermost folder that names a patient: VS-SEG-007, or vs_gk_7_t2; 0 for no patient.
+
+    A name without a space counts as T1, as the source takes it.
+    """
+    folders = [root.resolve().name, *path.relative_to(root).parts[:-1]]
+    match = next((found for name in reversed(folders) if (found := NUMBER.match(name))), None)
+    return (0, "t1") if match is None else (int(match["number"]), match["space"] or "t1")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""DICOM files made by the tests, with the habits of several scanners: series, enhanced objects, RTSTRUCT, junk beside them."""
+"""DICOM files made by the tests, in the formats of several scanners: series, enhanced objects, RTSTRUCT, junk beside them."""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""Synthetic skull-base patients as DICOM, with the habits of several scanners; run to write a folder of them.
-
-    python -m tests.skull_base_dicom OUT 3
+"""Synthetic skull-base patients as DICOM in the formats of several scanners; benchmarks.synthetic_dicom is their command.
 
 OUT/scans      a folder per patient: T1, RLE-compressed T2, coronal T1FS with contrast agent, enhanced multi-frame FLAIR, CT
                with a tilted gantry, a SEG on T1FS, a scout, a report, a screenshot, duplicates, files that are not DICOM
@@ -10,7 +8,6 @@ OUT/truth      true transforms between the scans, as ITK files: points of T1 -> 
 
 import csv
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +48,13 @@ RULES = {
 
 
 def write_patient(folder: Path, index: int = 0, size=(64, 64, 48)) -> dict[str, np.ndarray]:
-    """Write one patient; returns the motion (4, 4) of each channel, millimetres of T1 -> millimetres of its scan."""
+    """Write one patient; returns the motion (4, 4) of each channel, millimetres of T1 -> millimetres of its scan.
+
+    Raises:
+        UserError: a size that is too small.
+    """
     config = PhantomConfig(tumour="skull_base", size=size)
+    config.check()
     rng = np.random.default_rng([index, 22])
     head = make_head(rng, 0.8 * 216 / size[0], subtype_of(config, index))
     grids = scan_grids(rng, config, has_whole_ct=True)
@@ -99,7 +101,3 @@ def write_patients(out: Path, count: int, size=(64, 64, 48)) -> Path:
         writer.writerows(rows)
     (out / "rules.yaml").write_text(yaml.safe_dump(RULES, sort_keys=False), encoding="utf-8")
     return out / "rules.yaml"
-
-
-if __name__ == "__main__":
-    write_patients(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3)

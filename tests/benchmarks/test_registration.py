@@ -6,8 +6,8 @@ from benchmarks.registration import RegistrationBenchmarkConfig
 from benchmarks.round_trip import RoundTripConfig
 from common import cli
 from data_prep.grid import registration as grid
-from tests.heads import centred, head, tumour
 from tests.scans import Scan, write_table
+from tests.synthetic_heads import centred, head, tumour
 
 SHAPE = (46, 56, 50)
 
@@ -20,7 +20,6 @@ def heads(tmp_path):
 
 
 def test_known_displacements_are_recovered_and_printed(heads, capsys, monkeypatch):
-    pytest.importorskip("SimpleITK")
     monkeypatch.setattr(grid, "LEVELS_MM", (8.0, 4.0, 2.0))
     monkeypatch.setattr(grid, "STEPS_MM", (2.0, 1.0, 0.5))
     options = ["--source", str(heads), "--pairs", "T1:T1", "--kinds", "rigid", "--displacements", "2"]
@@ -47,3 +46,16 @@ def test_the_round_trip_of_an_annotation_is_printed(heads, capsys):
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row.split()[2] for row in rows] == ["nearest", "gaussian", "probabilities"]
     assert all(float(row.split()[4]) > 0.7 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cases", "0"), "--cases: expected at least 1; received 0"),
+        (("--spacings_mm", "1", "0"), "--spacings_mm: expected more than 0; received 0"),
+    ],
+)
+def test_numbers_of_the_round_trip_are_checked(heads, capsys, options, message):
+    with pytest.raises(SystemExit):
+        cli.run(round_trip.main, RoundTripConfig, ["--source", str(heads), *options])
+    assert message in capsys.readouterr().err

@@ -10,7 +10,7 @@ from data_prep.grid import registration
 from data_prep.grid.registration import write_transform
 from data_prep.grid.resampling import to_rows
 from data_prep.sources import SourceConfig, open_source
-from tests.data_prep.sources.collection import T1_TO_T2, polygons, write_contours
+from tests.data_prep.sources.collection import T1_TO_T2, polygons, write_collection, write_contours
 from tests.dicom_files import AXIAL, blob, write_series
 
 
@@ -31,11 +31,18 @@ def test_registrations_of_synthetic_patients_are_measured(capsys, monkeypatch):
 def test_synthetic_dicom_is_a_source(tmp_path, capsys):
     options = ["--out", str(tmp_path / "skull"), "--patients", "1", "--size", "[24, 24, 24]"]
     cli.run(synthetic_dicom.main, SyntheticDicomConfig, options)
-    assert "(1 patients)" in capsys.readouterr().out
+    assert "(1 patient)" in capsys.readouterr().out
     source = open_source(tmp_path / "skull" / "scans", SourceConfig(series=tmp_path / "skull" / "rules.yaml"))
     assert [files.id for files in source.cases()] == ["case0"]
     with pytest.raises(SystemExit):
         cli.run(synthetic_dicom.main, SyntheticDicomConfig, options)
+
+
+def test_a_size_that_is_too_small_is_refused_before_anything_is_written(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.run(synthetic_dicom.main, SyntheticDicomConfig, ["--out", str(tmp_path / "skull"), "--size", "[0, 0, 0]"])
+    assert "error: --size: expected at least 24 voxels along each axis" in capsys.readouterr().err
+    assert not (tmp_path / "skull").exists()
 
 
 def test_contours_of_both_spaces_are_compared(tmp_path, capsys):
@@ -50,3 +57,11 @@ def test_contours_of_both_spaces_are_compared(tmp_path, capsys):
     assert row[0] == "VS-SEG-001"
     assert row[1] == row[3] == f"{40 * 0.8 * 0.8 * 2 / 1000:.3f}"
     assert row[4:] == ["1.0000", "0.00"]
+
+
+def test_contours_are_found_in_folders_of_their_own(tmp_path, capsys):
+    write_collection(tmp_path, ("VS-SEG-001", "VS-SEG-012"))
+    cli.run(vestibular_schwannoma.main, VestibularSchwannomaConfig, ["--source", str(tmp_path)])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["VS-SEG-001", "VS-SEG-012"]
+    assert all(row[4:] == ["1.0000", "0.00"] for row in rows)

@@ -6,8 +6,8 @@ from benchmarks import skull_strip
 from benchmarks.skull_strip import SkullStripBenchmarkConfig
 from common import cli
 from tests.checkpoints import install_hd_bet, legacy_bytes, threshold_arrays
-from tests.heads import centred, head, tumour
 from tests.scans import Scan, write_table
+from tests.synthetic_heads import centred, head, tumour
 
 SHAPE = (20, 24, 12)
 AFFINE = centred((4.0, 4.0, 7.0), SHAPE)

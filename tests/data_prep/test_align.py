@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 from data_prep.grid import registration
 from data_prep.grid.registration import read_transform
 from data_prep.sources import open_source
-from tests.heads import centred, head, tumour
 from tests.scans import save, write_rows
+from tests.synthetic_heads import centred, head, tumour
 
 SHAPE, THICK = (46, 56, 50), (40, 48, 30)
 REFERENCE = centred((2.0, 2.0, 2.0), SHAPE)
@@ -27,7 +27,6 @@ def displacement():
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    pytest.importorskip("SimpleITK")
     monkeypatch.setattr(registration, "LEVELS_MM", (8.0, 4.0, 2.0))
     monkeypatch.setattr(registration, "STEPS_MM", (2.0, 1.0, 0.5))
 

@@ -17,8 +17,8 @@ from data_prep.scans.dicom_seg import read_seg, seg_masks, write_seg
 from data_prep.sources import open_source
 from tests.checkpoints import install_hd_bet, legacy_bytes, threshold_arrays
 from tests.dicom_files import write_series
-from tests.heads import centred, head, tumour
 from tests.scans import Scan, save, write_kaggle_3m, write_rows, write_table
+from tests.synthetic_heads import centred, head, tumour
 from tests.training.runs import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,7 +253,6 @@ def test_predictions_of_stripped_dicom_become_a_seg_of_the_series(steps, channel
 
 
 def test_the_bias_field_is_corrected_where_wanted(command, tmp_path):
-    pytest.importorskip("SimpleITK")
     made = scans_of("anna")[0]
     ct = head(AFFINE, SHAPE, "CT").array
     write_table(tmp_path / "scans", [Scan("anna", {"T1": made.images["T1"], "CT": ct}, None, AFFINE)])

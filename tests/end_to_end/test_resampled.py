@@ -2,12 +2,18 @@
 
 import nibabel
 import numpy as np
-import pytest
 from scipy.spatial.transform import Rotation
 
 from data_prep.grid import registration
-from tests.heads import centred, head, tumour
+from data_prep.labels import bits_to_classes
+from data_prep.prepare import PrepareConfig, prepare
+from data_prep.sources import open_source
+from evaluation.heads.base import PredictionTask
+from evaluation.heads.segmentation import SegmentationPredictor
+from evaluation.inference.ensemble import InferenceConfig
+from evaluation.inference.postprocess import PostprocessConfig
 from tests.scans import save, write_rows
+from tests.synthetic_heads import centred, head, tumour
 from tests.training.runs import TOY
 
 SHAPE = (40, 48, 16)
@@ -54,7 +60,6 @@ def test_predictions_of_resampled_scans_lie_on_the_scanners_grid(command, tmp_pa
 
 
 def test_predictions_of_aligned_scans_also_go_back_to_the_scanner(command, tmp_path, monkeypatch):
-    pytest.importorskip("SimpleITK")
     monkeypatch.setattr(registration, "LEVELS_MM", (8.0, 4.0, 2.0))
     source, aligned = write(tmp_path, other=True), tmp_path / "aligned"
     options = ("--register", "never", "--spacing_mm", 3)
@@ -67,3 +72,45 @@ def test_predictions_of_aligned_scans_also_go_back_to_the_scanner(command, tmp_p
     scanner = nibabel.load(tmp_path / "out" / "scanner" / "a.nii.gz")
     assert scanner.shape == SHAPE
     np.testing.assert_allclose(scanner.affine, OBLIQUE, atol=1e-5)
+
+
+def write_certain(source, config, out, **options):
+    """Write a source's only case as a network would that finds the annotation with a probability of 0.9."""
+    case = source.read(source.cases()[0])
+    prepared = prepare(case, source.schema, config)
+    classes = bits_to_classes(prepared.label)
+    probabilities = np.where(np.arange(2) == classes[..., None], np.float32(0.9), np.float32(0.1))
+    task = PredictionTask(
+        source=source,
+        out=out,
+        schema=source.schema,
+        engines={},
+        inference=InferenceConfig(),
+        postprocess=PostprocessConfig(),
+        inside_only=False,
+        overlays=False,
+        **options,
+    )
+    predictor = SegmentationPredictor(None, task)
+    if task.probabilities:
+        predictor.write_probabilities(case, prepared, probabilities, None)
+    else:
+        predictor.write_case(case, prepared, classes, probabilities, out)
+
+
+def test_a_prediction_lies_where_the_tumour_is_on_the_scanners_grid(command, tmp_path):
+    source, aligned = write(tmp_path, other=True), tmp_path / "aligned"
+    done = command("data_prep.align", "--source", source, "--out", aligned, "--register", "never", "--spacing_mm", 1.5)
+    assert done.status == 0, done.err
+    write_certain(open_source(aligned), PrepareConfig(crop=None, size=None), tmp_path / "out", probabilities=False)
+    found = np.asarray(nibabel.load(tmp_path / "out" / "scanner" / "a.nii.gz").dataobj) > 0
+    truth = tumour(OBLIQUE, SHAPE) > 0
+    assert 2 * np.sum(found & truth) / (found.sum() + truth.sum()) > 0.9
+
+
+def test_probabilities_add_up_to_1_where_the_prepared_volume_ends_before_the_scan(tmp_path):
+    source = open_source(write(tmp_path, other=False))
+    config = PrepareConfig(crop=None, size=None, spacing_mm=9.5)  # 40 rows of 2 mm are 8.4 of 9.5 mm, which become 8
+    write_certain(source, config, tmp_path / "out", probabilities=True)
+    shares = np.asarray(nibabel.load(tmp_path / "out" / "a_probabilities.nii.gz").dataobj)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-5)

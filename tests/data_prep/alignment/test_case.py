@@ -60,7 +60,7 @@ def test_implausible_transforms_are_warned_of(change, similarity, expected):
 
 
 class Named:
-    """Source that says on which channel the annotation was drawn."""
+    """Stands for a source whose annotation was drawn on the given channel."""
 
     def __init__(self, channel):
         self.channel = channel

@@ -5,7 +5,7 @@ from data_prep.alignment.pictures import EDGE_COLOUR, checkerboard, draw_picture
 from data_prep.grid.resampling import IDENTITY
 from data_prep.grid.slice_pictures import HEIGHT
 from data_prep.grid.voxel_grid import Grid
-from tests.heads import centred, head
+from tests.synthetic_heads import centred, head
 
 SHAPE = (30, 40, 14)
 AFFINE = centred((3.0, 2.5, 6.0), SHAPE)

@@ -3,7 +3,7 @@ import pytest
 
 from data_prep.brain.bias_field import correct_bias_field
 from data_prep.scans.volume import Volume
-from tests.heads import centred, head
+from tests.synthetic_heads import centred, head
 
 SHAPE = (44, 52, 24)
 AFFINE = centred((2.0, 2.0, 4.0), SHAPE)
@@ -12,7 +12,6 @@ AFFINE = centred((2.0, 2.0, 4.0), SHAPE)
 @pytest.fixture(scope="module")
 def corrected():
     """A head with a smooth field, its mask and field, and what the correction makes of it."""
-    pytest.importorskip("SimpleITK")
     array = head(AFFINE, SHAPE).array.astype(np.float32)
     field = np.exp(np.linspace(-0.5, 0.5, SHAPE[0], dtype=np.float32))[:, None, None]
     mask = array > 0

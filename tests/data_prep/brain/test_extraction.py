@@ -5,7 +5,7 @@ from scipy.spatial.transform import Rotation
 from common.errors import UserError
 from data_prep.brain.extraction import brain_probability, extract_head, grown, largest_component
 from data_prep.scans.volume import Volume
-from tests.heads import centred, head
+from tests.synthetic_heads import centred, head
 
 SHAPE = (40, 50, 20)
 TURN = Rotation.from_euler("xyz", (8, -5, 12), degrees=True).as_matrix()

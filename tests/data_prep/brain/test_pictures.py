@@ -11,7 +11,7 @@ from data_prep.brain.pictures import (
     outline,
 )
 from data_prep.grid.slice_pictures import HEIGHT
-from tests.heads import centred, head, tumour
+from tests.synthetic_heads import centred, head, tumour
 
 SHAPE = (40, 48, 16)
 AFFINE = centred((2.0, 2.0, 6.0), SHAPE)

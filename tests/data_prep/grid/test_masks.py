@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.grid.masks import brain_mask, head_mask, inside_mask, winsorised
-from tests.heads import centred, head
+from tests.synthetic_heads import centred, head
 
 
 def test_a_brain_voxel_is_non_zero_in_any_channel():

@@ -19,7 +19,7 @@ from data_prep.grid.registration import (
 )
 from data_prep.grid.resampling import IDENTITY, to_rows
 from data_prep.scans.volume import Volume
-from tests.heads import centred, head
+from tests.synthetic_heads import centred, head
 
 SHAPE, FINE = (46, 56, 50), (2.0, 2.0, 2.0)
 POINT = np.array([12.0, 14.0, -8.0, 1.0])  # of the tumour
@@ -34,7 +34,6 @@ def displacement():
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    pytest.importorskip("SimpleITK")
     monkeypatch.setattr(registration, "LEVELS_MM", (8.0, 4.0, 2.0))
     monkeypatch.setattr(registration, "STEPS_MM", (2.0, 1.0, 0.5))
 

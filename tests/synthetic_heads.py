@@ -1,4 +1,4 @@
-"""Made heads for tests of registration: asymmetric, of two modalities, on any grid."""
+"""Synthetic heads for tests of registration: asymmetric, of two modalities, on any grid."""
 
 import numpy as np
 
