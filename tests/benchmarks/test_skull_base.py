@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import synthetic_dicom, synthetic_registration, vestibular_schwannoma
+from benchmarks import dicom_copy, synthetic_dicom, synthetic_registration, vestibular_schwannoma
+from benchmarks.dicom_copy import DicomCopyConfig
 from benchmarks.synthetic_dicom import SyntheticDicomConfig
 from benchmarks.synthetic_registration import SyntheticRegistrationConfig
 from benchmarks.vestibular_schwannoma import VestibularSchwannomaConfig
@@ -65,3 +66,11 @@ def test_contours_are_found_in_folders_of_their_own(tmp_path, capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[0] for row in rows] == ["VS-SEG-001", "VS-SEG-012"]
     assert all(row[4:] == ["1.0000", "0.00"] for row in rows)
+
+
+def test_scans_written_as_dicom_are_read_back(source, capsys):
+    cli.run(dicom_copy.main, DicomCopyConfig, ["--source", str(source), "--cases", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["True" in line for line in lines] == [True] * 5
+    counts = lines[-1].split("; ")[1].split()
+    assert int(counts[0]) == int(counts[4]) > 0
