@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmarks.synthetic_registration import METAL_HU, PADDING_HU, with_artefacts
-from tests.heads import centred, head
+from tests.synthetic_heads import centred, head
 
 SHAPE = (60, 60, 30)
 AFFINE = centred((2.5, 2.5, 3.5), SHAPE, np.diag([-1, -1, 1]))  # j rises to the back, as in CT
