@@ -16,7 +16,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError, expect_number
-from data_prep.grid.registration import register
+from data_prep.alignment.registration import register
 from data_prep.grid.resampling import Resampling, to_rows
 from data_prep.scans.case import Case
 from data_prep.scans.volume import Volume

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.registration import Trial, distances
 from common import cli
 from common.errors import UserError, expect_number
-from data_prep.grid.registration import register
+from data_prep.alignment.registration import register
 from data_prep.phantom.patient import PhantomConfig
 from data_prep.phantom.skull_base import CHANNELS, DRAWN_ON, SkullBasePatient, make_skull_base_patient
 from data_prep.scans.volume import Volume

@@ -14,8 +14,8 @@ from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
 from data_prep.alignment.outcome import finish
-from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
+from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import scans_of, write_aligned, write_manifest
 from data_prep.sources.checks import warn_of_first

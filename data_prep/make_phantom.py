@@ -11,11 +11,11 @@ from common.errors import Problems, UserError
 from common.files import LOCK, lock, read_json, write_json, write_text
 from common.parallel import check_workers, map_cases
 from common.tables import csv_text
-from data_prep.grid.registration import write_transform
 from data_prep.grid.resampling import to_rows
 from data_prep.phantom import skull_base
 from data_prep.phantom.patient import PhantomConfig, grade_of, make_patient
 from data_prep.scans.case import LABEL
+from data_prep.scans.itk import write_transform
 from data_prep.scans.nifti import write_image
 from data_prep.sources.table import TABLE
 

@@ -16,8 +16,8 @@ from data_prep.brain.case import CaseStripper, StrippedCase, StrippingConfig
 from data_prep.brain.extraction import BrainExtractor
 from data_prep.brain.hd_bet_weights import NETWORKS, find_weights
 from data_prep.grid.geometry import AXES
-from data_prep.grid.registration import load_sitk
 from data_prep.records.consistency import refuse_other_config
+from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import AlignedSource, scans_of, write_aligned, write_manifest
 from data_prep.sources.checks import warn_of_first

@@ -14,7 +14,6 @@ import numpy as np
 import yaml
 from pydicom.uid import RLELossless
 
-from data_prep.grid.registration import write_transform
 from data_prep.grid.resampling import to_rows
 from data_prep.phantom.patient import PhantomConfig
 from data_prep.phantom.skull_base import (
@@ -29,6 +28,7 @@ from data_prep.phantom.skull_base import (
 )
 from data_prep.scans.dicom import index_files
 from data_prep.scans.dicom_seg import write_seg
+from data_prep.scans.itk import write_transform
 from tests.dicom_files import write_enhanced, write_junk, write_series
 
 EXAMINATIONS = {"T1": "mr", "T2": "mr", "FLAIR": "mr", "T1FS": "planning", "CT": "ct"}

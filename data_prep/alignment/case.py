@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.alignment.outcome import CaseOutcome, file_state, written_facts
 from data_prep.alignment.pictures import draw_pictures
-from data_prep.grid.registration import Registration, register, similarity_of, write_transform
+from data_prep.alignment.registration import Registration, register, similarity_of
 from data_prep.grid.resampling import (
     IDENTITY,
     ImageInterpolation,
@@ -31,6 +31,7 @@ from data_prep.grid.resampling import (
 )
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles
+from data_prep.scans.itk import write_transform
 from data_prep.scans.nifti import write_image
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source

@@ -3,8 +3,8 @@
 import numpy as np
 
 from common.errors import UserError
-from data_prep.grid.registration import load_sitk, to_image
 from data_prep.grid.resampling import interpolate_label
+from data_prep.scans.itk import load_sitk, to_image
 from data_prep.scans.volume import Volume
 
 SPACING_MM = 4.0  # at which the field, which is smooth, is estimated

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from data_prep.grid.registration import read_transform
 from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
@@ -25,6 +24,7 @@ from data_prep.scans.contours import Structure, rasterise, read_json_contours, r
 from data_prep.scans.dicom import STRUCTURES, Series, index_files
 from data_prep.scans.dicom_image import read_series
 from data_prep.scans.dicom_seg import write_seg
+from data_prep.scans.itk import read_transform
 from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files

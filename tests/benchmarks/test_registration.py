@@ -5,7 +5,7 @@ from benchmarks import registration, round_trip
 from benchmarks.registration import RegistrationBenchmarkConfig
 from benchmarks.round_trip import RoundTripConfig
 from common import cli
-from data_prep.grid import registration as grid
+from data_prep.alignment import registration as grid
 from tests.scans import Scan, write_table
 from tests.synthetic_heads import centred, head, tumour
 

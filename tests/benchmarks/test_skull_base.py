@@ -7,9 +7,9 @@ from benchmarks.synthetic_dicom import SyntheticDicomConfig
 from benchmarks.synthetic_registration import SyntheticRegistrationConfig
 from benchmarks.vestibular_schwannoma import VestibularSchwannomaConfig
 from common import cli
-from data_prep.grid import registration
-from data_prep.grid.registration import write_transform
+from data_prep.alignment import registration
 from data_prep.grid.resampling import to_rows
+from data_prep.scans.itk import write_transform
 from data_prep.sources import SourceConfig, open_source
 from tests.data_prep.sources.collection import T1_TO_T2, polygons, write_collection, write_contours
 from tests.dicom_files import AXIAL, blob, write_series

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep.grid import registration
-from data_prep.grid.registration import read_transform
+from data_prep.alignment import registration
+from data_prep.scans.itk import read_transform
 from data_prep.sources import open_source
 from tests.scans import save, write_rows
 from tests.synthetic_heads import centred, head, tumour

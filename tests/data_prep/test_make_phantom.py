@@ -10,10 +10,10 @@ import pytest
 from common import cli
 from common.errors import UserError
 from data_prep import make_phantom
-from data_prep.grid.registration import read_transform
 from data_prep.make_phantom import BEGUN, MANIFEST, MakePhantomConfig, main
 from data_prep.phantom.patient import PhantomConfig, make_patient
 from data_prep.phantom.skull_base import make_skull_base_patient
+from data_prep.scans.itk import read_transform
 from data_prep.sources import open_source
 from data_prep.sources.checks import check_cases
 

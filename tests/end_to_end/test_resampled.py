@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_prep.grid import registration
+from data_prep.alignment import registration
 from data_prep.labels import bits_to_classes
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.sources import open_source

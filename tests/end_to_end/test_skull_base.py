@@ -10,10 +10,10 @@ import pydicom
 import pytest
 import SimpleITK
 
-from data_prep.grid import registration
-from data_prep.grid.registration import read_transform
+from data_prep.alignment import registration
 from data_prep.scans.dicom import index_files
 from data_prep.scans.dicom_seg import read_seg, seg_masks
+from data_prep.scans.itk import read_transform
 from tests.dicom_files import BIRTH, NAME, STUDY_DATE
 from tests.skull_base_dicom import write_patients
 from tests.training.runs import TOY

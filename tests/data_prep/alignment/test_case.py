@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from data_prep.alignment.case import AlignmentConfig, CaseAligner, implausible, shares_frame, target_grid
-from data_prep.grid.registration import Registration
+from data_prep.alignment.registration import Registration
 from data_prep.grid.resampling import IDENTITY, to_rows
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.scans.volume import Volume

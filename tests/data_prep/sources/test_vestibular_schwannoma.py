@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data_prep.grid.registration import read_transform
 from data_prep.scans.dicom_seg import read_seg
+from data_prep.scans.itk import read_transform
 from data_prep.sources import SourceConfig, open_source
 from tests.data_prep.sources.collection import (
     SHAPE,

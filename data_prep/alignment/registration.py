@@ -7,22 +7,20 @@ One thread and fixed samples: equal inputs give equal bits. SimpleITK has coordi
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from common.errors import MissingPackage, UserError
-from common.files import write_text
+from common.errors import UserError
 from data_prep.grid.masks import dilate, head_mask, winsorised
 from data_prep.grid.resampling import Rows, to_rows
 from data_prep.grid.voxel_grid import LPS_TO_RAS
+from data_prep.scans.itk import load_sitk, matrix_of, to_image
 from data_prep.scans.volume import Volume, resample
 
 if TYPE_CHECKING:
-    from SimpleITK import Image, ImageRegistrationMethod, Transform
+    from SimpleITK import ImageRegistrationMethod, Transform
 
 LEVELS_MM = (8.0, 4.0, 2.0, 1.0)  # voxel sizes, coarse to fine
 ITERATIONS = 100  # of a level at most
@@ -193,16 +191,6 @@ def similarity(fixed: Volume, moving: Volume, transform: np.ndarray, mask: np.nd
     return (_entropy(counts.sum(axis=0)) + _entropy(counts.sum(axis=1))) / max(_entropy(counts), 1e-12)
 
 
-def to_image(sitk: "ModuleType", volume: Volume) -> "Image":
-    """SimpleITK image of a volume; positions in LPS."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
-    spacing = volume.grid.spacing_mm
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin((LPS_TO_RAS @ volume.affine)[:3, 3].tolist())
-    image.SetDirection((LPS_TO_RAS[:3, :3] @ volume.affine[:3, :3] / spacing).ravel().tolist())
-    return image
-
-
 def as_affine(sitk: "ModuleType", transform: "Transform") -> "Transform":
     """A linear transform as one of 12 parameters, about the same centre."""
     matrix = LPS_TO_RAS @ matrix_of(transform) @ LPS_TO_RAS
@@ -212,57 +200,6 @@ def as_affine(sitk: "ModuleType", transform: "Transform") -> "Transform":
     affine.SetMatrix(matrix[:3, :3].ravel().tolist())
     affine.SetTranslation((matrix[:3, :3] @ centre + matrix[:3, 3] - centre).tolist())
     return affine
-
-
-def matrix_of(transform: "Transform") -> np.ndarray:
-    """Matrix (4, 4) in RAS+ millimetres of a linear SimpleITK transform."""
-    matrix = np.eye(4)
-    matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
-    for axis, unit in enumerate(np.eye(3)):
-        matrix[:3, axis] = np.array(transform.TransformPoint(unit.tolist())) - matrix[:3, 3]
-    return np.asarray(LPS_TO_RAS @ matrix @ LPS_TO_RAS)
-
-
-def write_transform(path: Path, transform: Rows) -> None:
-    """Write a linear transform (4, 4) in RAS+ millimetres as an ITK file (.tfm, points in LPS), atomically.
-
-    Raises:
-        MissingPackage: SimpleITK is not installed.
-    """
-    lines = ["#Insight Transform File V1.0", "#Transform 0", "Transform: AffineTransform_double_3_3"]
-    matrix = LPS_TO_RAS @ np.asarray(transform) @ LPS_TO_RAS
-    numbers = [*matrix[:3, :3].ravel(), *matrix[:3, 3]]
-    lines += ["Parameters: " + " ".join(repr(float(number) + 0.0) for number in numbers), "FixedParameters: 0 0 0", ""]
-    write_text(path, "\n".join(lines))
-
-
-def read_transform(path: Path) -> Rows:
-    """Read a linear transform of an ITK file (.tfm) as (4, 4) in RAS+ millimetres.
-
-    Raises:
-        MissingPackage: SimpleITK is not installed.
-        UserError: no such file, or no linear transform in it.
-    """
-    sitk = load_sitk("transforms of ITK")
-    try:
-        transform = sitk.ReadTransform(str(path))
-    except RuntimeError:
-        raise UserError(f"{path}: expected a transform of ITK (.tfm); it cannot be read") from None
-    if not transform.IsLinear():
-        raise UserError(f"{path}: expected a linear transform; received {transform.GetName()}")
-    return to_rows(matrix_of(transform))
-
-
-def load_sitk(needed_for: str) -> "ModuleType":
-    """SimpleITK, an optional package.
-
-    Raises:
-        MissingPackage: it is not installed.
-    """
-    try:
-        return import_module("SimpleITK")
-    except ImportError:
-        raise MissingPackage("SimpleITK", needed_for) from None
 
 
 def _winsorised(volume: Volume) -> Volume:
