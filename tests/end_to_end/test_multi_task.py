@@ -11,17 +11,17 @@ DEEPMEDIC = (
     *("--model.name", "deepmedic", "--model.filters", "[2,3]", "--model.factors", "[2]", "--model.hidden", "[4]"),
     *("--input.patch", "[14,14,14]", "--input.tumour_share", 0.5, "--optimizer.name", "rmsprop"),
 )
-UNET = ("--model.filters", 2, "--model.depth", 1)
+NETWORKS = {"unet": ("--model.filters", 2, "--model.depth", 1), "deepmedic": DEEPMEDIC}
 HEADS = ("--heads", '{"hgg": {}, "mets": {}}', "--monitor", "mean_dice", "--loss_weighting", "uncertainty")
 
 
-@pytest.fixture(scope="module", params=[UNET, DEEPMEDIC], ids=["unet", "deepmedic"])
+@pytest.fixture(scope="module", params=list(NETWORKS))
 def run(request, records, command, tmp_path_factory):
     """A network of two heads, each annotated by one of two records folders, three parts of the batches from the first."""
     out = tmp_path_factory.mktemp("multi") / "run"
     entries = f'[{{"path": "{records}", "share": 3, "heads": ["hgg"]}}, {{"path": "{records}", "share": 1, "heads": ["mets"]}}]'
     words = ("--records", entries, "--out", out, "--epochs", 1, "--steps_per_epoch", 3, "--input.batch_size", 4)
-    done = command("training.train", *words, "--precision", "float32", *request.param, *HEADS)
+    done = command("training.train", *words, "--precision", "float32", *NETWORKS[request.param], *HEADS)
     assert done.status == 0, done.err
     return out
 
@@ -46,6 +46,7 @@ def test_each_head_is_scored_in_training(run):
     assert list(Run(run).heads) == ["hgg", "mets"]
 
 
+@pytest.mark.parametrize("run", ["unet"], indirect=True)  # nothing of this depends on the network's kind
 def test_each_head_has_predictions_that_can_be_scored(run, predictions, source, command):
     cases = sorted(path.name for path in (predictions / "hgg").glob("*.nii.gz"))
     assert cases
@@ -56,6 +57,7 @@ def test_each_head_has_predictions_that_can_be_scored(run, predictions, source, 
         assert done.status == 0, done.err
 
 
+@pytest.mark.parametrize("run", ["unet"], indirect=True)  # nothing of this depends on the network's kind
 def test_finished_cases_of_all_heads_are_kept(run, predictions, source, command):
     files = {path: path.stat().st_mtime_ns for path in predictions.glob("*/*.nii.gz")}
     cases = len(files) // 3
@@ -110,6 +112,7 @@ def test_each_head_is_scored_on_records(run, records, command):
     assert {path.name for path in (run / "scores_validation").iterdir()} == {"hgg", "mets"}
 
 
+@pytest.mark.parametrize("run", ["unet"], indirect=True)  # nothing of this depends on the network's kind
 def test_each_head_has_learning_curves_of_its_own(run, command, tmp_path):
     done = command("evaluation.plots", "--runs", run, "--out", tmp_path)
     assert done.status == 0, done.err

@@ -18,13 +18,14 @@ DEEPMEDIC = (
     *("--model.name", "deepmedic", "--model.filters", "[2,3]", "--model.factors", "[2]", "--model.hidden", "[4]"),
     *("--input.patch", "[14,14,14]", "--input.tumour_share", 0.5),
 )
+NETWORKS = {"unet": UNET, "unet3d": VOLUMES, "deepmedic": DEEPMEDIC}
 
 
-@pytest.fixture(scope="module", params=[UNET, VOLUMES, DEEPMEDIC], ids=["unet", "unet3d", "deepmedic"])
+@pytest.fixture(scope="module", params=list(NETWORKS))
 def run(request, records, command, tmp_path_factory):
     out = tmp_path_factory.mktemp("both") / "run"
     words = ("--records", records, "--out", out, "--epochs", 1, "--steps_per_epoch", 3, "--input.batch_size", 4)
-    done = command("training.train", *words, "--precision", "float32", *request.param, *HEADS)
+    done = command("training.train", *words, "--precision", "float32", *NETWORKS[request.param], *HEADS)
     assert done.status == 0, done.err
     return out
 
@@ -50,6 +51,7 @@ def test_the_class_of_patches_is_weighed_by_their_tumour(run, records):
     assert Ensemble([loaded], engines, InferenceConfig(), "tumour").probabilities(image).shape == (*image.shape[:3], 4)
 
 
+@pytest.mark.parametrize("run", ["unet", "unet3d"], indirect=True)  # slices and patches; DeepMedic's are patches, too
 def test_both_heads_are_scored_drawn_and_tuned(run, records, command, tmp_path):
     done = command("evaluation.score", "--run", run, "--records", records, "--subset", "train", "--out", tmp_path / "scores")
     assert done.status == 0, done.err
@@ -62,6 +64,7 @@ def test_both_heads_are_scored_drawn_and_tuned(run, records, command, tmp_path):
     assert (run / "postprocess.yaml").is_file()
 
 
+@pytest.mark.parametrize("run", ["unet"], indirect=True)
 def test_a_class_is_nothing_to_tune(run, command):
     done = command("evaluation.tune", "--runs", run, "--head", "grade")
     assert (done.status, done.errors) == (2, [f"error: --head: {run}: expected one of tumour; received grade"])

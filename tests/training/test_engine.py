@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from data_prep.records.folder import Records
-from tests.training.runs import SHORT, TOY, assert_equal_runs, history, weights
+from tests.training.runs import SHORT, TOY, assert_equal_runs, back_to, history, weights
 from training.config import TrainConfig
 from training.data.batches import InputConfig
 from training.engine import check_monitor, train
@@ -17,6 +17,7 @@ from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 from training.optimizers import OptimizerConfig
 from training.run import Run
+from training.state import checkpoint
 
 
 @dataclass(kw_only=True)
@@ -65,7 +66,8 @@ def test_a_score_that_no_head_has_is_not_monitored(records):
         check_monitor(replace(config, loss_weights={"type": 1.0}), heads)
 
 
-def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_path):
+def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "KEPT", 5)  # so that the run can be killed after any epoch
     phases = [
         {"epochs": 6, "optimizer": {"learning_rate": 0.0}, "patience": 2},
         {"epochs": 3, "optimizer": {"learning_rate": 0.0}, "patience": 2},
@@ -77,12 +79,10 @@ def test_patience_ends_the_phase_and_counts_anew_in_the_next(toy, command, tmp_p
     assert "phase 1 ended: no better validation mean_iou for 2 epochs" in done.out
     assert "stopped: no better validation mean_iou for 2 epochs" in done.out
     assert Run(tmp_path / "run").metadata["ended"] == "patience"
-    killed = tmp_path / "killed"
-    toy(killed, *still, "--max_minutes", 0.001)
-    for _ in range(3):  # an epoch or none at a time, over the end of the first phase
-        assert command("training.train", "--resume", killed).status == 0
-    assert command("training.train", "--resume", killed, "--max_minutes", 60).status == 0
-    assert [row["phase"] for row in history(killed)] == ["1", "1", "1", "2", "2"]
+    for epoch in (2, 3):  # when the first phase has waited for one epoch, and when it is over
+        killed = back_to(tmp_path / "run", epoch, tmp_path / f"killed_{epoch}")
+        assert f"resuming after epoch {epoch}" in command("training.train", "--resume", killed).out
+        assert_equal_runs(tmp_path / "run", killed)
 
 
 def test_frozen_layers_do_not_move_in_their_phase(toy, tmp_path):
@@ -138,9 +138,9 @@ def test_a_mixture_of_folders_is_trained_and_resumed(toy, records, command, tmp_
     done = toy(tmp_path / "whole", "--epochs", 2, *constant)
     assert "batches: 60% from" in done.out
     assert [entry["share"] for entry in Run(tmp_path / "whole").metadata["records"]] == [0.75, 0.5]
-    toy(tmp_path / "run", "--epochs", 1, *constant)
-    assert command("training.train", "--resume", tmp_path / "run", "--extend", 1).status == 0
-    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    killed = back_to(tmp_path / "whole", 1, tmp_path / "killed")
+    assert "resuming after epoch 1" in command("training.train", "--resume", killed).out
+    assert_equal_runs(tmp_path / "whole", killed)
 
 
 def without_validation(records, folder):
@@ -183,10 +183,9 @@ LEARNT = ("--loss_weighting", "uncertainty", "--optimizer.name", "rmsprop", "--s
 def test_learnt_weights_of_losses_are_recorded_and_resumed_exactly(toy, command, records, tmp_path):
     words = (*two_folders(records, records), *LEARNT, "--schedule.milestones", "[1]", "--schedule.decay", 0.5)
     toy(tmp_path / "whole", *words, "--epochs", 2)
-    toy(tmp_path / "run", *words, "--epochs", 2, "--max_minutes", 0.001)
-    assert len(history(tmp_path / "run")) == 1
-    assert command("training.train", "--resume", tmp_path / "run", "--max_minutes", 60).status == 0
-    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    killed = back_to(tmp_path / "whole", 1, tmp_path / "killed")
+    assert "resuming after epoch 1" in command("training.train", "--resume", killed).out
+    assert_equal_runs(tmp_path / "whole", killed)
     for head in ("hgg", "mets"):
         first, second = (float(row[f"{head}_loss_weight"]) for row in history(tmp_path / "whole"))
         assert first not in (1.0, second)

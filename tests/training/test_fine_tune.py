@@ -9,6 +9,7 @@ import pytest
 from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, back_to, history, weights
 from training.phases import resolved_phases
 from training.run import Run
+from training.state import checkpoint
 
 RATE, TUNED_RATE = 0.01, 0.002
 EPOCHS, TUNED = 2, 1
@@ -19,6 +20,14 @@ def phases(epochs=TUNED, rate=TUNED_RATE, loss=None):
     """Options of two phases, the first of --epochs epochs."""
     second = {"epochs": epochs, "optimizer": {"learning_rate": rate}, "loss": {"dice": 3.0} if loss is None else loss}
     return ("--phases", json.dumps([{"name": "training"}, second | {"name": "fine-tuning"}]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept():
+    """The states of all epochs are kept, so that a run can be killed after any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "KEPT", 9)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +108,10 @@ def test_the_second_phase_has_its_own_loss(tune, tmp_path):
     assert rows[0]["val_mean_iou"] == rows[1]["val_mean_iou"]
 
 
-def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, tune, command, tmp_path):
-    out = tmp_path / "run"
-    tune(out, "--max_minutes", 0.001)
-    assert (Run(out).metadata["status"], Run(out).metadata["epoch"]) == ("stopped", 1)
-    resume(command, out, "--max_minutes", 60)
+def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, command, tmp_path):
+    out = back_to(tuned, 1, tmp_path / "run")
+    (out / "before_phase2.weights.h5").rename(out / "best.weights.h5")  # of the first phase, as before fine-tuning
+    assert "resuming after epoch 1" in resume(command, out).out
     assert_equal_runs(tuned, out)
     assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 

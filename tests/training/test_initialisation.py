@@ -6,7 +6,6 @@ from training.run import Run
 
 def test_a_training_begins_with_another_runs_weights(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    toy(tmp_path / "first", "--epochs", 1)
     still = ("--epochs", 1, "--optimizer.learning_rate", 0, "--model.normalisation", "none", "--seed", 9)
     toy(tmp_path / "plain", *still)
     done = toy(tmp_path / "second", *still, "--init_from", "plain")
