@@ -1,4 +1,4 @@
-import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,9 +13,27 @@ SHAPE = (20, 24, 12)
 AFFINE = centred((4.0, 4.0, 7.0), SHAPE)
 
 
+class InThisProcess:
+    """Stand-in for a worker of a process of its own."""
+
+    def __init__(self, make):
+        self.made = make()
+
+    def ask(self, method, *arguments):
+        return getattr(self.made, method)(*arguments)
+
+    def run(self, function):
+        return function()
+
+
+@contextmanager
+def in_this_process(makes):
+    yield {name: InThisProcess(make) for name, make in makes.items()}
+
+
 def test_settings_are_compared_and_cases_listed(tmp_path, monkeypatch, capsys):
     package = install_hd_bet(tmp_path / "site", [legacy_bytes(threshold_arrays(1))])
-    monkeypatch.setenv("PYTHONPATH", f"{package}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(skull_strip, "workers", in_this_process)
     monkeypatch.syspath_prepend(str(package))
     images = {"T1": head(AFFINE, SHAPE).array}
     source = write_table(tmp_path / "scans", [Scan(name, images, tumour(AFFINE, SHAPE), AFFINE) for name in "abc"])
