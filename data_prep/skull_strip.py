@@ -69,7 +69,7 @@ def main(config: SkullStripConfig) -> None:
         if done:
             write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.warnings(files)], "data_prep.check")
-    lines = _summary_lines([each for each in found if not each.problem], config.method)
+    lines = _summary_lines([each for each in found if not each.problem], config.method, options.channel)
     print("\n".join([*lines, f"stripped scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "stripped")
 
@@ -118,12 +118,12 @@ def _settings(config: SkullStripConfig) -> dict[str, Any]:
     return settings | {"source": str(config.source.resolve())}
 
 
-def _summary_lines(found: Sequence[StrippedCase], method: str) -> list[str]:
+def _summary_lines(found: Sequence[StrippedCase], method: str, channel: str) -> list[str]:
     """Volumes of the masks, and the share of the annotations inside them, a line each."""
     if not found:
         return []
     noun, volumes = "brain" if method == "hd_bet" else "head", [each.millilitres for each in found]
-    lines = [f"{noun}: mean {mean(volumes):.0f} ml, {min(volumes):.0f} to {max(volumes):.0f} ml"]
+    lines = [f"{noun} (found in {channel}): mean {mean(volumes):.0f} ml, {min(volumes):.0f} to {max(volumes):.0f} ml"]
     shares = {each.id: each.annotation_inside for each in found if each.annotation_inside is not None}
     if shares:
         worst = min(shares, key=lambda case: shares[case])

@@ -37,6 +37,7 @@ from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
 FACTS = "case.json"
+WORTH_A_WARNING = 0.01  # share of an annotation that is cut off
 LABEL_CHANNEL = "label_channel"  # of an aligned case: the channel on which the annotation was drawn
 SCANNER_GRID = "scanner_grid"  # of a stripped case: the resampling of the aligned case that it was made from, or null
 Origin = Literal["reference", "headers", "source", "registration"]
@@ -152,6 +153,15 @@ class CaseAligner:
             array = mask.array.astype(np.uint8) if name == BRAIN else mask.array
             aligned = _resampling(mask, grid, drawn_with).forward_label(array, config.label_interpolation)
             write_image(folder / f"{name}.nii.gz", aligned, grid.affine)
+            noun = "mask of the brain" if name == BRAIN else "annotation"
+            if mask.grid.canonical.distance_mm(volumes[label_channel].grid.canonical) > self.source.config.tolerance_mm:
+                warnings.append(
+                    f"{files.id}: {noun}: has another grid than {label_channel}; its place is taken from its header"
+                )
+            to_reference = np.linalg.inv(np.asarray(drawn_with.transform))
+            points = mask.marked_points @ to_reference[:3, :3].T + to_reference[:3, 3]
+            if (share := grid.share_outside(points)) >= WORTH_A_WARNING:
+                warnings.append(f"{files.id}: {noun}: {share:.0%} of it lies outside {config.reference} and is cut off")
         facts = {"id": files.id, "reference": config.reference, LABEL_CHANNEL: label_channel, "warnings": warnings}
         write_json(folder / FACTS, facts | {"images": images, "sources": file_state(files)})
 

@@ -75,4 +75,5 @@ def finish(found: Sequence[CaseOutcome], what: str) -> None:
     problems = [line for each in found for line in each.problem]
     if problems:
         failed = sum(bool(each.problem) for each in found)
-        raise Problems(problems, f"{failed} of {counted(len(found), 'case')} could not be {what}; the others are written")
+        others = "; the others are written" if failed < len(found) else ""
+        raise Problems(problems, f"{failed} of {counted(len(found), 'case')} could not be {what}{others}")

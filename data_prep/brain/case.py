@@ -28,6 +28,8 @@ from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
 PICTURE = f"{BRAIN}.png"
+CT_BELOW = -500
+MOST_FILLED = 0.7  # share of the voxels of a stripped scan that are not zero
 USUAL_ML = (800, 2000)  # of the brain of an adult, tumour included, and some more
 LEAST_SHARE = 0.95  # of the annotation inside the mask, and of the voxels found in the largest component
 
@@ -147,17 +149,24 @@ class CaseStripper:
             "largest_share": round(found.largest_share, 6),
             "annotation_inside": None if inside is None else round(inside, 6),
             "assumed_spacing_mm": config.spacing_mm,
-            "warnings": [f"{case.files.id}: {line}; look at {PICTURE}" for line in self._doubts(found, millilitres, inside)],
+            "warnings": [f"{case.files.id}: {line}; look at {PICTURE}" for line in self._doubts(case, volume, found, inside)],
             LABEL_CHANNEL: None if scanner is None else self.source.label_channel(case.files),
             SCANNER_GRID: None if scanner is None else asdict(scanner),
         }
 
-    def _doubts(self, found: ExtractedMask, millilitres: float, inside: float | None) -> list[str]:
+    def _doubts(self, case: Case, volume: Volume, found: ExtractedMask, inside: float | None) -> list[str]:
         """Reasons to look at the picture of a case."""
         lines = []
         low, high = USUAL_ML
-        if self.config.method == "hd_bet" and not low <= millilitres <= high:
-            lines.append(f"a brain of {millilitres:.0f} ml, expected {low} to {high}")
+        voxel_ml = float(np.prod(volume.grid.spacing_mm)) / 1000
+        millilitres, filled = (float(np.count_nonzero(mask)) * voxel_ml for mask in (found.mask, volume.array))
+        if self.config.method == "hd_bet":
+            if not low <= millilitres <= high:
+                lines.append(f"a brain of {millilitres:.0f} ml, expected {low} to {high}")
+            if case.brain is not None or filled <= min(high, MOST_FILLED * volume.array.size * voxel_ml):
+                lines.append(f"stripped already ({filled:.0f} ml are not zero)? Then HD-BET cuts brain off")
+            if volume.array.min() < CT_BELOW:
+                lines.append(f"{self.config.channel} is CT, by its values; HD-BET was trained on MR alone (--method head)")
         if found.largest_share < LEAST_SHARE:
             lines.append(f"{1 - found.largest_share:.1%} of what was found lies in {found.components - 1} other components")
         if inside is not None and inside < LEAST_SHARE:

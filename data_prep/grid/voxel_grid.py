@@ -6,6 +6,7 @@ import numpy as np
 
 from data_prep.grid.geometry import Triple
 
+EDGE = 0.01  # voxels by which a point may lie beyond the outermost ones
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Change of coordinates between DICOM or ITK (LPS) and NIfTI (RAS+); its own inverse."""
 
@@ -37,6 +38,12 @@ class Grid:
             return float("inf")
         corners = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(self.shape) - 1), 1]
         return float(np.linalg.norm(corners @ (self.affine - other.affine)[:3].T, axis=1).max())
+
+    def share_outside(self, points: np.ndarray) -> float:
+        """Share of points (n, 3) in millimetres that lie outside the voxels; 0 where there are none."""
+        index = (points - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
+        outside = (np.abs(index - (np.array(self.shape) - 1) / 2) > np.array(self.shape) / 2 + EDGE).any(axis=1)
+        return float(outside.mean()) if len(points) else 0.0
 
     @property
     def spacing_mm(self) -> np.ndarray:

@@ -70,6 +70,16 @@ class SegFile:
     frames: list[SegFrame]
     series_uid: str
 
+    @property
+    def marked_points(self) -> np.ndarray:
+        """Positions (n, 3) of the pixels of all segments, millimetres in RAS+."""
+        parts = [np.zeros((0, 3))]
+        for frame in self.frames:
+            rows, columns = np.nonzero(frame.mask)
+            steps = columns[:, None] * frame.pixel_mm[0] * frame.x + rows[:, None] * frame.pixel_mm[1] * frame.y
+            parts.append(frame.origin + steps)
+        return np.concatenate(parts) @ LPS_TO_RAS[:3, :3]
+
 
 def read_seg(path: Path) -> SegFile:
     """Read a DICOM SEG: binary, label map, or fractional, of which half and more is taken.

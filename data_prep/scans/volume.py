@@ -29,6 +29,12 @@ class Volume:
         i, j, k = self.array.shape
         return Grid((i, j, k), self.affine)
 
+    @property
+    def marked_points(self) -> np.ndarray:
+        """Positions (n, 3) in millimetres of the voxels that are not zero."""
+        points: np.ndarray = np.argwhere(self.array) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return points
+
     def at_spacing(self, spacing_mm: float) -> "Volume":
         """The image with cubic voxels, of the same field of view; float32."""
         resampling = Resampling.to_spacing(self.grid.shape, self.affine, (spacing_mm,) * 3)

@@ -160,8 +160,15 @@ class DicomSource(VolumeSource):
     def volume_warnings(self, files: CaseFiles) -> list[str]:
         """Warnings about interpolated slices, guesses, empty files, and choices among several visits, a line each."""
         reference, annotation = self.reference(files), self._annotations[files.id]
-        guess = None if annotation is None else annotation.warning(self._drawn_series(files) or reference)
-        lines = [*([] if guess is None else [guess]), *self._patients[files.id].warnings]
+        patient = self._patients[files.id]
+        lines = list(patient.warnings)
+        if annotation is not None:
+            lines += annotation.warnings(self._drawn_series(files) or reference)
+        elif patient.index.annotations:
+            count = len(patient.index.annotations)
+            lines.append(
+                f"{patient.folder}: case {files.id}: no label: none of {count} SEG or RTSTRUCT fits the rule (--series)"
+            )
         for name, series in self._used(files).items():
             stack = series.stack
             if not stack.is_straight:

@@ -1,6 +1,6 @@
 """Annotation of a DICOM patient: found by the rules, attributed to a series, and brought onto a grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -20,6 +20,9 @@ from data_prep.scans.dicom_seg import read_seg, read_seg_reference
 from data_prep.scans.volume import Volume
 from data_prep.sources.dicom_patients import DicomPatient
 from data_prep.sources.dicom_rules import LabelRule
+
+SAME_GRID_MM = 1e-3
+WORTH_A_WARNING = 0.01  # share of an annotation outside the scan
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class DicomAnnotation:
         """
         grid = target.stack.grid
         if isinstance(self.file, Path):
+            if self._share_outside(target) == 1:
+                raise UserError(f"{self.path}: label: lies outside {target.name}; does it belong to another scan?")
             return nifti_label(self.file, grid)
         space = self.frame_of_reference
         if space and space != target.frame_of_reference:
@@ -103,6 +108,8 @@ class DicomAnnotation:
                 f"{self.path}: label: drawn on {drawn}, in another frame of reference than {target.name}; "
                 "make that channel the reference (--series), or register them first (data_prep.align)"
             )
+        if self._share_outside(target) == 1:
+            raise UserError(f"{self.path}: label: lies outside {target.name}; does it belong to another scan?")
         if self.file.modality == SEGMENTATION:
             drawn_on = target if self.drawn_on is None or target.uid == self.series_uid else self.drawn_on
             masks = seg_on_grid(read_seg(self.path), drawn_on, grid)
@@ -112,11 +119,32 @@ class DicomAnnotation:
         ids = structure_ids([each.name for each in structures], self.rule.structures, classes, str(self.path))
         return rasterised(structures, ids, grid, self.rule.finer)
 
-    def warning(self, target: Series) -> str | None:
-        """Warning that the space of the annotation is a guess, else None."""
-        if isinstance(self.file, Path) or self.frame_of_reference:
-            return None
-        return f"{self.path}: label: its series is not here and it names no frame of reference; taken as that of {target.name}"
+    def warnings(self, target: Series) -> Iterator[str]:
+        """Warnings about an annotation on the grid of a series, a line each: a guess of its space, another grid, lost parts."""
+        name = target.name
+        if isinstance(self.file, Path):
+            own = self.on_own_grid()
+            if own is not None and own.grid.canonical.distance_mm(target.stack.grid.canonical) > SAME_GRID_MM:
+                yield f"{self.path}: label: resampled to the grid of {name}"
+        elif not self.frame_of_reference:
+            yield f"{self.path}: label: its series is not here and it names no frame of reference; taken as that of {name}"
+        share = self._share_outside(target)
+        if WORTH_A_WARNING <= share < 1:
+            yield f"{self.path}: label: {share:.0%} of it lies outside {name}; are slices missing?"
+
+    def _share_outside(self, target: Series) -> float:
+        """Share of the annotation, or of the points of contours, that lies outside a series; 0 where its space is another."""
+        if isinstance(self.file, Path):
+            own = self.on_own_grid()
+            points = np.zeros((0, 3)) if own is None else own.marked_points
+        elif self.frame_of_reference not in ("", target.frame_of_reference):
+            return 0.0
+        elif self.file.modality == SEGMENTATION:
+            points = read_seg(self.path).marked_points
+        else:
+            polygons = [polygon for structure in read_rtstruct(self.path) for polygon in structure.polygons]
+            points = np.concatenate([np.zeros((0, 3)), *polygons])
+        return target.stack.grid.share_outside(points)
 
     @cached_property
     def _reference(self) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from common.errors import UserError
-from common.tables import read_rows
+from common.tables import counted, read_rows
 from data_prep.scans.dicom import DicomIndex, index_files
 from data_prep.sources.dicom_rules import DicomRules, Division
 
@@ -107,13 +107,14 @@ def named_patients(patients: list[DicomPatient], rules: DicomRules, where: Path)
 
 
 def _by_table(patients: list[DicomPatient], table: Path) -> list[DicomPatient]:
-    """Patients with the ids and attributes of a table's rows; those without a row are left out."""
+    """Patients with the ids and attributes of a table's rows; those without a row are left out, with a warning at the first."""
     rows = read_rows(table)
     keys = [name for name in (FOLDER, NUMBER) if rows and name in rows[0]]
     if not keys or CASE not in rows[0]:
         received = ", ".join(rows[0]) if rows else "no row"
         raise UserError(f"{table}: expected columns {CASE}, and {FOLDER} or {NUMBER}; received {received}")
-    named = []
+    named: list[DicomPatient] = []
+    used: list[dict[str, str]] = []
     for patient in patients:
         own = {FOLDER: patient.folder.resolve().name, NUMBER: patient.number}
         found = [row for row in rows if all(row[key] in ("", own[key]) for key in keys) and any(row[key] for key in keys)]
@@ -124,9 +125,16 @@ def _by_table(patients: list[DicomPatient], table: Path) -> list[DicomPatient]:
             attributes = {name: value for name, value in row.items() if value and name not in (FOLDER, NUMBER, CASE, PATIENT)}
             case = _file_name(row[CASE])
             named.append(replace(patient, case=case, patient=row.get(PATIENT) or case, attributes=attributes))
+            used.append(row)
     if not named:
         raise UserError(f"{table}: expected rows of the patients found, by {' and '.join(keys)}; received none that fits")
-    return named
+    lines = []
+    if left_out := len(patients) - len(named):
+        lines.append(f"{table}: {counted(left_out, 'patient')} of {len(patients)} left out: no row fits")
+    if unused := [row for row in rows if row not in used]:
+        listed = ", ".join(row[CASE] for row in unused[:5])
+        lines.append(f"{table}: {counted(len(unused), 'row')} fit no patient: {listed}{' ...' if len(unused) > 5 else ''}")
+    return [replace(named[0], warnings=(*named[0].warnings, *lines)), *named[1:]]
 
 
 def _is_one_patient(index: DicomIndex) -> bool:

@@ -140,3 +140,23 @@ def test_wrong_options_are_one_line(options, message, scans, command, tmp_path):
     assert done.status == 2
     assert done.errors[0].startswith(f"error: {message}")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_annotation_that_is_cut_off_is_warned_of(command, tmp_path):
+    slab = (46, 56, 20)
+    above = REFERENCE.copy()
+    above[:3, 3] += REFERENCE[:3, :3] @ [0, 0, 22]  # the tumour lies 8 mm below the middle
+    save(tmp_path / "t1.nii.gz", head(above, slab).array, above)
+    save(tmp_path / "t2.nii.gz", head(REFERENCE, SHAPE, "T2").array, REFERENCE)
+    save(tmp_path / "label.nii.gz", tumour(REFERENCE, SHAPE), REFERENCE)
+    row = {"patient_id": "anna", "T1": "t1.nii.gz", "T2": "t2.nii.gz", "label": "label.nii.gz"}
+    source = write_rows(tmp_path / "cases.csv", [row])
+    options = ("--source", source, "--register", "never", "--out")
+    done = command("data_prep.align", *options, tmp_path / "out", "--label_channel", "T2")
+    assert done.status == 0
+    (line,) = [line for line in done.err.splitlines() if "annotation" in line]
+    assert "% of it lies outside T1 and is cut off" in line
+    done = command("data_prep.align", *options, tmp_path / "other", "--label_channel", "T1")
+    assert any(
+        "annotation: has another grid than T1; its place is taken from its header" in line for line in done.err.splitlines()
+    )

@@ -77,7 +77,7 @@ def test_a_case_that_fails_is_listed_and_loses_no_other(stripped):
         "error: 1 of 3 cases could not be stripped; the others are written",
     ]
     lines = done.out.splitlines()
-    assert lines[0].startswith("brain: mean 2")
+    assert lines[0].startswith("brain (found in T1): mean 2")
     assert lines[1].startswith("annotation inside the mask: mean ")
     assert lines[2] == f"stripped scans: {out} (2 cases)"
     assert done.err.count("warning: anna: a brain of ") == 1  # the made heads are small
@@ -165,7 +165,7 @@ def test_heads_need_no_weights_and_ct_becomes_air_outside(command, tmp_path, mon
     write_table(tmp_path / "scans", [Scan("anna", {"CT": ct}, tumour(AFFINE, SHAPE).astype(np.int64), AFFINE)])
     done = command("data_prep.skull_strip", "--source", tmp_path / "scans", "--out", tmp_path / "out", "--method", "head")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("head: mean ")
+    assert done.out.startswith("head (found in CT): mean ")
     mask = volume(tmp_path / "out" / "anna" / "brain.nii.gz") > 0
     found = volume(tmp_path / "out" / "anna" / "CT.nii.gz")
     np.testing.assert_array_equal(found, np.where(mask, ct, -1000))

@@ -56,3 +56,11 @@ def test_the_canonical_grid_does_not_depend_on_the_order_of_axes():
     assert one.distance_mm(other) == np.inf
     assert one.canonical.distance_mm(other.canonical) == pytest.approx(0, abs=1e-9)
     assert one.canonical.distance_mm(Grid((9, 5, 7), turned + np.eye(4, k=3)).canonical) > 0.5
+
+
+def test_the_share_of_points_outside_counts_from_the_border_of_the_outermost_voxels():
+    grid = Grid((4, 5, 6), oblique())
+    index = np.array([[0, 0, 0], [-0.49, 2, 2], [3.49, 4.4, 5.4], [-0.6, 0, 0], [0, 0, 5.6]])
+    points = index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    assert grid.share_outside(points) == 0.4
+    assert grid.share_outside(points[:0]) == 0

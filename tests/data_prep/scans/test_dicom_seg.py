@@ -219,3 +219,13 @@ def test_frames_beside_the_series_are_left_out(tmp_path):
     other = written_series(tmp_path / "b", far)
     write_seg(tmp_path / "a.dcm", other, np.ones((12, 10, 8), np.uint8), {"a": [1]}, "x", True)
     assert not seg_masks(read_seg(tmp_path / "a.dcm"), series, series.stack.grid)[1].any()
+
+
+def test_the_points_of_a_seg_are_those_of_its_voxels(tmp_path):
+    series = written_series(tmp_path, oblique())
+    ids = labels((12, 10, 8))
+    write_seg(tmp_path / "a.dcm", series, ids, {"a": [1, 2, 3]}, "x", True)
+    found = read_seg(tmp_path / "a.dcm").marked_points
+    expected = np.argwhere(ids) @ oblique()[:3, :3].T + oblique()[:3, 3]
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found[np.lexsort(found.round(3).T)], expected[np.lexsort(expected.round(3).T)], atol=1e-3)

@@ -108,3 +108,38 @@ def test_a_file_on_a_turned_grid_belongs_to_its_series(tmp_path):
     other = opened(tmp_path, label={"file": "*_mask.nii.gz"})
     drawn = other.read_volumes(files)["label"]
     assert (other.label_channel(files), drawn.frame_of_reference, drawn.array.shape) == (None, "", (8, 8, 7))
+
+
+def test_parts_of_an_annotation_outside_the_scan_are_warned_of_and_one_elsewhere_is_refused(tmp_path):
+    paths = write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    (series,) = index_files(paths).series
+    ids = np.zeros(SHAPE, np.uint8)
+    ids[2:6, 2:6, 4:8] = 1
+    write_seg(tmp_path / "seg.dcm", series, ids, {"GTV": [1]}, "x", True)
+    for path in sorted(paths, key=lambda each: pydicom.dcmread(each).InstanceNumber)[6:]:
+        path.unlink()
+    source = opened(tmp_path, channels=["t1"])
+    (files,) = source.cases()
+    assert source.check(files) == []
+    (line,) = source.warnings(files)
+    assert "label: 50% of it lies outside series 1 (t1); are slices missing?" in line
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL + np.array([[0, 0, 0, 500.0], *[[0.0] * 4] * 3]), "t1")
+    far = opened(tmp_path, channels=["t1"])
+    assert "label: lies outside series 1 (t1); does it belong to another scan?" in problem(far)
+
+
+def test_a_file_on_another_grid_is_warned_of(tmp_path):
+    write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")
+    save(tmp_path / "x_mask.nii.gz", np.ones((5, 5, 5), np.uint8), AXIAL)
+    source = opened(tmp_path, channels=["t1"], label={"file": "*_mask.nii.gz"})
+    (line,) = source.warnings(source.cases()[0])
+    assert line.endswith("x_mask.nii.gz: label: resampled to the grid of series 1 (t1)")
+
+
+def test_annotations_that_no_rule_fits_are_warned_of(tmp_path):
+    write_patient(tmp_path)
+    source = opened(tmp_path, label={"description": "nothing"})
+    (line,) = source.warnings(source.cases()[0])
+    assert "no label: none of 1 SEG or RTSTRUCT fits the rule" in line

@@ -146,3 +146,14 @@ def test_a_damaged_file_belongs_to_the_patients_of_its_folder(tmp_path):
     seven, eight = find_patients(tmp_path, files(tmp_path))
     assert (list(seven.index.damaged), list(eight.index.damaged)) == ([slice_of_7], [])
     assert [str(junk) in " ".join(patient.warnings) for patient in (seven, eight)] == [True, True]
+
+
+def test_rows_and_patients_without_the_other_are_named(tmp_path):
+    for number in "123":
+        write_series(tmp_path / "scans" / number, blob(SHAPE), patient=number)
+    write_rows(tmp_path / "table.csv", [{"dicom_patient_id": number, "case_id": f"c{number}"} for number in ("1", "02")])
+    (patient,) = named(tmp_path / "scans", table="../table.csv").values()
+    assert [line.partition("table.csv: ")[2] for line in patient.warnings] == [
+        "2 patients of 3 left out: no row fits",
+        "1 row fit no patient: c02",
+    ]
