@@ -18,7 +18,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.alignment.outcome import CaseOutcome, file_state, written_facts
-from data_prep.alignment.pictures import draw_pictures
+from data_prep.alignment.pictures import Registered, draw_pictures
 from data_prep.alignment.registration import Registration, register, similarity_of
 from data_prep.grid.resampling import (
     IDENTITY,
@@ -135,20 +135,21 @@ class CaseAligner:
         label_channel = self._label_channel(files, volumes, masks.get(LABEL))
         grid = target_grid(reference, config)
         images: dict[str, dict[str, Any]] = {}
-        warnings = []
+        warnings, moves = [], {}
         for name, volume in volumes.items():
             found, origin = self._transform(files, name, volume, reference)
             resampling = _resampling(volume, grid, found)
             write_image(folder / f"{name}.nii.gz", resampling.forward(volume.array, config.interpolation), grid.affine)
             write_transform(folder / f"{name}.tfm", found.transform)
+            moves[name] = None if origin == "headers" else found.transform
             if volume is not reference:
-                draw_pictures(folder, name, (reference, volume), None if origin == "headers" else found.transform, grid)
                 frames = {reference.frame_of_reference, volume.frame_of_reference}
                 is_apart = len(frames) > 1 and "" not in frames
                 warnings += [f"{files.id}: {name}: {text}" for text in implausible(found, reference, config, is_apart)]
             images[name] = self._facts(found, origin, reference, resampling)
             if name == label_channel:
                 drawn_with = found
+        annotation = None
         for name, mask in masks.items():
             array = mask.array.astype(np.uint8) if name == BRAIN else mask.array
             aligned = _resampling(mask, grid, drawn_with).forward_label(array, config.label_interpolation)
@@ -162,6 +163,12 @@ class CaseAligner:
             points = mask.marked_points @ to_reference[:3, :3].T + to_reference[:3, 3]
             if (share := grid.share_outside(points)) >= WORTH_A_WARNING:
                 warnings.append(f"{files.id}: {noun}: {share:.0%} of it lies outside {config.reference} and is cut off")
+            if name == LABEL:
+                annotation = aligned != 0
+        for name in (name for name, volume in volumes.items() if volume is not reference):
+            pair = reference, volumes[name]
+            shown = Registered(files.id, name, config.reference or "", *pair, moves[name], grid, annotation)
+            draw_pictures(folder, shown)
         facts = {"id": files.id, "reference": config.reference, LABEL_CHANNEL: label_channel, "warnings": warnings}
         write_json(folder / FACTS, facts | {"images": images, "sources": file_state(files)})
 

@@ -1,16 +1,30 @@
 """Pictures of a registration: checkerboard of both scans, and edges of one on the other, before and after.
 
-Three slices through the middle of the reference: axial, coronal and sagittal, in radiological orientation (the patient's left
-is on the right of the picture).
+Three slices through the annotation, or the middle of the reference: axial, coronal and sagittal, in radiological orientation
+(the patient's left is on the right of the picture).
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.resampling import IDENTITY, Resampling, Rows, to_rows
-from data_prep.grid.slice_pictures import colours, displayed_plane, displayed_ratio, grey_levels, resized, save_rows
+from data_prep.grid.slice_pictures import (
+    ANNOTATION_COLOUR,
+    SIDES,
+    WHITE,
+    caption,
+    colours,
+    displayed_plane,
+    displayed_ratio,
+    grey_levels,
+    outline,
+    resized,
+    save_rows,
+)
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.volume import Volume
 
@@ -19,37 +33,82 @@ EDGE_SHARE = 0.06  # of a slice's pixels that are drawn as edges
 EDGE_COLOUR = (255, 80, 0)
 
 
-def draw_pictures(folder: Path, name: str, pair: tuple[Volume, Volume], transform: Rows | None, grid: Grid) -> list[Path]:
-    """Write the pictures NAME_checkerboard.png and NAME_edges.png, a row before and (if there is a transform) one after.
+@dataclass(frozen=True)
+class Registered:
+    """Moving scan on its reference, as it is shown.
 
-    Args:
-        folder: of the files.
-        name: of the moving scan's channel.
-        pair: reference and moving scan.
+    Attributes:
+        case, channel, reference: names.
+        fixed, moving: scans.
         transform: (4, 4) millimetres of the reference -> millimetres of the moving scan; None: by the headers alone.
         grid: that is shown.
+        annotation: mask (i, j, k) on that grid, or None.
+    """
+
+    case: str
+    channel: str
+    reference: str
+    fixed: Volume
+    moving: Volume
+    transform: Rows | None
+    grid: Grid
+    annotation: np.ndarray | None = None
+
+
+def draw_pictures(folder: Path, shown: Registered) -> list[Path]:
+    """Write CHANNEL_checkerboard.png and CHANNEL_edges.png, a row by the headers and (if there is a transform) one with it.
+
+    Slices go through the annotation, which is outlined, or through the middle of the grid.
 
     Returns:
         The files written.
     """
-    reference, moving = pair
-    fixed = views(reference, IDENTITY, grid)
-    rows = [views(moving, each, grid) for each in (IDENTITY, transform) if each is not None]
-    boards = [[checkerboard(one, other) for one, other in zip(fixed, row, strict=True)] for row in rows]
-    edges = [[edge_overlay(one, other) for one, other in zip(fixed, row, strict=True)] for row in rows]
-    return [
-        save_rows(folder / f"{name}_checkerboard.png", boards),
-        save_rows(folder / f"{name}_edges.png", edges),
-    ]
+    geometry = Geometry.uncropped(shown.grid.shape, shown.grid.affine)
+    marked = None if shown.annotation is None or not shown.annotation.any() else geometry.reorient(shown.annotation)
+    places = [length // 2 for length in geometry.size]
+    if marked is not None:
+        counts = (marked.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
+        places = [int(count.argmax()) for count in counts]
+    outlines = (
+        [None] * 3
+        if marked is None
+        else [outline(resized(plane, ratio) >= 0.5) for plane, ratio in displayed(geometry, marked.astype(np.float32), places)]
+    )
+    fixed = views(shown.fixed, IDENTITY, shown.grid, places)
+    rows: dict[str, list[list[np.ndarray]]] = {"checkerboard": [], "edges": []}
+    for transform, how in ((IDENTITY, "by the headers"), (shown.transform, "with the transform")):
+        if transform is None:
+            continue
+        moved = views(shown.moving, transform, shown.grid, places)
+        title = caption(
+            sum(plane.shape[1] for plane in moved), [(f"{shown.case}: {shown.channel} on {shown.reference}, {how}", WHITE)]
+        )
+        for name, draw in (("checkerboard", checkerboard), ("edges", edge_overlay)):
+            pictures = [draw(one, other) for one, other in zip(fixed, moved, strict=True)]
+            for picture, line in zip(pictures, outlines, strict=True):
+                if line is not None:
+                    picture[line] = ANNOTATION_COLOUR
+            rows[name] += [[title], pictures]
+    legend = [*([] if marked is None else [("annotation", ANNOTATION_COLOUR)]), SIDES]
+    width = sum(plane.shape[1] for plane in fixed)
+    rows["checkerboard"].append([caption(width, legend)])
+    rows["edges"].append([caption(width, [(f"edges of {shown.channel}", EDGE_COLOUR), *legend])])
+    return [save_rows(folder / f"{shown.channel}_{name}.png", content) for name, content in rows.items()]
 
 
-def views(volume: Volume, transform: Rows, grid: Grid) -> list[np.ndarray]:
-    """Axial, coronal and sagittal slice through the middle of a grid: grey values of 0..1, square pixels, equal heights."""
+def displayed(geometry: Geometry, array: np.ndarray, places: Sequence[int]) -> Iterator[tuple[np.ndarray, float]]:
+    """Axial, coronal and sagittal slice of a prepared array (z, y, x) at places along its axes, each with its ratio."""
+    for axis, place in enumerate(places):
+        plane = displayed_plane(array, axis, place)
+        yield plane, displayed_ratio(geometry, plane, axis)
+
+
+def views(volume: Volume, transform: Rows, grid: Grid, places: Sequence[int]) -> list[np.ndarray]:
+    """Axial, coronal and sagittal slice of a scan on a grid: grey values of 0..1, square pixels, equal heights."""
     geometry = Geometry.uncropped(grid.shape, grid.affine)
     resampling = Resampling(volume.grid.shape, to_rows(volume.affine), grid.shape, to_rows(grid.affine), transform)
     grey = geometry.reorient(grey_levels(resampling.forward(volume.array)))
-    planes = (displayed_plane(grey, axis, length // 2) for axis, length in enumerate(grey.shape))
-    return [resized(plane, displayed_ratio(geometry, plane, axis)) for axis, plane in enumerate(planes)]
+    return [resized(plane, ratio) for plane, ratio in displayed(geometry, grey, places)]
 
 
 def checkerboard(one: np.ndarray, other: np.ndarray) -> np.ndarray:

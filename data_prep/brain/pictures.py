@@ -10,13 +10,22 @@ import numpy as np
 
 from common.boxes import crop_box
 from data_prep.grid.geometry import Geometry
-from data_prep.grid.slice_pictures import colours, displayed_plane, displayed_ratio, grey_levels, resized, save_rows
+from data_prep.grid.slice_pictures import (
+    ANNOTATION_COLOUR,
+    SIDES,
+    caption,
+    colours,
+    displayed_plane,
+    displayed_ratio,
+    grey_levels,
+    outline,
+    resized,
+    save_rows,
+)
 from data_prep.scans.volume import Volume
 
-MASK_COLOUR, ANNOTATION_COLOUR = (255, 80, 0), (86, 180, 233)
-THICKNESS = 2  # pixels of an outline
+MASK_COLOUR = (255, 80, 0)
 AXIAL_AT = (0.25, 0.5, 0.75)  # of the mask's height
-CAPTION_HEIGHT, LETTER_HEIGHT = 26, 16  # pixels
 
 
 def draw_outlines(path: Path, volume: Volume, mask: np.ndarray, annotation: np.ndarray | None) -> Path:
@@ -46,7 +55,8 @@ def draw_outlines(path: Path, volume: Volume, mask: np.ndarray, annotation: np.n
                 picture[outline(shape)] = colour
         pictures.append(picture)
     width = sum(picture.shape[1] for picture in pictures)
-    return save_rows(path, [pictures, [caption(width, marked is not None)]])
+    named = [("mask", MASK_COLOUR), *([] if marked is None else [("annotation", ANNOTATION_COLOUR)]), SIDES]
+    return save_rows(path, [pictures, [caption(width, named)]])
 
 
 def displayed_places(mask: np.ndarray, annotation: np.ndarray | None) -> list[tuple[int, int]]:
@@ -60,24 +70,3 @@ def displayed_places(mask: np.ndarray, annotation: np.ndarray | None) -> list[tu
     z = [box[0].start + int(share * (box[0].stop - box[0].start)) for share in AXIAL_AT]
     z[1] = middle[0]
     return [*((0, place) for place in sorted(z)), (1, middle[1]), (2, middle[2])]
-
-
-def outline(shape: np.ndarray) -> np.ndarray:
-    """Pixels of a mask (H, W) within the thickness of its border."""
-    from scipy.ndimage import binary_erosion
-
-    border: np.ndarray = shape & ~binary_erosion(shape, iterations=THICKNESS)
-    return border
-
-
-def caption(width: int, annotated: bool) -> np.ndarray:
-    """Line of text that names the colours; (H, width, 3) uint8."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    strip = Image.new("RGB", (width, CAPTION_HEIGHT))
-    draw, font, left = ImageDraw.Draw(strip), ImageFont.load_default(LETTER_HEIGHT), 8.0
-    words = [("mask", MASK_COLOUR), *([("annotation", ANNOTATION_COLOUR)] if annotated else [])]
-    for text, colour in [*words, ("the patient's right is on the left", (255, 255, 255))]:
-        draw.text((left, 3), text, fill=colour, font=font)
-        left += draw.textlength(text, font=font) + 16
-    return np.asarray(strip)

@@ -1,5 +1,6 @@
-"""Pictures of slices through a scan: grey levels, orientation, square pixels, rows side by side."""
+"""Pictures of slices through a scan: grey levels, orientation, square pixels, outlines, captions, rows side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,11 @@ from data_prep.grid.geometry import Geometry
 from data_prep.grid.masks import winsorised
 
 HEIGHT = 320  # pixels of a slice
+THICKNESS = 2  # pixels of an outline
+CAPTION_HEIGHT, LETTER_HEIGHT = 26, 16  # pixels
+Colour = tuple[int, int, int]
+WHITE, ANNOTATION_COLOUR = (255, 255, 255), (86, 180, 233)
+SIDES = ("the patient's right is on the left", WHITE)
 
 
 def grey_levels(array: np.ndarray) -> np.ndarray:
@@ -43,6 +49,26 @@ def resized(plane: np.ndarray, ratio: float) -> np.ndarray:
 def colours(grey: np.ndarray) -> np.ndarray:
     """Grey picture (H, W) of 0..1 as (H, W, 3) uint8."""
     return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def outline(shape: np.ndarray) -> np.ndarray:
+    """Pixels of a mask (H, W) within the thickness of its border."""
+    from scipy.ndimage import binary_erosion
+
+    border: np.ndarray = shape & ~binary_erosion(shape, iterations=THICKNESS)
+    return border
+
+
+def caption(width: int, words: Sequence[tuple[str, Colour]]) -> np.ndarray:
+    """Line of coloured texts side by side; (CAPTION_HEIGHT, width, 3) uint8."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    strip = Image.new("RGB", (width, CAPTION_HEIGHT))
+    draw, font, left = ImageDraw.Draw(strip), ImageFont.load_default(LETTER_HEIGHT), 8.0
+    for text, colour in words:
+        draw.text((left, 3), text, fill=colour, font=font)
+        left += draw.textlength(text, font=font) + 16
+    return np.asarray(strip)
 
 
 def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:

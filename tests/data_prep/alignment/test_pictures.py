@@ -1,11 +1,12 @@
 import numpy as np
+import pytest
 from PIL import Image
 
-from data_prep.alignment.pictures import EDGE_COLOUR, checkerboard, draw_pictures, edge_overlay, views
+from data_prep.alignment.pictures import EDGE_COLOUR, Registered, checkerboard, draw_pictures, edge_overlay, views
 from data_prep.grid.resampling import IDENTITY
-from data_prep.grid.slice_pictures import HEIGHT
+from data_prep.grid.slice_pictures import ANNOTATION_COLOUR, CAPTION_HEIGHT, HEIGHT
 from data_prep.grid.voxel_grid import Grid
-from tests.synthetic_heads import centred, head
+from tests.synthetic_heads import centred, head, tumour
 
 SHAPE = (30, 40, 14)
 AFFINE = centred((3.0, 2.5, 6.0), SHAPE)
@@ -30,21 +31,25 @@ def test_edges_are_drawn_where_the_second_picture_changes():
 
 
 def test_slices_have_square_pixels_and_the_left_of_the_patient_on_the_right():
-    volume = head(AFFINE, SHAPE)
-    axial, coronal, sagittal = views(volume, IDENTITY, GRID)
+    volume, places = head(AFFINE, SHAPE), [7, 20, 15]
+    axial, coronal, sagittal = views(volume, IDENTITY, GRID, places)
     assert axial.shape == (HEIGHT, round(HEIGHT * 90 / 100))
     assert coronal.shape == (HEIGHT, round(HEIGHT * 90 / 84))
     assert sagittal.shape == (HEIGHT, round(HEIGHT * 100 / 84))
     volume.array[: SHAPE[0] // 2] = 0  # the patient's left is gone
-    axial = views(volume, IDENTITY, GRID)[0]
+    axial = views(volume, IDENTITY, GRID, places)[0]
     half = axial.shape[1] // 2
     assert axial[:, :half].mean() > 5 * axial[:, half:].mean()
 
 
-def test_rows_are_before_and_after(tmp_path):
-    pair = head(AFFINE, SHAPE), head(AFFINE, SHAPE, "T2")
-    one = draw_pictures(tmp_path, "T2", pair, None, GRID)
-    two = draw_pictures(tmp_path, "T2b", pair, IDENTITY, GRID)
-    assert [path.name for path in one] == ["T2_checkerboard.png", "T2_edges.png"]
-    for single, double in zip(one, two, strict=True):
-        assert Image.open(double).size == (Image.open(single).width, 2 * HEIGHT)
+@pytest.mark.parametrize("annotation", [None, tumour(AFFINE, SHAPE) > 0, np.zeros(SHAPE, bool)])
+def test_rows_are_before_and_after_and_the_annotation_is_outlined(tmp_path, annotation):
+    for transform, rows in ((None, 1), (IDENTITY, 2)):
+        shown = Registered("a", "T2", "T1", head(AFFINE, SHAPE), head(AFFINE, SHAPE, "T2"), transform, GRID, annotation)
+        paths = draw_pictures(tmp_path, shown)
+        assert [path.name for path in paths] == ["T2_checkerboard.png", "T2_edges.png"]
+        for path in paths:
+            picture = np.asarray(Image.open(path))
+            assert picture.shape[0] == rows * (HEIGHT + CAPTION_HEIGHT) + CAPTION_HEIGHT
+            outlined = (picture[: CAPTION_HEIGHT + HEIGHT] == ANNOTATION_COLOUR).all(axis=-1).sum()
+            assert (outlined > 200) == (annotation is not None and annotation.any())

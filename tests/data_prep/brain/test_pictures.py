@@ -1,16 +1,12 @@
 import numpy as np
-import pytest
 from PIL import Image
 
 from data_prep.brain.pictures import (
-    ANNOTATION_COLOUR,
-    CAPTION_HEIGHT,
     MASK_COLOUR,
     displayed_places,
     draw_outlines,
-    outline,
 )
-from data_prep.grid.slice_pictures import HEIGHT
+from data_prep.grid.slice_pictures import ANNOTATION_COLOUR, CAPTION_HEIGHT, HEIGHT
 from tests.synthetic_heads import centred, head, tumour
 
 SHAPE = (40, 48, 16)
@@ -40,8 +36,3 @@ def test_slices_go_through_the_annotation():
     assert displayed_places(mask, None) == [(0, 5), (0, 10), (0, 15), (1, 15), (2, 20)]
     annotation[2:4, 7, 31] = annotation[2, 8, 31] = True
     assert displayed_places(mask, annotation) == [(0, 2), (0, 5), (0, 15), (1, 7), (2, 31)]
-
-
-@pytest.mark.parametrize("shape", [np.ones((9, 9), bool), np.zeros((9, 9), bool)])
-def test_an_outline_is_the_border(shape):
-    assert outline(shape).sum() == (81 - 25 if shape.any() else 0)

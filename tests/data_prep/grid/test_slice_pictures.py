@@ -1,8 +1,18 @@
 import numpy as np
+import pytest
 from PIL import Image
 
 from data_prep.grid.geometry import Geometry
-from data_prep.grid.slice_pictures import HEIGHT, colours, displayed_plane, displayed_ratio, grey_levels, resized, save_rows
+from data_prep.grid.slice_pictures import (
+    HEIGHT,
+    colours,
+    displayed_plane,
+    displayed_ratio,
+    grey_levels,
+    outline,
+    resized,
+    save_rows,
+)
 
 
 def test_the_patients_right_is_on_the_left_and_the_front_above():
@@ -31,3 +41,8 @@ def test_slices_have_square_pixels_and_are_written_in_rows(tmp_path):
     assert square.shape == (HEIGHT, HEIGHT, 3)
     path = save_rows(tmp_path / "a.png", [[square, square], [np.concatenate([square, square], axis=1)]])
     assert Image.open(path).size == (2 * HEIGHT, 2 * HEIGHT)
+
+
+@pytest.mark.parametrize("shape", [np.ones((9, 9), bool), np.zeros((9, 9), bool)])
+def test_an_outline_is_the_border(shape):
+    assert outline(shape).sum() == (81 - 25 if shape.any() else 0)
