@@ -13,7 +13,7 @@ from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
-from data_prep.alignment.outcome import finish
+from data_prep.alignment.outcome import finish, remove_other_cases
 from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
@@ -68,6 +68,8 @@ def main(config: AlignConfig) -> None:
         aligner = CaseAligner(source, config.out, alignment)
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
+        if removed := remove_other_cases(config.out, [files.id for files in done]):
+            print(f"removed from {config.out}, because they are not in the source or failed: {', '.join(removed)}")
         if done:
             write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.volume_warnings(files)], "data_prep.check --own_grids true")

@@ -11,7 +11,7 @@ from common.errors import UserError, expect_number
 from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import map_cases
 from common.tables import counted
-from data_prep.alignment.outcome import finish
+from data_prep.alignment.outcome import finish, remove_other_cases
 from data_prep.brain.case import CaseStripper, StrippedCase, StrippingConfig
 from data_prep.brain.extraction import BrainExtractor
 from data_prep.brain.hd_bet_weights import NETWORKS, find_weights
@@ -66,6 +66,8 @@ def main(config: SkullStripConfig) -> None:
         stripper = CaseStripper(source, config.out, options, extractor)
         found = map_cases(stripper.strip, cases, title="stripping")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
+        if removed := remove_other_cases(config.out, [files.id for files in done]):
+            print(f"removed from {config.out}, because they are not in the source or failed: {', '.join(removed)}")
         if done:
             write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.warnings(files)], "data_prep.check")

@@ -124,6 +124,11 @@ def empty_slice(folder: Path):
     return T1
 
 
+def empty_slice_between(folder: Path):
+    series(folder)[3].write_bytes(b"")
+    return T1
+
+
 def palette(folder: Path):
     series(folder, modality="CT", PhotometricInterpretation="PALETTE COLOR")
     return T1
@@ -254,7 +259,8 @@ KINDS: dict[str, Writer] = {
     "mosaic": mosaic,
     "a colour map in the place of a scan": palette,
     "a truncated file": truncated,
-    "a file of no bytes": empty_slice,
+    "a file of no bytes, the last slice": empty_slice,
+    "a file of no bytes between others": empty_slice_between,
     "a header with half a position": broken_header,
     "report, screenshot, DICOMDIR, texts, an empty file": other_objects,
     "no DICOM at all": no_dicom,

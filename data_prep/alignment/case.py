@@ -17,7 +17,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.alignment.outcome import CaseOutcome, file_state, written_facts
+from data_prep.alignment.outcome import CaseOutcome, file_state, written_case
 from data_prep.alignment.pictures import Registered, draw_pictures
 from data_prep.alignment.registration import Registration, register, similarity_of
 from data_prep.grid.resampling import (
@@ -114,15 +114,15 @@ class CaseAligner:
 
     def align(self, files: CaseFiles) -> AlignedCase:
         """Align a case and write its files, unless they are there already; a user's mistake becomes part of the outcome."""
-        facts, lines = written_facts(self.out / files.id / FACTS, files, self._write)
-        if lines:
-            return AlignedCase(files.id, lines)
+        facts, problem, is_renewed = written_case(self.out / files.id / FACTS, files, self._write)
+        if problem:
+            return AlignedCase(files.id, problem)
         moved = [
             Moved(name, image["origin"], image["before"], image["after"])
             for name, image in facts["images"].items()
             if image["origin"] in ("source", "registration")
         ]
-        return AlignedCase(files.id, [], facts["warnings"], moved)
+        return AlignedCase(files.id, [], facts["warnings"], is_renewed, moved)
 
     def _write(self, files: CaseFiles) -> None:
         """Align a case and write its files."""

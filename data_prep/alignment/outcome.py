@@ -1,10 +1,11 @@
 """Outcome of a case of a command that writes a folder for each: resumed where it is there, listed where it fails."""
 
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.errors import Problems, UserError
 from common.files import read_json
@@ -20,31 +21,54 @@ class CaseOutcome:
         id: of the case.
         problem: lines of the error where it failed; the other attributes are empty then.
         warnings: a line each.
+        is_renewed: it was there already, and was written again because its files had changed.
     """
 
     id: str
     problem: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    is_renewed: bool = False
 
 
-def written_facts(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None]) -> tuple[dict[str, Any], list[str]]:
-    """Facts of a case, which is written first where it is missing or where its scans have changed since.
+class Written(NamedTuple):
+    """Case that is there.
+
+    Attributes:
+        facts: content of its JSON file; empty where it failed.
+        problem: lines of a user's mistake.
+        is_renewed: as of `CaseOutcome`.
+    """
+
+    facts: dict[str, Any]
+    problem: list[str]
+    is_renewed: bool
+
+
+def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None]) -> Written:
+    """Case of a folder, which is written first where it is missing or where its files have changed since.
 
     Args:
         path: JSON file of the facts, which is written last; its `sources` are those of `file_state`.
         files: the case.
         write: writes the case, its facts included.
-
-    Returns:
-        The facts, and no line; or none, and the lines of a user's mistake.
     """
+    was_there = path.is_file()
     try:
-        if not path.is_file() or read_json(path, "case")["sources"] != file_state(files):
+        is_current = was_there and read_json(path, "case")["sources"] == file_state(files)
+        if not is_current:
             path.unlink(missing_ok=True)
             write(files)
     except UserError as error:
-        return {}, [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()]
-    return read_json(path, "case"), []
+        return Written({}, [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()], False)
+    return Written(read_json(path, "case"), [], was_there and not is_current)
+
+
+def remove_other_cases(out: Path, cases: Collection[str]) -> list[str]:
+    """Remove the folders of cases that are not among those given, such as a patient who withdrew; returns their names."""
+    others = [folder for folder in sorted(out.iterdir()) if folder.name not in cases and any(folder.glob("*.nii.gz"))]
+    for folder in others:
+        shutil.rmtree(folder)
+    return [folder.name for folder in others]
 
 
 def file_state(files: CaseFiles) -> list[dict[str, int]]:
@@ -70,6 +94,9 @@ def finish(found: Sequence[CaseOutcome], what: str) -> None:
     Raises:
         Problems: a case failed.
     """
+    if renewed := sum(each.is_renewed for each in found):
+        were = "cases were" if renewed > 1 else "case was"
+        print(f"warning: {renewed} {were} {what} again: scans, annotation or rules have changed since", file=sys.stderr)
     for line in (line for each in found for line in each.warnings):
         print(f"warning: {line}", file=sys.stderr)
     problems = [line for each in found for line in each.problem]

@@ -16,7 +16,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_json
 from data_prep.alignment.case import FACTS, LABEL_CHANNEL, SCANNER_GRID
-from data_prep.alignment.outcome import CaseOutcome, file_state, written_facts
+from data_prep.alignment.outcome import CaseOutcome, file_state, written_case
 from data_prep.brain.bias_field import correct_bias_field
 from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName, extract_head, grown
 from data_prep.brain.pictures import draw_outlines
@@ -93,10 +93,10 @@ class CaseStripper:
 
     def strip(self, files: CaseFiles) -> StrippedCase:
         """Strip a case and write its files, unless they are there already; a user's mistake becomes part of the outcome."""
-        facts, lines = written_facts(self.out / files.id / FACTS, files, self._write)
-        if lines:
-            return StrippedCase(files.id, lines)
-        return StrippedCase(files.id, [], facts["warnings"], facts["millilitres"], facts["annotation_inside"])
+        facts, problem, is_renewed = written_case(self.out / files.id / FACTS, files, self._write)
+        if problem:
+            return StrippedCase(files.id, problem)
+        return StrippedCase(files.id, [], facts["warnings"], is_renewed, facts["millilitres"], facts["annotation_inside"])
 
     def _write(self, files: CaseFiles) -> None:
         """Strip a case and write its files."""

@@ -21,7 +21,7 @@ from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
 from data_prep.sources.dicom_annotations import find_annotation
-from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
+from data_prep.sources.dicom_patients import EMPTY_ADVICE, DicomPatient, find_patients, named_patients
 from data_prep.sources.dicom_rules import load_rules
 from data_prep.sources.volume_source import VolumeSource
 
@@ -136,7 +136,10 @@ class DicomSource(VolumeSource):
                     f"{self.rules.channels[name]}); change its rule (--series), leave it out of --channels, or take zeros "
                     "by --missing_channels zero"
                 )
-        return problems or self._series_problems(files)
+        if problems:
+            return problems
+        found = self._series_problems(files)
+        return found and [*found, *(line for line in patient.warnings if line.endswith(EMPTY_ADVICE))]
 
     def space_problems(self, files: CaseFiles) -> list[str]:
         """Series of another frame of reference than the reference, a line each."""

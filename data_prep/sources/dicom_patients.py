@@ -12,6 +12,7 @@ from data_prep.scans.dicom import DicomIndex, index_files
 from data_prep.sources.dicom_rules import DicomRules, Division
 
 FOLDER, NUMBER, CASE, PATIENT = "folder", "dicom_patient_id", "case_id", "patient_id"  # columns of the table
+EMPTY_ADVICE = "empty; if it is a slice of a series, fetch it again"
 DIGITS = 10  # of a hash
 
 
@@ -159,7 +160,7 @@ def _doubts(root: Path, index: DicomIndex) -> Iterator[str]:
 
 def _empty(index: DicomIndex) -> Iterator[str]:
     """Warnings about files of no bytes, a line each."""
-    yield from (f"{path}: empty; if it is a slice of a series, fetch it again" for path in index.empty)
+    yield from (f"{path}: {EMPTY_ADVICE}" for path in index.empty)
 
 
 def _of_patient(index: DicomIndex, number: str) -> tuple[DicomIndex, tuple[str, ...]]:

@@ -2,7 +2,7 @@ import pytest
 
 from common.errors import Problems, UserError
 from common.files import write_json
-from data_prep.alignment.outcome import CaseOutcome, file_state, finish, written_facts
+from data_prep.alignment.outcome import CaseOutcome, file_state, finish, remove_other_cases, written_case
 from data_prep.scans.case import CaseFiles, ImageRef
 
 
@@ -20,10 +20,10 @@ def test_a_case_is_written_once_and_again_where_its_scans_have_changed(files, tm
         write_json(path, {"sources": file_state(case)})
 
     for _ in range(2):
-        facts, lines = written_facts(path, files, write)
-    assert (calls, lines, list(facts)) == (["a"], [], ["sources"])
+        found = written_case(path, files, write)
+    assert (calls, found.problem, list(found.facts), found.is_renewed) == (["a"], [], ["sources"], False)
     (tmp_path / "a.nii").write_bytes(b"12")
-    written_facts(path, files, write)
+    assert written_case(path, files, write).is_renewed
     assert calls == ["a", "a"]
 
 
@@ -31,15 +31,26 @@ def test_a_mistake_and_a_scan_that_is_gone_become_lines(files, tmp_path):
     def fail(case):
         raise UserError("one\na: two")
 
-    assert written_facts(tmp_path / "case.json", files, fail) == ({}, ["a: one", "a: two"])
+    assert written_case(tmp_path / "case.json", files, fail) == ({}, ["a: one", "a: two"], False)
     write_json(tmp_path / "case.json", {"sources": file_state(files)})
     (tmp_path / "a.nii").unlink()
-    facts, (line,) = written_facts(tmp_path / "case.json", files, fail)
+    facts, (line,), _ = written_case(tmp_path / "case.json", files, fail)
     assert (facts, line.endswith("a.nii: cannot be read (No such file or directory)")) == ({}, True)
 
 
 def test_failures_are_listed_after_the_warnings(capsys):
     finish([CaseOutcome("a", [], ["a: look"])], "aligned")
     assert capsys.readouterr().err == "warning: a: look\n"
+    finish([CaseOutcome("a", is_renewed=True), CaseOutcome("b")], "aligned")
+    assert capsys.readouterr().err == "warning: 1 case was aligned again: scans, annotation or rules have changed since\n"
     with pytest.raises(Problems, match="1 of 2 cases could not be aligned; the others are written"):
         finish([CaseOutcome("a"), CaseOutcome("b", ["b: wrong"])], "aligned")
+
+
+def test_folders_of_other_cases_are_removed(tmp_path):
+    for name in ("a", "b", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ("x.txt" if name == "notes" else "t1.nii.gz")).write_bytes(b"1")
+    (tmp_path / "cases.csv").write_text("x")
+    assert remove_other_cases(tmp_path, ["a"]) == ["b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "cases.csv", "notes"]
