@@ -13,16 +13,19 @@ from data_prep.grid.voxel_grid import Grid
 from data_prep.scans import nifti
 from data_prep.scans.annotations import combined, nifti_label, rasterised, seg_on_grid, structure_ids
 from data_prep.scans.case import ImageRef
-from data_prep.scans.contours import read_reference, read_rtstruct
+from data_prep.scans.contours import Structure, read_reference, read_rtstruct
 from data_prep.scans.dicom import SEGMENTATION, Series
 from data_prep.scans.dicom_header import DicomHeader
-from data_prep.scans.dicom_seg import read_seg, read_seg_reference
+from data_prep.scans.dicom_seg import SegFile, read_seg, read_seg_reference
 from data_prep.scans.volume import Volume
 from data_prep.sources.dicom_patients import DicomPatient
 from data_prep.sources.dicom_rules import LabelRule
 
 SAME_GRID_MM = 1e-3
 WORTH_A_WARNING = 0.01  # share of an annotation outside the scan
+
+Content = Volume | SegFile | list[Structure] | None
+"""Annotation as read: a NIfTI file with a position (None without one), a SEG, or contours."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,7 @@ class DicomAnnotation:
         """
         grid = target.stack.grid
         if isinstance(self.file, Path):
-            if self._share_outside(target) == 1:
-                raise UserError(f"{self.path}: label: lies outside {target.name}; does it belong to another scan?")
+            self._refuse_outside(self.on_own_grid(), target)
             return nifti_label(self.file, grid)
         space = self.frame_of_reference
         if space and space != target.frame_of_reference:
@@ -108,43 +110,42 @@ class DicomAnnotation:
                 f"{self.path}: label: drawn on {drawn}, in another frame of reference than {target.name}; "
                 "make that channel the reference (--series), or register them first (data_prep.align)"
             )
-        if self._share_outside(target) == 1:
-            raise UserError(f"{self.path}: label: lies outside {target.name}; does it belong to another scan?")
-        if self.file.modality == SEGMENTATION:
+        content = read_seg(self.path) if self.file.modality == SEGMENTATION else read_rtstruct(self.path)
+        self._refuse_outside(content, target)
+        if isinstance(content, SegFile):
             drawn_on = target if self.drawn_on is None or target.uid == self.series_uid else self.drawn_on
-            masks = seg_on_grid(read_seg(self.path), drawn_on, grid)
+            masks = seg_on_grid(content, drawn_on, grid)
             ids = structure_ids([name for name, _ in masks], self.rule.structures, classes, str(self.path))
             return combined([(identifier, masks[place][1]) for place, identifier in ids.items()], grid)
-        structures = read_rtstruct(self.path)
-        ids = structure_ids([each.name for each in structures], self.rule.structures, classes, str(self.path))
-        return rasterised(structures, ids, grid, self.rule.finer)
+        ids = structure_ids([each.name for each in content], self.rule.structures, classes, str(self.path))
+        return rasterised(content, ids, grid, self.rule.finer)
 
     def warnings(self, target: Series) -> Iterator[str]:
         """Warnings about an annotation on the grid of a series, a line each: a guess of its space, another grid, lost parts."""
         name = target.name
+        content: Content
         if isinstance(self.file, Path):
-            own = self.on_own_grid()
+            content = own = self.on_own_grid()
             if own is not None and own.grid.canonical.distance_mm(target.stack.grid.canonical) > SAME_GRID_MM:
                 yield f"{self.path}: label: resampled to the grid of {name}"
-        elif not self.frame_of_reference:
-            yield f"{self.path}: label: its series is not here and it names no frame of reference; taken as that of {name}"
-        share = self._share_outside(target)
+        else:
+            if not self.frame_of_reference:
+                yield f"{self.path}: label: its series is not here and it names no frame of reference; taken as that of {name}"
+            if self.frame_of_reference not in ("", target.frame_of_reference):
+                return
+            content = read_seg(self.path) if self.file.modality == SEGMENTATION else read_rtstruct(self.path)
+        share = target.stack.grid.share_outside(_points(content))
         if WORTH_A_WARNING <= share < 1:
             yield f"{self.path}: label: {share:.0%} of it lies outside {name}; are slices missing?"
 
-    def _share_outside(self, target: Series) -> float:
-        """Share of the annotation, or of the points of contours, that lies outside a series; 0 where its space is another."""
-        if isinstance(self.file, Path):
-            own = self.on_own_grid()
-            points = np.zeros((0, 3)) if own is None else own.marked_points
-        elif self.frame_of_reference not in ("", target.frame_of_reference):
-            return 0.0
-        elif self.file.modality == SEGMENTATION:
-            points = read_seg(self.path).marked_points
-        else:
-            polygons = [polygon for structure in read_rtstruct(self.path) for polygon in structure.polygons]
-            points = np.concatenate([np.zeros((0, 3)), *polygons])
-        return target.stack.grid.share_outside(points)
+    def _refuse_outside(self, content: Content, target: Series) -> None:
+        """Refuse an annotation that has no part in common with a series.
+
+        Raises:
+            UserError: it lies elsewhere.
+        """
+        if target.stack.grid.share_outside(_points(content)) == 1:
+            raise UserError(f"{self.path}: label: lies outside {target.name}; does it belong to another scan?")
 
     @cached_property
     def _reference(self) -> tuple[str, str]:
@@ -186,3 +187,11 @@ def find_annotation(patient: DicomPatient, rule: LabelRule, files: Sequence[Path
         "choose one by label.description or label.file of the rules (--series)"
     )
     return DicomAnnotation(found[0], patient.index.series, rule), problem if len(found) > 1 else ""
+
+
+def _points(content: Content) -> np.ndarray:
+    """Positions (n, 3) in millimetres of an annotation's voxels, or of the corners of its contours; none without a position."""
+    if isinstance(content, Volume | SegFile):
+        return content.marked_points
+    polygons = [polygon for structure in content or [] for polygon in structure.polygons]
+    return np.concatenate([np.zeros((0, 3)), *polygons])
