@@ -131,9 +131,8 @@ def print_cases(rows: list[tuple[str, np.ndarray | None]], results: list[Extract
     table = [["case", "voxels", "brain ml", "components", "in largest", "annotation inside", "Dice with non-zero"]]
     for (case, annotation), result, volume in zip(rows, results, volumes, strict=True):
         found = result.found
-        millilitres = np.count_nonzero(found.mask) * np.prod(volume.grid.spacing_mm) / 1000
         share = "" if annotation is None or not annotation.any() else f"{found.mask[annotation].mean():.2%}"
-        cells = [f"{millilitres:.0f}", str(found.components), f"{found.largest_share:.2%}", share]
+        cells = [f"{volume.grid.millilitres(found.mask):.0f}", str(found.components), f"{found.largest_share:.2%}", share]
         table.append([case, " x ".join(map(str, volume.grid.shape)), *cells, f"{dice(found.mask, volume.array != 0):.4f}"])
     print("\n".join(aligned(table)), flush=True)
 

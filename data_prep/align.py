@@ -68,8 +68,7 @@ def main(config: AlignConfig) -> None:
         aligner = CaseAligner(source, config.out, alignment)
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
-        if removed := remove_other_cases(config.out, [files.id for files in done]):
-            print(f"removed from {config.out}, because they are not in the source or failed: {', '.join(removed)}")
+        remove_other_cases(config.out, [files.id for files in cases])
         if done:
             write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.volume_warnings(files)], "data_prep.check --own_grids true")

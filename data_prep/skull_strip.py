@@ -66,8 +66,7 @@ def main(config: SkullStripConfig) -> None:
         stripper = CaseStripper(source, config.out, options, extractor)
         found = map_cases(stripper.strip, cases, title="stripping")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
-        if removed := remove_other_cases(config.out, [files.id for files in done]):
-            print(f"removed from {config.out}, because they are not in the source or failed: {', '.join(removed)}")
+        remove_other_cases(config.out, [files.id for files in cases])
         if done:
             write_aligned(config.out, source, done, scans)
     warn_of_first([line for files in done for line in source.warnings(files)], "data_prep.check")

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from data_prep.alignment.outcome import CaseOutcome, file_state, written_case
+from data_prep.alignment.outcome import FACTS, CaseOutcome, file_state, written_case
 from data_prep.alignment.pictures import Registered, draw_pictures
 from data_prep.alignment.registration import Registration, register, similarity_of
 from data_prep.grid.resampling import (
@@ -36,7 +36,6 @@ from data_prep.scans.nifti import write_image
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
-FACTS = "case.json"
 WORTH_A_WARNING = 0.01  # share of an annotation that is cut off
 LABEL_CHANNEL = "label_channel"  # of an aligned case: the channel on which the annotation was drawn
 SCANNER_GRID = "scanner_grid"  # of a stripped case: the resampling of the aligned case that it was made from, or null

@@ -12,6 +12,8 @@ from common.files import read_json
 from common.tables import counted
 from data_prep.scans.case import CaseFiles
 
+FACTS = "case.json"  # of a case's folder; written last, it commits the case
+
 
 @dataclass(frozen=True)
 class CaseOutcome:
@@ -63,12 +65,14 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
     return Written(read_json(path, "case"), [], was_there and not is_current)
 
 
-def remove_other_cases(out: Path, cases: Collection[str]) -> list[str]:
-    """Remove the folders of cases that are not among those given, such as a patient who withdrew; returns their names."""
-    others = [folder for folder in sorted(out.iterdir()) if folder.name not in cases and any(folder.glob("*.nii.gz"))]
+def remove_other_cases(out: Path, cases: Collection[str]) -> None:
+    """Remove the folders of finished cases that are not among those of the source, such as of a patient who withdrew."""
+    others = [folder for folder in sorted(out.iterdir()) if folder.name not in cases and (folder / FACTS).is_file()]
     for folder in others:
         shutil.rmtree(folder)
-    return [folder.name for folder in others]
+    if others:
+        names = ", ".join(folder.name for folder in others)
+        print(f"removed from {out}, because they are not in the source any more: {names}")
 
 
 def file_state(files: CaseFiles) -> list[dict[str, int]]:

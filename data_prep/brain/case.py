@@ -15,8 +15,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_json
-from data_prep.alignment.case import FACTS, LABEL_CHANNEL, SCANNER_GRID
-from data_prep.alignment.outcome import CaseOutcome, file_state, written_case
+from data_prep.alignment.case import LABEL_CHANNEL, SCANNER_GRID
+from data_prep.alignment.outcome import FACTS, CaseOutcome, file_state, written_case
 from data_prep.brain.bias_field import correct_bias_field
 from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName, extract_head, grown
 from data_prep.brain.pictures import draw_outlines
@@ -136,15 +136,13 @@ class CaseStripper:
     ) -> dict[str, Any]:
         """Properties of a stripped case, for JSON."""
         config = self.config
-        voxel_ml = float(np.prod(volume.grid.spacing_mm)) / 1000
-        millilitres = float(np.count_nonzero(found.mask)) * voxel_ml
         inside = None if annotation is None or not annotation.any() else float(mask[annotation].mean())
         scanner = self.source.scanner_grid(case.files)
         return {
             "id": case.files.id,
             "method": config.method,
             "channel": config.channel,
-            "millilitres": round(millilitres, 3),
+            "millilitres": round(volume.grid.millilitres(found.mask), 3),
             "components": found.components,
             "largest_share": round(found.largest_share, 6),
             "annotation_inside": None if inside is None else round(inside, 6),
@@ -158,12 +156,12 @@ class CaseStripper:
         """Reasons to look at the picture of a case."""
         lines = []
         low, high = USUAL_ML
-        voxel_ml = float(np.prod(volume.grid.spacing_mm)) / 1000
-        millilitres, filled = (float(np.count_nonzero(mask)) * voxel_ml for mask in (found.mask, volume.array))
+        millilitres, filled = (volume.grid.millilitres(mask) for mask in (found.mask, volume.array))
+        is_mostly_zero = np.count_nonzero(volume.array) <= MOST_FILLED * volume.array.size
         if self.config.method == "hd_bet":
             if not low <= millilitres <= high:
                 lines.append(f"a brain of {millilitres:.0f} ml, expected {low} to {high}")
-            if case.brain is not None or filled <= min(high, MOST_FILLED * volume.array.size * voxel_ml):
+            if case.brain is not None or (filled <= high and is_mostly_zero):
                 lines.append(f"stripped already ({filled:.0f} ml are not zero)? Then HD-BET cuts brain off")
             if volume.array.min() < CT_BELOW:
                 lines.append(f"{self.config.channel} is CT, by its values; HD-BET was trained on MR alone (--method head)")

@@ -51,6 +51,10 @@ class Grid:
         lengths: np.ndarray = np.linalg.norm(self.affine[:3, :3], axis=0)
         return lengths
 
+    def millilitres(self, mask: np.ndarray) -> float:
+        """Volume of a mask (i, j, k): of its voxels that are not zero."""
+        return float(np.count_nonzero(mask) * np.prod(self.spacing_mm) / 1000)
+
     @property
     def middle(self) -> np.ndarray:
         """Position in millimetres of the middle of the grid, (3,)."""

@@ -47,10 +47,13 @@ def test_failures_are_listed_after_the_warnings(capsys):
         finish([CaseOutcome("a"), CaseOutcome("b", ["b: wrong"])], "aligned")
 
 
-def test_folders_of_other_cases_are_removed(tmp_path):
-    for name in ("a", "b", "notes"):
+def test_finished_cases_that_left_the_source_are_removed(tmp_path, capsys):
+    for name, file in (("a", "case.json"), ("b", "case.json"), ("notes", "t1.nii.gz")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / ("x.txt" if name == "notes" else "t1.nii.gz")).write_bytes(b"1")
+        (tmp_path / name / file).write_bytes(b"1")
     (tmp_path / "cases.csv").write_text("x")
-    assert remove_other_cases(tmp_path, ["a"]) == ["b"]
+    remove_other_cases(tmp_path, ["a"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "cases.csv", "notes"]
+    assert capsys.readouterr().out == f"removed from {tmp_path}, because they are not in the source any more: b\n"
+    remove_other_cases(tmp_path, ["a"])
+    assert capsys.readouterr().out == ""
