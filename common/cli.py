@@ -295,12 +295,25 @@ def as_dict(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def from_dict(config: type, values: dict[str, Any], where: Path) -> Any:
-    """The inverse of `as_dict`: a config from a YAML file's content; `where` names the file in errors."""
+def from_dict(config: type, values: dict[str, Any], where: Path, program: str | None = None) -> Any:
+    """The inverse of `as_dict`: a config from a YAML file's content.
+
+    Args:
+        config: its dataclass.
+        values: content of the file.
+        where: names the file in errors, whose words are those of a file: its keys have no dashes.
+        program: to whose --help errors refer; None: no command has these options.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type, a missing one.
+    """
     try:
-        return parse(config, [f"--{key}={_as_argument(value)}" for key, value in values.items()])
+        return parse(config, [f"--{key}={_as_argument(value)}" for key, value in values.items()], program)
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        line = str(error) if program else re.sub(r" \(see .* --help\)$", "", str(error))
+        line = re.sub(r"^unrecognized arguments: --([\w.+]+)=.*?(; did you mean|(?: \(see .*)?$)", r"\1: unknown key\2", line)
+        line = re.sub(r"(^|did you mean )--", r"\1", line)
+        raise UserError(f"{where}: {line}") from None
 
 
 def _as_argument(value: Any) -> str:

@@ -8,12 +8,13 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """Folder of the shipped configs: that of the checkout, or the one beside the installed packages."""
 
 
-def find_config(name: Path | str, what: str = "config") -> Path:
+def find_config(name: Path | str, what: str = "config", among: str = "") -> Path:
     """Path of a config that is given by its path, or by the name of a shipped one.
 
     Args:
         name: a path that exists; else a file below `configs`, with or without `configs/` in front and `.yaml` behind.
         what: names the file in the error, such as "config" or "post-processing".
+        among: word in the names of shipped configs of that kind, such as "series"; the error offers these.
 
     Raises:
         UserError: no such file; the line offers shipped configs of similar names.
@@ -23,7 +24,7 @@ def find_config(name: Path | str, what: str = "config") -> Path:
     for candidate in (path, CONFIGS / short, CONFIGS / f"{short}.yaml"):
         if candidate.exists() and not candidate.is_dir():
             return candidate
-    names = config_names()
+    names = [known for known in config_names() if among in known.rpartition("/")[2]]
     if inside := [known for known in names if known.startswith(f"{short}/")]:
         raise UserError(f"{name}: expected one {what}; received a folder; those in it are {', '.join(inside)}")
     files = {known.rpartition("/")[2]: known for known in names}
@@ -34,7 +35,8 @@ def find_config(name: Path | str, what: str = "config") -> Path:
         hint = did_you_mean(short.stem, beside, beside) or f"; those in {short.parent} are {', '.join(beside.values())}"
     else:
         hint = did_you_mean(wanted, names) or did_you_mean(short.stem, files, files)
-    hint = hint or f"; shipped ones are {', '.join(names[:3])} and others in {CONFIGS}"
+    others = f" and others in {CONFIGS}" if len(names) > 3 else ""
+    hint = hint or f"; shipped: {', '.join(names[:3])}{others}"
     raise UserError(f"{name}: {what} not found; expected a YAML file or the name of a shipped one{hint}")
 
 

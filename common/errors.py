@@ -30,6 +30,11 @@ class Problems(UserError):
         return Problems, (self.lines, self.summary)
 
 
+def problem_lines(error: UserError) -> list[str]:
+    """Lines of an error, a problem each, without the summary of several."""
+    return error.lines if isinstance(error, Problems) else str(error).splitlines()
+
+
 class MissingPackage(UserError):
     """Optional package that is not installed.
 

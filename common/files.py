@@ -61,7 +61,10 @@ def read_text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: {what} not found") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}: {what} is not UTF-8 text (line {line}); save it as UTF-8 (Excel: CSV UTF-8)") from None
+    except OSError as error:
         raise UserError(f"{path}: {what} cannot be read ({error})") from None
 
 

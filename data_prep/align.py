@@ -13,7 +13,7 @@ from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
-from data_prep.alignment.outcome import finish, remove_other_cases
+from data_prep.alignment.outcome import MOVABLE, finish, holds_same_files, remove_other_cases
 from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
@@ -58,20 +58,20 @@ def main(config: AlignConfig) -> None:
     if config.label_channel is not None:
         _channel("label_channel", config.label_channel, source)
     with lock(config.out):
-        settings = _settings(config)
-        refuse_other_config(config.out, settings, "aligned scans")
+        cases, settings = source.cases(), _settings(config)
+        free = MOVABLE if holds_same_files(config.out, cases) else ()
+        refuse_other_config(config.out, settings, "aligned scans", free)
         remove_unfinished(config.out)
         write_yaml(config.out / "config.yaml", settings)
         scans = scans_of(source)
         write_manifest(config.out, source, source.channels, scans)
-        cases = source.cases()
         aligner = CaseAligner(source, config.out, alignment)
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         remove_other_cases(config.out, [files.id for files in cases])
         if done:
             write_aligned(config.out, source, done, scans)
-    warn_of_first([line for files in done for line in source.volume_warnings(files)], "data_prep.check --own_grids true")
+    warn_of_first([line for files in done for line in source.volume_warnings(files)], "glioskull check --own_grids true")
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "aligned")
 

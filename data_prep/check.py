@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
-from common.errors import Problems, UserError
+from common.errors import Problems, UserError, problem_lines
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.scans.case import LABEL, CaseFiles
@@ -26,7 +26,7 @@ class CheckConfig(SourceConfig):
     source: Path
     """Folder of scans, or a CSV table."""
     own_grids: bool = False
-    """Channels may have grids and spaces of their own, as data_prep.align takes them: each is read by itself."""
+    """Channels may have grids and spaces of their own, as glioskull align takes them: each is read by itself."""
     workers: int | str = 1
     """Processes that read cases in parallel; or a Dask scheduler: its address, such as tcp://host:8786, or its file."""
 
@@ -88,7 +88,7 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
     try:
         case = source.read(files)
     except UserError as error:
-        return CaseSummary(problems=source.check(files, deep=True) or str(error).splitlines())
+        return CaseSummary(problems=source.check(files, deep=True) or problem_lines(error))
     warnings = source.warnings(files) + files.constant_warnings(case.constant)
     shape = " x ".join(map(str, case.shape))
     found = CaseSummary(warnings=warnings, shape=shape, missing=case.missing, has_mask=case.brain is not None)
@@ -108,7 +108,7 @@ def inspect_volumes(source: Source, files: CaseFiles) -> CaseSummary:
     try:
         volumes = source.read_volumes(files)
     except UserError as error:
-        return CaseSummary(problems=str(error).splitlines())
+        return CaseSummary(problems=problem_lines(error))
     found = CaseSummary(missing=[name for name, image in files.channels.items() if image is None])
     for name, volume in volumes.items():
         spacing = " x ".join(f"{length:.4g}" for length in volume.grid.spacing_mm)

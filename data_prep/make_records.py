@@ -117,10 +117,10 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
             problems,
             f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')} of {config.source}; nothing was built",
         )
-    warn_of_first([line for case in cases for line in source.warnings(case)], "data_prep.check")
+    warn_of_first([line for case in cases for line in source.warnings(case)], "glioskull check")
     if config.prepare.spacing_mm is not None and any(source.scanner_grid(case) is not None for case in cases):
-        advice = "leave --prepare.spacing_mm out, and give data_prep.align that voxel size"
-        print(f"warning: these scans were resampled by data_prep.align and are resampled once more; {advice}", file=sys.stderr)
+        advice = "leave --prepare.spacing_mm out, and give glioskull align that voxel size"
+        print(f"warning: these scans were resampled by glioskull align and are resampled once more; {advice}", file=sys.stderr)
 
 
 def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:
@@ -150,10 +150,17 @@ def _scan_size(source: Source, files: CaseFiles, config: MakeRecordsConfig) -> t
 
 
 def _warn_of_contents(built: list[tuple[CaseFiles, BuiltCase]]) -> None:
-    """Print images whose voxels all have one value, and the shares of the tumours that the crop cuts off, largest first."""
+    """Print images of one value, brains that the crop did not find, and the shares of the tumours that it cuts off."""
     for files, facts in built:
         for line in files.constant_warnings(facts.constant):
             print(f"warning: {line}", file=sys.stderr)
+    if unknown := [files.id for files, facts in built if facts.brain_unknown]:
+        print(
+            f"warning: --prepare.crop brain found no brain in {len(unknown)} of {counted(len(built), 'case')} ({unknown[0]}"
+            f"{', ...' if len(unknown) > 1 else ''}): no mask, and voxels that are not zero on all sides; "
+            "make masks by glioskull skull_strip",
+            file=sys.stderr,
+        )
     cut = sorted(
         ((facts.tumour_lost, files.id) for files, facts in built if facts.tumour_lost >= WORTH_A_WARNING), reverse=True
     )

@@ -49,7 +49,7 @@ class PrepareConfig:
     statistics: Literal["nonzero", "head", "brain"] = "nonzero"
     """Voxels of which percentiles, mean, deviation and median are taken: the non-zero ones (the brain of skull-stripped scans),
     those of the head, which is found by a threshold in each channel (for scans with skull and noise in the air), or those of
-    the stored mask (see data_prep.skull_strip)."""
+    the stored mask (see glioskull skull_strip)."""
     clip: tuple[float, float] | None = None
     """Percentiles of a channel's non-zero voxels (or of its head or mask: `statistics`) to which its values are clipped first,
     such as [0.5, 99.5]."""
@@ -168,6 +168,7 @@ class Prepared:
         scaling: channel -> its scaling; a missing channel has none and is all zeros.
         tumour_lost: share of the tumour's voxels that the crop cut off, 0 to 1.
         brain: (Z, H, W) bool, the stored mask of brain or head; None where the case has none.
+        brain_unknown: `crop: brain` had no mask, and the voxels that are not zero reach all sides of the scan.
     """
 
     image: np.ndarray
@@ -176,6 +177,7 @@ class Prepared:
     scaling: dict[str, Scaling]
     tumour_lost: float
     brain: np.ndarray | None = None
+    brain_unknown: bool = False
 
     @property
     def inside(self) -> np.ndarray:
@@ -209,8 +211,11 @@ def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Pr
     brain = None
     if case.brain is not None:
         brain = uncropped.reorient_label(case.brain.view(np.uint8), config.label_interpolation) != 0
-    grid = uncropped.cropped(*_crop(uncropped.geometry.size, channels, brain, config))
+    size = uncropped.geometry.size
+    box = _brain_box(channels, brain) if config.crop == "brain" else None
+    grid = uncropped.cropped(*_crop(size, box, config))
     geometry = grid.geometry
+    brain_unknown = brain is None and box is not None and all(part == slice(0, n) for part, n in zip(box, size, strict=True))
     scaling = {name: fit_scaling(array, config, name, brain) for name, array in channels.items() if array is not None}
     image = np.zeros((*geometry.size, len(channels)), config.dtype)
     for place, (name, array) in enumerate(channels.items()):
@@ -222,13 +227,13 @@ def prepare(case: Case, schema: LabelSchema | None, config: PrepareConfig) -> Pr
         label = np.ascontiguousarray(geometry.cut(encoded))
         tumour = np.count_nonzero(encoded > 1)  # bits of any class but background
         lost = (tumour - np.count_nonzero(label > 1)) / tumour if tumour else 0.0
-    return Prepared(image, label, grid, scaling, lost, None if brain is None else geometry.cut(brain))
+    return Prepared(image, label, grid, scaling, lost, None if brain is None else geometry.cut(brain), brain_unknown)
 
 
 def without_mask(case: str) -> str:
     """Error line for a case whose missing mask `statistics: brain` needs."""
     return (
-        f"{case}: has no brain mask, which --prepare.statistics brain needs; make one by data_prep.skull_strip, "
+        f"{case}: has no brain mask, which --prepare.statistics brain needs; make one by glioskull skull_strip, "
         "or name it in a table's column brain"
     )
 
@@ -306,17 +311,20 @@ def _encoded_label(label: np.ndarray, schema: LabelSchema, uncropped: PreparedGr
     return uncropped.reorient_label(schema.encode(label), config.label_interpolation)
 
 
-def _crop(
-    uncropped: Triple, channels: dict[str, np.ndarray | None], brain: np.ndarray | None, config: PrepareConfig
-) -> tuple[Triple, Triple]:
-    """Start and size of the crop (z, y, x)."""
-    if config.crop is None:
-        return (0, 0, 0), uncropped
-    if config.crop == "middle" and config.size is not None:
-        return middle_start(uncropped, config.size), config.size
+def _brain_box(channels: dict[str, np.ndarray | None], brain: np.ndarray | None) -> tuple[slice, ...]:
+    """Box (z, y, x) of the mask, without one that of the voxels that are not zero in any channel."""
     if brain is None:
         brain = brain_mask(array for array in channels.values() if array is not None)
-    z, y, x = crop_box(brain)
+    return crop_box(brain)
+
+
+def _crop(uncropped: Triple, box: tuple[slice, ...] | None, config: PrepareConfig) -> tuple[Triple, Triple]:
+    """Start and size of the crop (z, y, x); `box` is that of the brain, for `crop: brain`."""
+    if box is None:
+        if config.crop == "middle" and config.size is not None:
+            return middle_start(uncropped, config.size), config.size
+        return (0, 0, 0), uncropped
+    z, y, x = box
     size = config.size or (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     start = [
         centred_start(length, wanted, part.start + part.stop)

@@ -11,7 +11,7 @@ from common.errors import UserError, expect_number
 from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import map_cases
 from common.tables import counted
-from data_prep.alignment.outcome import finish, remove_other_cases
+from data_prep.alignment.outcome import MOVABLE, finish, holds_same_files, remove_other_cases
 from data_prep.brain.case import CaseStripper, StrippedCase, StrippingConfig
 from data_prep.brain.extraction import BrainExtractor
 from data_prep.brain.hd_bet_weights import NETWORKS, find_weights
@@ -55,13 +55,13 @@ def main(config: SkullStripConfig) -> None:
     options.channel = config.channel or source.channels[0]
     check_source(source, options)
     with lock(config.out):
-        settings = _settings(config)
-        refuse_other_config(config.out, settings, "stripped scans")
+        cases, settings = source.cases(), _settings(config)
+        free = MOVABLE if holds_same_files(config.out, cases) else ()
+        refuse_other_config(config.out, settings, "stripped scans", free)
         remove_unfinished(config.out)
         write_yaml(config.out / "config.yaml", settings)
         scans = source.origin_scans if isinstance(source, AlignedSource) else scans_of(source)
         write_manifest(config.out, source, source.channels, scans)
-        cases = source.cases()
         extractor = BrainExtractor(config.networks, config.flips, config.precision)
         stripper = CaseStripper(source, config.out, options, extractor)
         found = map_cases(stripper.strip, cases, title="stripping")
@@ -69,7 +69,7 @@ def main(config: SkullStripConfig) -> None:
         remove_other_cases(config.out, [files.id for files in cases])
         if done:
             write_aligned(config.out, source, done, scans)
-    warn_of_first([line for files in done for line in source.warnings(files)], "data_prep.check")
+    warn_of_first([line for files in done for line in source.warnings(files)], "glioskull check")
     lines = _summary_lines([each for each in found if not each.problem], config.method, options.channel)
     print("\n".join([*lines, f"stripped scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "stripped")

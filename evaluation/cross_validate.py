@@ -10,7 +10,6 @@ from common.errors import UserError
 from common.files import lock, read_yaml, write_text, write_yaml
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
-from evaluation.experiments.settings import training_help
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import Folds
 from evaluation.inference.ensemble import InferenceConfig
@@ -97,8 +96,8 @@ def _checked_options(config: CrossValidateConfig) -> list[str]:
     if given:
         raise UserError(f"--options: {given[0]}: is given by the cross-validation itself; leave it out")
     options = [f"--{word}" for word in config.options]
-    with training_help(f"training.{config.command}"):
-        cli.parse(TRAININGS[config.command], ["--config", str(config.train), *options]).check()
+    arguments = ["--config", str(config.train), *options]
+    cli.parse(TRAININGS[config.command], arguments, cli.command_name(f"training.{config.command}")).check()
     return options
 
 

@@ -73,7 +73,7 @@ def write_series(
     array: np.ndarray,
     affine: np.ndarray = AXIAL,
     description: str = "t1 mpr",
-    patient: str = "4711",
+    patient: str = "PAT-4711",
     modality: str = "MR",
     number: int = 1,
     places: list[float] | None = None,
@@ -134,7 +134,7 @@ def write_enhanced(
     array: np.ndarray,
     affine: np.ndarray,
     description="t1 enhanced",
-    patient="4711",
+    patient="PAT-4711",
     echoes=(0.0,),
     frame="scanner",
 ) -> Path:
@@ -193,7 +193,7 @@ def write_rtstruct(path: Path, series: Path, structures: dict[str, list[np.ndarr
     return save(dataset, path)
 
 
-def write_junk(folder: Path, patient: str = "4711") -> list[Path]:
+def write_junk(folder: Path, patient: str = "PAT-4711") -> list[Path]:
     """Write what lies beside series: a report, a screenshot, a DICOMDIR, texts, an empty file, a scout."""
     folder.mkdir(parents=True, exist_ok=True)
     report = header("1.2.840.10008.5.1.4.1.1.88.22", "report", patient)

@@ -192,7 +192,8 @@ class CaseAligner:
         if label is not None and all(frames) and len(set(frames)) > 1:
             raise UserError(
                 f"{files.id}: annotation: drawn in another frame of reference than {name}; "
-                "make the series on which it was drawn a channel (--series), or name another --label_channel"
+                "make the series on which it was drawn a channel (--series, --channels), which make_records can leave out, "
+                "or name another --label_channel"
             )
         return name
 

@@ -4,15 +4,17 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.errors import Problems, UserError
+from common.errors import Problems, UserError, problem_lines
 from common.files import read_json
 from common.tables import counted
 from data_prep.scans.case import CaseFiles
 
 FACTS = "case.json"  # of a case's folder; written last, it commits the case
+MOVABLE = ("source", "series")  # settings that are paths; their files are those of the cases
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
             path.unlink(missing_ok=True)
             write(files)
     except UserError as error:
-        return Written({}, [line if files.id in line else f"{files.id}: {line}" for line in str(error).splitlines()], False)
+        return Written({}, [line if files.id in line else f"{files.id}: {line}" for line in problem_lines(error)], False)
     return Written(read_json(path, "case"), [], was_there and not is_current)
 
 
@@ -75,8 +77,20 @@ def remove_other_cases(out: Path, cases: Collection[str]) -> None:
         print(f"removed from {out}, because they are not in the source any more: {names}")
 
 
-def file_state(files: CaseFiles) -> list[dict[str, int]]:
-    """Size and time of change of each of a case's files, to detect changes of the source; paths may name a patient.
+def holds_same_files(out: Path, cases: Sequence[CaseFiles]) -> bool:
+    """True where each finished case of a folder is among `cases` with unchanged files, as after the source was moved."""
+    known = {files.id: files for files in cases}
+    finished = [path for path in out.glob(f"*/{FACTS}") if path.is_file()]
+    return all(
+        path.parent.name in known and read_json(path, "case")["sources"] == file_state(known[path.parent.name])
+        for path in finished
+    )
+
+
+def file_state(files: CaseFiles) -> str:
+    """SHA-256 of the sizes and times of change of a case's files, to detect changes of the source.
+
+    Paths are left out, and times are hashed: they may name a patient, and the day of an examination.
 
     Raises:
         UserError: a file is not there any more, or cannot be read.
@@ -85,7 +99,7 @@ def file_state(files: CaseFiles) -> list[dict[str, int]]:
         states = [path.stat() for path in files.paths]
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    return [{"bytes": state.st_size, "changed": state.st_mtime_ns} for state in states]
+    return sha256(repr([(state.st_size, state.st_mtime_ns) for state in states]).encode()).hexdigest()
 
 
 def finish(found: Sequence[CaseOutcome], what: str) -> None:

@@ -28,10 +28,12 @@ class BuiltCase:
     Attributes:
         tumour_lost: share of the tumour's voxels that the crop cut off.
         constant: channel, or `label`, whose voxels all have one value -> value.
+        brain_unknown: `crop: brain` found no brain: there is no mask, and voxels that are not zero reach all sides.
     """
 
     tumour_lost: float
     constant: dict[str, float]
+    brain_unknown: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Builder:
                 )
                 self._write(case, replace(prepared, image=image, label=label), copy, augmentation)
         original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
-        return BuiltCase(original["tumour_lost"], original["constant"])
+        return BuiltCase(original["tumour_lost"], original["constant"], original.get("brain_unknown", False))
 
     def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:
         """Write the shard, then the JSON file that commits it."""
@@ -92,6 +94,7 @@ class Builder:
             **prepared.grid.to_dict(),
             "scaling": {name: asdict(scaling) for name, scaling in prepared.scaling.items()},
             "tumour_lost": prepared.tumour_lost,
+            **({"brain_unknown": True} if prepared.brain_unknown else {}),
             "augmentation": None if augmentation is None else asdict(augmentation),
             "sources": source_state(files),
             "layout": asdict(layout),

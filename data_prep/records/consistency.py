@@ -1,6 +1,6 @@
 """Consistency of a folder of records, finished or not, with config, scans, split and schema."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from data_prep.split import Split
 ADVICE = "choose another --out, or delete the folder to build anew"
 
 
-def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "records") -> None:
+def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "records", free: Collection[str] = ()) -> None:
     """Refuse a folder with other files, or records that were begun with another config.
 
     Args:
         records: the folder; may be empty.
         settings: all that determines the records' content, as in `config.yaml`.
         what: noun of the content, in errors.
+        free: settings at the top that may differ.
 
     Raises:
         UserError: the folder holds other files.
@@ -33,7 +34,9 @@ def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "re
         if unknown:
             raise UserError(f"{records}: expected an empty or new folder for the {what}; it holds {unknown[0]!r}")
         return
-    lines = [f"{records}: {line}" for line in _differences(read_yaml(before, f"config of the {what}"), settings)]
+    stored = read_yaml(before, f"config of the {what}")
+    now = settings | {name: stored.get(name) for name in free}
+    lines = [f"{records}: {line}" for line in _differences(stored, now)]
     if lines:
         raise Problems(lines, f"these {what} were begun with another config; {ADVICE}")
 

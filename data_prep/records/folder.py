@@ -109,7 +109,7 @@ class Records:
         if not manifest.is_file():
             state = "an unfinished build; run make_records again to finish it" if (path / "cases").is_dir() else "no records"
             raise UserError(
-                f"{path}: expected records (a folder with {MANIFEST}, made by data_prep.make_records); found {state}"
+                f"{path}: expected records (a folder with {MANIFEST}, made by glioskull make_records); found {state}"
             )
         values = read_json(manifest, "records")
         if values.get("format") != FORMAT:

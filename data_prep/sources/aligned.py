@@ -43,13 +43,13 @@ class AlignedSource(TableSource):
     """
 
     layout = "aligned"
-    looks_for = f"a folder with {MANIFEST}, made by data_prep.align or data_prep.skull_strip"
+    looks_for = f"a folder with {MANIFEST}, made by glioskull align or glioskull skull_strip"
     implies_schema = True
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
         self._manifest: dict[str, Any] = read_json(root / MANIFEST, "manifest of aligned scans")
         if not (root / TABLE).is_file():
-            raise UserError(f"{root}: unfinished; call data_prep.align or data_prep.skull_strip again, as before")
+            raise UserError(f"{root}: unfinished; call glioskull align or glioskull skull_strip again, as before")
         super().__init__(root, replace(config, channels=config.channels or self._manifest["channels"]))
         self.config = config
         if config.labels == "auto" and self._manifest["schema"] is not None:

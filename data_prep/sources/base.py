@@ -24,7 +24,7 @@ class SourceConfig:
     """Options of reading a source of scans."""
 
     layout: Literal["auto", "aligned", "brats", "dicom", "kaggle_3m", "msd", "table", "vestibular_schwannoma"] = "auto"
-    """Layout of the files: aligned (made by data_prep.align or data_prep.skull_strip), brats (folders of BraTS 2012-2025),
+    """Layout of the files: aligned (made by glioskull align or glioskull skull_strip), brats (folders of BraTS 2012-2025),
     dicom (a folder of series per patient), kaggle_3m (folders of TIFF slices, as in the LGG Segmentation Dataset), msd
     (dataset.json), table (CSV), vestibular_schwannoma (the collection Vestibular-Schwannoma-SEG), or auto: recognised by its
     files."""

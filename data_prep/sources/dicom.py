@@ -146,7 +146,7 @@ class DicomSource(VolumeSource):
         reference = self.reference(files)
         return [
             f"{series.frames[0].path}: {name}: {series.name} is in another frame of reference than {reference.name}; "
-            "register them first (data_prep.align)"
+            "register them first (glioskull align)"
             for name, series in self._used(files).items()
             if series.frame_of_reference != reference.frame_of_reference
         ]
@@ -260,12 +260,12 @@ class DicomSource(VolumeSource):
     def inventory(self) -> list[str]:
         """Table of all series: its case, the channel that it was chosen for, and its description."""
         heading = ["case", "channel", *DESCRIPTION_HEADING, "frame of ref.", "uid"]
-        lines = []
         rows = [heading]
+        read = (*self.channels, self.rules.reference)
         for case, patient in sorted(self._patients.items()):
             frames: list[str] = []
             for series in patient.index.series:
-                chosen = [name for name, found in self._choices[case].items() if series in found]
+                chosen = [name for name, found in self._choices[case].items() if series in found and name in read]
                 frames += [] if series.frame_of_reference in frames else [series.frame_of_reference]
                 letter = chr(ord("A") + frames.index(series.frame_of_reference) % 26)
                 row = description_row(series, self.rules.max_gap)
@@ -285,8 +285,7 @@ class DicomSource(VolumeSource):
                         f"...{header.series_uid[-UID_END:]}",
                     ]
                 )
-        lines += aligned(rows)
-        return [*lines, *self._others(), ""]
+        return [*aligned(rows), *self._others(), ""]
 
     def _others(self) -> list[str]:
         """Lines on files that are no series: other objects, duplicates, damaged ones."""

@@ -105,10 +105,10 @@ class DicomAnnotation:
             return nifti_label(self.file, grid)
         space = self.frame_of_reference
         if space and space != target.frame_of_reference:
-            drawn = self.drawn_on.name if self.drawn_on else f"another series ({self.file.description or self.file.modality})"
+            drawn = self.drawn_on.name if self.drawn_on else "a series that is not here"
             raise UserError(
                 f"{self.path}: label: drawn on {drawn}, in another frame of reference than {target.name}; "
-                "make that channel the reference (--series), or register them first (data_prep.align)"
+                "make that channel the reference (--series), or register them first (glioskull align)"
             )
         content = read_seg(self.path) if self.file.modality == SEGMENTATION else read_rtstruct(self.path)
         self._refuse_outside(content, target)

@@ -170,7 +170,7 @@ def load_rules(path: Path | None) -> tuple[DicomRules, Path]:
     Raises:
         UserError: no such file, an unknown key, or a value of another kind.
     """
-    found = find_config(path or DEFAULT, "rules of series")
+    found = find_config(path or DEFAULT, "rules of series", among="series")
     values = read_yaml(found, "rules of series")
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{found}: expected rules of series: a YAML mapping with `channels`; received {type(values).__name__}")

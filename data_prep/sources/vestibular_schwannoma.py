@@ -205,7 +205,7 @@ class VestibularSchwannomaSource(VolumeSource):
                 wanted = f"inv_{space.upper()}_LPS_to_{reference.upper()}_LPS.tfm"
                 problems.append(
                     f"{self.root}: case {files.id}: expected {wanted}, which brings {name} to {reference}; received none; "
-                    "register them first (data_prep.align)"
+                    "register them first (glioskull align)"
                 )
         return problems
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -105,18 +103,8 @@ def training_config(training: TrainingSettings, common: Options, chosen: Options
     if reserved:
         raise UserError(f"{reserved[0]} is given by the study itself; leave it out of the training's options")
     where = training.train if isinstance(training.train, Path) else Path("train")
-    with training_help("training.train"):
-        config: TrainConfig = cli.from_dict(TrainConfig, values, where)
+    config: TrainConfig = cli.from_dict(TrainConfig, values, where, cli.command_name("training.train"))
     return config
-
-
-@contextmanager
-def training_help(command: str) -> Iterator[None]:
-    """Errors of options inside the block refer to the help of a training command, such as training.train."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(re.sub(r"\(see .* --help\)", f"(see python -m {command} --help)", str(error))) from None
 
 
 def locate_config(values: Options, file: Path | None) -> Options:

@@ -261,7 +261,7 @@ def load_file(path: Path) -> PostprocessConfig:
     Raises:
         UserError: no such file, a damaged one, or an unknown key.
     """
-    path = find_config(path, "post-processing")
+    path = find_config(path, "post-processing", among="postprocess")
     values = read_yaml(path, "post-processing")
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path}: expected post-processing: a YAML mapping of options to values")

@@ -34,13 +34,30 @@ def test_a_number_is_finite(value):
     assert str(error.value).startswith(f"--inner.rates: expected a finite number; received {received} (see")
 
 
-def test_a_nested_config_refers_to_the_help_of_the_command_that_runs(capsys):
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"depth": 3}, "there: depth: unknown key"),
+        ({"siz": [1, 2]}, "there: siz: unknown key; did you mean size?"),
+        ({"mode": "fats"}, "there: mode: expected one of fast, slow; received fats"),
+    ],
+)
+def test_a_stored_config_is_refused_in_the_words_of_its_file(values, line, capsys):
     def main(config):
-        cli.from_dict(InnerConfig, {"depth": 3}, Path("there"))
+        cli.from_dict(InnerConfig, values, Path("there"))
 
     with pytest.raises(SystemExit):
         cli.run(main, ExampleConfig, ["--out", "x"], "glioskull draw")
-    assert capsys.readouterr().err == "error: there: unrecognized arguments: --depth=3 (see glioskull draw --help)\n"
+    assert capsys.readouterr().err == f"error: {line}\n"
+    with pytest.raises(UserError) as error:
+        cli.from_dict(InnerConfig, values, Path("there"), "glioskull train")
+    assert str(error.value) == f"{line} (see glioskull train --help)"
+
+
+def test_the_command_that_ran_is_not_named_later(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(print, ExampleConfig, ["--cuont", "1"], "glioskull draw")
+    assert capsys.readouterr().err.endswith("(see glioskull draw --help)\n")
     with pytest.raises(UserError) as error:
         parse("--cuont", "1")
     assert "glioskull draw" not in str(error.value)

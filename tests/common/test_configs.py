@@ -40,7 +40,7 @@ def test_a_folder_of_the_name_is_no_config(elsewhere):
         ("synthetic/nope", "; those in synthetic are synthetic/data, synthetic/phantom, synthetic/study, synthetic/train"),
         ("train_best_3d", "did you mean glioma/train_best_3d"),
         ("/somewhere/train_grade.yaml", "did you mean lower_grade_glioma/train_grade?"),
-        ("qqqq", f"shipped ones are {', '.join(config_names()[:3])} and others in {CONFIGS}"),
+        ("qqqq", f"shipped: {', '.join(config_names()[:3])} and others in {CONFIGS}"),
         ("synthetic", "received a folder; those in it are synthetic/data, synthetic/phantom"),
     ],
 )
@@ -51,6 +51,13 @@ def test_another_name_is_one_line_with_similar_ones(name, offered):
     assert "post-processing" in str(error.value)
     assert offered in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_configs_of_the_wanted_kind_alone_are_offered():
+    with pytest.raises(
+        UserError, match=r"rules not found; expected a YAML file or the name of a shipped one; shipped: skull_base/series$"
+    ):
+        find_config("own.yaml", "rules", among="series")
 
 
 def test_all_shipped_configs_are_named():

@@ -111,19 +111,25 @@ def test_every_command_reads_the_output_as_a_source(aligned, command):
     assert done.status == 0, done.err
 
 
-def test_the_same_call_goes_on_where_it_was_and_gives_equal_bits(aligned, scans, command, tmp_path):
+def test_the_same_call_goes_on_where_it_was_from_moved_scans_and_gives_equal_bits(aligned, scans, command, tmp_path):
     out = shutil.copytree(aligned[0], tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (out / "bert").iterdir()}
     image = np.asarray(nibabel.load(out / "anna" / "T2.nii.gz").dataobj)
     facts = (out / "anna" / "case.json").read_bytes()
     (out / "anna" / "case.json").unlink()
     options = ("--source", scans, "--out", out, "--missing_channels", "zero", "--spacing_mm")
+    moved = shutil.copytree(scans.parent, tmp_path / "moved", copy_function=shutil.copy2) / scans.name
+    options = ("--source", moved, *options[2:])
     assert command("data_prep.align", *options, 2.5).status == 2
     assert {path: path.stat().st_mtime_ns for path in (out / "bert").iterdir()} == before
     assert (out / "anna" / "case.json").read_bytes() == facts
     np.testing.assert_array_equal(nibabel.load(out / "anna" / "T2.nii.gz").dataobj, image)
     other = command("data_prep.align", *options, 2.0)
     assert (other.status, other.errors[-1][:60]) == (2, "error: these aligned scans were begun with another config; c")
+    changed = shutil.copytree(scans.parent, tmp_path / "changed", copy_function=shutil.copy2) / scans.name
+    (changed.parent / "bert_T1.nii.gz").touch()
+    other = command("data_prep.align", "--source", changed, *options[2:], 2.5)
+    assert (other.status, "source was" in other.errors[0]) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,28 @@ def test_a_crop_that_cuts_tumours_off_is_warned_of(build, tmp_path):
     assert f"case_0 {lost:.1%}" in warning
 
 
+def test_a_brain_that_the_crop_does_not_find_is_warned_of(command, tmp_path):
+    made = scan("a", channels=("t1",))
+    made.images["t1"][...] = 1 + np.arange(made.images["t1"].size).reshape(made.images["t1"].shape) % 7  # noise in the air
+    source = write_table(tmp_path / "source", [made])
+    options = (
+        "--split.fractions",
+        "[1,0,0]",
+        "--prepare.crop",
+        "brain",
+        "--prepare.size",
+        "null",
+        "--labels",
+        "brats2017-2021",
+    )
+    for _ in range(2):
+        done = command("data_prep.make_records", "--source", source, "--out", tmp_path / "out", *options)
+        assert done.status == 0, done.err
+        (tmp_path / "out" / "dataset.json").unlink()
+        (warning,) = [line for line in done.err.splitlines() if line.startswith("warning:")]
+        assert warning.startswith("warning: --prepare.crop brain found no brain in 1 of 1 case (a): no mask, and voxels ")
+
+
 def test_missing_channels_as_zeros_are_noted(command, tmp_path):
     source = write_brats(tmp_path / "source", [scan("a"), scan("b", channels=("flair", "t1"))])
     options = ("--source", source, "--out", tmp_path / "out", *SMALL, "--split.fractions", "[1,0,0]")
@@ -365,8 +387,8 @@ def test_scans_that_were_resampled_are_not_resampled_once_more_without_a_warning
         "--prepare.size",
         "null",
     )
-    build += ("--prepare.crop", "brain")
+    build += ("--prepare.crop", "null")
     assert command(*build, "--out", tmp_path / "once").err == ""
     twice = command(*build, "--out", tmp_path / "twice", "--prepare.spacing_mm", 3)
     assert twice.status == 0
-    assert "warning: these scans were resampled by data_prep.align and are resampled once more; leave --prepare" in twice.err
+    assert "warning: these scans were resampled by glioskull align and are resampled once more; leave --prepare" in twice.err

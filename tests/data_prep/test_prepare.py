@@ -145,8 +145,13 @@ def test_the_brain_crop_without_a_size_is_the_brains_box():
     prepared = prepare(brain_at((2, 4, 1), (8, 11, 5)), SCHEMA, PrepareConfig(crop="brain", size=None))
     assert (prepared.geometry.start, prepared.geometry.size) == ((1, 4, 2), (4, 7, 6))
     assert prepared.tumour_lost == 0
+    assert not prepared.brain_unknown
     empty = prepare(brain_at((0, 0, 0), (0, 0, 0)), SCHEMA, PrepareConfig(crop="brain", size=None))
-    assert empty.geometry.size == (16, 18, 20)
+    assert (empty.geometry.size, empty.brain_unknown) == ((16, 18, 20), True)
+    full = brain_at((0, 0, 0), (20, 18, 16))
+    assert prepare(full, SCHEMA, PrepareConfig(crop="brain", size=(4, 4, 4))).brain_unknown
+    assert not prepare(full, SCHEMA, PrepareConfig(crop="middle", size=(4, 4, 4))).brain_unknown
+    assert not prepare(replace(full, brain=full.label == 1), SCHEMA, PrepareConfig(crop="brain", size=None)).brain_unknown
 
 
 def masked(**changes):

@@ -191,7 +191,7 @@ def test_a_scan_without_brain_is_one_line(command, tmp_path):
     assert not (tmp_path / "out" / "cases.csv").exists()
     unfinished = command("data_prep.check", "--source", tmp_path / "out")
     assert unfinished.errors == [
-        f"error: {tmp_path / 'out'}: unfinished; call data_prep.align or data_prep.skull_strip again, as before"
+        f"error: {tmp_path / 'out'}: unfinished; call glioskull align or glioskull skull_strip again, as before"
     ]
 
 

@@ -61,7 +61,7 @@ def test_check_reads_channels_on_their_own_grids(folder, command):
     apart = command("data_prep.check", *options)
     assert apart.status == 2
     assert any("CT: series 5 (Schaedel nativ) is in another frame of reference" in line for line in apart.errors)
-    assert all("register them first (data_prep.align)" in line for line in apart.errors[:-1])
+    assert all("register them first (glioskull align)" in line for line in apart.errors[:-1])
     done = command("data_prep.check", *options, "--own_grids", "true")
     assert (done.status, done.errors) == (0, [])
     assert "2, of 2 patients; 0 cannot be used" in done.out

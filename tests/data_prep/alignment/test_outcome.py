@@ -1,8 +1,17 @@
+import os
+
 import pytest
 
 from common.errors import Problems, UserError
 from common.files import write_json
-from data_prep.alignment.outcome import CaseOutcome, file_state, finish, remove_other_cases, written_case
+from data_prep.alignment.outcome import (
+    CaseOutcome,
+    file_state,
+    finish,
+    holds_same_files,
+    remove_other_cases,
+    written_case,
+)
 from data_prep.scans.case import CaseFiles, ImageRef
 
 
@@ -36,6 +45,27 @@ def test_a_mistake_and_a_scan_that_is_gone_become_lines(files, tmp_path):
     (tmp_path / "a.nii").unlink()
     facts, (line,), _ = written_case(tmp_path / "case.json", files, fail)
     assert (facts, line.endswith("a.nii: cannot be read (No such file or directory)")) == ({}, True)
+
+
+def test_of_several_problems_the_summary_is_left_out(files, tmp_path):
+    def fail(case):
+        raise Problems(["one", "two"], "case a: cannot be read")
+
+    assert written_case(tmp_path / "case.json", files, fail).problem == ["a: one", "a: two"]
+
+
+def test_a_source_that_was_moved_has_the_same_files(files, tmp_path):
+    out, moved = tmp_path / "out", tmp_path / "moved.nii"
+    assert holds_same_files(out, [files])
+    (out / "a").mkdir(parents=True)
+    write_json(out / "a" / "case.json", {"sources": file_state(files)})
+    (tmp_path / "a.nii").rename(moved)
+    there = CaseFiles("a", "a", {"t1": ImageRef(moved)})
+    assert holds_same_files(out, [there])
+    assert not holds_same_files(out, [CaseFiles("b", "b", {"t1": ImageRef(moved)})])
+    os.utime(moved, (0, 0))
+    assert not holds_same_files(out, [there])
+    assert "1970" not in file_state(there)
 
 
 def test_failures_are_listed_after_the_warnings(capsys):

@@ -81,12 +81,12 @@ def from_dicom(tmp_path):
     rules.write_text("channels: {t1: {description: t1}}\nids: patient_id")
     out = tmp_path / "aligned"
     out.mkdir()
-    write_table(out, [scan("4711", channels=("t1",))])
+    write_table(out, [scan("PAT-4711", channels=("t1",))])
     rows = series.stack.grid.affine.tolist()
     resampling = {"shape": list(series.stack.grid.shape), "affine": rows, "target_shape": [10, 9, 8], "target_affine": rows}
     facts = {"label_channel": "t1", "images": {"t1": {"resampling": resampling | {"transform": np.eye(4).tolist()}}}}
-    (out / "4711").mkdir()
-    (out / "4711" / "case.json").write_text(json.dumps(facts))
+    (out / "PAT-4711").mkdir()
+    (out / "PAT-4711" / "case.json").write_text(json.dumps(facts))
     options = {"layout": "dicom", "channels": ["t1"], "series": str(rules)}
     manifest = {
         "format": 1,
@@ -105,7 +105,7 @@ def test_predictions_of_dicom_become_a_seg_of_the_annotated_series(from_dicom, t
     source = open_source(folder, SourceConfig(labels="binary"))
     (path,) = source.write_prediction(source.cases()[0], ids, tmp_path / "out")
     seg = read_seg(path)
-    assert (path.name, seg.series_uid) == ("4711.seg.dcm", series.uid)
+    assert (path.name, seg.series_uid) == ("PAT-4711.seg.dcm", series.uid)
     np.testing.assert_array_equal(seg_masks(seg, series, series.stack.grid)[1], ids == 1)
 
 
@@ -113,8 +113,8 @@ def test_predictions_of_dicom_become_a_seg_of_the_annotated_series(from_dicom, t
     ("change", "reason"),
     [
         ("gone", "dicom: source not found; "),
-        ("other patient", "dicom: case 4711 is not there any more"),
-        ("other grid", "dicom: case 4711: t1 has another grid than the scan that was aligned"),
+        ("other patient", "dicom: case PAT-4711 is not there any more"),
+        ("other grid", "dicom: case PAT-4711: t1 has another grid than the scan that was aligned"),
     ],
 )
 def test_without_the_scans_the_reason_is_one_line(from_dicom, tmp_path, change, reason):
@@ -125,7 +125,7 @@ def test_without_the_scans_the_reason_is_one_line(from_dicom, tmp_path, change, 
         write_series(tmp_path / "dicom" / "b", blob((9, 9, 9)), oblique(), "t1 mpr", **options)
     source = open_source(folder, SourceConfig(labels="binary"))
     (case,) = source.cases()
-    assert source.prediction_names(case) == ([] if change != "other grid" else ["4711.seg.dcm"])
+    assert source.prediction_names(case) == ([] if change != "other grid" else ["PAT-4711.seg.dcm"])
     with pytest.raises(UserError, match=re.escape(reason)):
         source.write_prediction(case, ids, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -145,5 +145,5 @@ def test_a_damaged_manifest_is_one_line(folder):
 
 def test_an_unfinished_folder_is_named_as_such(folder):
     (folder / "cases.csv").unlink()
-    with pytest.raises(UserError, match=r"unfinished; call data_prep\.align or"):
+    with pytest.raises(UserError, match=r"unfinished; call glioskull align or"):
         open_source(folder)

@@ -173,8 +173,8 @@ def test_a_damaged_slice_is_one_line(tmp_path):
 
 def test_names_and_dates_reach_no_output(tmp_path, command):
     root, out = tmp_path / "scans", tmp_path / "out"
-    write_patient(root / "MUSTERMANN", "4711")
-    write_patient(root / "WEISS", "4712")
+    write_patient(root / "MUSTERMANN", "PAT-4711")
+    write_patient(root / "WEISS", "PAT-4712")
     done = command(
         "data_prep.make_records",
         *(
@@ -196,7 +196,7 @@ def test_names_and_dates_reach_no_output(tmp_path, command):
     text = (
         done.out + done.err + "".join(path.read_text() for path in out.rglob("*") if path.suffix in (".json", ".txt", ".yaml"))
     )
-    for word in ("MUSTERMANN", "WEISS", "4711", STUDY_DATE, BIRTH, NAME):
+    for word in ("MUSTERMANN", "WEISS", "PAT-4711", STUDY_DATE, BIRTH, NAME):
         assert word not in text
     assert len(json.loads((out / "dataset.json").read_text())["cases"]) == 2
 
@@ -229,6 +229,10 @@ def test_the_table_lists_all_series(tmp_path):
     assert [line.split()[1:4] for line in lines[4:5]] == [["label", "1001", "SEG"]]
     assert lines[5] == "other files, not read: 1 DICOMDIR, 1 OT, 1 SR, 3 not DICOM"
     assert not any(NAME in line for line in lines)
+    lines = opened(tmp_path, channels=["t1"], reference="t2").inventory()
+    assert [line.split()[1:3] for line in lines[1:4]] == [["t1", "1"], ["t2", "2"], ["90", "MR"]]
+    lines = opened(tmp_path, channels=["t1"]).inventory()
+    assert [line.split()[1:3] for line in lines[1:4]] == [["t1", "1"], ["2", "MR"], ["90", "MR"]]
 
 
 def test_without_rules_the_shipped_ones_hold(tmp_path):
@@ -251,7 +255,7 @@ def test_volumes_keep_their_own_grids_and_spaces(tmp_path):
     series, ids = write_apart(tmp_path)
     source = opened(tmp_path)
     (files,) = source.cases()
-    assert "register them first (data_prep.align)" in problem(source)
+    assert "register them first (glioskull align)" in problem(source)
     volumes = source.read_volumes(files)
     assert list(volumes) == ["t1", "t2", "label"]
     np.testing.assert_array_equal(volumes["t2"].array, blob((9, 8, 7), 1))

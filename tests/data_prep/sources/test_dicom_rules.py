@@ -106,7 +106,7 @@ def test_several_series_need_a_preference(tmp_path):
     ("text", "message"),
     [
         ("a", "expected rules of series"),
-        ("chanels: {}", "did you mean --channels"),
+        ("chanels: {}", "chanels: unknown key; did you mean channels"),
         ("channels: {}", "channels: expected at least one name"),
         ("channels: {t1: {modalty: MR}}", "modalty"),
         ("channels: {t1: {min_slices: x}}", "expected a whole number; received x"),

@@ -46,6 +46,12 @@ def test_what_is_no_source_gives_one_line(tmp_path, name, layout, message):
     assert "\n" not in str(caught.value)
 
 
+def test_rules_of_series_are_refused_for_other_layouts(tmp_path):
+    root = write_brats(tmp_path, [scan("a")])
+    with pytest.raises(UserError, match=r"--series: belongs to layout dicom, and .* has layout brats; leave it out"):
+        open_source(root, SourceConfig(series=tmp_path / "rules.yaml"))
+
+
 @pytest.mark.parametrize("write", [write_brats, write_msd, write_table])
 def test_an_unknown_schema_gives_one_line(tmp_path, write):
     with pytest.raises(UserError, match=r"label schema not found; expected .* or one of binary, brats2012-2015"):
