@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import field, fields, is_dataclass, make_dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -170,23 +171,23 @@ def option_names(config: type, arguments: Sequence[str] = ()) -> set[str]:
 
 def _parser(config: type, arguments: Sequence[str], program: str | None = None) -> tuple[_Parser, type]:
     """Parser of a command, with its `given` arguments, and the config whose choices they make."""
-    wants_help = not {"-h", "--help"}.isdisjoint(arguments)
-    jsonargparse.set_parsing_settings(
-        docstring_parse_attribute_docstrings=wants_help
-    )  # only help needs them, and they are slow
     given = _bracket_lists(config, _with_config_paths(config, arguments))
     chosen = _with_choices(config, given)
-    parser = _Parser(
-        prog=program or _program.get() or _module_program(),
-        allow_abbrev=False,
-        description=config.__doc__,
-        formatter_class=jsonargparse.DefaultHelpFormatter,
-    )
-    parser.given, parser.config = given, chosen
+    parser = _built_parser(chosen, wants_help=not {"-h", "--help"}.isdisjoint(arguments))
+    parser.prog, parser.given = program or _program.get() or _module_program(), given
+    return parser, chosen
+
+
+@lru_cache(maxsize=64)
+def _built_parser(chosen: type, wants_help: bool) -> _Parser:
+    """Parser of the options of a dataclass; building it takes longer than parsing does, and a run's files are parsed too."""
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=wants_help)  # they are slow
+    parser = _Parser(allow_abbrev=False, description=chosen.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter)
+    parser.config = chosen
     parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(chosen, None)
     _list_choices(parser, chosen)
-    return parser, chosen
+    return parser
 
 
 def _with_config_paths(config: type, arguments: Sequence[str]) -> list[str]:
@@ -310,7 +311,7 @@ def from_dict(config: type, values: dict[str, Any], where: Path, program: str | 
     try:
         return parse(config, [f"--{key}={_as_argument(value)}" for key, value in values.items()], program)
     except UserError as error:
-        line = str(error) if program else re.sub(r" \(see .* --help\)$", "", str(error))
+        line = str(error) if program else HELP.sub("", str(error))
         line = re.sub(r"^unrecognized arguments: --([\w.+]+)=.*?(; did you mean|(?: \(see .*)?$)", r"\1: unknown key\2", line)
         line = re.sub(r"(^|did you mean )--", r"\1", line)
         raise UserError(f"{where}: {line}") from None
@@ -357,10 +358,16 @@ def _with_choices(config: type, arguments: list[str]) -> type:
         entry = IMPORT_PATH if ":" in str(name) and name not in registry else name
         if entry not in registry:
             raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}")
-        replaced.append((item.name, load_class(registry[entry]), choice(registry, entry)))
-    if not replaced:
-        return config
-    return make_dataclass(config.__name__, replaced, bases=(config,), kw_only=True, namespace={"__doc__": config.__doc__})
+        replaced.append((item.name, entry, load_class(registry[entry])))
+    return _with_chosen(config, tuple(replaced)) if replaced else config
+
+
+@lru_cache(maxsize=64)
+def _with_chosen(config: type, replaced: tuple[tuple[str, str, type], ...]) -> type:
+    """The config with other types of some fields: their names, the entries of their registries, and the types."""
+    registries = {item.name: item.metadata["registry"] for item in fields(config) if "registry" in item.metadata}
+    types = [(name, kind, choice(registries[name], entry)) for name, entry, kind in replaced]
+    return make_dataclass(config.__name__, types, bases=(config,), kw_only=True, namespace={"__doc__": config.__doc__})
 
 
 def _chosen_name(option: str, arguments: list[str]) -> str | None:

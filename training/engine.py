@@ -269,8 +269,10 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
             for name, head in heads.items()
         },
     )
-    # Keras makes these variables in the first step otherwise, and TensorFlow then traces that step a second time.
+    # Keras makes the variables of both in the first step otherwise, and TensorFlow then traces that step a second time.
     model.optimizer.build(model.trainable_variables)
+    if several and (compiled := getattr(model, "_compile_loss", None)) is not None:
+        compiled.build(dict.fromkeys(heads, 0), model.output)
 
 
 def begin_phase(training: OpenTraining, phase: Phase) -> None:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import keras
 
 
+LARGEST_RATE = 1e38  # of float32
+
+
 @dataclass
 class OptimizerConfig:
     """The optimizer."""
@@ -32,7 +35,7 @@ class OptimizerConfig:
         Raises:
             UserError: a number out of its range, or momentum of an optimizer that has none.
         """
-        expect_number(f"{where}.learning_rate", self.learning_rate, 0)
+        expect_number(f"{where}.learning_rate", self.learning_rate, 0, LARGEST_RATE)
         expect_number(f"{where}.weight_decay", self.weight_decay, 0)
         expect_number(f"{where}.momentum", self.momentum, 0, 0.999)
         if self.momentum is not None and self.name in ("adam", "adamw"):

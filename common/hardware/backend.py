@@ -1,6 +1,8 @@
 """Loading the Keras backend without its start-up chatter."""
 
+import atexit
 import ctypes
+import gc
 import os
 import sys
 import tempfile
@@ -30,6 +32,8 @@ def load_backend() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 2 lets oneDNN complain of float16, which is converted anyway
     _keep_freed_memory()
+    if "keras" not in sys.modules:
+        atexit.register(gc.freeze)  # the interpreter would look for garbage in a framework's objects before it ends: seconds
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as chatter:

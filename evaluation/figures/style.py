@@ -119,14 +119,16 @@ def save(figure: "Figure", path: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    vectors = save_as(figure, path.with_name(f"{path.name}.pdf"))
-    figure.set_layout_engine("none")  # everything stands where it should now, which is half of the work
-    return [vectors, save_as(figure, path.with_name(f"{path.name}.png"))]
+    return [save_as(figure, path.with_name(f"{path.name}{suffix}")) for suffix in (".pdf", ".png")]
 
 
 def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
     """Write a figure in the format that the file's suffix names, whole or not at all; the same figure gives the same bytes."""
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    if (layout := figure.get_layout_engine()) is not None:
+        if figure.axes:
+            layout.execute(figure)
+        figure.set_layout_engine(None)  # else matplotlib draws everything once more in order to lay it out
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata=metadata)
     return path

@@ -28,8 +28,11 @@ def run(request, records, command, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictions(run, source, command):
-    out = run.parent / "predictions"
-    done = command("evaluation.predict", "--runs", run, "--source", source, "--out", out)
+    """Predictions of two cases; DeepMedic's without pictures, which do not depend on the network's kind."""
+    out, pictures = run.parent / "predictions", Run(run).config.model.name == "unet"
+    (run.parent / "ids.txt").write_text("case_0\ncase_4\n")
+    options = ("--cases", run.parent / "ids.txt", "--overlays", str(pictures).lower())
+    done = command("evaluation.predict", "--runs", run, "--source", source, "--out", out, *options)
     assert done.status == 0, done.err
     return out
 
@@ -49,7 +52,7 @@ def test_each_head_is_scored_in_training(run):
 @pytest.mark.parametrize("run", ["unet"], indirect=True)  # nothing of this depends on the network's kind
 def test_each_head_has_predictions_that_can_be_scored(run, predictions, source, command):
     cases = sorted(path.name for path in (predictions / "hgg").glob("*.nii.gz"))
-    assert cases
+    assert cases == ["case_0.nii.gz", "case_4.nii.gz"]
     for folder in ("mets", "chosen"):
         assert sorted(path.name for path in (predictions / folder).glob("*.nii.gz")) == cases
     for folder in ("hgg", "mets", "chosen"):
@@ -61,7 +64,8 @@ def test_each_head_has_predictions_that_can_be_scored(run, predictions, source, 
 def test_finished_cases_of_all_heads_are_kept(run, predictions, source, command):
     files = {path: path.stat().st_mtime_ns for path in predictions.glob("*/*.nii.gz")}
     cases = len(files) // 3
-    again = ("evaluation.predict", "--runs", run, "--source", source, "--out", predictions)
+    ids = ("--cases", run.parent / "ids.txt")
+    again = ("evaluation.predict", "--runs", run, "--source", source, "--out", predictions, *ids)
     done = command(*again)
     assert done.out == f"{predictions}: {cases} of {cases} cases there already; --overwrite true predicts anew\n"
     lost = sorted(files)[0]  # of the folder chosen

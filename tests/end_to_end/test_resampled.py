@@ -44,7 +44,7 @@ def trained(command, source, folder, *options):
 def test_predictions_of_resampled_scans_lie_on_the_scanners_grid(command, tmp_path):
     source = write(tmp_path, other=False)
     run = trained(command, source, tmp_path, "--prepare.spacing_mm", 3, "--prepare.size", "[32,32,32]")
-    options = ("--probabilities", "true", "--inside_only", "false")
+    options = ("--probabilities", "true", "--inside_only", "false", "--overlays", "false")
     done = command("evaluation.predict", "--runs", run, "--source", source, "--out", tmp_path / "out", *options)
     assert (done.status, done.errors) == (0, [])
     truth = nibabel.load(tmp_path / "label.nii.gz")

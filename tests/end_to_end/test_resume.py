@@ -1,7 +1,6 @@
 """A training that goes on: killed and resumed equals uninterrupted, on both backends; and what a resume refuses."""
 
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -11,15 +10,32 @@ import pytest
 import yaml
 
 from data_prep.records.folder import Records
-from tests.training.runs import EPOCHS, ROOT, TOY, VOLUMES, assert_equal_runs, environment, history, kill_in_epoch_3
+from tests.training.runs import (
+    EPOCHS,
+    ROOT,
+    STEPS,
+    TOY,
+    VOLUMES,
+    assert_equal_runs,
+    environment,
+    finished_after,
+    history,
+    kill_in_epoch_3,
+)
 from training.run import Run
 
 IN_ONE_PROCESS = """
 import json, sys
+from pathlib import Path
 from common import cli
+from tests.training.runs import finished_after
 from training.train import TrainConfig, main
-for arguments in json.loads(sys.argv[1]):
+*first, last = json.loads(sys.argv[1])
+folder = Path(sys.argv[2])
+for arguments in first:
     main(cli.parse(TrainConfig, arguments))
+finished_after(folder / "whole_volumes", 1, folder / "extended", epochs=1)
+main(cli.parse(TrainConfig, last))
 """
 
 
@@ -35,22 +51,20 @@ def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_pa
 
 @pytest.fixture(scope="module")
 def jax_runs(records, tmp_path_factory):
-    """Runs on JAX: `whole`, `killed` and resumed, `toy`, three steps of the shipped toy config, and of volumes `whole_volumes`
-    and `extended`."""
+    """Runs on JAX, of the shipped toy config `whole`, and `killed` and resumed; of volumes `whole_volumes` and `extended`."""
     folder = tmp_path_factory.mktemp("jax")
-    new = ["--records", records, *TOY, "--epochs", EPOCHS]
+    config = ROOT / "configs" / "synthetic" / "train.yaml"
+    new = ["--config", config, "--records", records, *TOY, "--epochs", EPOCHS, "--steps_per_epoch", STEPS]
     kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
-    toy = ["--config", ROOT / "configs" / "synthetic" / "train.yaml", "--records", records, "--out", folder / "toy"]
-    steps = ["--epochs", 1, "--steps_per_epoch", 3, "--model.depth", 1, "--model.filters", 2]  # quick to compile
     volumes = ["--records", records, *VOLUMES, "--schedule.name", "constant", "--steps_per_epoch", 3]
+    before = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"])
     runs = (
-        *([*new, "--out", folder / "whole"], ["--resume", folder / "killed"], [*toy, *steps]),
+        *before,
         [*volumes, "--out", folder / "whole_volumes", "--epochs", 2],
-        [*volumes, "--out", folder / "extended", "--epochs", 1],
         ["--resume", folder / "extended", "--extend", 1],
     )
     arguments = json.dumps([[str(word) for word in words] for words in runs])
-    program = [sys.executable, "-c", IN_ONE_PROCESS, arguments]
+    program = [sys.executable, "-c", IN_ONE_PROCESS, arguments, str(folder)]
     done = subprocess.run(program, cwd=ROOT, env=environment("jax"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -68,13 +82,6 @@ def test_extending_a_training_of_volumes_equals_a_longer_one_on_jax(jax_runs):
 
 
 @pytest.mark.slow
-def test_the_toy_config_trains_three_steps_on_jax(jax_runs):
-    (row,) = history(jax_runs / "toy")
-    assert math.isfinite(float(row["loss"]))
-    assert Run(jax_runs / "toy").metadata["steps_per_epoch"] == 3
-
-
-@pytest.mark.slow
 def test_a_run_of_another_backend_is_read(jax_runs, records):
     """Weights know no backend."""
     network = Run(jax_runs / "whole").load_network()
@@ -82,16 +89,15 @@ def test_a_run_of_another_backend_is_read(jax_runs, records):
     assert np.isfinite(network.predict_on_batch(image)["segmentation"]).all()
 
 
-def test_extending_equals_a_longer_training(train, command, whole, tmp_path):
-    out = tmp_path / "run"
-    constant = ("--schedule.name", "constant")
-    train(out, "--epochs", 1, *constant)
+def test_extending_equals_a_longer_training(train, command, tmp_path):
+    longer = tmp_path / "longer"
+    train(longer, "--epochs", 2, "--schedule.name", "constant")
+    out = finished_after(longer, 1, tmp_path / "run", epochs=1)
     done = command("training.train", "--resume", out, "--extend", 1)
     assert done.status == 0, done.err
     assert Run(out).config.epochs == 2
     assert len(history(out)) == 2
-    train(tmp_path / "longer", "--epochs", 2, *constant)
-    assert_equal_runs(tmp_path / "longer", out)
+    assert_equal_runs(longer, out)
 
 
 def test_a_finished_run_stays_as_it_is(run, command):

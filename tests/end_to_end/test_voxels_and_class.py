@@ -31,11 +31,14 @@ def run(request, records, command, tmp_path_factory):
 
 
 def test_a_case_has_a_mask_and_a_class(run, source, command, tmp_path):
-    done = command("evaluation.predict", "--runs", run, "--source", source, "--out", tmp_path)
+    ids, out = tmp_path / "ids.txt", tmp_path / "out"
+    ids.write_text("case_0\ncase_4\n")
+    options = ("--cases", ids, "--overlays", "false")
+    done = command("evaluation.predict", "--runs", run, "--source", source, "--out", out, *options)
     assert done.status == 0, done.err
-    with (tmp_path / "classes.csv").open() as file:
+    with (out / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(list(tmp_path.glob("*.nii.gz"))) == 5
+    assert len(rows) == len(list(out.glob("*.nii.gz"))) == 2
     for row in rows:
         assert sum(float(row[f"probability {grade}"]) for grade in ("HGG", "LGG")) == pytest.approx(1, abs=1e-4)
 

@@ -19,7 +19,7 @@ from training.run import Run
 
 
 def test_a_prediction_lies_on_the_patients_own_grid(predict, source, tmp_path):
-    done = predict()
+    done = predict("--overlays", "true")
     assert (done.status, done.errors) == (0, [])
     image = nibabel.load(tmp_path / "out" / f"{CASE}.nii.gz")
     truth = nibabel.load(next(source.rglob(f"{CASE}_seg.nii.gz")))
@@ -50,7 +50,7 @@ def test_a_turned_scan_gives_the_same_segmentation_turned(command, trained, tmp_
 
 
 def test_probabilities_sum_to_one_and_agree_with_the_ids(predict, tmp_path):
-    assert predict("--probabilities", "true", "--overlays", "false", "--inside_only", "false").status == 0
+    assert predict("--probabilities", "true", "--inside_only", "false").status == 0
     probabilities = np.asarray(nibabel.load(tmp_path / "out" / f"{CASE}_probabilities.nii.gz").dataobj)
     ids = np.asarray(nibabel.load(tmp_path / "out" / f"{CASE}.nii.gz").dataobj)
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
@@ -63,23 +63,23 @@ def test_outside_the_head_is_background(predict, trained, source, tmp_path):
     assert (len(channels), outside.any()) == (4, True)
     found = {}
     for only in ("true", "false"):
-        assert predict("--overlays", "false", "--inside_only", only, out=tmp_path / only).status == 0
+        assert predict("--inside_only", only, out=tmp_path / only).status == 0
         found[only] = np.asarray(nibabel.load(tmp_path / only / f"{CASE}.nii.gz").dataobj)
     assert not found["true"][outside].any()
     np.testing.assert_array_equal(found["true"][~outside], found["false"][~outside])
 
 
 def test_the_average_of_a_run_with_itself_is_the_run(predict, trained, tmp_path):
-    assert predict("--overlays", "false", out=tmp_path / "one").status == 0
-    assert predict("--runs", json.dumps([str(trained)] * 2), "--overlays", "false", out=tmp_path / "two").status == 0
+    assert predict(out=tmp_path / "one").status == 0
+    assert predict("--runs", json.dumps([str(trained)] * 2), out=tmp_path / "two").status == 0
     one, two = (np.asarray(nibabel.load(tmp_path / name / f"{CASE}.nii.gz").dataobj) for name in ("one", "two"))
     np.testing.assert_array_equal(one, two)
 
 
 def test_a_second_call_adds_its_cases(predict, command, trained, source, tmp_path):
-    assert predict("--overlays", "false").status == 0
+    assert predict().status == 0
     (tmp_path / "more.txt").write_text("case_0\n")
-    assert predict("--overlays", "false", "--cases", tmp_path / "more.txt").status == 0
+    assert predict("--cases", tmp_path / "more.txt").status == 0
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["cases"] == ["case_0", CASE]
     done = command("evaluation.score", "--predictions", tmp_path / "out", "--source", source)
     assert done.status == 0, done.err
@@ -98,7 +98,7 @@ def test_an_unannotated_patient_is_segmented(command, trained, tmp_path):
 
 def test_a_table_has_the_schema_of_the_run(command, trained, tmp_path):
     table = write_table(tmp_path / "scans", [scan("a", shape=(16, 14, 6))])  # ids 0, 1, 2, 4: not those of binary
-    done = command("evaluation.predict", "--runs", trained, "--source", table, "--out", tmp_path / "p")
+    done = command("evaluation.predict", "--runs", trained, "--source", table, "--out", tmp_path / "p", "--overlays", "false")
     assert done.status == 0, done.err
     assert set(np.unique(nibabel.load(tmp_path / "p" / "a.nii.gz").dataobj)) <= {0, 1, 2, 4}
     refused = command(
@@ -145,9 +145,9 @@ def test_nothing_is_written_into_a_source(predict, source):
 
 def test_predictions_of_other_runs_are_not_mixed(predict, trained, tmp_path):
     """Weights decide, not paths: those of a copy are equal, those after another epoch are not."""
-    assert predict("--overlays", "false").status == 0
+    assert predict().status == 0
     other = shutil.copytree(trained, tmp_path / "other")
-    assert predict("--runs", other, "--overlays", "false").status == 0
+    assert predict("--runs", other).status == 0
     shutil.copyfile(other / "last.weights.h5", other / "best.weights.h5")
     with (other / "best.weights.h5").open("ab") as file:
         file.write(b"0")
@@ -225,7 +225,7 @@ def test_a_classifier_beside_a_segmentation_classifies_each_case(graded):
 
 
 def test_a_classifier_changes_no_voxel(graded, predict, trained, tmp_path):
-    assert predict("--overlays", "false").status == 0
+    assert predict().status == 0
     np.testing.assert_array_equal(ids_of(graded), ids_of(tmp_path / "out"))
     manifest = json.loads((graded / "predictions.json").read_text())
     assert manifest["cases"] == ["case_0", CASE]
@@ -294,18 +294,18 @@ def test_mirrored_views_are_averaged(predict, trained, source, tmp_path):
 
 
 def test_an_axis_that_is_none_is_refused(predict):
-    done = predict("--flips", "up", "--overlays", "false")
+    done = predict("--flips", "up")
     assert (done.status, len(done.errors)) == (2, 1)
 
 
 def test_postprocessing_of_a_file_goes_before_that_of_the_run(predict, trained, tmp_path):
     run = with_rules(trained, tmp_path / "run", "threshold: 0.0\n")  # every voxel of the head is tumour
     everything = tmp_path / "everything"
-    assert predict("--runs", run, "--overlays", "false", out=everything).status == 0
+    assert predict("--runs", run, out=everything).status == 0
     assert (ids_of(everything) > 0).any()
     rules = tmp_path / "rules.yaml"
     rules.write_text("least_voxels: {foreground: 1000000}\n")
-    assert predict("--runs", run, "--postprocess", rules, "--overlays", "false", out=tmp_path / "nothing").status == 0
+    assert predict("--runs", run, "--postprocess", rules, out=tmp_path / "nothing").status == 0
     assert not ids_of(tmp_path / "nothing").any()
     manifest = json.loads((tmp_path / "nothing" / "predictions.json").read_text())
     assert manifest["postprocess"]["least_voxels"] == {"foreground": 1000000}
@@ -314,7 +314,7 @@ def test_postprocessing_of_a_file_goes_before_that_of_the_run(predict, trained, 
 def test_runs_of_different_postprocessing_need_a_choice(predict, trained, tmp_path):
     other = with_rules(trained, tmp_path / "other", "largest: true\n")
     runs = json.dumps([str(trained), str(other)])
-    done = predict("--runs", runs, "--overlays", "false")
+    done = predict("--runs", runs)
     assert done.errors == ["error: --runs: their post-processing differs (postprocess.yaml); choose one by --postprocess FILE"]
     assert predict("--runs", runs, "--overlays", "false", "--postprocess", other / "postprocess.yaml").status == 0
 
@@ -350,7 +350,8 @@ def test_slices_of_tiff_get_masks_of_tiff_too(command, tmp_path):
     short = ("--epochs", 1, "--steps_per_epoch", 2, "--loss.name", "bce_dice")
     done = command("training.train", "--records", tmp_path / "records", "--out", tmp_path / "run", *tiny, *short)
     assert done.status == 0, done.err
-    assert command("evaluation.predict", "--runs", tmp_path / "run", "--source", root, "--out", tmp_path / "out").status == 0
+    options = ("--source", root, "--out", tmp_path / "out", "--overlays", "false")
+    assert command("evaluation.predict", "--runs", tmp_path / "run", *options).status == 0
     for name in names:
         ids = ids_of(tmp_path / "out", name)
         assert ids.shape == (12, 10, 4)

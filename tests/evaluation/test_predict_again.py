@@ -8,14 +8,14 @@ from tests.evaluation.conftest import CASE
 
 def test_finished_cases_are_kept_and_stale_scores_removed(predict, command, source, tmp_path):
     out = tmp_path / "out"
-    assert predict().status == 0
+    assert predict("--overlays", "true").status == 0
     assert command("evaluation.score", "--predictions", out, "--source", source).status == 0
     written = (out / f"{CASE}.nii.gz").stat().st_mtime_ns
-    again = predict()
+    again = predict("--overlays", "true")
     assert (again.status, again.out) == (0, f"{out}: 1 of 1 case there already; --overwrite true predicts anew\n")
     assert ((out / f"{CASE}.nii.gz").stat().st_mtime_ns, (out / "scores" / "scores.json").is_file()) == (written, True)
     (out / "overlays" / f"{CASE}.png").unlink()  # a file that is missing is made anew
-    done = predict()
+    done = predict("--overlays", "true")
     assert "there already" not in done.out
     assert (out / "overlays" / f"{CASE}.png").is_file()
     assert f"removed {out / 'scores'}" in done.out
@@ -29,7 +29,7 @@ def test_cases_that_trained_the_run_are_a_warning_of_prediction_and_scores(predi
     train, test = (read_lines(records / f"{name}.txt", "list") for name in ("train", "test"))
     words = f"1 of 2 cases trained these runs (records {records}): scores will be too good"
     (tmp_path / "both.txt").write_text(f"{train[0]}\n{test[0]}\n")
-    done = predict("--cases", tmp_path / "both.txt", "--overlays", "false")
+    done = predict("--cases", tmp_path / "both.txt")
     assert f"warning: {words}" in done.err
     stored = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert stored["training"] == [{"records": str(records), "fold": None, "cases": [train[0]]}]
@@ -40,7 +40,7 @@ def test_cases_that_trained_the_run_are_a_warning_of_prediction_and_scores(predi
     assert json.loads((tmp_path / "out" / "scores" / "scores.json").read_text())["training"] == stored["training"]
     (tmp_path / "test.txt").write_text(f"{test[0]}\n")
     for done in (
-        predict("--cases", tmp_path / "test.txt", "--overlays", "false", out=tmp_path / "test"),
+        predict("--cases", tmp_path / "test.txt", out=tmp_path / "test"),
         command("evaluation.score", "--predictions", tmp_path / "test", "--source", source),
     ):
         assert (done.status, "trained these" in done.err) == (0, False)

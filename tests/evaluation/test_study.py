@@ -312,10 +312,10 @@ def test_runs_that_agree_in_copies_are_not_warned_of(studied):
             [{"name": "a", "train": "none.yaml"}],
             "none.yaml: config of the training not found; expected a YAML file or the name of a shipped one",
         ),
-        ([{"name": "a", "train": {"epochz": 1}}], "a: train: unrecognized arguments: --epochz=1; did you mean --epochs?"),
+        ([{"name": "a", "train": {"epochz": 1}}], "a: train: epochz: unknown key; did you mean epochs?"),
         (
             [{"name": "a", "train": {}, "options": {"epochs": "many"}}],
-            "a: train: --epochs: expected a whole number; received many",
+            "a: train: epochs: expected a whole number; received many",
         ),
         ([{"name": "a", "train": {}, "options": {"model.filters": 0}}], "a: --model.filters: expected at least 1; received 0"),
         ([{"name": "a", "train": {}, "options": {"out": "x"}}], "a: out is given by the study itself"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import yaml
 
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches, training_examples
 from training.data.slices import training_slices
@@ -80,6 +81,25 @@ def back_to(run, epoch, copy):
         if path.name > f"epoch_{epoch:05d}.npz":
             path.unlink()
     Run(copy).set_status("running")
+    return copy
+
+
+def finished_after(run, epoch, copy, **settings):
+    """A copy of a run as one of fewer epochs, which is finished.
+
+    Args:
+        run: a training that went on for longer; equal to the shorter one until its end.
+        epoch: the last of the copy, whose state is still there.
+        copy: the folder.
+        settings: of the shorter training, over those of its config.
+    """
+    copy = back_to(run, epoch, copy)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    for name, value in settings.items():
+        both = zip(config[name], value, strict=True) if isinstance(value, list) else ()
+        config[name] = [old | new for old, new in both] if isinstance(value, list) else value
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    Run(copy).set_status("finished", ended="epochs", epoch=epoch)
     return copy
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -31,11 +32,15 @@ class TwoHeadsConfig(TrainConfig):
         return {"tumour": SegmentationHead("tumour", records[0].schema, self.loss), "grade": grade}
 
 
-def test_two_heads_train_together_on_one_trunk(records, tmp_path, capsys):
+def test_two_heads_train_together_on_one_trunk(records, tmp_path, capsys, monkeypatch):
+    steps = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda *arguments: steps.append(1) or step(*arguments))
     config = TwoHeadsConfig(records=records, out=tmp_path / "run", epochs=2, steps_per_epoch=3, precision="float32")
     config = replace(config, input=InputConfig(batch_size=4), optimizer=OptimizerConfig(learning_rate=0.01))
     config.model.filters, config.model.depth = 2, 1
     train(replace(config, loss_weights={"grade": 0.5}))
+    assert len(steps) == 1  # traced once
     run = Run(tmp_path / "run")
     assert {name: (head.kind, head.outputs) for name, head in run.heads.items()} == {
         "tumour": ("segmentation", 4),
@@ -132,17 +137,6 @@ def test_channels_are_chosen_when_training_and_used_in_scores(toy, command, reco
     assert done.errors == [f"error: {records}: expected different channels of flair, t1, t1ce, t2; received dwi"]
 
 
-def test_a_mixture_of_folders_is_trained_and_resumed(toy, records, command, tmp_path):
-    folders = json.dumps([{"path": str(records), "share": 0.75}, {"path": str(records), "share": 0.5}])
-    constant = ("--schedule.name", "constant", "--records", folders)
-    done = toy(tmp_path / "whole", "--epochs", 2, *constant)
-    assert "batches: 60% from" in done.out
-    assert [entry["share"] for entry in Run(tmp_path / "whole").metadata["records"]] == [0.75, 0.5]
-    killed = back_to(tmp_path / "whole", 1, tmp_path / "killed")
-    assert "resuming after epoch 1" in command("training.train", "--resume", killed).out
-    assert_equal_runs(tmp_path / "whole", killed)
-
-
 def without_validation(records, folder):
     """A copy of some records all of whose cases train."""
     other = shutil.copytree(records, folder)
@@ -153,9 +147,10 @@ def without_validation(records, folder):
     return other
 
 
-def two_folders(first, second):
-    """Options of a training of two heads, each annotated by one of two folders."""
-    entries = [{"path": str(first), "share": 0.6, "heads": ["hgg"]}, {"path": str(second), "share": 0.4, "heads": ["mets"]}]
+def two_folders(first, second, shares=(0.6, 0.4)):
+    """Options of a training of two heads, each annotated by one of two folders, which have shares of the batches."""
+    folders = zip((first, second), shares, (["hgg"], ["mets"]), strict=True)
+    entries = [{"path": str(path), "share": share, "heads": heads} for path, share, heads in folders]
     return ("--records", json.dumps(entries), "--heads", '{"hgg": {}, "mets": {}}', "--monitor", "mean_dice")
 
 
@@ -180,9 +175,11 @@ def test_a_head_without_validation_cases_has_no_score_and_is_not_monitored(toy, 
 LEARNT = ("--loss_weighting", "uncertainty", "--optimizer.name", "rmsprop", "--schedule.name", "step")
 
 
-def test_learnt_weights_of_losses_are_recorded_and_resumed_exactly(toy, command, records, tmp_path):
-    words = (*two_folders(records, records), *LEARNT, "--schedule.milestones", "[1]", "--schedule.decay", 0.5)
-    toy(tmp_path / "whole", *words, "--epochs", 2)
+def test_a_mixture_of_folders_with_learnt_weights_of_losses_is_recorded_and_resumed_exactly(toy, command, records, tmp_path):
+    words = (*two_folders(records, records, (0.75, 0.5)), *LEARNT, "--schedule.milestones", "[1]", "--schedule.decay", 0.5)
+    done = toy(tmp_path / "whole", *words, "--epochs", 2)
+    assert "batches: 60% from" in done.out
+    assert [entry["share"] for entry in Run(tmp_path / "whole").metadata["records"]] == [0.75, 0.5]
     killed = back_to(tmp_path / "whole", 1, tmp_path / "killed")
     assert "resuming after epoch 1" in command("training.train", "--resume", killed).out
     assert_equal_runs(tmp_path / "whole", killed)

@@ -1,19 +1,19 @@
 """Training in two phases: what the second one begins with, and that stopped anywhere and resumed equals uninterrupted."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, back_to, history, weights
+from tests.training.runs import TOY, assert_equal_arrays, assert_equal_runs, back_to, finished_after, history, weights
 from training.phases import resolved_phases
 from training.run import Run
 from training.state import checkpoint
 
 RATE, TUNED_RATE = 0.01, 0.002
-EPOCHS, TUNED = 2, 1
-OPTIONS = ("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "constant", "--loss.name", "bce_dice")
+EPOCHS, TUNED = 2, 2
+OPTIONS = ("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "exponential", "--loss.name", "bce_dice")
+HALVED = ("--schedule.decay", 0.5)
 
 
 def phases(epochs=TUNED, rate=TUNED_RATE, loss=None):
@@ -35,7 +35,7 @@ def tune(command, records):
     """`tune(out, *options)`: train the toy network in two phases; later options win."""
 
     def run(out, *options):
-        done = command("training.train", "--records", records, "--out", out, *TOY, *OPTIONS, *phases(), *options)
+        done = command("training.train", "--records", records, "--out", out, *TOY, *OPTIONS, *HALVED, *phases(), *options)
         assert done.status == 0, done.err
         return done
 
@@ -44,19 +44,10 @@ def tune(command, records):
 
 @pytest.fixture(scope="module")
 def tuned(tune, tmp_path_factory):
-    """An uninterrupted run of two epochs and one of fine-tuning; to be read only."""
+    """An uninterrupted run of two epochs and two of fine-tuning; to be read only."""
     out = tmp_path_factory.mktemp("tuned") / "run"
     done = tune(out)
     (out / "printed.txt").write_text(done.out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def longer(tuned, command, tmp_path_factory):
-    """The same with one more epoch of fine-tuning, by --extend; to be read only."""
-    out = shutil.copytree(tuned, tmp_path_factory.mktemp("longer") / "run")
-    done = command("training.train", "--resume", out, "--extend", 1)
-    assert done.status == 0, done.err
     return out
 
 
@@ -67,24 +58,20 @@ def resume(command, out, *options):
 
 
 def test_the_history_tells_the_phases_and_their_rates(tuned):
+    """A falling rate falls within each phase."""
     rows = history(tuned)
-    assert [row["phase"] for row in rows] == ["1", "1", "2"]
-    np.testing.assert_allclose([float(row["learning_rate"]) for row in rows], [RATE, RATE, TUNED_RATE], rtol=1e-6)
+    assert [row["phase"] for row in rows] == ["1", "1", "2", "2"]
+    found = [float(row["learning_rate"]) for row in rows]
+    np.testing.assert_allclose(found, [RATE, RATE / 2, TUNED_RATE, TUNED_RATE / 2], rtol=1e-6)
     assert Run(tuned).metadata["status"] == "finished"
-    assert Run(tuned).metadata["epoch"] == 3
+    assert Run(tuned).metadata["epoch"] == 4
 
 
 def test_the_command_says_when_fine_tuning_begins(tuned):
     lines = (tuned / "printed.txt").read_text().splitlines()
-    place = lines.index("phase 2 (fine-tuning): 1 epoch, learning rate 0.002")
-    assert lines[place - 1].startswith("epoch 2/3")
-    assert lines[place + 1].startswith("epoch 3/3")
-
-
-def test_a_falling_rate_falls_within_each_phase(tune, tmp_path):
-    tune(tmp_path / "run", "--schedule.name", "exponential", "--schedule.decay", 0.5, *phases(2), "--epochs", 1)
-    found = [float(row["learning_rate"]) for row in history(tmp_path / "run")]
-    np.testing.assert_allclose(found, [RATE, TUNED_RATE, TUNED_RATE / 2], rtol=1e-6)
+    place = lines.index("phase 2 (fine-tuning): 2 epochs, learning rate 0.002")
+    assert lines[place - 1].startswith("epoch 2/4")
+    assert lines[place + 1].startswith("epoch 3/4")
 
 
 def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_have_left(tuned, tune, tmp_path):
@@ -96,16 +83,6 @@ def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_hav
         assert {**row, "minutes": ""} == {**other, "minutes": ""}
     network = Run(tuned).load_network(Run(tuned).weights_before_last_phase)
     assert np.isfinite(network.predict_on_batch(np.zeros((1, 16, 16, 4), np.float32))["segmentation"]).all()
-
-
-def test_the_second_phase_has_its_own_loss(tune, tmp_path):
-    """With a rate of 0 the weights stay, so the phases differ in the loss alone."""
-    still = ("--optimizer.learning_rate", 0, "--model.normalisation", "none", "--model.dropout", 0)
-    tune(tmp_path / "run", "--epochs", 1, *still, *phases(rate=0, loss={"bce": 0, "dice": 0}))
-    rows = history(tmp_path / "run")
-    assert float(rows[0]["val_loss"]) > 0.1
-    assert [float(rows[1][name]) for name in ("loss", "val_loss")] == [0, 0]
-    assert rows[0]["val_mean_iou"] == rows[1]["val_mean_iou"]
 
 
 def test_killed_in_the_first_phase_and_resumed_equals_uninterrupted(tuned, command, tmp_path):
@@ -124,18 +101,21 @@ def test_killed_between_the_phases_and_resumed_equals_uninterrupted(tuned, comma
     assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
-def test_killed_in_the_second_phase_and_resumed_equals_uninterrupted(longer, command, tmp_path):
-    out = back_to(longer, EPOCHS + 1, tmp_path / "run")
+def test_killed_in_the_second_phase_and_resumed_equals_uninterrupted(tuned, command, tmp_path):
+    out = back_to(tuned, EPOCHS + 1, tmp_path / "run")
     assert "resuming after epoch 3" in resume(command, out).out
-    assert_equal_runs(longer, out)
-    assert_equal_arrays(weights(Run(longer).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
+    assert_equal_runs(tuned, out)
+    assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(Run(out).weights_before_last_phase))
 
 
-def test_extending_lengthens_the_last_phase(longer, tune, tmp_path):
-    assert [phase.epochs for phase in resolved_phases(Run(longer).config)] == [EPOCHS, TUNED + 1]
-    assert [row["phase"] for row in history(longer)] == ["1", "1", "2", "2"]
-    tune(tmp_path / "run", *phases(TUNED + 1))
-    assert_equal_runs(tmp_path / "run", longer)
+def test_extending_lengthens_the_last_phase(tuned, command, tmp_path):
+    """A run whose second phase was to have one epoch becomes the run that was to have two."""
+    out = finished_after(tuned, EPOCHS + 1, tmp_path / "run", phases=[{"epochs": EPOCHS}, {"epochs": TUNED - 1}])
+    assert [phase.epochs for phase in resolved_phases(Run(out).config)] == [EPOCHS, TUNED - 1]
+    assert "done after 3 epochs; add more with --extend N" in resume(command, out).out
+    resume(command, out, "--extend", 1)
+    assert [phase.epochs for phase in resolved_phases(Run(out).config)] == [EPOCHS, TUNED]
+    assert_equal_runs(tuned, out)
 
 
 def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
@@ -143,11 +123,16 @@ def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
     assert (Run(tmp_path / "run").metadata["status"], Run(tmp_path / "run").metadata["epoch"]) == ("stopped", 1)
 
 
-def test_fine_tuning_begins_with_the_weights_that_are_kept(tune, tmp_path):
+def test_fine_tuning_begins_with_the_weights_that_are_kept_and_has_its_own_loss(tune, tmp_path):
     # The first phase is best at its first epoch; with a rate of 0 the last weights are those that fine-tuning began with.
     worse = ("--optimizer.learning_rate", 3.0, "--model.normalisation", "none", "--model.dropout", 0, "--epochs", 3)
-    tune(tmp_path / "run", *worse, *phases(rate=0))
-    run = Run(tmp_path / "run")
-    if run.metadata["best_epoch"] >= 3:
+    tune(tmp_path / "run", *worse, *phases(1, rate=0, loss={"bce": 0, "dice": 0}))
+    run, rows = Run(tmp_path / "run"), history(tmp_path / "run")
+    best = run.metadata["best_epoch"]
+    if best >= 3:
         pytest.fail("choose another rate")
     assert_equal_arrays(weights(run.weights_before_last_phase), weights(run.path / "last.weights.h5"))
+    assert rows[3]["val_mean_iou"] == rows[best - 1]["val_mean_iou"]
+    assert rows[2]["val_loss"] != rows[best - 1]["val_loss"]
+    assert float(rows[best - 1]["val_loss"]) > 0.1
+    assert [float(rows[3][name]) for name in ("loss", "val_loss")] == [0, 0]

@@ -71,6 +71,12 @@ def test_milestones_belong_to_the_schedule_step():
         ScheduleConfig(name="cosine", milestones=[3]).check()
 
 
+@pytest.mark.parametrize("rate", [-1e-3, 1e39])
+def test_a_rate_that_float32_does_not_hold_is_refused(rate):
+    with pytest.raises(UserError, match=r"--optimizer\.learning_rate: expected 0 to 1e\+38; received"):
+        OptimizerConfig(learning_rate=rate).check()
+
+
 @pytest.mark.parametrize("name", ["sgd", "rmsprop"])
 @pytest.mark.parametrize("momentum", [-0.5, 1.0, 1.5])
 def test_a_momentum_beyond_0_to_1_is_refused(name, momentum):

@@ -107,6 +107,15 @@ def test_a_loss_that_is_no_number_ends_training_and_is_never_best(train, tmp_pat
     assert run.metadata["status"] == "stopped"
 
 
+def test_weights_that_the_last_step_made_infinite_end_training(train, tmp_path):
+    options = ("--epochs", 3, "--steps_per_epoch", 1, "--optimizer.name", "sgd", "--loss.name", "bce_dice", "--loss.bce", 1e6)
+    done = train(tmp_path / "run", *options, "--optimizer.learning_rate", "1e38")
+    (row,) = history(tmp_path / "run")
+    assert math.isfinite(float(row["loss"]))
+    assert "the loss is no longer a number" in done.out
+    assert (Run(tmp_path / "run").metadata["status"], Run(tmp_path / "run").metadata["ended"]) == ("stopped", "loss")
+
+
 def test_training_on_all_patients_keeps_the_last_model(command, source, tmp_path):
     small = ("--prepare.size", "[8,16,16]", "--workers", 1, "--split.fractions", "[1,0,0]")
     assert command("data_prep.make_records", "--source", source, "--out", tmp_path / "records", *small).status == 0

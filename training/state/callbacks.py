@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from common.tables import counted
@@ -136,6 +137,10 @@ class EpochKeeper(keras.callbacks.Callback):
             return False
         return best is None or (value < best if monitor == "loss" or monitor.endswith("_loss") else value > best)
 
+    def _has_finite_weights(self) -> bool:
+        """True where all weights are finite; the last step of an epoch can end that, and the epoch's loss does not show it."""
+        return all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in self.model.weights)
+
     def _last_epoch(self) -> int:
         """Number of the last epoch, if no phase ends early from now on."""
         progress = self._progress
@@ -177,7 +182,7 @@ class EpochKeeper(keras.callbacks.Callback):
     def _reason_to_stop(self, epoch_minutes: float) -> str | None:
         """Why the training, or this phase alone ("phase"), ends before its last epoch; printed; None where it goes on."""
         progress, config, patience = self._progress, self._config, self._phase.patience
-        if not math.isfinite(progress.history[-1]["loss"]):
+        if not (math.isfinite(progress.history[-1]["loss"]) and self._has_finite_weights()):
             print("stopped: the loss is no longer a number; try a lower learning rate or --precision float32")
             return "loss"
         if progress.phase_epoch >= self._phase.epochs and not self._later:

@@ -274,7 +274,7 @@ def test_changed_settings_are_refused(trainer, sweep, tmp_path, change, setting)
         ({"space": {"model.depth": {"low": 3, "high": 2}}}, "expected low < high"),
         ({"metric": "mean_iou"}, "--sweep.metric: expected one of val_loss, val_accuracy, val_mean_iou"),
         ({"trials": 0}, "--sweep.trials: expected at least 1; received 0"),
-        ({"train": {"epochs": "many"}}, "train: --epochs: expected a whole number; received many"),
+        ({"train": {"epochs": "many"}}, "train: epochs: expected a whole number; received many"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(trainer, sweep, tmp_path, change, said):
