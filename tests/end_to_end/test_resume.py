@@ -28,14 +28,16 @@ IN_ONE_PROCESS = """
 import json, sys
 from pathlib import Path
 from common import cli
-from tests.training.runs import finished_after
+from tests.training.runs import EPOCHS, back_to, finished_after
 from training.train import TrainConfig, main
-*first, last = json.loads(sys.argv[1])
+runs = [cli.parse(TrainConfig, words) for words in json.loads(sys.argv[1])]
 folder = Path(sys.argv[2])
-for arguments in first:
-    main(cli.parse(TrainConfig, arguments))
+for config in runs[:2]:
+    main(config)
+back_to(folder / "whole", EPOCHS - 1, folder / "killed")
 finished_after(folder / "whole_volumes", 1, folder / "extended", epochs=1)
-main(cli.parse(TrainConfig, last))
+for config in runs[2:]:
+    main(config)
 """
 
 
@@ -51,17 +53,15 @@ def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_pa
 
 @pytest.fixture(scope="module")
 def jax_runs(records, tmp_path_factory):
-    """Runs on JAX, of the shipped toy config `whole`, and `killed` and resumed; of volumes `whole_volumes` and `extended`."""
+    """Runs on JAX, of the shipped toy config `whole`, and `killed` before its last epoch and resumed; of volumes `whole_volumes`
+    and `extended`."""
     folder = tmp_path_factory.mktemp("jax")
     config = ROOT / "configs" / "synthetic" / "train.yaml"
     new = ["--config", config, "--records", records, *TOY, "--epochs", EPOCHS, "--steps_per_epoch", STEPS]
-    kill_in_epoch_3("jax", (*new, "--out", folder / "killed"), folder / "killed")
     volumes = ["--records", records, *VOLUMES, "--schedule.name", "constant", "--steps_per_epoch", 3]
-    before = ([*new, "--out", folder / "whole"], ["--resume", folder / "killed"])
     runs = (
-        *before,
-        [*volumes, "--out", folder / "whole_volumes", "--epochs", 2],
-        ["--resume", folder / "extended", "--extend", 1],
+        *([*new, "--out", folder / "whole"], [*volumes, "--out", folder / "whole_volumes", "--epochs", 2]),
+        *(["--resume", folder / "killed"], ["--resume", folder / "extended", "--extend", 1]),
     )
     arguments = json.dumps([[str(word) for word in words] for words in runs])
     program = [sys.executable, "-c", IN_ONE_PROCESS, arguments, str(folder)]
