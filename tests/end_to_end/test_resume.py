@@ -53,8 +53,8 @@ def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_pa
 
 @pytest.fixture(scope="module")
 def jax_runs(records, tmp_path_factory):
-    """Runs on JAX, of the shipped toy config `whole`, and `killed` before its last epoch and resumed; of volumes `whole_volumes`
-    and `extended`."""
+    """Runs on JAX, of the shipped toy config `whole`, and `killed` before its last epoch and resumed; `whole_volumes`
+    and `extended` are of volumes."""
     folder = tmp_path_factory.mktemp("jax")
     config = ROOT / "configs" / "synthetic" / "train.yaml"
     new = ["--config", config, "--records", records, *TOY, "--epochs", EPOCHS, "--steps_per_epoch", STEPS]
