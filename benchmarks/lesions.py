@@ -7,7 +7,6 @@ one large tumour of three nested regions and several small ones; the prediction 
 of the head. Peak memory is that of this process, above what it held with the case in memory.
 """
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ import numpy as np
 
 from common import cli
 from common.errors import expect_number
+from common.hardware.memory import MEGABYTE, peak_memory
 from common.metrics.catalogue import chosen_metrics
 from common.metrics.label_pair import LabelPair
 from common.metrics.metric import Metric
 from data_prep.labels import LabelSchema
-from evaluation.inference.cost import UNITS_PER_MB
 from evaluation.scores.cases import CaseScores, score_case
 
 SCHEMA = "brats2023"
@@ -55,12 +54,12 @@ def main(config: LesionsConfig) -> None:
     groups = {"default metrics": chosen_metrics(), "and HD95, NSD by all definitions": chosen_metrics(DEFINITIONS)}
     groups |= {f"default metrics and {rule}": chosen_metrics(rules=[rule]) for rule in config.rules}
     groups[f"all definitions and {len(config.rules)} rules"] = chosen_metrics(DEFINITIONS, config.rules)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MB
+    before = peak_memory() / MEGABYTE
     size = " x ".join(map(str, config.shape))
     print(f"{size} voxels, schema {SCHEMA}; CPU seconds, median and least of {config.rounds}; peak MB above {before:.0f}")
     for name, metrics in groups.items():
         seconds = sorted(_seconds(partial(score, truth, prediction, schema, metrics)) for _ in range(config.rounds))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MB - before
+        peak = peak_memory() / MEGABYTE - before
         print(f"{name:<36} {seconds[len(seconds) // 2]:6.2f} s  {seconds[0]:6.2f} s  {peak:6.0f} MB")
 
 

@@ -6,7 +6,6 @@ The second channel of a case is moved by a random rigid transform (for affine on
 and registered onto the first. The error is the distance between the found and the true position of each voxel of the tumour.
 """
 
-import resource
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError, expect_number
+from common.hardware.memory import peak_memory
 from data_prep.alignment.registration import register
 from data_prep.grid.resampling import Resampling, to_rows
 from data_prep.scans.case import Case
@@ -90,7 +90,7 @@ def main(config: RegistrationBenchmarkConfig) -> None:
                 f"{pair:12} {kind:6} {'all':24} {'':10} {mean:10.3f} {worst:10.3f}   "
                 f"{below} of {len(trials)} below 1 mm in every voxel of the tumour"
             )
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+    print(f"peak memory {peak_memory() / 1e9:.2f} GB")
 
 
 def displaced_trial(case: Case, pair: str, kind: str, displacement: np.ndarray) -> Trial:

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.workers import MEGABYTE, peak_memory, workers
+from benchmarks.workers import workers
 from common import cli
 from common.errors import UserError, expect_number
 from common.hardware.backend import BACKENDS
+from common.hardware.memory import MEGABYTE, peak_memory
 from common.tables import aligned
 from data_prep.brain.case import StrippingConfig, assumed_affine, foreground
 from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName

@@ -6,7 +6,6 @@ Each patient has another head, tumour and motion. The error is the distance betw
 voxel of the tumour.
 """
 
-import resource
 import time
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -16,6 +15,7 @@ import numpy as np
 from benchmarks.registration import Trial, distances
 from common import cli
 from common.errors import UserError, expect_number
+from common.hardware.memory import peak_memory
 from data_prep.alignment.registration import register
 from data_prep.phantom.patient import PhantomConfig
 from data_prep.phantom.skull_base import CHANNELS, DRAWN_ON, SkullBasePatient, make_skull_base_patient
@@ -72,7 +72,7 @@ def main(config: SyntheticRegistrationConfig) -> None:
             f"{pair:10} {'all':>7} {'':10} {mean:10.3f} {worst:10.3f}   "
             f"{below} of {len(found)} below 1 mm in every voxel of the tumour"
         )
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+    print(f"peak memory {peak_memory() / 1e9:.2f} GB")
 
 
 def with_artefacts(ct: Volume, rng: np.random.Generator) -> Volume:

@@ -1,23 +1,18 @@
 """Interleaved timing of contenders, each in a process of its own, with its memory."""
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
 from common.errors import UserError
+from common.hardware.memory import MEGABYTE, peak_memory, resident_memory
 from common.processes import worker_pool
-
-STATUS = Path("/proc/self/status")
-MEGABYTE = 2**20
 
 
 class Contender(Protocol):
@@ -127,7 +122,7 @@ _STATE = _State()
 
 def _make(make: Callable[[], Contender]) -> None:
     _STATE.contender = make()
-    _STATE.before = _memory_of("VmRSS")
+    _STATE.before = resident_memory()
 
 
 def _ask(method: str, arguments: tuple[Any, ...]) -> Any:
@@ -144,22 +139,6 @@ def _memory() -> tuple[int, int]:
     """Peak memory, and its growth since before the first repeat."""
     peak = peak_memory()
     return peak, peak - _STATE.before
-
-
-def peak_memory() -> int:
-    """Peak memory of this process in bytes."""
-    return _memory_of("VmHWM")
-
-
-def _memory_of(entry: str) -> int:
-    """Memory of this process in bytes: `VmRSS` now, `VmHWM` at its highest.
-
-    The resource module is used without /proc only: on Linux its number starts with that of the parent process.
-    """
-    if STATUS.is_file():
-        lines = STATUS.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{entry}:"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def hide_gpus() -> None:

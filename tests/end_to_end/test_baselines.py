@@ -67,7 +67,7 @@ class Calls(list):
         self.append((name.rpartition(".")[2], *(word.name for word in arguments if hasattr(word, "name"))))
         with pytest.MonkeyPatch.context() as patch:
             # A command has a process of its own otherwise; the peak of this one may be that of an earlier test.
-            patch.setattr(cost, "resident_mb", lambda: 0.0)
+            patch.setattr(cost, "resident_memory", lambda: 0)
             if self.in_training:
                 patch.setattr(callbacks, "save_state", killed)
             done = self.command(name, *arguments)

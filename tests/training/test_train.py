@@ -97,7 +97,7 @@ def test_patience_ends_a_training_without_a_better_score(train, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_training_and_is_never_best(train, tmp_path):
     done = train(tmp_path / "run", "--epochs", 3, "--optimizer.learning_rate", "1e38", "--monitor", "loss")
-    assert "the loss is no longer a number" in done.out
+    assert "the loss or a weight is no longer a number" in done.out
     run = Run(tmp_path / "run")
     rows = history(tmp_path / "run")
     assert not math.isfinite(float(rows[-1]["loss"]))
@@ -112,7 +112,7 @@ def test_weights_that_the_last_step_made_infinite_end_training(train, tmp_path):
     done = train(tmp_path / "run", *options, "--optimizer.learning_rate", "1e38")
     (row,) = history(tmp_path / "run")
     assert math.isfinite(float(row["loss"]))
-    assert "the loss is no longer a number" in done.out
+    assert "the loss or a weight is no longer a number" in done.out
     assert (Run(tmp_path / "run").metadata["status"], Run(tmp_path / "run").metadata["ended"]) == ("stopped", "loss")
 
 

@@ -183,7 +183,7 @@ class EpochKeeper(keras.callbacks.Callback):
         """Why the training, or this phase alone ("phase"), ends before its last epoch; printed; None where it goes on."""
         progress, config, patience = self._progress, self._config, self._phase.patience
         if not (math.isfinite(progress.history[-1]["loss"]) and self._has_finite_weights()):
-            print("stopped: the loss is no longer a number; try a lower learning rate or --precision float32")
+            print("stopped: the loss or a weight is no longer a number; try a lower learning rate or --precision float32")
             return "loss"
         if progress.phase_epoch >= self._phase.epochs and not self._later:
             return None

@@ -5,8 +5,8 @@ from data_prep.brain.bias_field import correct_bias_field
 from data_prep.scans.volume import Volume
 from tests.synthetic_heads import centred, head
 
-SHAPE = (44, 52, 24)
-AFFINE = centred((2.0, 2.0, 4.0), SHAPE)
+SHAPE = (32, 38, 18)
+AFFINE = centred((2.8, 2.8, 5.4), SHAPE)
 
 
 @pytest.fixture(scope="module")

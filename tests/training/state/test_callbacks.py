@@ -119,7 +119,10 @@ def test_patience_of_a_phase_ends_that_phase_alone(train, model, capsys):
 def test_a_loss_that_is_not_finite_ends_the_training(train, model, capsys, loss):
     keeper, _ = train(config(phases=[PhaseConfig(epochs=2), PhaseConfig(epochs=2)]), [0.5], loss=loss)
     assert (keeper.ended, model.stop_training) == ("loss", True)
-    assert "the loss is no longer a number; try a lower learning rate or --precision float32" in capsys.readouterr().out
+    assert (
+        "the loss or a weight is no longer a number; try a lower learning rate or --precision float32"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_training_ends_before_it_would_pass_its_minutes(train, model, capsys):
