@@ -22,6 +22,7 @@ from data_prep.sources.checks import check_cases
 from evaluation.heads import evaluators_of, predictors_of, voxel_folders
 from evaluation.heads.base import HeadEvaluator, PredictionTask, Predictor
 from evaluation.heads.head_table import CHOSEN, has_common_classes, read_head_table
+from evaluation.inference.channel_subsets import lacks_all, present_channels, with_channels
 from evaluation.inference.cost import CostMeter
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
@@ -96,7 +97,7 @@ def main(config: PredictConfig) -> None:
     rules = _postprocessing(config, evaluators)
     schemas = {each.name: _written_schema(source, each.schema) for each in evaluators if each.writes_voxels}
     schema = next(iter(schemas.values()), _written_schema(source, runs[0].schema))
-    settings = _settings(config, rules, schema)
+    settings = _settings(config, rules, schema, runs[0])
     with lock(config.out):
         folders = voxel_folders(config.out, evaluators) or [config.out]
         earlier = {
@@ -125,10 +126,12 @@ def main(config: PredictConfig) -> None:
         predictors = predictors_of(evaluators, task, schemas, rules)
         preparation = replace(runs[0].preparation, crop=None)
         warnings: list[str] = []
+        present: dict[str, list[str]] = {}  # channels that each case has
 
         def predict_case(files: CaseFiles) -> None:
             with meter.case():
-                case = source.read(files)
+                case = with_channels(source.read(files), runs[0].channels)
+                present[files.id] = [name for name in case.channels if name not in case.missing]
                 warnings.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
                 prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
                 voxels: np.ndarray | None = None
@@ -139,7 +142,7 @@ def main(config: PredictConfig) -> None:
         _print_warnings(warnings, task.not_written)
         written = "".join(predictor.finish() for predictor in predictors)
         settings["cost"] = meter.facts(task.engines.values())
-        _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training)
+        _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training, present)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
@@ -160,6 +163,7 @@ def _checked_evaluators(runs: list[Run]) -> list[HeadEvaluator]:
         for name, received, expected in (
             ("channels", run.channels, first.channels),
             ("preparation", run.preparation, first.preparation),
+            ("channel dropout", run.serves_subsets, first.serves_subsets),
             ("schema", run.schema, first.schema),
         ):
             if received != expected:
@@ -187,11 +191,14 @@ def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> d
 
 
 def _source(config: PredictConfig, run: Run) -> Source:
-    """The scans, with the run's channels in their order."""
+    """The scans, with the run's channels in their order; of a network that serves subsets with those that there are."""
     wanted = config.channels or run.channels
-    if wanted != run.channels:
+    if wanted != run.channels and not run.serves_subsets:
         raise UserError(f"--channels: {run.path} was trained on {', '.join(run.channels)}; received {', '.join(wanted)}")
     found = open_source(config.source, replace(config, channels=None)).channels
+    if run.serves_subsets:
+        present = present_channels(found, wanted, run.channels, str(config.source))
+        return open_source(config.source, replace(config, channels=present, missing_channels="zero"), run.schema)
     missing = [name for name in run.channels if name not in found]
     if missing and config.missing_channels == "refuse":
         raise UserError(
@@ -211,7 +218,7 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
             found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"
             raise UserError(f"{config.cases}: names {found}")
         cases = [files for files in cases if files.id in wanted]
-    problems = check_cases(source, cases)
+    problems = [line for files in cases if (line := lacks_all(files)) is not None] or check_cases(source, cases)
     if problems:
         found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
         raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
@@ -261,12 +268,20 @@ def _write_manifests(
     earlier: Collection[EarlierPredictions],
     cases: list[CaseFiles],
     training: list[dict[str, Any]],
+    present: dict[str, list[str]],
 ) -> None:
-    """Write predictions.json of every folder, with the cases of earlier calls and of this one where there are voxels."""
+    """Write predictions.json of every folder, with the cases of earlier calls and of this one where there are voxels.
+
+    `present` names the channels of each case; they are stored where the networks serve subsets of their channels.
+    """
     folders = {folder: schema for predictor in predictors for folder, schema in predictor.folders.items()}
     known = {case for before in earlier for case in before.cases} | {files.id for files in cases}
     segmented = sorted(known) if folders else []
     merged = merge_training_cases([*(entry for before in earlier for entry in before.training), *training])
+    if runs[0].serves_subsets:
+        settings["channels"] = {
+            case: names for each in (*(e.channels for e in earlier), present) for case, names in each.items()
+        }
     for folder, schema in (folders or {task.out: task.schema}).items():
         values = settings | {"schema": schema.to_dict()}
         write_manifest(folder, runs, source, schema, values, segmented, merged)
@@ -300,7 +315,7 @@ def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
     return own if own is not None and own.class_names == schema.class_names else schema
 
 
-def _settings(config: PredictConfig, rules: dict[str, PostprocessConfig], schema: LabelSchema) -> dict[str, Any]:
+def _settings(config: PredictConfig, rules: dict[str, PostprocessConfig], schema: LabelSchema, run: Run) -> dict[str, Any]:
     """Settings of the manifest on which the voxels depend, beyond the runs."""
     stored = [cli.as_dict(each) for each in rules.values()] or [cli.as_dict(PostprocessConfig())]
     return {
@@ -310,6 +325,7 @@ def _settings(config: PredictConfig, rules: dict[str, PostprocessConfig], schema
         "inside_only": config.inside_only,
         "schema": schema.to_dict(),
         "postprocess": stored[0] if len(stored) == 1 else dict(zip(rules, stored, strict=True)),
+        **({"used_channels": config.channels or run.channels} if run.serves_subsets else {}),
     }
 
 

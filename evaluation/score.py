@@ -19,6 +19,7 @@ from evaluation.inference.predictions import MANIFEST, is_finished, match_files,
 from evaluation.inference.provenance import predicted_by, run_state, training_warning
 from evaluation.scores.folder import SCORES, write_patient_scores
 from evaluation.scores.patients import Missing, score_predictions, summarise_scores
+from evaluation.tables.channel_subsets import format_subsets
 from evaluation.tables.lesions import format_lesions
 from evaluation.tables.patients import format_table
 from training.run import Run
@@ -102,7 +103,8 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
         "cases": predictions.cases,
         "cases_in_source": len(source.cases()),
     }
-    table = "\n\n".join(filter(None, (format_table(scores, summaries), format_lesions(scores))))
+    parts = (format_table(scores, summaries), format_subsets(scores), format_lesions(scores))
+    table = "\n\n".join(filter(None, parts))
     out = config.out or folder / SCORES
     files = write_patient_scores(out, scores, schema, summaries, table, cli.as_dict(config), facts)
     if predictions.split == "slice":

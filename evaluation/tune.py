@@ -26,6 +26,7 @@ from evaluation.inference.packed import Grid, PredictedCase, pack_case
 from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, run_file, save
 from evaluation.inference.search import Objective, Trial, hysteresis_stages, region_stages, search
 from evaluation.scores.lesions import rule_structures
+from training.data.division import subset_cases
 from training.heads.segmentation import SegmentationHead
 from training.run import Run, open_runs
 
@@ -219,7 +220,7 @@ def _jobs(run: Run, config: TuneConfig) -> list[_Job]:
         records = run.open_records(path)
         if not run.trained_on(records) or head not in run.heads_annotated_by(records):
             raise UserError(f"{path}: not the records that {run.path} trained {head} on; name those by --records")
-        cases = [case for case in records.subset("validation", run.config.fold) if records.cases[case].voxels.any()]
+        cases = [case for case in subset_cases(records, run.config, "validation") if records.cases[case].voxels.any()]
         jobs += [_Job(run, head, records, cases)] if cases else []
     if not jobs:
         raise UserError(

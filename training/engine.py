@@ -19,6 +19,7 @@ from common.hardware.distribution import Distribution
 from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
+from training.data.division import cases_lacking_channels
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
@@ -354,6 +355,13 @@ def print_start(training: OpenTraining) -> None:
         f"data: {counted(train, 'training case')} ({what}, {counted(data.steps_per_epoch, 'step')} an epoch), "
         f"{counted(validation, 'validation case')}"
     )
+    for folder in data.folders:
+        if lacking := cases_lacking_channels(folder.records, config):
+            names = ", ".join(sorted({channel for absent in lacking.values() for channel in absent}))
+            print(
+                f"left out: {counted(len(lacking), 'case')} of {folder.records.path} that lack {names}; "
+                "--input.channel_dropout trains with channels absent"
+            )
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
         several = len(training.heads) > 1

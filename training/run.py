@@ -123,6 +123,11 @@ class Run:
         return channels
 
     @property
+    def serves_subsets(self) -> bool:
+        """True where scans may lack channels, because the network was trained with channel dropout."""
+        return bool(self.config.input.channel_dropout)
+
+    @property
     def weights(self) -> Path:
         """The weights to predict with: the best on validation where there was one, else the last.
 

@@ -113,8 +113,12 @@ def tumour_slices(classes: np.ndarray) -> np.ndarray:
     return counts
 
 
-def display_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
-    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours)."""
-    names = [name.lower() for name in channels]
-    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else 0
+def display_channel(channels: Sequence[str], neighbours: int = 0, missing: Sequence[str] = ()) -> tuple[str, int]:
+    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours).
+
+    Channels that are `missing` in a case are passed over.
+    """
+    names = [name.lower() if name not in missing else "" for name in channels]
+    present = [place for place, name in enumerate(names) if name]
+    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else next(iter(present), 0)
     return channels[place], neighbours * len(channels) + place

@@ -8,8 +8,8 @@ PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class PredictionSet:
         split: "patient", or "slice" where slices of the predicted patients may have trained the runs.
         states: of the runs' trainings when they predicted, such as `stopped after 1 epoch`.
         training: predicted cases that trained the runs.
+        channels: case -> its channels, of a network that serves subsets of them.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class PredictionSet:
     split: str = "patient"
     states: Sequence[str] = ()
     training: Sequence[dict[str, Any]] = ()
+    channels: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False) -> PredictionSet:
@@ -106,6 +108,7 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
         str(values.get("split", "patient")),
         [str(state) for state in values.get("states", [])],
         values.get("training", []),
+        values.get("channels", {}),
     )
 
 
@@ -134,11 +137,13 @@ class EarlierPredictions:
         cases: their ids.
         source: absolute path of the scans.
         training: those of them that trained the runs.
+        channels: case -> its channels, as of `PredictionSet`.
     """
 
     cases: Sequence[str] = ()
     source: str = ""
     training: Sequence[dict[str, Any]] = ()
+    channels: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str, Any]) -> EarlierPredictions:
@@ -160,7 +165,8 @@ def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str,
         if name in values and values[name] != value:
             other = f"another {name}" if isinstance(value, dict) else f"{name} {values[name]}, not {value}"
             raise UserError(f"{folder}: holds predictions made with {other}; choose another --out")
-    return EarlierPredictions([str(case) for case in values["cases"]], str(values["source"]), values.get("training", []))
+    cases, training = [str(case) for case in values["cases"]], values.get("training", [])
+    return EarlierPredictions(cases, str(values["source"]), training, values.get("channels", {}))
 
 
 def is_current(folder: Path, runs: "Sequence[Run]", cases: Sequence[str]) -> bool:
@@ -229,6 +235,11 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
         "weights": [weights for manifest in manifests for weights in manifest["weights"]],
         "training": merge_training_cases(entry for manifest in manifests for entry in manifest["training"]),
         "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
+        **(
+            {"channels": {k: v for manifest in manifests for k, v in manifest["channels"].items()}}
+            if "channels" in first
+            else {}
+        ),
         "cross_validation": f"{len(manifests)} folds by patient; each case by the run that was trained without its patient",
     }
     write_json(out / MANIFEST, merged)

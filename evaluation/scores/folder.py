@@ -25,7 +25,7 @@ from evaluation.inference.predictions import SCORES
 from evaluation.scores.cases import ScoreKey
 from evaluation.scores.lesion_table import PER_LESION, lesion_rows
 from evaluation.scores.lesions import rule_structures
-from evaluation.scores.patients import PatientScores
+from evaluation.scores.patients import PatientScores, summarise_scores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
 FORMAT = 3
@@ -131,11 +131,13 @@ def write_patient_scores(
         "schema": schema.to_dict(),
         **facts,
         "options": options,
-        "summary": [
-            {"kind": structure.kind, "structure": structure.name, "score": name, **_without_nan(vars(each))}
-            for (structure, name), each in summaries.items()
-        ],
+        "summary": _entries(summaries),
     }
+    if scores.subsets:
+        manifest["channel_subsets"] = [
+            {"channels": channels.split(), "patients": subset.patients, "summary": _entries(summarise_scores(subset))}
+            for channels, subset in scores.subsets.items()
+        ]
     write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores)))
     files = [folder / PER_PATIENT]
     if any(metric.rule is not None for metric in scores.metrics):
@@ -144,6 +146,14 @@ def write_patient_scores(
     else:
         (folder / PER_LESION).unlink(missing_ok=True)  # of an earlier call
     return [*files, *_write(folder, _summary_rows(scores, summaries), table, manifest)]
+
+
+def _entries(summaries: dict[ScoreKey, Summary]) -> list[dict[str, Any]]:
+    """Entries of a summary in scores.json, one for each structure and metric."""
+    return [
+        {"kind": structure.kind, "structure": structure.name, "score": name, **_without_nan(vars(each))}
+        for (structure, name), each in summaries.items()
+    ]
 
 
 def _columns(scores: PatientScores) -> list[Metric]:

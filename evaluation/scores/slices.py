@@ -2,6 +2,7 @@
 
 from common.errors import UserError
 from data_prep.records.folder import Records
+from training.data.division import subset_cases
 from training.data.mixture import open_folder
 from training.data.slices import Slices, check_sizes, whole_slices
 from training.data.targets import FolderTargets
@@ -27,7 +28,7 @@ def scored_slices(run: Run, records: Records, subset: str, head: str, needed: st
         if not isinstance(validation, Slices):
             raise UserError(f"{run.path}: has no validation slices; choose another --subset")
         return validation
-    cases = targets.cases(records.subset(subset, config.fold))
+    cases = targets.cases(subset_cases(records, config, subset))
     if not cases:
         raise UserError(f"{records.path}: subset {subset} has no {needed}; choose another --subset")
     if run.sliding_window().patch is None:

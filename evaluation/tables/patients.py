@@ -73,7 +73,7 @@ def _rows(
 ) -> list[list[str]]:
     """Rows of a table with their heading: a row per structure, a column per metric."""
     rows = [["", *(metric.arrow_label for metric in metrics)]]
-    rows += [[each.title, *(_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
+    rows += [[each.title, *(score_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
     return rows
 
 
@@ -108,7 +108,7 @@ def _transposed_tables(
     """Tables with a row per metric and a column per structure, as many in one table as a terminal has room for."""
     rules = [f", {metric.rule.name}" if metric.rule else "" for metric in metrics]  # it stands above the table
     labels = ["", *(metric.arrow_label.replace(rule, "") for metric, rule in zip(metrics, rules, strict=True))]
-    columns = [[each.title, *(_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
+    columns = [[each.title, *(score_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
     tables, first = [], 0
     while first < len(columns):
         last = len(columns)
@@ -121,7 +121,7 @@ def _transposed_tables(
     return tables
 
 
-def _cell(structure: Structure, metric: Metric, summaries: dict[ScoreKey, Summary], patients: int) -> str:
+def score_cell(structure: Structure, metric: Metric, summaries: dict[ScoreKey, Summary], patients: int) -> str:
     """Mean as printed, with its interval where the metric has one there, and how many patients have a value where not all."""
     summary = summaries.get((structure, metric.name))
     if summary is None:

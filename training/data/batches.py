@@ -52,6 +52,9 @@ class InputConfig:
     resize: tuple[int, int] | None = None
     """Rows and columns to which slices are then resized; the network's logits are resized back, so that validation and
     prediction score the records' own pixels. null: not resized."""
+    channel_dropout: float = 0.0
+    """Probability with which each channel of a training example is left out (set to zero; one always stays), so that one
+    network serves any subset of its channels. 0: never; cases that lack a channel then neither train nor validate."""
     neighbours: int = 0
     """Neighbouring slices on each side, as further channels (2.5D)."""
     tumour_share: float | None = None
@@ -74,6 +77,7 @@ class InputConfig:
         expect_number("input.patch", min(self.patch or (1,)), 1)
         expect_number("input.size", min(self.size or (1,)), 1)
         expect_number("input.resize", min(self.resize or (1,)), 1)
+        expect_number("input.channel_dropout", self.channel_dropout, 0, 0.99)
         expect_number("input.neighbours", self.neighbours, 0)
         expect_number("input.tumour_share", self.tumour_share, 0, 1)
         expect_number("input.threads", self.threads, 0)

@@ -34,11 +34,29 @@ def slice_split(sources: Sequence[Slices], parts: int, part: int, seed: int) -> 
 
 
 def divide_cases(records: Records, config: "TrainingConfig") -> tuple[list[str], list[str]]:
-    """Training and validation cases of the records, or of a fold; with `split: slice` all of them on both sides."""
-    train, validation = records.subset("train", config.fold), records.subset("validation", config.fold)
+    """Training and validation cases of the records, or of a fold; with `split: slice` all of them on both sides.
+
+    Without channel dropout, cases that lack one of the training's channels are left out.
+    """
+    train, validation = (subset_cases(records, config, side) for side in ("train", "validation"))
     if config.split == "slice":
         train = validation = sorted({*train, *validation})
     return train, validation
+
+
+def subset_cases(records: Records, config: "TrainingConfig", subset: str) -> list[str]:
+    """Cases of train, validation or test, in the training's fold, without those that the training leaves out."""
+    lacking = cases_lacking_channels(records, config)
+    return [case for case in records.subset(subset, config.fold) if case not in lacking]
+
+
+def cases_lacking_channels(records: Records, config: "TrainingConfig") -> dict[str, list[str]]:
+    """Cases that a training leaves out -> its channels that they lack; none with channel dropout."""
+    if config.input.channel_dropout:
+        return {}
+    channels = config.input.channels or records.channels
+    lacking = {name: [channel for channel in channels if channel in case.missing] for name, case in records.cases.items()}
+    return {name: absent for name, absent in lacking.items() if absent}
 
 
 def divide_slices(

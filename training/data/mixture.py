@@ -15,7 +15,8 @@ from common.tables import counted
 from data_prep.records.folder import Records
 from training.data.augmentation import OnlineAugmentation
 from training.data.batches import Examples, InputConfig, RandomMap, training_batches, training_examples, validation_batches
-from training.data.division import divide_cases, divide_slices
+from training.data.channel_dropout import ChannelDropout
+from training.data.division import cases_lacking_channels, divide_cases, divide_slices
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
 from training.data.slices import Slices, check_sizes, training_slices, whole_slices
 from training.data.targets import FolderTargets, Joined, Mapped
@@ -215,11 +216,18 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
     records = targets.records
     train, validation = (targets.cases(cases) for cases in divide_cases(records, config))
     if not train:
-        raise UserError(f"{records.path}: expected training cases; found none; see the records' train.txt, or choose a --fold")
+        why = "see the records' train.txt, or choose a --fold"
+        if lacking := cases_lacking_channels(records, config):
+            why = (
+                f"{counted(len(lacking), 'case')} lack a channel; choose others by --input.channels, or --input.channel_dropout"
+            )
+        raise UserError(f"{records.path}: expected training cases; found none; {why}")
     if config.input.patch is not None:
         margin = config.model.margin
         sources = training_patches(records, train, config.input, margin)
-        sampler = PatchSampler(records, sources[0].items, config.input, config.augment, targets, margin)
+        sampler = _with_dropout(
+            PatchSampler(records, sources[0].items, config.input, config.augment, targets, margin), config, records
+        )
         tiles = _validation_of_patches(records, validation, config, targets) if validation else None
         return FolderExamples(records, share, train, validation, sources, tiles, sampler, targets)
     _check_slice_size(records, check_sizes(records, [*train, *validation], config.input, config.model.stride), config)
@@ -228,10 +236,17 @@ def open_folder(config: "TrainingConfig", targets: FolderTargets, share: float =
     if every is not None and not len(every):
         raise UserError(f"{records.path}: expected validation slices with tumour; found none; take --slices all")
     slices, every = divide_slices(records, config, slices, every)
-    augmentation = None
+    augmentation: RandomMap | None = None
     if not config.augment.is_off:
         augmentation = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
+    augmentation = _with_dropout(augmentation, config, records)
     return FolderExamples(records, share, train, validation, slices, every, augmentation, targets)
+
+
+def _with_dropout(before: RandomMap | None, config: "TrainingConfig", records: Records) -> RandomMap | None:
+    """Random map with channel dropout behind it, where the training has some."""
+    probability = config.input.channel_dropout
+    return ChannelDropout(before, probability, len(records.channels)) if probability else before
 
 
 def folder_input(config: "TrainingConfig", targets: FolderTargets) -> InputConfig:

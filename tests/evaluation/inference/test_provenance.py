@@ -14,6 +14,7 @@ from evaluation.inference.provenance import (
     training_warning,
 )
 from tests.conftest import write_source
+from training.config import TrainConfig
 
 
 def a_run(records, fold=None, split="patient"):
@@ -21,7 +22,7 @@ def a_run(records, fold=None, split="patient"):
     fingerprint = Records(records).fingerprint
     return SimpleNamespace(
         records_paths=[records],
-        config=SimpleNamespace(fold=fold, split=split),
+        config=TrainConfig(fold=fold, split=split),
         trained_on=lambda other: other.fingerprint == fingerprint,
     )
 
