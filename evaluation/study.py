@@ -39,6 +39,7 @@ from evaluation.experiments.table import (
     write_csv,
     write_table,
 )
+from evaluation.experiments.timing import estimated_time
 from evaluation.scores.folder import has_current_scores
 from training.run import Run
 
@@ -77,6 +78,8 @@ class StudyConfig(cli.ConfigWithFiles):
     """Tests on held-out patients, each with the name of `records` on whose test cases all runs that train on them are
     predicted; `structures`, such as [WT]; `metric`, such as dice; `source`, the scans, default: their place when the records
     were built."""
+    time_first: bool = False
+    """Time some steps of the first run that is left, and print how long the trainings will take, before they begin."""
     reference: str | None = None
     """Run of which the tests print the paired difference from each other run."""
     sweep: dict[str, Any] | None = None
@@ -117,7 +120,7 @@ def _rank(config: StudyConfig, named: StudyRecords) -> None:
             sweep.refuse_changes()
         _warn_of_missing_copies(planned, records)
         metrics = named_metrics(config.rank_by, records.schema)
-        problems = _run_all(planned, lambda run: _score(run, records.path, subset, metrics))
+        problems = _run_all(config, planned, lambda run: _score(run, records.path, subset, metrics))
         if planned:
             _report(config, planned, records, subset)
         if sweep is not None:
@@ -139,7 +142,7 @@ def _compare(config: StudyConfig, records: StudyRecords) -> None:
     check_runs(planned, tests)
     with lock(config.out):
         refuse_changes(planned, records)
-        problems = _run_all(planned, lambda run: _test(config.out, run, tests))
+        problems = _run_all(config, planned, lambda run: _test(config.out, run, tests))
         _report_tests(config, planned, tests)
     if problems:
         raise Problems(problems, "the rest is done; the same command tries again what failed")
@@ -163,9 +166,11 @@ def _warn_of_missing_copies(planned: Sequence[PlannedRun], records: Records) -> 
         )
 
 
-def _run_all(planned: Sequence[PlannedRun], evaluate: Evaluate) -> list[str]:
+def _run_all(config: StudyConfig, planned: Sequence[PlannedRun], evaluate: Evaluate) -> list[str]:
     """Train and evaluate every run, each after the one that it begins with; returns a line for each that failed."""
     problems = {}
+    if config.time_first and planned:
+        print(estimated_time(config.out, planned), flush=True)
     for number, plan in enumerate(training_order(planned), 1):
         print(f"run {number} of {len(planned)}: {plan.folder.name}", flush=True)
         problem: str | None
