@@ -74,7 +74,7 @@ def test_a_network_for_every_subset_predicts_what_there_is_and_scores_each_subse
     assert manifest["channels"] == {
         f"case_{number}": [name for name in every if name not in LACKING.get(f"case_{number}", [])] for number in range(4)
     }
-    scored = command("evaluation.score", "--predictions", tmp_path / "all", "--source", source, "--missing_channels", "zero")
+    scored = command("evaluation.score", "--predictions", tmp_path / "all", "--source", source)
     assert scored.status == 0, scored.err
     lines = scored.out.splitlines()
     assert "By the channels that cases had: 3 subsets; mean over patients" in lines
