@@ -33,7 +33,7 @@ def stem_variables(network: "keras.Model") -> list[Any]:
 
 
 def match_channels(weights: np.ndarray, old: Sequence[str], new: Sequence[str]) -> np.ndarray | None:
-    """Weights of a layer of the stem for other channels, matched by name.
+    """Weights of a layer of the stem for other channels, matched by name without regard to letter case.
 
     A channel that was there before takes its own part of the weights, a new one the mean over the old parts. A kernel is then
     scaled by the old number of channels over the new one, so that channels of equal pictures give the response that they gave
@@ -50,6 +50,6 @@ def match_channels(weights: np.ndarray, old: Sequence[str], new: Sequence[str]) 
     parts = np.moveaxis(weights, axis, 0)
     if len(parts) != len(old):
         return None
-    by_name, mean = dict(zip(old, parts, strict=True)), parts.mean(axis=0)
-    matched = np.moveaxis(np.stack([by_name.get(name, mean) for name in new]), 0, axis)
+    by_name, mean = dict(zip(map(str.casefold, old), parts, strict=True)), parts.mean(axis=0)
+    matched = np.moveaxis(np.stack([by_name.get(name.casefold(), mean) for name in new]), 0, axis)
     return (matched * (len(old) / len(new)) if weights.ndim > 1 else matched).astype(weights.dtype)

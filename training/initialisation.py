@@ -104,13 +104,15 @@ def initialise(model: "keras.Model", run: Run, given: InitialWeights) -> dict[st
         UserError: nothing was loaded.
     """
     channels, stem = run.input_channels, {variable.path for variable in stem_variables(model)}
+    before = [name.casefold() for name in given.channels]
+    others = before != [name.casefold() for name in channels]
     anew = [name for name, head in run.heads.items() if given.outputs.get(name) != head.outputs]
     unused, counts = dict(given.arrays), dict[str, Counter[str]]()
     for variable in model.weights:
         layer, array, state = _layer(variable.path), given.arrays.get(variable.path), NEW
         if any(layer == head or layer.startswith(f"{head}_") for head in anew):
             array = None
-        adapts = variable.path in stem and channels != given.channels
+        adapts = others and variable.path in stem
         if array is not None and adapts:
             array = match_channels(array, given.channels, channels)
         if array is not None and array.shape == tuple(variable.shape):
@@ -128,7 +130,7 @@ def initialise(model: "keras.Model", run: Run, given: InitialWeights) -> dict[st
         )
     facts: dict[str, Any] = {"path": given.origin, "checksum": checksum(given.file), "total": len(model.weights)} | totals
     facts["layers"] = {name: {state: count[state] for state in STATES} for name, count in counts.items()}
-    facts["channels"] = {"before": given.channels, "new": [name for name in channels if name not in given.channels]}
+    facts["channels"] = {"before": given.channels, "new": [name for name in channels if name.casefold() not in before]}
     facts["heads"] = anew
     _print_table(given, run, facts)
     return facts
@@ -162,9 +164,9 @@ def _print_table(given: InitialWeights, run: Run, facts: Mapping[str, Any]) -> N
     for name, count in facts["layers"].items():
         print(f"  {name:<{width}}" + "".join(f"{count[state]:>9}" for state in STATES))
     if facts[ADAPTED]:
-        kept = [name for name in run.input_channels if name in given.channels]
-        parts = [f"{_listed(kept)} as trained"] if kept else []
         new = facts["channels"]["new"]
+        kept = [name for name in run.input_channels if name not in new]
+        parts = [f"{_listed(kept)} as trained"] if kept else []
         parts += [f"{_listed(new)} from the mean of {_listed(given.channels)}"] if new else []
         print(f"  channels: {'; '.join(parts)}")
     for name, head in run.heads.items():

@@ -46,7 +46,7 @@ def test_channels_are_matched_by_name(rng):
     kernel = rng.normal(size=(3, 3, 3, 4, 2)).astype(np.float32)
     old = ["t1", "t1ce", "t2", "flair"]
     np.testing.assert_array_equal(match_channels(kernel, old, old[::-1]), kernel[..., ::-1, :])
-    found = match_channels(kernel, old, ["flair", "ct"])
+    found = match_channels(kernel, old, ["FLAIR", "CT"])
     np.testing.assert_array_equal(found[..., 0, :], 2 * kernel[..., 3, :])
     np.testing.assert_allclose(found[..., 1, :], 2 * kernel.mean(axis=-2), rtol=1e-6)
     bias = rng.normal(size=4)

@@ -115,6 +115,18 @@ def package(tmp_path, monkeypatch):
     return arrays
 
 
+@pytest.fixture
+def eager():
+    """Steps that are not traced, which takes longer than a step of many small layers."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
+@pytest.mark.usefixtures("eager")
 def test_a_training_begins_with_hd_bet_and_a_frozen_encoder_stays(package, command, records, tmp_path):
     model = ("--model.name", "hd_bet", "--model.filters", 1, "--input.patch", "[16,16,16]", "--precision", "float32")
     short = ("--steps_per_epoch", 1, "--phases", FROZEN, "--validate", "false", "--input.batch_size", 1)
