@@ -7,6 +7,7 @@ from keras import ops
 
 from common.errors import UserError
 from models.hd_bet import HDBETConfig
+from models.stem import stem_variables
 
 HEADS = {"segmentation": 3, "grade": 1}
 
@@ -30,6 +31,7 @@ def test_levels_are_named(network):
     encoder, decoder = [f"encoder{level}" for level in range(1, 6)], [f"decoder{level}" for level in (4, 3, 2, 1)]
     assert list(dict.fromkeys(groups))[:9] == encoder + decoder
     assert set(groups) == {*encoder, *decoder, *HEADS}
+    assert [variable.path for variable in stem_variables(network)] == ["encoder1_init_conv/kernel"]
 
 
 def test_weights_are_saved_and_loaded(network, tmp_path):

@@ -5,7 +5,6 @@ import pytest
 
 from models.custom import CustomConfig
 from models.deepmedic import DeepMedicConfig
-from models.hd_bet import HDBETConfig
 from models.stem import match_channels, stem_variables
 from models.unet import UNetConfig
 from tests.networks import TinyClassifierConfig
@@ -17,7 +16,6 @@ NETWORKS = {
         DeepMedicConfig(filters=[4, 4], hidden=[4], residual=[2]),
         {"normal_input_bias", "normal_conv1", "low3_input_bias", "low3_conv1"},
     ),
-    "hd_bet": (HDBETConfig(filters=4), {"encoder1_init_conv"}),
     "custom": (CustomConfig(name="tests.models.custom_networks:tiny", stride=2, args={"filters": 4}), {"conv1"}),
 }
 
