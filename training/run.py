@@ -128,6 +128,12 @@ class Run:
         return bool(self.config.input.channel_dropout)
 
     @property
+    def input_channels(self) -> list[str]:
+        """Channels of the network's input: those of each slice where neighbouring slices are further channels (2.5D)."""
+        steps = range(-self.config.input.neighbours, self.config.input.neighbours + 1)
+        return [name if step == 0 else f"{name} of slice {step:+d}" for step in steps for name in self.channels]
+
+    @property
     def weights(self) -> Path:
         """The weights to predict with: the best on validation where there was one, else the last.
 
@@ -155,7 +161,7 @@ class Run:
 
         config = self.config
         keras.config.set_dtype_policy(config.precision)
-        channels = len(self.channels) * (2 * config.input.neighbours + 1)
+        channels = len(self.input_channels)
         outputs = {name: head.outputs for name, head in self.heads.items()}
         pooled = [name for name, head in self.heads.items() if not head.per_voxel]
         try:

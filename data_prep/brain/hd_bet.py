@@ -1,8 +1,9 @@
 """HD-BET: network for brain extraction in MRI of brains with tumours, in Keras (Isensee et al., 2019, Human Brain Mapping 40).
 
-A 3D UNet with five levels of residual blocks, instance normalisation and leaky ReLU. Layers have the names of the arrays in the
-published checkpoints, such as context1.conv1. Statistics of the normalisation are those of the image, in training and
-inference alike, so the running ones of the checkpoints are not used; nor are the outputs of deep supervision.
+A 3D UNet with five levels of residual blocks, instance normalisation and leaky ReLU. The name of a layer is its level, encoder1
+to encoder5 and decoder4 to decoder1, an underscore and the name of its arrays in the published checkpoints, such as
+encoder1_context1.conv1. Statistics of the normalisation are those of the image, in training and inference alike, so the running
+ones of the checkpoints are not used; nor are the outputs of deep supervision.
 """
 
 import re
@@ -56,35 +57,44 @@ def upsampling_matrix(length: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Blocks of the network; `dtype` is the dtype policy of their layers."""
+    """Blocks of a level.
 
+    Attributes:
+        level: such as encoder1; begins the names of the layers.
+        dtype: dtype policy of the layers.
+    """
+
+    level: str
     dtype: str
+
+    def _named(self, name: str) -> dict[str, str]:
+        return {"dtype": self.dtype, "name": f"{self.level}_{name}"}
 
     def convolution(self, name: str, features: Any, filters: int, width: int = 3, bias: bool = True) -> Any:
         """Convolution that keeps the size."""
-        return keras.layers.Conv3D(filters, width, padding="same", use_bias=bias, dtype=self.dtype, name=name)(features)
+        return keras.layers.Conv3D(filters, width, padding="same", use_bias=bias, **self._named(name))(features)
 
     def downsampling(self, name: str, features: Any) -> Any:
         """Convolution of stride 2 that doubles the channels, padded by one voxel on both sides as in PyTorch."""
-        padded = keras.layers.ZeroPadding3D(1, dtype=self.dtype, name=f"{name}.padding")(features)
-        return keras.layers.Conv3D(2 * features.shape[-1], 3, 2, dtype=self.dtype, name=name)(padded)
+        padded = keras.layers.ZeroPadding3D(1, **self._named(f"{name}.padding"))(features)
+        return keras.layers.Conv3D(2 * features.shape[-1], 3, 2, **self._named(name))(padded)
 
     def normalised(self, name: str, features: Any, slope: float = BODY_SLOPE) -> Any:
         """Instance normalisation and leaky ReLU."""
-        features = keras.layers.GroupNormalization(-1, epsilon=EPSILON, dtype=self.dtype, name=name)(features)
-        return keras.layers.LeakyReLU(slope, dtype=self.dtype, name=f"{name}.activation")(features)
+        features = keras.layers.GroupNormalization(-1, epsilon=EPSILON, **self._named(name))(features)
+        return keras.layers.LeakyReLU(slope, **self._named(f"{name}.activation"))(features)
 
     def residual(self, name: str, features: Any) -> Any:
         """Two convolutions behind normalisations, added to their input."""
         filters = features.shape[-1]
         inner = self.convolution(f"{name}.conv1", self.normalised(f"{name}.bn_1", features), filters)
         inner = self.convolution(f"{name}.conv2", self.normalised(f"{name}.bn_2", inner), filters)
-        return keras.layers.Add(dtype=self.dtype, name=f"{name}.sum")([inner, features])
+        return keras.layers.Add(**self._named(f"{name}.sum"))([inner, features])
 
     def upsampling(self, name: str, features: Any) -> Any:
         """Upsampling and convolution to half the channels."""
         filters = features.shape[-1] // 2
-        features = Upsampling(dtype=self.dtype, name=f"{name}.upsample")(features)
+        features = Upsampling(**self._named(f"{name}.upsample"))(features)
         return self.normalised(f"{name}.bn", self.convolution(f"{name}.upsample_conv", features, filters))
 
     def localisation(self, name: str, features: Any) -> Any:
@@ -95,7 +105,7 @@ class _Blocks:
 
 
 def build_network(channels: int = 1, classes: int = 2, filters: int = FILTERS, dtype: str = "float32") -> keras.Model:
-    """Build the network: images (N, D, H, W, channels) -> logits (N, D, H, W, classes) float32.
+    """Build the network as published: images (N, D, H, W, channels) -> logits (N, D, H, W, classes) float32.
 
     Args:
         channels: of the input; one in the published networks.
@@ -106,27 +116,45 @@ def build_network(channels: int = 1, classes: int = 2, filters: int = FILTERS, d
     Returns:
         Network for volumes of any size whose sides are multiples of 16, with random weights.
     """
-    blocks = _Blocks(dtype)
     inputs = keras.Input((None, None, None, channels), name="image")
-    features = blocks.residual("context1", blocks.convolution("init_conv", inputs, filters))
-    skips = []
-    for level in range(1, LEVELS):
-        skips.append(blocks.normalised(f"down{level}.bn", features))
-        features = blocks.residual(f"context{level + 1}", blocks.downsampling(f"down{level}.downsample", skips[-1]))
-    features = blocks.normalised("bn_after_context5", features, END_SLOPE)
-    for level in range(1, LEVELS):
-        joined = [skips.pop(), blocks.upsampling(f"up{level}", features)]
-        features = keras.layers.Concatenate(dtype=dtype, name=f"join{level}")(joined)
-        if skips:
-            features = blocks.localisation(f"loc{level}", features)
-    for name in ("end_conv_1", "end_conv_2"):
-        features = blocks.normalised(f"{name}_bn", blocks.convolution(name, features, 2 * filters), END_SLOPE)
-    logits = _Blocks("float32").convolution("seg_layer", features, classes, width=1, bias=False)
+    features, _ = encode_and_decode(inputs, filters, dtype)
+    logits = _Blocks("head", "float32").convolution("seg_layer", features, classes, width=1, bias=False)
     return keras.Model(inputs, logits, name="hd_bet")
 
 
+def encode_and_decode(image: Any, filters: int, dtype: str) -> tuple[Any, Any]:
+    """Features of encoder and decoder for an image.
+
+    Args:
+        image: (N, D, H, W, channels), sides multiples of 16.
+        filters: of the first level; each level has twice as many.
+        dtype: dtype policy of the layers.
+
+    Returns:
+        Features of the last decoder level (N, D, H, W, 2 * filters), and those of the encoder's last level, of a sixteenth of
+        the sides.
+    """
+    encoder = [_Blocks(f"encoder{level}", dtype) for level in range(1, LEVELS + 1)]
+    features = encoder[0].residual("context1", encoder[0].convolution("init_conv", image, filters))
+    skips = []
+    for level in range(1, LEVELS):
+        skips.append(encoder[level - 1].normalised(f"down{level}.bn", features))
+        down = encoder[level].downsampling(f"down{level}.downsample", skips[-1])
+        features = encoder[level].residual(f"context{level + 1}", down)
+    features = bottom = encoder[-1].normalised("bn_after_context5", features, END_SLOPE)
+    for level in range(1, LEVELS):  # counted upwards in the checkpoints
+        decoder = _Blocks(f"decoder{LEVELS - level}", dtype)
+        joined = [skips.pop(), decoder.upsampling(f"up{level}", features)]
+        features = keras.layers.Concatenate(dtype=dtype, name=f"join{LEVELS - level}")(joined)
+        if skips:
+            features = decoder.localisation(f"loc{level}", features)
+    for name in ("end_conv_1", "end_conv_2"):
+        features = decoder.normalised(f"{name}_bn", decoder.convolution(name, features, 2 * filters), END_SLOPE)
+    return features, bottom
+
+
 def assign_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Assign the arrays of a checkpoint to the layers of their names.
+    """Assign the arrays of a checkpoint to the layers whose names end in theirs.
 
     Args:
         network: as of `build_network`, perhaps smaller.
@@ -139,7 +167,7 @@ def assign_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], path:
     unknown = {name for name in arrays if not UNUSED.fullmatch(name)}
     for layer in network.layers:
         for variable, part in zip(layer.weights, ("weight", "bias"), strict=False):
-            name = f"{layer.name}.{part}"
+            name = f"{layer.name.partition('_')[2]}.{part}"
             if name not in arrays:
                 raise UserError(f"{path}: expected weights of HD-BET; received no {name}; {ADVICE}")
             array = arrays[name].transpose(2, 3, 4, 1, 0) if arrays[name].ndim == 5 else arrays[name]

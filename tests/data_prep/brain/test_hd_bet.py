@@ -43,7 +43,8 @@ def test_upsampling_is_done_along_each_axis():
 def test_the_published_network_has_its_number_of_weights():
     network = build_network()
     assert network.count_params() == PARAMETERS
-    assert {"init_conv", "context5.bn_2", "down4.downsample", "loc3.conv2"} <= {layer.name for layer in network.layers}
+    known = {"encoder1_init_conv", "encoder5_context5.bn_2", "encoder5_down4.downsample", "decoder2_loc3.conv2"}
+    assert known <= {layer.name for layer in network.layers}
     assert network.output.shape == (None, None, None, None, 2)
 
 
@@ -66,7 +67,8 @@ def test_a_strided_convolution_begins_at_the_first_voxel(network):
     arrays["down1.downsample.weight"][0, 0, 1, 1, 1] = 1
     made = build_network(filters=2)
     assign_weights(made, arrays, PATH)
-    inner = keras.Model(made.input, [made.get_layer("down1.bn.activation").output, made.get_layer("down1.downsample").output])
+    names = ("encoder1_down1.bn.activation", "encoder2_down1.downsample")
+    inner = keras.Model(made.input, [made.get_layer(name).output for name in names])
     image = np.random.default_rng(0).normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
     before, after = (ops.convert_to_numpy(features) for features in inner(image))
     np.testing.assert_allclose(after[..., 0], before[:, ::2, ::2, ::2, 0], atol=1e-5)  # PyTorch: padding 1 on both sides
