@@ -24,7 +24,7 @@ from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import initialise
 from training.optimizers import build_optimizer
-from training.phases import Phase, extended, resolved_phases
+from training.phases import Phase, check_warmup, extended, resolved_phases
 from training.run import Run, create_run, refuse_used, write_environment
 from training.state.checkpoint import Progress, load_progress, load_state
 
@@ -48,6 +48,7 @@ def train(config: TrainingConfig) -> None:
         check_initial_run(settings.init_from)
     data = open_mixture(settings, records, heads)
     check_extents(settings, data)
+    check_warmup(resolved_phases(settings), data.steps_per_epoch)
     check_validation(settings, data, heads)
     with lock(folder):
         if old is None:
