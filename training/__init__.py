@@ -4,5 +4,6 @@ LOSSES = {
     "focal": "training.objectives.losses:FocalConfig",
     "cross_entropy": "training.objectives.losses:CrossEntropyConfig",
     "bce_dice": "training.objectives.losses:BceDiceConfig",
+    "dice_ce": "training.objectives.losses:DiceCeConfig",
 }
 """Name -> config of every loss; a config's `build` makes it."""
