@@ -7,3 +7,9 @@ LOSSES = {
     "dice_ce": "training.objectives.losses:DiceCeConfig",
 }
 """Name -> config of every loss; a config's `build` makes it."""
+
+LOGGERS = {
+    "files": "training.loggers.config:FilesConfig",
+    "wandb": "training.loggers.config:WandbConfig",
+}
+"""Name -> config of the loggers of a training."""
