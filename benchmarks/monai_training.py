@@ -9,7 +9,7 @@ The loss is compared in value and gradient for all combinations of its options, 
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def main(config: MonaiTrainingConfig) -> None:
 
 def combinations() -> list[DiceCeConfig]:
     """Loss configs of all combinations of the options, weights and smoothing other than MONAI's defaults."""
-    choices = product((False, True), (False, True), ("sample", "batch"))
+    overs: tuple[Literal["sample", "batch"], ...] = ("sample", "batch")
+    choices = product((False, True), (False, True), overs)
     return [
         DiceCeConfig(
             dice=0.7,
@@ -115,7 +116,7 @@ def monai_dice_ce(loss: DiceCeConfig, truth: np.ndarray, logits: np.ndarray) -> 
     variable = torch.from_numpy(np.moveaxis(logits, -1, 1).astype(np.float64)).requires_grad_()
     value: Any = peer(variable, torch.from_numpy(truth[:, None]))
     value.backward()
-    return float(value), np.moveaxis(variable.grad.numpy(), 1, -1)  # type: ignore[union-attr]
+    return float(value.detach()), np.moveaxis(variable.grad.numpy(), 1, -1)
 
 
 def every_rate(warmup: int) -> np.ndarray:

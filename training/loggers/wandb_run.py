@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from threading import Thread
@@ -133,7 +134,7 @@ class WandbRun:
                 missing.append(f"{path.name} ({size / MEGABYTE:.0f} MB)")
                 continue
             left -= size
-            self._call(lambda there, path=path: self._save(there, path), QUICK + size / MEGABYTE)
+            self._call(partial(self._save, path), QUICK + size / MEGABYTE)
         if missing and self._there is not None:
             print(f"wandb: {', '.join(missing)} left out; --logger.upload_mb {self._config.upload_mb:g}")
 
@@ -211,7 +212,7 @@ class WandbRun:
         facts: dict[str, Any] = without_folders(cli.as_dict(self._run.config))
         return facts | {"input_channels": self._run.channels, "environment": environment}
 
-    def _save(self, there: Any, path: Path) -> None:
+    def _save(self, path: Path, there: Any) -> None:
         """Copy a file into the folder that the package sends; settings without folders in their paths."""
         copy = Path(there.dir) / "run" / path.relative_to(self._run.path)
         copy.parent.mkdir(parents=True, exist_ok=True)
