@@ -224,12 +224,12 @@ class WandbRun:
             shutil.copyfile(path, copy)
         there.save(str(copy), base_path=there.dir, policy="now")
 
-    def _call(self, call: Callable[[Any], Any], seconds: float = QUICK) -> None:
-        """Make a call, if there is a run; one that fails is the last."""
+    def _call(self, call: Callable[[Any], Any], seconds: float | None = None) -> None:
+        """Make a call, if there is a run, of so many seconds or QUICK; one that fails is the last."""
         if self._there is None:
             return
         try:
-            _within(seconds, lambda: call(self._there))
+            _within(QUICK if seconds is None else seconds, lambda: call(self._there))
         except Exception as error:  # whatever the package raises, the training goes on
             self._there = None
             self._warn(f"{_reason(error)}; no longer logged there; what was logged is in {self.folder}")
