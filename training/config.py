@@ -14,11 +14,12 @@ from data_prep.records.folder import Records
 from models import CLASSIFIERS, MODELS
 from models.resnet50 import ResNet50Config
 from models.unet import UNetConfig
-from training import LOSSES
+from training import LOGGERS, LOSSES
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
 from training.heads.base import Head
 from training.heads.classification import ClassificationConfig, ClassificationHead
 from training.heads.config import HeadConfig, check_heads
+from training.loggers.config import FilesConfig
 from training.objectives.losses import FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
 from training.phases import Phase, PhaseConfig, check_phases, resolved_phases
@@ -100,6 +101,8 @@ class TrainingConfig(ABC):
     max_minutes: float | None = None
     """Stop at the end of the last epoch that fits into this time, counted over all resumes; null: no limit. An epoch is never
     cut, so the first one always ends, however long it takes; shorten it by --steps_per_epoch."""
+    logger: FilesConfig = cli.choice(LOGGERS, "files")
+    """Logs beside history.csv and TensorBoard."""
     precision: Precision = "auto"
     """Number format; auto: mixed_bfloat16 where the hardware multiplies it, else float32."""
     seed: int = 0
@@ -161,6 +164,7 @@ class TrainingConfig(ABC):
         self._check_augmentation()
         self.optimizer.check()
         self.schedule.check()
+        self.logger.check()
         expect_number("epochs", self.epochs, 1)
         expect_number("extend", self.extend, 0)
         for name in ("steps", "steps_per_epoch", "validate_every", "patience"):

@@ -24,8 +24,9 @@ from training.data.mixture import Mixture, check_extents, open_mixture, open_rec
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
+from training.loggers.wandb_run import WandbRun, logged
 from training.optimizers import build_optimizer
-from training.phases import Phase, extended, resolved_phases
+from training.phases import Phase, check_warmup, extended, resolved_phases
 from training.run import Run, create_run, refuse_used, write_environment
 from training.state.checkpoint import Progress, load_progress, load_state
 
@@ -49,6 +50,7 @@ def train(config: TrainingConfig) -> None:
         check_initial_weights(settings)
     data = open_mixture(settings, records, heads)
     check_extents(settings, data)
+    check_warmup(resolved_phases(settings), data.steps_per_epoch)
     check_validation(settings, data, heads)
     with lock(folder):
         if old is None:
@@ -190,13 +192,14 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
         print(f"{run.path}: done after {counted(progress.epoch, 'epoch')}; add more with --extend N")
     else:
         run.set_status("running", ended=None)
-        for phase in phases[progress.phase - 1 :]:
-            if phase.number > progress.phase:
-                begin_phase(training, phase)
-            if not progress.is_phase_over(phase, phases):
-                ended = train_phase(training, phase) or "epochs"
-            if ended != "epochs":
-                break
+        with logged(run, data, heads, progress) as wandb_run:
+            for phase in phases[progress.phase - 1 :]:
+                if phase.number > progress.phase:
+                    begin_phase(training, phase)
+                if not progress.is_phase_over(phase, phases):
+                    ended = train_phase(training, phase, wandb_run) or "epochs"
+                if ended != "epochs":
+                    break
     status = "finished" if progress.is_over(phases) else "stopped"
     run.set_status(
         status, ended=ended, epoch=progress.epoch, best_epoch=progress.best_epoch, steps_per_epoch=data.steps_per_epoch
@@ -283,11 +286,11 @@ def begin_phase(training: OpenTraining, phase: Phase) -> None:
     )
 
 
-def train_phase(training: OpenTraining, phase: Phase) -> str | None:
-    """Train what is left of a phase; what ended the training early, if anything did."""
+def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> str | None:
+    """Train what is left of a phase, and log its epochs; what ended the training early, if anything did."""
     from training.data.stopwatch import StopWatch
+    from training.loggers.tensorboard import tensorboard
     from training.state.callbacks import EpochKeeper
-    from training.state.loggers import tensorboard
 
     run, config, data, progress = training.run, training.config, training.data, training.progress
     steps, watch = data.steps_per_epoch, StopWatch()
@@ -303,7 +306,7 @@ def train_phase(training: OpenTraining, phase: Phase) -> str | None:
             steps_per_epoch=steps,
             validation_data=validation,
             validation_steps=validation_steps,
-            callbacks=[keeper, *tensorboard(run.path / "logs")],
+            callbacks=[keeper, *wandb_run.callbacks(progress), *tensorboard(run.path / "logs")],
             shuffle=False,
             verbose=0,
         )

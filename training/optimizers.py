@@ -23,7 +23,8 @@ class OptimizerConfig:
     learning_rate: float = 5e-4
     """At the first step."""
     weight_decay: float = 1e-4
-    """Of adamw."""
+    """Of adamw: each step first multiplies all weights, biases and normalisation included as in PyTorch, by 1 - learning rate *
+    this, so the decay is decoupled from the gradient and follows the schedule."""
     momentum: float | None = None
     """Nesterov momentum of sgd and rmsprop; null: 0.99 of sgd, 0.6 of rmsprop."""
     clip_norm: float | None = None
@@ -57,6 +58,8 @@ class ScheduleConfig:
     """Epochs of the phase after which step changes the rate, such as [12, 16, 19]; other schedules have none."""
     warmup_epochs: float = 0.0
     """Epochs over which cosine first rises from zero."""
+    warmup_steps: int | None = None
+    """Steps over which cosine first rises from zero, in the place of warmup_epochs."""
 
     def check(self, where: str = "schedule") -> None:
         """Refuse numbers that make no schedule; `where` names the option in errors.
@@ -66,6 +69,16 @@ class ScheduleConfig:
         """
         expect_number(f"{where}.decay", self.decay, 0, 1)
         expect_number(f"{where}.warmup_epochs", self.warmup_epochs, 0)
+        expect_number(f"{where}.warmup_steps", self.warmup_steps, 0)
+        if self.warmup_epochs and self.warmup_steps is not None:
+            raise UserError(
+                f"--{where}.warmup_steps: expected steps or epochs of warm-up; received both; set warmup_epochs to 0"
+            )
+        for option in ("warmup_epochs", "warmup_steps"):
+            if self.name != "cosine" and getattr(self, option):
+                raise UserError(
+                    f"--{where}.{option}: belongs to the schedule cosine; received {getattr(self, option)} with {self.name}"
+                )
         given = self.milestones
         if self.name != "step" and given:
             raise UserError(f"--{where}.milestones: belong to the schedule step; received {given} with {self.name}")
@@ -74,6 +87,10 @@ class ScheduleConfig:
             raise UserError(
                 f"--{where}.milestones: expected rising numbers of epochs from 1, such as [12, 16, 19]; received {given}"
             )
+
+    def warmup(self, steps_per_epoch: int) -> int:
+        """Steps of warm-up, of epochs of so many steps."""
+        return round(self.warmup_epochs * steps_per_epoch) if self.warmup_steps is None else self.warmup_steps
 
 
 def build_optimizer(
@@ -121,10 +138,11 @@ def _schedule(config: ScheduleConfig, rate: float, steps_per_epoch: int, epochs:
     if config.name == "exponential":
         return keras.optimizers.schedules.ExponentialDecay(rate, steps_per_epoch, config.decay, staircase=True)
     if config.name == "cosine":
-        warmup = round(config.warmup_epochs * steps_per_epoch)
+        # Of N steps, W of them warm-up, step s has the rate r s / W below W, then r (1 + cos(pi (s - W) / (N - W))) / 2.
+        warmup = config.warmup(steps_per_epoch)
         return keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else rate,
-            max(epochs * steps_per_epoch - warmup, 1),
+            epochs * steps_per_epoch - warmup,
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )

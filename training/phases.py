@@ -1,11 +1,13 @@
 """Phases of a training: stretches of epochs, each with its own optimizer, schedule, loss and frozen layers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from common import cli
 from common.errors import UserError, expect_number
+from common.tables import counted
 from training.optimizers import OptimizerConfig, ScheduleConfig
 
 
@@ -130,6 +132,23 @@ def check_phases(config: PhasedConfig) -> None:
             raise UserError("--schedule.name timed: falls as --max_minutes run out; set that too, such as to 20")
     if len(phases) > 1 and any(phase.schedule.name == "timed" for phase in phases):
         raise UserError("--phases: --schedule.name timed takes all of --max_minutes; leave one of them out")
+
+
+def check_warmup(phases: Sequence[Phase], steps_per_epoch: int) -> None:
+    """Refuse a warm-up that is as long as its phase.
+
+    Args:
+        phases: of a training.
+        steps_per_epoch: steps that make an epoch.
+    """
+    for phase in phases:
+        steps, length = phase.schedule.warmup(steps_per_epoch), phase.epochs * steps_per_epoch
+        if phase.schedule.name == "cosine" and steps >= length:
+            option = "warmup_epochs" if phase.schedule.warmup_steps is None else "warmup_steps"
+            raise UserError(
+                f"--schedule.{option}: expected fewer than the {counted(length, 'step')} of phase {phase.number}; "
+                f"received {counted(steps, 'step')} of warm-up"
+            )
 
 
 def _epochs(config: PhasedConfig, phase: PhaseConfig, where: str) -> int:

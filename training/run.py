@@ -5,7 +5,7 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
     schema.yaml        classes, ids and regions         last.weights.h5    of the last epoch
     run.json           heads, channels, records, status state/             exact states of the last two epochs
     environment.json   versions, device, threads        logs/              TensorBoard
-                                                        before_phase2.weights.h5  what phase 2 began with
+    wandb/, examples/  Weights & Biases, pictures       before_phase2.weights.h5  what phase 2 began with
 """
 
 import platform

@@ -14,6 +14,9 @@ THICKNESS = 2  # pixels of an outline
 CAPTION_HEIGHT, LETTER_HEIGHT = 26, 16  # pixels
 Colour = tuple[int, int, int]
 WHITE, ANNOTATION_COLOUR = (255, 255, 255), (86, 180, 233)
+# Of classes, background has none: those of Okabe and Ito (2008) that differ in lightness from their neighbours on grey.
+CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
+PREFERRED_CHANNEL = "flair"
 SIDES = ("the patient's right is on the left", WHITE)
 
 
@@ -21,6 +24,23 @@ def grey_levels(array: np.ndarray) -> np.ndarray:
     """Grey levels of 0..1 of a scan, outliers clipped; float32."""
     usual = winsorised(array)
     return ((usual - float(usual.min())) / max(float(np.ptp(usual)), 1e-6)).astype(np.float32)
+
+
+def display_channel(channels: Sequence[str], neighbours: int = 0, missing: Sequence[str] = ()) -> tuple[str, int]:
+    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours).
+
+    Channels that are `missing` in a case are passed over.
+    """
+    names = [name.lower() if name not in missing else "" for name in channels]
+    present = [place for place, name in enumerate(names) if name]
+    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else next(iter(present), 0)
+    return channels[place], neighbours * len(channels) + place
+
+
+def rgb(colour: str) -> Colour:
+    """Colour from its hexadecimal name, such as #56B4E9."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
 
 
 def displayed_plane(array: np.ndarray, axis: int, place: int) -> np.ndarray:

@@ -5,12 +5,12 @@ anterior up and coronal ones superior up, both with the patient's left on the ri
 them. A volume without geometry (no spacing) is displayed as it is in the file, without side marks.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.metrics.masks import Spacing
+from data_prep.grid.slice_pictures import display_channel as display_channel
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 OPACITY = 0.65  # so that classes differ in lightness in a black-and-white print
 PERCENTILES = (0.5, 99.5)
-PREFERRED_CHANNEL = "flair"
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -111,14 +110,3 @@ def tumour_slices(classes: np.ndarray) -> np.ndarray:
     """Voxels of any class but background in each slice of (Z, H, W) class indices; int64 (Z,)."""
     counts: np.ndarray = ((classes > 0) & (classes != 255)).sum(axis=(1, 2))
     return counts
-
-
-def display_channel(channels: Sequence[str], neighbours: int = 0, missing: Sequence[str] = ()) -> tuple[str, int]:
-    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours).
-
-    Channels that are `missing` in a case are passed over.
-    """
-    names = [name.lower() if name not in missing else "" for name in channels]
-    present = [place for place, name in enumerate(names) if name]
-    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else next(iter(present), 0)
-    return channels[place], neighbours * len(channels) + place

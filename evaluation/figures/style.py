@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.files import atomic
+from data_prep.grid.slice_pictures import CLASS_COLOURS as CLASS_COLOURS
 from evaluation.tables.run_names import families
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ VARIANT_FILLS = (1.0, 0.0, 0.4)  # how much of their colour their markers have, 
 LEGEND_LETTERS = 60  # of a name in a line of a legend
 LETTER = 0.06  # inches of a legend's letter, and of all else that an entry has
 HANDLE = 0.55
-# On grey images; neighbours differ in lightness, so a print shows them apart. Background has no colour.
-CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
 CLASS_LINES = ("solid", (0, (3, 1)), "solid", (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
 STYLE: Any = {
     "font.size": 8,

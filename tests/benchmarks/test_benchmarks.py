@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, intervals, lesions, surface, volumes
+from benchmarks import augment, intervals, lesions, monai_training, surface, volumes
 from benchmarks.augment import ALL, GROUPS, OWN, PLAIN, STEP, AugmentBenchmarkConfig, shares, ways
 from benchmarks.intervals import SCORES, IntervalsConfig, mean_rows
 from benchmarks.lesions import LesionsConfig
+from benchmarks.monai_training import MonaiTrainingConfig
 from benchmarks.surface import SurfaceConfig, random_pairs
 from benchmarks.torch_unet import build_twin, load_twin, read_weights, write_weights
 from benchmarks.volume_contenders import Setting
@@ -293,6 +294,16 @@ def test_volumes_are_compared_at_toy_size(capsys):
     assert "windows: MONAI 12, this toolkit 12" in shown
     assert float(shown.split("by the same weights: blended logits differ by ")[1].split()[0]) < 1e-4
     assert float(shown.split("logits of a window: largest difference ")[1].split(",")[0]) < 1e-4
+
+
+def test_loss_and_learning_rates_are_compared_with_monai(capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    cli.run(monai_training.main, MonaiTrainingConfig, [])
+    shown = capsys.readouterr().out
+    loss, gradient = shown.split("largest relative difference ")[1].split(", of a gradient ")
+    assert max(float(loss), float(gradient.split()[0])) < 1e-6
+    assert all(float(line.split("at most ")[1].split()[0]) < 1e-6 for line in shown.splitlines() if line.startswith("cosine"))
 
 
 def test_all_contenders_see_the_same_data(tmp_path):

@@ -1,10 +1,12 @@
 import math
+import re
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
 from training.optimizers import OptimizerConfig, ScheduleConfig, build_optimizer, timed_rate
+from training.state.checkpoint import Progress, load_state, save_state
 
 STEPS = 7
 
@@ -41,6 +43,80 @@ def test_cosine_rises_first_where_it_warms_up():
     np.testing.assert_allclose(found[: STEPS + 1], 5e-4 * np.arange(STEPS + 1) / STEPS, rtol=1e-4, atol=1e-9)
     assert (np.diff(found[STEPS:]) < 0).all()
     assert found[-1] < 0.02 * 5e-4
+
+
+def cosine(steps, warmup, rate=1.0):
+    """Rate of each step by the formula, in float64."""
+    done = np.arange(steps)
+    fall = 0.5 * (1 + np.cos(np.pi * (done - warmup) / (steps - warmup)))
+    return rate * np.where(done < warmup, done / max(warmup, 1), fall)
+
+
+def steps_of(model, count):
+    """Train a model of one weight, by SGD on a loss of gradient 1, and give the change of its weight in each step."""
+    weight, changes = model.trainable_variables[0], []
+    for _ in range(count):
+        before = float(weight.numpy().item())
+        model.optimizer.apply([np.ones((1, 1), np.float32)], [weight])
+        changes.append(before - float(weight.numpy().item()))
+        weight.assign(np.zeros((1, 1)))  # else a small step is lost in a large weight
+    return changes
+
+
+@pytest.mark.parametrize(("warmup", "epochs"), [(None, 5), (25, 2), (25, 6)])
+def test_every_step_of_a_cosine_is_made_with_the_rate_of_the_formula_after_a_resume_too(warmup, epochs, tmp_path):
+    import keras
+
+    def compiled():
+        inputs = keras.Input((1,))
+        model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(inputs))
+        schedule = ScheduleConfig(name="cosine", warmup_steps=warmup)
+        optimizer = OptimizerConfig(name="sgd", learning_rate=1.0, momentum=0.0)
+        model.compile(build_optimizer(optimizer, schedule, 10, 8), "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    first = compiled()
+    expected, done = cosine(80, warmup or 0), 10 * epochs
+    np.testing.assert_allclose(steps_of(first, done), expected[:done], atol=2e-7)
+    save_state(tmp_path, first, Progress(epoch=epochs))
+    resumed = compiled()
+    load_state(tmp_path, resumed)
+    np.testing.assert_allclose(steps_of(resumed, 80 - done), expected[done:], atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"warmup_steps": -1}, "--schedule.warmup_steps: expected at least 0; received -1"),
+        (
+            {"warmup_steps": 10, "warmup_epochs": 1.0},
+            "--schedule.warmup_steps: expected steps or epochs of warm-up; received both",
+        ),
+        ({"warmup_steps": 10, "name": "step", "milestones": [1]}, "--schedule.warmup_steps: belongs to the schedule cosine"),
+        ({"warmup_epochs": 2.0, "name": "constant"}, "--schedule.warmup_epochs: belongs to the schedule cosine; received 2.0"),
+    ],
+)
+def test_a_warmup_that_makes_no_schedule_is_refused(settings, expected):
+    with pytest.raises(UserError, match=re.escape(expected)):
+        ScheduleConfig(**{"name": "cosine"} | settings).check()
+
+
+def test_weight_decay_is_decoupled_and_of_all_weights():
+    import keras
+
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3, bias_initializer="ones"), keras.layers.BatchNormalization()]
+    )
+    variables = model.trainable_variables
+    optimizer = build_optimizer(OptimizerConfig(name="adamw", weight_decay=0.1), ScheduleConfig(name="cosine"), STEPS, 4)
+    before = [variable.numpy() for variable in variables]
+    for _ in range(STEPS):
+        optimizer.apply([np.zeros(variable.shape, np.float32) for variable in variables], variables)
+    factor = np.prod(1 - 0.1 * cosine(4 * STEPS, 0, 5e-4)[:STEPS])
+    assert len(variables) == 4
+    for variable, old in zip(variables, before, strict=True):
+        np.testing.assert_allclose(variable.numpy(), factor * old, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])

@@ -1,12 +1,15 @@
 """Phases of a training: their lengths, and what each is trained with."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from common.errors import UserError
 from training.config import ClassifyConfig, TrainConfig
 from training.objectives.losses import BceDiceConfig, FocalConfig
 from training.optimizers import OptimizerConfig, ScheduleConfig
-from training.phases import PhaseConfig, extended, resolved_phases
+from training.phases import PhaseConfig, check_warmup, extended, resolved_phases
 
 TUNED = PhaseConfig(epochs=3, optimizer={"learning_rate": 1e-5}, loss={"dice": 2.5})
 
@@ -44,6 +47,17 @@ def test_steps_are_as_good_a_length_as_epochs():
     assert (given.total_epochs, given.epoch_steps) == (20, 250)
     given = config(phases=[PhaseConfig(steps=500), PhaseConfig(epochs=3), PhaseConfig()], steps=1000, validate_every=250)
     assert [phase.epochs for phase in resolved_phases(given)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "option", "steps"), [({"warmup_epochs": 3}, "warmup_epochs", 30), ({"warmup_steps": 40}, "warmup_steps", 40)]
+)
+def test_a_warmup_as_long_as_its_phase_is_refused(warmup, option, steps):
+    second = PhaseConfig(epochs=3, schedule={"name": "cosine", **warmup})
+    said = f"--schedule.{option}: expected fewer than the 30 steps of phase 2; received {steps} steps of warm-up"
+    with pytest.raises(UserError, match=re.escape(said)):
+        check_warmup(resolved_phases(config(phases=[PhaseConfig(), second])), 10)
+    check_warmup(resolved_phases(config(phases=[PhaseConfig(), replace(second, epochs=5)])), 10)
 
 
 def test_more_epochs_go_to_the_last_phase():

@@ -183,6 +183,10 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
         (["--optimizer.clip_norm", 0], "--optimizer.clip_norm: expected more than 0"),
         (["--optimizer.weight_decay", -1], "--optimizer.weight_decay: expected at least 0"),
         (["--schedule.warmup_epochs", -1], "--schedule.warmup_epochs: expected at least 0"),
+        (
+            ["--schedule.name", "cosine", "--schedule.warmup_steps", 48],
+            "--schedule.warmup_steps: expected fewer than the 48 steps of phase 1; received 48 steps of warm-up",
+        ),
         (["--loss_weights", '{"segmentation": -1}'], "--loss_weights: segmentation: expected at least 0"),
         (["--seed", -1], "seed"),
         (["--model.filters", 0], "filters"),

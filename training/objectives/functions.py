@@ -11,28 +11,38 @@ from keras import ops
 TINY = 1e-7  # keeps (1 - p) ** gamma differentiable at p = 1 for gamma < 1
 
 
-def soft_dice(bits: Any, logits: Any, *, over: str, smooth: float) -> Any:
-    """Soft Dice loss (Milletari et al., 2016): 1 - (2 sum p y + s) / (sum p + sum y + s) over space.
+def soft_dice(
+    bits: Any,
+    logits: Any,
+    *,
+    over: str,
+    smooth: tuple[float, float],
+    squared: bool = False,
+    include_background: bool = False,
+) -> Any:
+    """Soft Dice loss (Milletari et al., 2016): 1 - (2 sum p y + s) / (sum p^n + sum y^n + r) over space.
 
-    It is the mean over the foreground classes, and over the annotated samples where `over` is "sample".
+    n is 1, or 2 where squared. The loss is the mean over the classes, and over the annotated samples where `over` is "sample".
 
     Args:
         bits: (N, ...) integer, one bit per class; voxels without a bit are left out.
         logits: (N, ..., classes).
         over: "sample" sums over the space of each sample, "batch" over the samples too.
-        smooth: s, in voxels.
+        smooth: s and r, in voxels.
+        squared: whether the probabilities in the denominator are squared.
+        include_background: whether the background is one of the classes.
     """
     truth = one_hot(bits, logits.shape[-1])
     annotated = ops.sum(truth, axis=-1, keepdims=True)
-    found = (ops.softmax(ops.cast(logits, "float32"), axis=-1) * annotated)[..., 1:]
-    truth = truth[..., 1:]
-    axes = list(range(0 if over == "batch" else 1, len(truth.shape) - 1))
+    found = ops.softmax(ops.cast(logits, "float32"), axis=-1) * annotated
+    if not include_background:
+        truth, found = truth[..., 1:], found[..., 1:]
+    space = list(range(1, len(truth.shape) - 1))
+    axes = [0, *space] if over == "batch" else space
     both = ops.sum(found * truth, axis=axes)
-    total = ops.sum(found, axis=axes) + ops.sum(truth, axis=axes)
-    losses = ops.mean(1 - (2 * both + smooth) / (total + smooth), axis=-1)
-    if over == "batch":
-        return losses
-    weight = ops.cast(ops.any(annotated > 0, axis=list(range(1, len(annotated.shape)))), "float32")
+    total = ops.sum(ops.square(found) if squared else found, axis=axes) + ops.sum(truth, axis=axes)
+    losses = ops.mean(1 - (2 * both + smooth[0]) / (total + smooth[1]), axis=-1)
+    weight = ops.cast(ops.any(annotated > 0, axis=[*axes, -1]), "float32")  # a scalar over the batch
     return ops.sum(losses * weight) / ops.maximum(ops.sum(weight), 1.0)
 
 

@@ -111,9 +111,76 @@ class BceDiceConfig:
 
         def bce_dice(bits: Any, logits: Any) -> Any:
             bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
-            return self.bce * bce + self.dice * soft_dice(bits, logits, over=self.over, smooth=self.smooth)
+            return self.bce * bce + self.dice * soft_dice(bits, logits, over=self.over, smooth=(self.smooth, self.smooth))
 
         return VoxelLoss(bce_dice, self.name, classes)
+
+
+@dataclass
+class DiceCeConfig:
+    """Soft Dice loss plus cross-entropy, as `DiceCELoss` of MONAI: dice * D + ce * C.
+
+    D is the mean of 1 - (2 sum p y + s) / (sum p + sum y + r) over the classes, and over the samples where `over` is sample;
+    with `squared` the denominator is sum p^2 + sum y^2 + r. p is the softmax of the logits, y the truth (0 or 1), s and r are
+    `smooth_numerator` and `smooth_denominator`; sums are over the voxels of a sample, or of the batch. C is the mean of
+    -alpha_c log p_c over the voxels, c the class of a voxel. Sums and means leave out voxels that are not annotated.
+
+    Where all voxels are annotated and alpha is 1, value and gradient are those of `DiceCELoss(softmax=True, to_onehot_y=True,
+    include_background=include_background, squared_pred=squared, batch=over == "batch", lambda_dice=dice, lambda_ce=ce,
+    smooth_nr=smooth_numerator, smooth_dr=smooth_denominator)`; `python -m benchmarks.monai_training` compares them. MONAI's
+    `weight` is not `alpha`: it weighs the Dice losses too, and its cross-entropy is divided by the sum of the weights.
+    """
+
+    name: str = "dice_ce"
+    """Which loss: dice_ce."""
+    dice: float = 1.0
+    """Weight of the Dice loss; lambda_dice of MONAI."""
+    ce: float = 1.0
+    """Weight of the cross-entropy; lambda_ce of MONAI."""
+    squared: bool = False
+    """Square truth and probabilities in the denominator of Dice (Milletari et al., 2016); squared_pred of MONAI."""
+    include_background: bool = True
+    """Average the Dice losses over the background too. The cross-entropy always has it."""
+    over: Literal["sample", "batch"] = "sample"
+    """Voxels of one Dice: those of each patch (or slice), of which the mean is taken, or of the batch; batch of MONAI."""
+    smooth_numerator: float = 1e-5
+    """Voxels added to the numerator of Dice; smooth_nr of MONAI."""
+    smooth_denominator: float = 1e-5
+    """Voxels added to the denominator of Dice; smooth_dr of MONAI."""
+    alpha: list[float] = field(default_factory=lambda: [1.0])
+    """Weight per class in the cross-entropy, background first; a single number weighs all alike."""
+
+    def check(self, classes: int, where: str = "loss") -> None:
+        """Refuse numbers that make no loss; `where` names the option in errors.
+
+        Raises:
+            UserError: a weight below 0, nothing to keep 0 / 0 from an absent class, or as many weights as there are no classes.
+        """
+        for name in ("dice", "ce", "smooth_numerator"):
+            expect_number(f"{where}.{name}", getattr(self, name), 0)
+        expect_number(f"{where}.smooth_denominator", self.smooth_denominator, 1e-6)
+        _per_class(self.alpha, classes, f"{where}.alpha")
+
+    def build(self, classes: int) -> "keras.losses.Loss":
+        """The loss for a number of classes.
+
+        Raises:
+            UserError: see `check`.
+        """
+        from training.objectives.functions import focal, soft_dice
+        from training.objectives.keras_objects import VoxelLoss
+
+        self.check(classes)
+        weights = _per_class(self.alpha, classes, "loss.alpha")
+
+        def dice_ce(bits: Any, logits: Any) -> Any:
+            smooth = (self.smooth_numerator, self.smooth_denominator)
+            overlap = soft_dice(
+                bits, logits, over=self.over, smooth=smooth, squared=self.squared, include_background=self.include_background
+            )
+            return self.dice * overlap + self.ce * focal(bits, logits, 0.0, weights)
+
+        return VoxelLoss(dice_ce, self.name, classes)
 
 
 def _per_class(values: list[float], classes: int, option: str) -> list[float]:

@@ -95,7 +95,7 @@ def test_a_volume_is_summed_over_all_of_its_space(over):
     bits, logits = made(shape=(2, 3, 4, 5), classes=3)
     expected = np.mean([dice_by_hand(b, x) for b, x in zip(bits, logits, strict=True)])
     expected = dice_by_hand(bits, logits) if over == "batch" else expected
-    assert float(soft_dice(bits, logits, over=over, smooth=1.0)) == pytest.approx(expected, rel=1e-5)
+    assert float(soft_dice(bits, logits, over=over, smooth=(1.0, 1.0))) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("over", ["sample", "batch"])

@@ -3,7 +3,7 @@ import sys
 import keras
 import numpy as np
 
-from training.state.loggers import tensorboard
+from training.loggers.tensorboard import tensorboard
 
 
 def test_the_logs_of_a_training_are_written(tmp_path):
