@@ -181,7 +181,7 @@ def _parser(config: type, arguments: Sequence[str], program: str | None = None) 
 @lru_cache(maxsize=64)
 def _built_parser(chosen: type, wants_help: bool) -> _Parser:
     """Parser of the options of a dataclass; building it takes longer than parsing does, and a run's files are parsed too."""
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=wants_help)  # they are slow
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=wants_help)  # slow, and only help needs them
     parser = _Parser(allow_abbrev=False, description=chosen.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter)
     parser.config = chosen
     parser.add_argument("--config", action="config", help=CONFIG_HELP)
@@ -313,7 +313,7 @@ def from_dict(config: type, values: dict[str, Any], where: Path, program: str | 
     except UserError as error:
         line = str(error) if program else HELP.sub("", str(error))
         line = re.sub(r"^unrecognized arguments: --([\w.+]+)=.*?(; did you mean|(?: \(see .*)?$)", r"\1: unknown key\2", line)
-        line = re.sub(r"(^|did you mean )--", r"\1", line)
+        line = re.sub(r"(^|did you mean | or )--", r"\1", line)
         raise UserError(f"{where}: {line}") from None
 
 

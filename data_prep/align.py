@@ -13,7 +13,7 @@ from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
-from data_prep.alignment.outcome import MOVABLE, finish, holds_same_files, remove_other_cases
+from data_prep.alignment.outcome import finish, moved_settings, remove_other_cases
 from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
@@ -59,8 +59,7 @@ def main(config: AlignConfig) -> None:
         _channel("label_channel", config.label_channel, source)
     with lock(config.out):
         cases, settings = source.cases(), _settings(config)
-        free = MOVABLE if holds_same_files(config.out, cases) else ()
-        refuse_other_config(config.out, settings, "aligned scans", free)
+        refuse_other_config(config.out, settings, "aligned scans", moved_settings(config.out, settings, cases))
         remove_unfinished(config.out)
         write_yaml(config.out / "config.yaml", settings)
         scans = scans_of(source)

@@ -11,7 +11,7 @@ from common.errors import UserError, expect_number
 from common.files import lock, refuse_inside, remove_unfinished, write_yaml
 from common.parallel import map_cases
 from common.tables import counted
-from data_prep.alignment.outcome import MOVABLE, finish, holds_same_files, remove_other_cases
+from data_prep.alignment.outcome import finish, moved_settings, remove_other_cases
 from data_prep.brain.case import CaseStripper, StrippedCase, StrippingConfig
 from data_prep.brain.extraction import BrainExtractor
 from data_prep.brain.hd_bet_weights import NETWORKS, find_weights
@@ -56,8 +56,7 @@ def main(config: SkullStripConfig) -> None:
     check_source(source, options)
     with lock(config.out):
         cases, settings = source.cases(), _settings(config)
-        free = MOVABLE if holds_same_files(config.out, cases) else ()
-        refuse_other_config(config.out, settings, "stripped scans", free)
+        refuse_other_config(config.out, settings, "stripped scans", moved_settings(config.out, settings, cases))
         remove_unfinished(config.out)
         write_yaml(config.out / "config.yaml", settings)
         scans = source.origin_scans if isinstance(source, AlignedSource) else scans_of(source)

@@ -45,6 +45,12 @@ def uneven(folder: Path):
     return T1
 
 
+def missing_end(folder: Path):
+    for path in series(folder, ImagesInAcquisition=8)[5:]:
+        path.unlink()
+    return T1
+
+
 def missing_slices(folder: Path):
     series(folder, places=[0, 1, 2, 3, 6, 7, 8, 9])
     return T1
@@ -246,6 +252,7 @@ KINDS: dict[str, Writer] = {
     "gantry tilt of 14 degrees": tilted,
     "uneven distances of slices": uneven,
     "two slices missing": missing_slices,
+    "three slices missing at the end, the header names their number": missing_end,
     "two different slices at each place": two_slices_at_one_place,
     "every file twice": duplicates,
     "a single slice": single_slice,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import Problems, UserError, problem_lines
-from common.files import read_json
+from common.files import read_json, read_yaml
 from common.tables import counted
 from data_prep.scans.case import CaseFiles
 
@@ -77,14 +77,24 @@ def remove_other_cases(out: Path, cases: Collection[str]) -> None:
         print(f"removed from {out}, because they are not in the source any more: {names}")
 
 
-def holds_same_files(out: Path, cases: Sequence[CaseFiles]) -> bool:
-    """True where each finished case of a folder is among `cases` with unchanged files, as after the source was moved."""
+def moved_settings(out: Path, settings: dict[str, Any], cases: Sequence[CaseFiles]) -> list[str]:
+    """Settings that name other places than those in a folder's config.yaml, where the files have only been moved.
+
+    Args:
+        out: the folder.
+        settings: of this call.
+        cases: of the source; each finished case of the folder must be among them with unchanged files.
+    """
+    file = out / "config.yaml"
+    stored = read_yaml(file, "config") if file.is_file() else settings
+    other = [name for name in MOVABLE if stored.get(name) != settings.get(name)]
     known = {files.id: files for files in cases}
-    finished = [path for path in out.glob(f"*/{FACTS}") if path.is_file()]
-    return all(
+    finished = out.glob(f"*/{FACTS}") if other else ()
+    is_same = all(
         path.parent.name in known and read_json(path, "case")["sources"] == file_state(known[path.parent.name])
         for path in finished
     )
+    return other if is_same else []
 
 
 def file_state(files: CaseFiles) -> str:

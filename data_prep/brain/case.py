@@ -28,7 +28,7 @@ from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
 PICTURE = f"{BRAIN}.png"
-CT_BELOW = -500
+CT_BELOW = -500  # Hounsfield units; MR images have no values below it
 MOST_FILLED = 0.7  # share of the voxels of a stripped scan that are not zero
 USUAL_ML = (800, 2000)  # of the brain of an adult, tumour included, and some more
 LEAST_SHARE = 0.95  # of the annotation inside the mask, and of the voxels found in the largest component

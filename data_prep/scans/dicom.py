@@ -39,6 +39,7 @@ class Series:
         frames: slices, sorted along the normal.
         truncated: files that are shorter than their pixels.
         doubled: positions that hold several different slices.
+        acquired: ImagesInAcquisition of a series that is one stack of single-frame files; 0 where unknown.
     """
 
     uid: str
@@ -56,6 +57,7 @@ class Series:
     frames: tuple[Frame, ...]
     truncated: tuple[Path, ...] = ()
     doubled: int = 0
+    acquired: int = 0
 
     @cached_property
     def stack(self) -> SliceStack:
@@ -93,6 +95,14 @@ class Series:
     def voxel_mm(self) -> tuple[float, float, float]:
         """Distances of columns, of rows and of slices."""
         return (*self.stack.pixel_mm, self.stack.spacing_mm)
+
+    @property
+    def lacks_images(self) -> str:
+        """Sign of slices that are missing at an end, where no gap shows them; empty where there is none."""
+        count, first = len(self.frames), min(frame.number for frame in self.frames)
+        if count < self.acquired:
+            return f"has {count} of the {self.acquired} images that its header names"
+        return f"begins with image {first}" if self.acquired and first > 1 else ""
 
     def problem(self, max_gap: float) -> str | None:
         """Reason why the series cannot become a volume, in one line, else None; no voxel is read.
@@ -229,6 +239,7 @@ def _divided(headers: list[DicomHeader]) -> Iterable[Series]:
             frames=tuple(frames),
             truncated=tuple(path for path in dict.fromkeys(frame.path for frame in frames) if path in truncated),
             doubled=doubled,
+            acquired=first.acquired if len(stacks) == 1 and all(frame.index is None for frame in frames) else 0,
         )
 
 

@@ -28,7 +28,7 @@ TAGS = [
     *("ContrastBolusAgentSequence", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation"),
     *("EchoTime", "EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue"),
-    *("AcquisitionNumber", *ENHANCED),
+    *("AcquisitionNumber", "ImagesInAcquisition", *ENHANCED),
 ]
 SPLITTERS = ("image type", "echo", "b-value", "inversion", "time", "stack", "acquisition")
 """Attributes that divide a series whose slices lie on one another, in the order in which they are tried."""
@@ -81,6 +81,7 @@ class DicomHeader:
         is_inverted: the lowest value is white (MONOCHROME1).
         frames: slices with a position in space; empty for any other object.
         complete: False for a file that is shorter than its uncompressed pixels.
+        acquired: ImagesInAcquisition; 0 where absent.
     """
 
     path: Path
@@ -99,6 +100,7 @@ class DicomHeader:
     is_inverted: bool
     frames: tuple[Frame, ...]
     complete: bool
+    acquired: int
 
 
 def has_magic(path: Path) -> bool:
@@ -211,6 +213,7 @@ def _parse(path: Path, dataset: Any, rest: int) -> DicomHeader | None:
         is_inverted=photometric == "MONOCHROME1",
         frames=frames,
         complete=not plain or rest >= pixels,
+        acquired=_integer(dataset, "ImagesInAcquisition"),
     )
 
 

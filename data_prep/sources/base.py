@@ -14,9 +14,13 @@ from common.errors import Problems, UserError, expect_number
 from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
-from data_prep.scans.case import Case, CaseFiles
+from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles
 from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
+
+RESERVED = (LABEL, BRAIN, "case_id", "patient_id")
+"""Names that no channel has: its files, and columns of tables, would be taken for others."""
+NO_FILE_NAME = frozenset('/\\:*?"<>|\n\t')
 
 
 @dataclass(kw_only=True)
@@ -210,12 +214,23 @@ class Source(ABC):
         return []
 
 
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename}: folder cannot be read ({error.strerror})") from None
+
+
 def choose_channels(available: list[str], wanted: list[str] | None, root: Path) -> list[str]:
     """Channels in the chosen order; all of them by default.
 
     Raises:
-        UserError: a name is not available or given twice.
+        UserError: a name is not available or given twice, or is none that files of a channel can have.
     """
+    names = [*RESERVED, *(name.lower() for name in available)]
+    for name in available:
+        if set(name) & NO_FILE_NAME or name.startswith(".") or names.count(name.lower()) > 1:
+            raise UserError(
+                f"{root}: channel {name}: expected a name for files, other than {', '.join(RESERVED)} and than those of other "
+                "channels, letter case aside; rename it"
+            )
     if wanted is None:
         return list(available)
     unknown = [name for name in wanted if name not in available]
@@ -254,9 +269,13 @@ def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
 
 
 def visible_files(root: Path) -> Iterator[Path]:
-    """Files below `root` that are not hidden, sorted by folder; links are followed, each folder is visited once."""
+    """Files below `root` that are not hidden, sorted by folder; links are followed, each folder is visited once.
+
+    Raises:
+        UserError: a folder cannot be read; to pass it over would lose its patients in silence.
+    """
     seen = set()
-    for folder, folders, names in walk(root, followlinks=True):
+    for folder, folders, names in walk(root, followlinks=True, onerror=_refuse_folder):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

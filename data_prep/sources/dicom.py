@@ -178,6 +178,10 @@ class DicomSource(VolumeSource):
                 lines.append(
                     f"{series.frames[0].path}: {name}: tilt {stack.tilt_deg:.1f} degrees: resampled to a rectangular grid"
                 )
+            if series.lacks_images:
+                lines.append(
+                    f"{series.frames[0].path}: {name}: {series.name} {series.lacks_images}; are slices missing at an end?"
+                )
             if not stack.is_even:
                 steps = f"{stack.steps.min():.4g} to {stack.steps.max():.4g} mm"
                 lines.append(f"{series.frames[0].path}: {name}: slices {steps} apart: resampled by their positions")

@@ -39,6 +39,7 @@ def test_a_number_is_finite(value):
     [
         ({"depth": 3}, "there: depth: unknown key"),
         ({"siz": [1, 2]}, "there: siz: unknown key; did you mean size?"),
+        ({"mod": 1}, "there: mod: unknown key; did you mean mode?"),
         ({"mode": "fats"}, "there: mode: expected one of fast, slow; received fats"),
     ],
 )

@@ -3,12 +3,12 @@ import os
 import pytest
 
 from common.errors import Problems, UserError
-from common.files import write_json
+from common.files import write_json, write_yaml
 from data_prep.alignment.outcome import (
     CaseOutcome,
     file_state,
     finish,
-    holds_same_files,
+    moved_settings,
     remove_other_cases,
     written_case,
 )
@@ -56,15 +56,19 @@ def test_of_several_problems_the_summary_is_left_out(files, tmp_path):
 
 def test_a_source_that_was_moved_has_the_same_files(files, tmp_path):
     out, moved = tmp_path / "out", tmp_path / "moved.nii"
-    assert holds_same_files(out, [files])
+    before, now = {"source": "old", "series": None}, {"source": "new", "series": None}
+    assert moved_settings(out, now, [files]) == []
     (out / "a").mkdir(parents=True)
+    write_yaml(out / "config.yaml", before)
+    assert moved_settings(out, now, [files]) == ["source"]
     write_json(out / "a" / "case.json", {"sources": file_state(files)})
     (tmp_path / "a.nii").rename(moved)
     there = CaseFiles("a", "a", {"t1": ImageRef(moved)})
-    assert holds_same_files(out, [there])
-    assert not holds_same_files(out, [CaseFiles("b", "b", {"t1": ImageRef(moved)})])
+    assert moved_settings(out, now, [there]) == ["source"]
+    assert moved_settings(out, before, []) == []
+    assert moved_settings(out, now, [CaseFiles("b", "b", {"t1": ImageRef(moved)})]) == []
     os.utime(moved, (0, 0))
-    assert not holds_same_files(out, [there])
+    assert moved_settings(out, now, [there]) == []
     assert "1970" not in file_state(there)
 
 

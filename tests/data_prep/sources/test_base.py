@@ -1,5 +1,7 @@
 """Checks and helpers that all layouts share."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,28 @@ def test_hidden_files_are_left_out_and_linked_folders_visited_once(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     assert [path.relative_to(tmp_path).as_posix() for path in visible_files(tmp_path)] == ["a/1.nii", "b/2.nii"]
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.nii").touch()
+    scandir = os.scandir
+
+    def without_right(path):
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", without_right)
+    with pytest.raises(UserError, match=r"/b: folder cannot be read \(Permission denied\)$"):
+        list(visible_files(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names", [["../x"], ["T1/post", "t2"], [".t1"], ["label"], ["t1", "Brain"], ["patient_id"], ["t1", "T1"]]
+)
+def test_channels_whose_files_would_be_others_are_refused(tmp_path, names):
+    with pytest.raises(UserError, match=r"channel .*: expected a name for files, other than label, brain, case_id, patient_id"):
+        choose_channels(names, None, tmp_path)
+    assert choose_channels(["T1 KM", "t1.2", "Fälle"], None, tmp_path) == ["T1 KM", "t1.2", "Fälle"]

@@ -220,6 +220,21 @@ def test_a_prediction_becomes_a_seg_and_nifti_of_the_same_grid(tmp_path):
     assert "shape (11, 10, 8) differs" in source.grid_problem(out / "a.nii.gz", files)
 
 
+@pytest.mark.parametrize(
+    ("lost", "line"), [([6, 7], "has 6 of the 8 images that its header names"), ([0], "has 7 of the 8 images")]
+)
+def test_slices_missing_at_an_end_are_warned_of_where_the_header_names_their_number(tmp_path, lost, line):
+    paths = write_series(tmp_path, blob(), AXIAL, "t1 mpr", ImagesInAcquisition=8)
+    source = opened(tmp_path, channels=["t1"])
+    assert not source.volume_warnings(source.cases()[0])
+    for place in lost:
+        paths[place].unlink()
+    source = opened(tmp_path, channels=["t1"])
+    (warning,) = source.volume_warnings(source.cases()[0])
+    assert f"t1: series 1 (t1 mpr) {line}" in warning
+    assert warning.endswith("are slices missing at an end?")
+
+
 def test_the_table_lists_all_series(tmp_path):
     write_patient(tmp_path / "a")
     write_junk(tmp_path / "junk", "1")
