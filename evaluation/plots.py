@@ -22,6 +22,7 @@ from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
 from evaluation.figures import training as figures_training
 from evaluation.figures import volume as figures_volume
+from evaluation.figures.display import display_channel
 from evaluation.figures.lesions import draw_lesions
 from evaluation.heads import common_evaluators, evaluators_of
 from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
@@ -211,7 +212,7 @@ def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
 def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) -> _Scan:
     """The chosen channel of the chosen case, with annotation and predictions."""
     files = _chosen_case(source, config.case, config.predictions)
-    channel = config.channel or source.channels[0]
+    channel = config.channel or display_channel(source.channels, drawn=source.label_channel(files))[0]
     if channel not in source.channels:
         raise UserError(f"{source.root}: expected --channel to be one of {', '.join(source.channels)}; received {channel}")
     schema = _schema(source, config.predictions)

@@ -15,6 +15,7 @@ CAPTION_HEIGHT, LETTER_HEIGHT = 26, 16  # pixels
 Colour = tuple[int, int, int]
 WHITE, ANNOTATION_COLOUR = (255, 255, 255), (86, 180, 233)
 SIDES = ("the patient's right is on the left", WHITE)
+SIDES_ASSUMED = ("the patient's right is assumed on the left", WHITE)
 
 
 def grey_levels(array: np.ndarray) -> np.ndarray:
@@ -72,9 +73,11 @@ def caption(width: int, words: Sequence[tuple[str, Colour]]) -> np.ndarray:
 
 
 def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:
-    """Write pictures of equal height side by side, rows of equal width below each other; returns the file."""
+    """Write pictures of equal height side by side, and the rows below each other; returns the file."""
     from PIL import Image
 
+    strips = [np.concatenate(row, axis=1) for row in rows]
+    width = max(strip.shape[1] for strip in strips)
     with atomic(path) as temporary:
-        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(temporary)
+        Image.fromarray(np.concatenate([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0))) for s in strips])).save(temporary)
     return path

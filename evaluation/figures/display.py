@@ -113,8 +113,15 @@ def tumour_slices(classes: np.ndarray) -> np.ndarray:
     return counts
 
 
-def display_channel(channels: Sequence[str], neighbours: int = 0) -> tuple[str, int]:
-    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours)."""
+def display_channel(channels: Sequence[str], neighbours: int = 0, drawn: str | None = None) -> tuple[str, int]:
+    """Displayed channel: its name, and its index in a network's input (with neighbours).
+
+    Args:
+        channels: of the network.
+        neighbours: slices on each side in its input.
+        drawn: channel on which the annotation was drawn, which comes first; else FLAIR; else the first.
+    """
     names = [name.lower() for name in channels]
-    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else 0
+    preferred = [drawn.lower()] if drawn else []
+    place = next((names.index(name) for name in [*preferred, PREFERRED_CHANNEL] if name in names), 0)
     return channels[place], neighbours * len(channels) + place

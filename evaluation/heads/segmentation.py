@@ -183,7 +183,7 @@ class SegmentationPredictor(Predictor):
     def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> Path:
         task, channels = self.task, self.ensemble.runs[0].channels
         truth = None if prepared.label is None else bits_to_classes(prepared.label)
-        channel, place = display_channel(channels)
+        channel, place = display_channel(channels, drawn=task.source.label_channel(case.files))
         head = f", head {self.ensemble.head}" if len(self.ensemble.runs[0].heads) > 1 else ""
         title = f"{case.files.id}, {channel}{head}"
         path = folder / OVERLAYS / f"{case.files.id}.png"

@@ -79,3 +79,5 @@ def test_flair_is_shown_where_there_is_one():
     assert display.display_channel(["t1", "flair", "t2"]) == ("flair", 1)
     assert display.display_channel(["T1", "FLAIR"], neighbours=2) == ("FLAIR", 5)
     assert display.display_channel(["t1", "t2"]) == ("t1", 0)
+    assert display.display_channel(["T1", "FLAIR", "T2"], drawn="T2") == ("T2", 2)
+    assert display.display_channel(["T1", "FLAIR"], drawn="CT") == ("FLAIR", 1)
