@@ -19,7 +19,7 @@ from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import scans_of, write_aligned, write_manifest
-from data_prep.sources.checks import warn_of, warn_of_kinds
+from data_prep.sources.checks import warn_of_kinds
 
 
 @dataclass(kw_only=True)
@@ -74,8 +74,8 @@ def main(config: AlignConfig) -> None:
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
             write_aligned(config.out, source, done, scans)
-    warn_of(source.source_warnings())
-    warn_of_kinds([line for files in done for line in source.volume_warnings(files)], "glioskull check --own_grids true")
+    lines = [*source.source_warnings(), *(line for files in done for line in source.volume_warnings(files))]
+    warn_of_kinds(lines, "glioskull check --own_grids true")
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "aligned")
 

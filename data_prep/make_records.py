@@ -20,7 +20,7 @@ from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
 from data_prep.records.shard import shard_layout
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases, warn_of, warn_of_kinds
+from data_prep.sources.checks import check_cases, warn_of_kinds
 from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning
 
 WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
@@ -61,7 +61,7 @@ def main(config: MakeRecordsConfig) -> None:
         raise UserError(
             f"{config.source}: none of its cases has a label, which records need (glioskull check lists what it has)"
         )
-    warn_of(source.source_warnings())
+    warn_of_kinds(source.source_warnings(), "glioskull check")
     config.prepare = config.prepare.of_channels(source.channels)
     if config.augment.fill:
         expect_number("augment.fill_from", config.augment.fill_from, 0, len(source.channels) - 1)

@@ -21,7 +21,7 @@ from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import AlignedSource, scans_of, write_aligned, write_manifest
-from data_prep.sources.checks import warn_of, warn_of_kinds
+from data_prep.sources.checks import warn_of_kinds
 
 
 @dataclass(kw_only=True)
@@ -69,8 +69,8 @@ def main(config: SkullStripConfig) -> None:
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
         if done:
             write_aligned(config.out, source, done, scans)
-    warn_of(source.source_warnings())
-    warn_of_kinds([line for files in done for line in source.warnings(files)], "glioskull check")
+    lines = [*source.source_warnings(), *(line for files in done for line in source.warnings(files))]
+    warn_of_kinds(lines, "glioskull check")
     lines = _summary_lines([each for each in found if not each.problem], config.method, options.channel)
     print("\n".join([*lines, f"stripped scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "stripped")
