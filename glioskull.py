@@ -17,6 +17,7 @@ from textwrap import fill
 from common import cli
 from common.configs import find_config
 from common.errors import UserError, did_you_mean
+from common.exit_status import exit_status
 from common.files import read_yaml
 
 ROOT = Path(__file__).resolve().parent
@@ -120,7 +121,7 @@ def refuse_config_of_another(command: Command, table: dict[str, Command], argume
 
 def main() -> None:
     """Run the command line of this process: print the list, or run a command and exit with its status."""
-    with cli.exit_status():
+    with exit_status():
         name, *arguments = sys.argv[1:] or ["--help"]
         if name in ("-h", "--help"):
             print(listing(), flush=True)

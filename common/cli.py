@@ -4,15 +4,12 @@ A command is a dataclass (its docstring is the help text, the strings below its 
 takes it. `--config file.yaml` and options are the same thing; later ones win; unknown keys are refused.
 """
 
-import errno
 import json
 import math
-import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import lru_cache
@@ -26,18 +23,15 @@ import yaml
 from common.config_fields import default_of, is_list, item_dataclass, leaves
 from common.configs import find_config
 from common.errors import UserError, did_you_mean
+from common.exit_status import exit_status
 from common.files import read_yaml
 from common.option_errors import HELP, explained, file_of, given_values, plain, unknown_key
-from common.processes import command_signals
 
-USER_ERROR = 2
-INTERRUPTED = 130
 IMPORT_PATH = "package.module:callable"
 CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
 what comes later wins"""
 _program: ContextVar[str | None] = ContextVar("program", default=None)
 """Name of the command that runs, for usage lines and errors, such as `glioskull train`; None: see `_module_program`."""
-OUTSIDE_OUR_HANDS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
 class _ItemError(UserError):
@@ -104,28 +98,6 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
             main(parse(config, sys.argv[1:] if arguments is None else arguments))
     finally:
         _program.reset(token)
-
-
-@contextmanager
-def exit_status() -> Iterator[None]:
-    """Exit status of a block: 2 and one line for a user's mistake, 130 for an interrupt; a bug keeps its traceback."""
-    try:
-        with command_signals():
-            yield
-    except UserError as error:
-        lines = str(error).splitlines()
-        print("\n".join(f"error: {line}" for line in lines), file=sys.stderr)
-        sys.exit(USER_ERROR)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.errno not in OUTSIDE_OUR_HANDS:
-            raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        print("stopped by the user; anything that was finished is kept", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def parse(config: type, arguments: Sequence[str], program: str | None = None) -> Any:

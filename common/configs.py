@@ -27,6 +27,8 @@ def find_config(name: Path | str, what: str = "config", among: str = "") -> Path
     names = [known for known in config_names() if among in known.rpartition("/")[2]]
     if inside := [known for known in names if known.startswith(f"{short}/")]:
         raise UserError(f"{name}: expected one {what}; received a folder; those in it are {', '.join(inside)}")
+    if path.is_dir():
+        raise UserError(f"{name}: expected the YAML file of a {what}; received a folder")
     files = {known.rpartition("/")[2]: known for known in names}
     wanted = str(short).removesuffix(".yaml").removesuffix(".yml")
     # Within one folder the last part alone is compared: the folder's name makes all paths in it similar.

@@ -32,8 +32,8 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)  # such as of a full disk
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # such as of a full disk, or of a folder that is not writable
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -76,13 +76,34 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path}: {what} is not JSON (line {error.lineno}: {error.msg})") from None
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Loader of YAML that refuses a key that stands twice in one mapping, of which PyYAML takes the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Mapping of a node.
+
+        Raises:
+            MarkedYAMLError: a key stands twice.
+        """
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    problem = f"key {key.value} stands in line {lines[key.value]} too; remove one"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path, what: str) -> Any:
-    """Read YAML; `what` names the file in the error where that fails."""
+    """Read YAML; `what` names the file in the error where that fails, or where a key stands twice in one mapping."""
     try:
-        return yaml.safe_load(read_text(path, what))
+        return yaml.load(read_text(path, what), _UniqueKeys)
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise UserError(f"{path}: {what} is not YAML (line {line})") from None
+        reason = getattr(error, "problem", None) or getattr(error, "reason", "")
+        raise UserError(f"{path}: {what} is not YAML (line {line}{f': {reason}' if reason else ''})") from None
 
 
 def read_lines(path: Path, what: str) -> list[str]:

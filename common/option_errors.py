@@ -46,7 +46,8 @@ def plain(message: str, example: Any = None) -> str:
     """
     message = " ".join(message.split())
     message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
-    message = message.replace("the following arguments are required: ", "missing option --")
+    if required := re.fullmatch(r"(.*)the following arguments are required: ([^(]*)(.*)", message):
+        message = f"{required[1]}missing option --{required[2].replace(', ', ', --')}{required[3]}"
     found = UNION.search(message) or SINGLE.search(message)
     if found is None:
         return ITEMS.sub(r"expected a list of mappings, each with one setting at least; received \1", message)

@@ -37,7 +37,8 @@ def map_cases(
 ) -> list[Result]:
     """Map a function over cases, in parallel, and print progress (`common.progress`).
 
-    The first exception ends the map: cases that have not begun are dropped, running ones are waited for. Ctrl-C does the same.
+    The first exception ends the map: cases that have not begun are dropped, running ones are waited for. Ctrl-C ends processes
+    at once, and what they were writing is lost; those of a cluster go on with the cases that they have begun.
 
     Args:
         function: of a case. With several workers it must be picklable and stand in a module that imports no framework; on a

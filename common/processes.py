@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import IO, Any
@@ -27,7 +27,9 @@ TERMINATION = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if h
 
 @contextmanager
 def worker_pool(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """Pool of processes; on any error, Ctrl-C included, calls that have not begun are dropped.
+    """Pool of processes; on any error calls that have not begun are dropped, and on Ctrl-C those that run are ended too.
+
+    Whatever a call writes must be atomic (`common.files.atomic`).
 
     Args:
         workers: processes.
@@ -37,9 +39,15 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
     Raises:
         UserError: a worker process died.
     """
+    others = active_children()
     pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
     try:
         yield pool
+    except KeyboardInterrupt:
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
     except BrokenProcessPool:
         raise UserError(f"a worker process died, perhaps for lack of memory; use fewer than {workers} --workers") from None
     finally:

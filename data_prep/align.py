@@ -14,11 +14,12 @@ from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.alignment.case import AlignedCase, AlignmentConfig, CaseAligner
 from data_prep.alignment.outcome import finish, moved_settings, remove_other_cases
+from data_prep.grid.resampling import expect_spacing
 from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import scans_of, write_aligned, write_manifest
-from data_prep.sources.checks import warn_of_first
+from data_prep.sources.checks import warn_of_kinds
 
 
 @dataclass(kw_only=True)
@@ -46,10 +47,13 @@ def main(config: AlignConfig) -> None:
     check_workers(config.workers)
     expect_number("least_similarity", config.least_similarity, 1, 2)
     expect_number("seed", config.seed, 0)
+    expect_number("largest_shift_mm", config.largest_shift_mm, 0)
+    expect_number("largest_degrees", config.largest_degrees, 0, 180)
+    expect_number("largest_scale", config.largest_scale, 1)
+    expect_spacing("spacing_mm", config.spacing_mm)
+    if config.register == "never" and config.transform != AlignmentConfig().transform:
+        raise UserError(f"--transform {config.transform}: --register never finds no transform; leave one of both out")
     refuse_inside(config.out, config.source)
-    spacing = config.spacing_mm if isinstance(config.spacing_mm, tuple) else (config.spacing_mm,)
-    for length in spacing:
-        expect_number("spacing_mm", length, 0, above=True)
     if config.register != "never":
         load_sitk("--register")
     source = open_source(config.source, config)
@@ -64,13 +68,14 @@ def main(config: AlignConfig) -> None:
         write_yaml(config.out / "config.yaml", settings)
         scans = scans_of(source)
         write_manifest(config.out, source, source.channels, scans)
+        remove_other_cases(config.out, [files.id for files in cases])
         aligner = CaseAligner(source, config.out, alignment)
         found = map_cases(aligner.align, cases, config.workers, title="aligning")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
-        remove_other_cases(config.out, [files.id for files in cases])
         if done:
             write_aligned(config.out, source, done, scans)
-    warn_of_first([line for files in done for line in source.volume_warnings(files)], "glioskull check --own_grids true")
+    lines = [*source.source_warnings(), *(line for files in done for line in source.volume_warnings(files))]
+    warn_of_kinds(lines, "glioskull check --own_grids true")
     print("\n".join([*_similarity_lines(found), f"aligned scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "aligned")
 

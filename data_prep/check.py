@@ -1,6 +1,5 @@
 """Command: check a source of scans and print its summary and problems."""
 
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ from common.tables import counted
 from data_prep.scans.case import LABEL, CaseFiles
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
+from data_prep.sources.checks import warn_of
 
 MOST_VALUES = 8  # of one property that are printed
 
@@ -72,9 +72,7 @@ def main(config: CheckConfig) -> None:
     look = inspect_volumes if config.own_grids else inspect
     found = map_cases(partial(look, source), cases, config.workers, title="checking")
     print("\n".join(summary(source, cases, found)))
-    warnings = [line for case in found for line in case.warnings]
-    if warnings:
-        print("\n".join(f"warning: {line}" for line in warnings), file=sys.stderr)
+    warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings)])
     problems = [line for case in found for line in case.problems]
     if problems:
         bad = sum(bool(case.problems) for case in found)

@@ -20,7 +20,7 @@ from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
 from data_prep.records.shard import shard_layout
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases, warn_of_first
+from data_prep.sources.checks import check_cases, warn_of_kinds
 from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning
 
 WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
@@ -34,7 +34,8 @@ class MakeRecordsConfig(SourceConfig):
     """
 
     source: Path
-    """Folder of scans (BraTS, Medical Segmentation Decathlon, TIFF slices as in kaggle_3m) or a CSV table; never written to."""
+    """Folder of scans in a layout that --layout lists, such as BraTS, DICOM or the output of glioskull align, or a CSV table;
+    never written to."""
     out: Path
     """Folder for the records."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
@@ -57,7 +58,10 @@ def main(config: MakeRecordsConfig) -> None:
     refuse_inside(config.out, config.source)
     source = open_source(config.source, config)
     if source.schema is None:
-        raise UserError(f"{config.source}: records need labels; name their schema with --labels")
+        raise UserError(
+            f"{config.source}: none of its cases has a label, which records need (glioskull check lists what it has)"
+        )
+    warn_of_kinds(source.source_warnings(), "glioskull check")
     config.prepare = config.prepare.of_channels(source.channels)
     if config.augment.fill:
         expect_number("augment.fill_from", config.augment.fill_from, 0, len(source.channels) - 1)
@@ -101,7 +105,7 @@ def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
 
 
 def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
-    """Check all cases before work starts, and print the first warning.
+    """Check all cases before work starts, and print a warning of each kind.
 
     Raises:
         Problems: a line per problem of any case.
@@ -117,7 +121,7 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
             problems,
             f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')} of {config.source}; nothing was built",
         )
-    warn_of_first([line for case in cases for line in source.warnings(case)], "glioskull check")
+    warn_of_kinds([line for case in cases for line in source.warnings(case)], "glioskull check")
     if config.prepare.spacing_mm is not None and any(source.scanner_grid(case) is not None for case in cases):
         advice = "leave --prepare.spacing_mm out, and give glioskull align that voxel size"
         print(f"warning: these scans were resampled by glioskull align and are resampled once more; {advice}", file=sys.stderr)

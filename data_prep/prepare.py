@@ -16,7 +16,7 @@ from common.errors import UserError
 from data_prep.grid.geometry import Geometry, Triple, centred_start, middle_start
 from data_prep.grid.masks import brain_mask, head_mask, inside_mask
 from data_prep.grid.prepared_grid import PreparedGrid
-from data_prep.grid.resampling import ImageInterpolation, LabelInterpolation, Resampling, native_spacing
+from data_prep.grid.resampling import ImageInterpolation, LabelInterpolation, Resampling, expect_spacing, native_spacing
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import Case
 
@@ -117,13 +117,16 @@ class PrepareConfig:
             raise UserError(
                 "--prepare.dtype: uint8 holds 0..1 alone and needs --prepare.intensity minmax; take --prepare.dtype float16"
             )
-        if ("window" in self.intensities) != (self.window is not None):
-            raise UserError("--prepare.window: belongs to --prepare.intensity window, as [-160, 240]; give both or neither")
+        if "window" in self.intensities and self.window is None:
+            raise UserError("--prepare.intensity: window needs --prepare.window, such as [-160, 240]; received none")
+        if "window" not in self.intensities and self.window is not None:
+            raise UserError(
+                f"--prepare.window: received {list(self.window)}, but no channel has --prepare.intensity window; "
+                "give --prepare.window null"
+            )
         if self.window is not None and self.window[0] >= self.window[1]:
             raise UserError(f"--prepare.window: expected two rising values; received {list(self.window)}")
-        spacing = self.spacing_mm if isinstance(self.spacing_mm, tuple) else (self.spacing_mm or 1.0,)
-        if min(spacing) <= 0 or self.spacing_mm == 0:
-            raise UserError(f"--prepare.spacing_mm: expected millimetres above 0; received {self.spacing_mm}")
+        expect_spacing("prepare.spacing_mm", self.spacing_mm)
         if self.crop == "middle" and self.size is None:
             raise UserError(
                 "--prepare.crop: middle needs --prepare.size, such as [128, 128, 128]; size null goes with crop brain"

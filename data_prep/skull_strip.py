@@ -16,11 +16,12 @@ from data_prep.brain.case import CaseStripper, StrippedCase, StrippingConfig
 from data_prep.brain.extraction import BrainExtractor
 from data_prep.brain.hd_bet_weights import NETWORKS, find_weights
 from data_prep.grid.geometry import AXES
+from data_prep.grid.resampling import expect_spacing
 from data_prep.records.consistency import refuse_other_config
 from data_prep.scans.itk import load_sitk
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.aligned import AlignedSource, scans_of, write_aligned, write_manifest
-from data_prep.sources.checks import warn_of_first
+from data_prep.sources.checks import warn_of_kinds
 
 
 @dataclass(kw_only=True)
@@ -61,14 +62,15 @@ def main(config: SkullStripConfig) -> None:
         write_yaml(config.out / "config.yaml", settings)
         scans = source.origin_scans if isinstance(source, AlignedSource) else scans_of(source)
         write_manifest(config.out, source, source.channels, scans)
+        remove_other_cases(config.out, [files.id for files in cases])
         extractor = BrainExtractor(config.networks, config.flips, config.precision)
         stripper = CaseStripper(source, config.out, options, extractor)
         found = map_cases(stripper.strip, cases, title="stripping")
         done = [files for files, each in zip(cases, found, strict=True) if not each.problem]
-        remove_other_cases(config.out, [files.id for files in cases])
         if done:
             write_aligned(config.out, source, done, scans)
-    warn_of_first([line for files in done for line in source.warnings(files)], "glioskull check")
+    lines = [*source.source_warnings(), *(line for files in done for line in source.warnings(files))]
+    warn_of_kinds(lines, "glioskull check")
     lines = _summary_lines([each for each in found if not each.problem], config.method, options.channel)
     print("\n".join([*lines, f"stripped scans: {config.out} ({counted(len(done), 'case')})"]))
     finish(found, "stripped")
@@ -86,10 +88,10 @@ def check_options(config: StrippingConfig) -> None:
     if wrong:
         known, received = ", ".join(sorted(AXES)), ", ".join(config.flips)
         raise UserError(f"--flips: expected different axes out of {known}; received {received}")
-    spacing = config.spacing_mm
-    if spacing is not None and (len(spacing) != len(AXES) or min(spacing) <= 0):
-        received = " ".join(f"{length:g}" for length in spacing)
+    if config.spacing_mm is not None and len(config.spacing_mm) != len(AXES):
+        received = " ".join(f"{length:g}" for length in config.spacing_mm)
         raise UserError(f"--spacing_mm: expected millimetres of slices, rows and columns; received {received}")
+    expect_spacing("spacing_mm", config.spacing_mm)
     if config.method == "head":
         defaults = StrippingConfig()
         for name in ("networks", "flips", "precision"):

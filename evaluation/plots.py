@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.files import make_folder
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.prepared_grid import PreparedGrid
+from data_prep.grid.slice_pictures import display_channel
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.records.folder import Records
@@ -211,7 +212,7 @@ def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
 def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) -> _Scan:
     """The chosen channel of the chosen case, with annotation and predictions."""
     files = _chosen_case(source, config.case, config.predictions)
-    channel = config.channel or source.channels[0]
+    channel = config.channel or display_channel(source.channels, drawn=source.label_channel(files))[0]
     if channel not in source.channels:
         raise UserError(f"{source.root}: expected --channel to be one of {', '.join(source.channels)}; received {channel}")
     schema = _schema(source, config.predictions)

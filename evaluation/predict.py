@@ -18,7 +18,7 @@ from data_prep.labels import LabelSchema
 from data_prep.prepare import prepare
 from data_prep.scans.case import LABEL, CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases
+from data_prep.sources.checks import check_cases, warn_of_kinds
 from evaluation.heads import evaluators_of, predictors_of, voxel_folders
 from evaluation.heads.base import HeadEvaluator, PredictionTask, Predictor
 from evaluation.heads.head_table import CHOSEN, has_common_classes, read_head_table
@@ -93,6 +93,7 @@ def main(config: PredictConfig) -> None:
     evaluators = _checked_evaluators(runs)
     inference.refuse_unused(runs)
     source = _source(config, runs[0])
+    warn_of_kinds(source.source_warnings(), "glioskull check")
     cases = _cases(source, config)
     rules = _postprocessing(config, evaluators)
     schemas = {each.name: _written_schema(source, each.schema) for each in evaluators if each.writes_voxels}

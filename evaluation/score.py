@@ -13,6 +13,7 @@ from common.metrics.catalogue import chosen_metrics
 from common.parallel import check_workers
 from common.tables import counted
 from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.sources.checks import warn_of_kinds
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import RecordsScoring
 from evaluation.inference.predictions import MANIFEST, is_finished, match_files, open_predictions
@@ -89,6 +90,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, CASES)))
     predictions = open_predictions(folder, wanted, plain=True)
     source = open_source(root, config, predictions.schema)
+    warn_of_kinds(source.source_warnings(), "glioskull check")
     if wanted is None and not is_finished(folder):
         predictions = replace(predictions, cases=_cases_of_files(folder, source, config.missing))
     if not predictions.cases:

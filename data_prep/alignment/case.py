@@ -4,6 +4,7 @@ OUT/ID/CHANNEL.nii.gz             image on the common grid
        CHANNEL.tfm                transform of ITK: points of the reference -> points of the channel's own scan, LPS millimetres
        CHANNEL_checkerboard.png   squares of the reference and of the channel in turn, before and after the registration
        CHANNEL_edges.png          edges of the channel on the reference, before and after
+       REFERENCE.png              the reference with the annotation outlined
        label.nii.gz               annotation on the common grid; brain.nii.gz a mask, where the source has one
        case.json                  transforms, similarities, warnings; written last, it commits the case
 """
@@ -18,7 +19,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.alignment.outcome import FACTS, CaseOutcome, file_state, written_case
-from data_prep.alignment.pictures import Registered, draw_pictures
+from data_prep.alignment.pictures import Registered, draw_pictures, draw_reference
 from data_prep.alignment.registration import Registration, register, similarity_of
 from data_prep.grid.resampling import (
     IDENTITY,
@@ -164,6 +165,8 @@ class CaseAligner:
                 warnings.append(f"{files.id}: {noun}: {share:.0%} of it lies outside {config.reference} and is cut off")
             if name == LABEL:
                 annotation = aligned != 0
+        title = f"{files.id}: {config.reference}"
+        draw_reference(folder / f"{config.reference}.png", title, reference, grid, annotation)
         for name in (name for name, volume in volumes.items() if volume is not reference):
             pair = reference, volumes[name]
             shown = Registered(files.id, name, config.reference or "", *pair, moves[name], grid, annotation)

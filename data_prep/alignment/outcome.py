@@ -14,6 +14,7 @@ from common.tables import counted
 from data_prep.scans.case import CaseFiles
 
 FACTS = "case.json"  # of a case's folder; written last, it commits the case
+BEGUN = ".begun"  # empty file in the folder of a case that is not finished
 MOVABLE = ("source", "series")  # settings that are paths; their files are those of the cases
 
 
@@ -60,16 +61,23 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
     try:
         is_current = was_there and read_json(path, "case")["sources"] == file_state(files)
         if not is_current:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / BEGUN).touch()
             path.unlink(missing_ok=True)
             write(files)
+            (path.parent / BEGUN).unlink()
     except UserError as error:
         return Written({}, [line if files.id in line else f"{files.id}: {line}" for line in problem_lines(error)], False)
     return Written(read_json(path, "case"), [], was_there and not is_current)
 
 
 def remove_other_cases(out: Path, cases: Collection[str]) -> None:
-    """Remove the folders of finished cases that are not among those of the source, such as of a patient who withdrew."""
-    others = [folder for folder in sorted(out.iterdir()) if folder.name not in cases and (folder / FACTS).is_file()]
+    """Remove the folders of cases that are not among those of the source, such as of a patient who withdrew.
+
+    A folder that holds neither a finished case nor one that was begun is not ours, and stays.
+    """
+    is_case = {folder: (folder / FACTS).is_file() or (folder / BEGUN).is_file() for folder in sorted(out.iterdir())}
+    others = [folder for folder in is_case if folder.name not in cases and is_case[folder]]
     for folder in others:
         shutil.rmtree(folder)
     if others:

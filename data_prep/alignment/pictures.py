@@ -1,7 +1,7 @@
 """Pictures of a registration: checkerboard of both scans, and edges of one on the other, before and after.
 
 Three slices through the annotation, or the middle of the reference: axial, coronal and sagittal, in radiological orientation
-(the patient's left is on the right of the picture).
+(the patient's left is on the right of the picture). A picture of the reference alone shows the annotation on it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ from data_prep.scans.volume import Volume
 SQUARES = 8  # along the longer side of a slice
 EDGE_SHARE = 0.06  # of a slice's pixels that are drawn as edges
 EDGE_COLOUR = (255, 80, 0)
+MARGIN = 5  # pixels from the border of a field of view, which is an edge of its own
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,53 @@ class Registered:
     annotation: np.ndarray | None = None
 
 
+def draw_reference(path: Path, title: str, reference: Volume, grid: Grid, annotation: np.ndarray | None) -> Path:
+    """Write the picture of a reference: three slices with the annotation outlined.
+
+    Args:
+        path: of the file.
+        title: line above the slices.
+        reference: the scan.
+        grid: that is shown.
+        annotation: mask (i, j, k) on that grid, or None.
+
+    Returns:
+        The file written.
+    """
+    places, outlines = chosen_slices(grid, annotation)
+    pictures = [colours(view) for view in views(reference, IDENTITY, grid, places)]
+    width = sum(picture.shape[1] for picture in pictures)
+    legend = [*([("annotation", ANNOTATION_COLOUR)] if outlines else []), SIDES]
+    return save_rows(path, [[caption(width, [(title, WHITE)])], outlined(pictures, outlines), [caption(width, legend)]])
+
+
+def chosen_slices(grid: Grid, annotation: np.ndarray | None) -> tuple[list[int], list[np.ndarray]]:
+    """Places of three slices, through the most of the annotation or the middle of the grid, and its outlines there.
+
+    Args:
+        grid: that is shown.
+        annotation: mask (i, j, k) on that grid, or None.
+
+    Returns:
+        Index along z, y and x; and a mask (H, W) of each slice's outline, none without annotation.
+    """
+    geometry = Geometry.uncropped(grid.shape, grid.affine)
+    if annotation is None or not annotation.any():
+        return [length // 2 for length in geometry.size], []
+    marked = geometry.reorient(annotation)
+    counts = (marked.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
+    places = [int(count.argmax()) for count in counts]
+    planes = displayed(geometry, marked.astype(np.float32), places)
+    return places, [outline(resized(plane, ratio) >= 0.5) for plane, ratio in planes]
+
+
+def outlined(pictures: list[np.ndarray], outlines: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pictures (H, W, 3) with the outlines of the annotation drawn into them."""
+    for picture, line in zip(pictures, outlines, strict=False):  # without annotation there are none
+        picture[line] = ANNOTATION_COLOUR
+    return pictures
+
+
 def draw_pictures(folder: Path, shown: Registered) -> list[Path]:
     """Write CHANNEL_checkerboard.png and CHANNEL_edges.png, a row by the headers and (if there is a transform) one with it.
 
@@ -63,33 +111,22 @@ def draw_pictures(folder: Path, shown: Registered) -> list[Path]:
     Returns:
         The files written.
     """
-    geometry = Geometry.uncropped(shown.grid.shape, shown.grid.affine)
-    marked = None if shown.annotation is None or not shown.annotation.any() else geometry.reorient(shown.annotation)
-    places = [length // 2 for length in geometry.size]
-    if marked is not None:
-        counts = (marked.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
-        places = [int(count.argmax()) for count in counts]
-    outlines = (
-        [None] * 3
-        if marked is None
-        else [outline(resized(plane, ratio) >= 0.5) for plane, ratio in displayed(geometry, marked.astype(np.float32), places)]
-    )
+    places, outlines = chosen_slices(shown.grid, shown.annotation)
     fixed = views(shown.fixed, IDENTITY, shown.grid, places)
     rows: dict[str, list[list[np.ndarray]]] = {"checkerboard": [], "edges": []}
     for transform, how in ((IDENTITY, "by the headers"), (shown.transform, "with the transform")):
         if transform is None:
             continue
         moved = views(shown.moving, transform, shown.grid, places)
+        seen = fields_of_view(shown.moving.grid, transform, shown.grid, places)
         title = caption(
             sum(plane.shape[1] for plane in moved), [(f"{shown.case}: {shown.channel} on {shown.reference}, {how}", WHITE)]
         )
-        for name, draw in (("checkerboard", checkerboard), ("edges", edge_overlay)):
-            pictures = [draw(one, other) for one, other in zip(fixed, moved, strict=True)]
-            for picture, line in zip(pictures, outlines, strict=True):
-                if line is not None:
-                    picture[line] = ANNOTATION_COLOUR
-            rows[name] += [[title], pictures]
-    legend = [*([] if marked is None else [("annotation", ANNOTATION_COLOUR)]), SIDES]
+        boards = [checkerboard(one, other) for one, other in zip(fixed, moved, strict=True)]
+        edges = [edge_overlay(*pictures) for pictures in zip(fixed, moved, seen, strict=True)]
+        for name, pictures in (("checkerboard", boards), ("edges", edges)):
+            rows[name] += [[title], outlined(pictures, outlines)]
+    legend = [*([("annotation", ANNOTATION_COLOUR)] if outlines else []), SIDES]
     width = sum(plane.shape[1] for plane in fixed)
     rows["checkerboard"].append([caption(width, legend)])
     rows["edges"].append([caption(width, [(f"edges of {shown.channel}", EDGE_COLOUR), *legend])])
@@ -111,6 +148,17 @@ def views(volume: Volume, transform: Rows, grid: Grid, places: Sequence[int]) ->
     return [resized(plane, ratio) for plane, ratio in displayed(geometry, grey, places)]
 
 
+def fields_of_view(moving: Grid, transform: Rows, grid: Grid, places: Sequence[int]) -> list[np.ndarray]:
+    """Pixels, bool (H, W), of the same three slices that lie well inside a scan's field of view."""
+    from scipy.ndimage import binary_erosion
+
+    geometry = Geometry.uncropped(grid.shape, grid.affine)
+    resampling = Resampling(moving.shape, to_rows(moving.affine), grid.shape, to_rows(grid.affine), transform)
+    covered = geometry.reorient(resampling.forward_label(np.ones(moving.shape, np.uint8))).astype(np.float32)
+    planes = (resized(plane, ratio) >= 0.5 for plane, ratio in displayed(geometry, covered, places))
+    return [binary_erosion(plane, iterations=MARGIN, border_value=1) for plane in planes]
+
+
 def checkerboard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Squares of two grey pictures (H, W) in turn; (H, W, 3) uint8."""
     side = max(one.shape) // SQUARES or 1
@@ -118,11 +166,11 @@ def checkerboard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return colours(np.where((rows + columns) % 2, other, one))
 
 
-def edge_overlay(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Strongest edges of the second grey picture (H, W) in colour on the first; (H, W, 3) uint8."""
+def edge_overlay(one: np.ndarray, other: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Strongest edges of the second grey picture (H, W), where it is `seen`, in colour on the first; (H, W, 3) uint8."""
     from scipy.ndimage import gaussian_gradient_magnitude
 
-    strength = gaussian_gradient_magnitude(other, 1.0)
+    strength = gaussian_gradient_magnitude(other, 1.0) * seen
     picture = colours(one)
     picture[(strength >= np.quantile(strength, 1 - EDGE_SHARE)) & (strength > 0)] = EDGE_COLOUR
     return picture

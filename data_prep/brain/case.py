@@ -121,7 +121,7 @@ class CaseStripper:
         if case.label is not None:
             self._save(case, folder / f"{LABEL}.nii.gz", case.label, affine)
         self._save(case, folder / f"{BRAIN}.nii.gz", mask.astype(np.uint8), affine)
-        draw_outlines(folder / PICTURE, volume, mask, annotation)
+        draw_outlines(folder / PICTURE, volume, mask, annotation, sides_known=case.affine is not None)
         facts = self._facts(case, found, volume, mask, annotation)
         write_json(folder / FACTS, facts | {"bias_corrected": corrected, "sources": file_state(files)})
 

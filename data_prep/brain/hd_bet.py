@@ -21,6 +21,7 @@ from data_prep.brain.hd_bet_weights import ADVICE, read_weights
 
 FILTERS = 21  # of the first level; each level has twice as many
 LEVELS = 5
+SMALLEST = 2 ** (LEVELS - 1)  # voxels of a side; sides are multiples of it
 EPSILON = 1e-5
 BODY_SLOPE, END_SLOPE = 0.01, 0.1  # of the leaky ReLU: in blocks; behind the encoder and in the last two convolutions
 UNUSED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)|loc[23]_seg\.weight")
@@ -196,4 +197,9 @@ def load_network(number: int, dtype: str = "float32") -> keras.Model:
     assign_weights(network, arrays, path)
     # XLA is needed by JAX; on processors TensorFlow's own kernels (oneDNN) are quicker than those of XLA.
     network.compile(jit_compile=keras.backend.backend() == "jax")
+    if keras.backend.backend() == "tensorflow":
+        # It traces a graph of the first size, and at the second one of any size, which rounds bfloat16 otherwise. Both are
+        # taken here, so that the mask of a scan does not depend on the scans before it.
+        for side in (SMALLEST, 2 * SMALLEST):
+            network.predict_on_batch(np.zeros((1, side, side, side, 1), np.float32))
     return network

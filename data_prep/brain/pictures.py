@@ -1,7 +1,7 @@
 """Picture of a mask: outlines of mask and annotation on five slices of a scan, to be looked at.
 
-Three axial slices, a coronal and a sagittal one, in radiological orientation (the patient's right is on the left), through the
-annotation where there is one.
+Three axial slices, and below them a coronal and a sagittal one, in radiological orientation (the patient's right is on the
+left), through the annotation where there is one.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from data_prep.grid.geometry import Geometry
 from data_prep.grid.slice_pictures import (
     ANNOTATION_COLOUR,
     SIDES,
+    SIDES_ASSUMED,
     caption,
     colours,
     displayed_plane,
@@ -28,7 +29,9 @@ MASK_COLOUR = (255, 80, 0)
 AXIAL_AT = (0.25, 0.5, 0.75)  # of the mask's height
 
 
-def draw_outlines(path: Path, volume: Volume, mask: np.ndarray, annotation: np.ndarray | None) -> Path:
+def draw_outlines(
+    path: Path, volume: Volume, mask: np.ndarray, annotation: np.ndarray | None, sides_known: bool = True
+) -> Path:
     """Write the picture.
 
     Args:
@@ -36,6 +39,7 @@ def draw_outlines(path: Path, volume: Volume, mask: np.ndarray, annotation: np.n
         volume: the scan.
         mask: (i, j, k) bool, not empty.
         annotation: (i, j, k) bool, or None.
+        sides_known: False where the orientation of the scan is assumed.
 
     Returns:
         The file written.
@@ -54,9 +58,10 @@ def draw_outlines(path: Path, volume: Volume, mask: np.ndarray, annotation: np.n
                 shape = resized(displayed_plane(region, axis, place).astype(np.float32), ratio) >= 0.5
                 picture[outline(shape)] = colour
         pictures.append(picture)
-    width = sum(picture.shape[1] for picture in pictures)
-    named = [("mask", MASK_COLOUR), *([] if marked is None else [("annotation", ANNOTATION_COLOUR)]), SIDES]
-    return save_rows(path, [pictures, [caption(width, named)]])
+    axial, others = pictures[: len(AXIAL_AT)], pictures[len(AXIAL_AT) :]
+    sides = SIDES if sides_known else SIDES_ASSUMED
+    named = [("mask", MASK_COLOUR), *([] if marked is None else [("annotation", ANNOTATION_COLOUR)]), sides]
+    return save_rows(path, [axial, others, [caption(sum(picture.shape[1] for picture in axial), named)]])
 
 
 def displayed_places(mask: np.ndarray, annotation: np.ndarray | None) -> list[tuple[int, int]]:

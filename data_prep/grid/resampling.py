@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from common.errors import UserError, expect_number
 from data_prep.grid.geometry import Geometry, Triple
 
 Rows = tuple[tuple[float, ...], ...]
@@ -23,6 +24,8 @@ ORDERS = {"linear": 1, "bspline": 3}
 IDENTITY: Rows = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 LABEL_SIGMA = 0.25  # voxels: least deviation of the Gaussian around labels; wider ones lose small lesions
 ORTHOGONAL = 1e-5  # deviation of an affine's directions that headers of single precision have
+SMALLEST_MM, LARGEST_MM = 0.05, 25.0  # voxel sizes of scans of the head
+MOST_VOXELS = 1 << 30  # of a grid; an image of float32 then takes 4 GB
 EDGE = 0.5 + 1e-6  # voxels from the centre of a voxel to its border
 
 
@@ -87,6 +90,20 @@ class Resampling:
         return interpolate_label(label, np.linalg.inv(self.matrix), self.shape, interpolation, fill)
 
 
+def expect_spacing(option: str, spacing_mm: float | Sequence[float] | None) -> None:
+    """Refuse voxel sizes that no scan of a head has; None, an option that was left out, is fine.
+
+    Args:
+        option: its name on the command line, without dashes.
+        spacing_mm: one length, or those of slices, rows and columns.
+
+    Raises:
+        UserError: names the option.
+    """
+    for length in spacing_mm if isinstance(spacing_mm, Sequence) else (spacing_mm,):
+        expect_number(option, length, SMALLEST_MM, LARGEST_MM)
+
+
 def native_spacing(shape: Triple, affine: np.ndarray, spacing_mm: float | tuple[float, float, float]) -> list[float]:
     """Voxel size along a grid's own axes i, j, k, from one length or from those of slices, rows and columns.
 
@@ -109,6 +126,9 @@ def grid_of_spacing(shape: Triple, affine: np.ndarray, spacing_mm: Sequence[floa
         shape: of the given grid, (i, j, k).
         affine: (4, 4), its voxel indices -> millimetres.
         spacing_mm: wanted along i, j, k.
+
+    Raises:
+        UserError: it has more than `MOST_VOXELS`.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     axes = affine[:3, :3] / lengths
@@ -121,6 +141,9 @@ def grid_of_spacing(shape: Triple, affine: np.ndarray, spacing_mm: Sequence[floa
         extent = along.max(axis=0) - along.min(axis=0)
     spacing = np.asarray(spacing_mm, np.float64)
     i, j, k = (max(round(length), 1) for length in extent / spacing)
+    if i * j * k > MOST_VOXELS:
+        size = " x ".join(f"{length:g}" for length in spacing)
+        raise UserError(f"a voxel size of {size} mm makes {i} x {j} x {k} voxels; expected at most {MOST_VOXELS:,} voxels")
     target = np.eye(4)
     target[:3, :3] = axes * spacing
     middle = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]

@@ -18,6 +18,7 @@ WHITE, ANNOTATION_COLOUR = (255, 255, 255), (86, 180, 233)
 CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
 PREFERRED_CHANNEL = "flair"
 SIDES = ("the patient's right is on the left", WHITE)
+SIDES_ASSUMED = ("the patient's right is assumed on the left", WHITE)
 
 
 def grey_levels(array: np.ndarray) -> np.ndarray:
@@ -26,14 +27,20 @@ def grey_levels(array: np.ndarray) -> np.ndarray:
     return ((usual - float(usual.min())) / max(float(np.ptp(usual)), 1e-6)).astype(np.float32)
 
 
-def display_channel(channels: Sequence[str], neighbours: int = 0, missing: Sequence[str] = ()) -> tuple[str, int]:
-    """Displayed channel, FLAIR where there is one: its name, and its index in a network's input (with neighbours).
+def display_channel(
+    channels: Sequence[str], neighbours: int = 0, missing: Sequence[str] = (), drawn: str | None = None
+) -> tuple[str, int]:
+    """Displayed channel: its name, and its index in a network's input (with neighbours).
 
-    Channels that are `missing` in a case are passed over.
+    Args:
+        channels: of the network.
+        neighbours: slices on each side in its input.
+        missing: channels that a case lacks; they are passed over.
+        drawn: channel on which the annotation was drawn, which comes first; else FLAIR; else the first.
     """
     names = [name.lower() if name not in missing else "" for name in channels]
-    present = [place for place, name in enumerate(names) if name]
-    place = names.index(PREFERRED_CHANNEL) if PREFERRED_CHANNEL in names else next(iter(present), 0)
+    preferred = [*([drawn.lower()] if drawn else []), PREFERRED_CHANNEL, *filter(None, names)]
+    place = next((names.index(name) for name in preferred if name in names), 0)
     return channels[place], neighbours * len(channels) + place
 
 
@@ -92,9 +99,11 @@ def caption(width: int, words: Sequence[tuple[str, Colour]]) -> np.ndarray:
 
 
 def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:
-    """Write pictures of equal height side by side, rows of equal width below each other; returns the file."""
+    """Write pictures of equal height side by side, and the rows below each other; returns the file."""
     from PIL import Image
 
+    strips = [np.concatenate(row, axis=1) for row in rows]
+    width = max(strip.shape[1] for strip in strips)
     with atomic(path) as temporary:
-        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(temporary)
+        Image.fromarray(np.concatenate([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0))) for s in strips])).save(temporary)
     return path

@@ -1,5 +1,6 @@
 """Source: the interface of all layouts of scans, and checks that they share."""
 
+import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from data_prep.sources import nifti_rules as rules
 RESERVED = (LABEL, BRAIN, "case_id", "patient_id")
 """Names that no channel has: its files, and columns of tables, would be taken for others."""
 NO_FILE_NAME = frozenset('/\\:*?"<>|\n\t')
+ID = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,199}")
+"""Case id: what every file system takes as a name."""
 
 
 @dataclass(kw_only=True)
@@ -201,6 +204,10 @@ class Source(ABC):
         """Names of the files that `write_prediction` would write for a case; none by default."""
         return []
 
+    def source_warnings(self) -> list[str]:
+        """Warnings about the source as a whole, a line each, such as patients that are left out; none by default."""
+        return []
+
     def warnings(self, files: CaseFiles) -> list[str]:
         """Warnings about a case, a line each: unusual but legal."""
         return []
@@ -237,6 +244,16 @@ def choose_channels(available: list[str], wanted: list[str] | None, root: Path) 
     if unknown or not wanted or len(set(wanted)) < len(wanted):
         raise UserError(f"{root}: --channels: expected different ones of {', '.join(available)}; received {', '.join(wanted)}")
     return list(wanted)
+
+
+def id_problem(identifier: str) -> str | None:
+    """Reason why a text cannot be a case id, which names files; None where it can."""
+    if ID.fullmatch(identifier):
+        return None
+    return (
+        f'case id {identifier!r}: expected a name for files: 1 to 200 characters, none of / \\ : * ? " < > |, '
+        "and no dot in front"
+    )
 
 
 def refuse(problems: list[str], files: CaseFiles) -> None:

@@ -1,11 +1,17 @@
-"""Checks of cases before work starts."""
+"""Checks of cases before work starts, and warnings about a source."""
 
+import re
 import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 
 from common.parallel import map_cases
+from common.tables import counted
 from data_prep.scans.case import CaseFiles
 from data_prep.sources.base import Source
+
+MOST_KINDS = 8  # of warnings that are printed where the cases have more
 
 
 def check_cases(
@@ -25,11 +31,28 @@ def check_cases(
     return [line for lines in found for line in lines]
 
 
-def warn_of_first(lines: list[str], command: str) -> None:
-    """Print the first of several warnings on standard error, and the command that lists all of them."""
-    if lines:
-        more = f" ({len(lines) - 1} more such lines: {command} lists all)" if len(lines) > 1 else ""
-        print(f"warning: {lines[0]}{more}", file=sys.stderr)
+def warn_of(lines: Sequence[str]) -> None:
+    """Print warnings on standard error, a line each."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def warn_of_kinds(lines: Sequence[str], command: str) -> None:
+    """Print the first warning of each kind on standard error, and the command that lists all of them.
+
+    Args:
+        lines: warnings about cases, "FILE OR CASE: text"; those whose texts differ in numbers alone are of one kind.
+        command: prints every line.
+    """
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        kinds[re.sub(r"\S*\d\S*", "", line.partition(": ")[2])].append(line)
+    shown = list(kinds.values())[:MOST_KINDS]
+    for first, *others in shown:
+        more = f" (and {counted(len(others), 'such line')} more: {command} lists all)" if others else ""
+        warn_of([f"{first}{more}"])
+    if rest := len(lines) - sum(map(len, shown)):
+        warn_of([f"{counted(rest, 'line')} of other kinds: {command} lists all"])
 
 
 def _check(source: Source, deep: bool, files: CaseFiles) -> list[str]:

@@ -21,7 +21,7 @@ from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
 from data_prep.sources.dicom_annotations import find_annotation
-from data_prep.sources.dicom_patients import EMPTY_ADVICE, DicomPatient, find_patients, named_patients
+from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
 from data_prep.sources.dicom_rules import load_rules
 from data_prep.sources.volume_source import VolumeSource
 
@@ -126,8 +126,8 @@ class DicomSource(VolumeSource):
         count = len(patient.index.series)
         if len(lacking) == len(files.channels):
             problems.append(
-                f"{patient.folder}: case {files.id} has none of the channels {', '.join(lacking)} (none of its {count} series "
-                "fits); give rules by --series"
+                f"{patient.folder}: case {files.id} has none of the channels {', '.join(lacking)}: none of its {count} series "
+                f"fits a rule, such as that of {lacking[0]}: {self.rules.channels[lacking[0]]}; give rules by --series"
             )
         elif lacking and self.config.missing_channels == "refuse":
             for name in lacking:
@@ -138,8 +138,7 @@ class DicomSource(VolumeSource):
                 )
         if problems:
             return problems
-        found = self._series_problems(files)
-        return found and [*found, *(line for line in patient.warnings if line.endswith(EMPTY_ADVICE))]
+        return self._series_problems(files)
 
     def space_problems(self, files: CaseFiles) -> list[str]:
         """Series of another frame of reference than the reference, a line each."""
@@ -151,6 +150,10 @@ class DicomSource(VolumeSource):
             if series.frame_of_reference != reference.frame_of_reference
         ]
 
+    def source_warnings(self) -> list[str]:
+        """Warnings about patients that are left out, and about files that belong to none or are empty, a line each."""
+        return list(dict.fromkeys(line for patient in self._patients.values() for line in patient.warnings))
+
     def warnings(self, files: CaseFiles) -> list[str]:
         """Warnings as of `volume_warnings`, and about channels that are resampled to the reference, a line each."""
         reference = self.reference(files)
@@ -161,10 +164,10 @@ class DicomSource(VolumeSource):
         ]
 
     def volume_warnings(self, files: CaseFiles) -> list[str]:
-        """Warnings about interpolated slices, guesses, empty files, and choices among several visits, a line each."""
+        """Warnings about interpolated slices, guesses, and choices among several visits, a line each."""
         reference, annotation = self.reference(files), self._annotations[files.id]
         patient = self._patients[files.id]
-        lines = list(patient.warnings)
+        lines: list[str] = []
         if annotation is not None:
             lines += annotation.warnings(self._drawn_series(files) or reference)
         elif patient.index.annotations:

@@ -1,18 +1,18 @@
 """Patients of a folder of DICOM: which files belong to whom, and under which id they leave the source."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import Problems, UserError
 from common.tables import counted, read_rows
 from data_prep.scans.dicom import DicomIndex, index_files
+from data_prep.sources.base import id_problem
 from data_prep.sources.dicom_rules import DicomRules, Division
 
 FOLDER, NUMBER, CASE, PATIENT = "folder", "dicom_patient_id", "case_id", "patient_id"  # columns of the table
-EMPTY_ADVICE = "empty; if it is a slice of a series, fetch it again"
 DIGITS = 10  # of a hash
 
 
@@ -24,7 +24,7 @@ class DicomPatient:
         folder: that holds the files.
         number: PatientID; empty where the files have none.
         index: content of the files.
-        warnings: about the files, a line each.
+        warnings: about the files as a whole, a line each; several patients may have the same ones.
         case, patient: ids under which they leave the source.
         attributes: of the table.
     """
@@ -86,10 +86,11 @@ def named_patients(patients: list[DicomPatient], rules: DicomRules, where: Path)
         where: file of the rules, to which the table's path is relative.
 
     Raises:
-        UserError: the table lacks a column, or has no row or several for a patient.
+        UserError: the table lacks a column, or has no row or several for a patient, or an id that names no file.
+        Problems: several patients get the same case id.
     """
     if rules.table is not None:
-        return _by_table(patients, where.parent / rules.table)
+        return _different_ids(_by_table(patients, where.parent / rules.table))
     named = []
     numbers = [patient.number for patient in patients]
     for patient in patients:
@@ -104,7 +105,28 @@ def named_patients(patients: list[DicomPatient], rules: DicomRules, where: Path)
             of_person = _file_name(person if rules.ids == "patient_id" else folder)
             case = _file_name(f"{person}_{folder}") if visit and rules.ids == "patient_id" else of_person
         named.append(replace(patient, case=case, patient=of_person))
-    return named
+    return _different_ids(named)
+
+
+def _different_ids(patients: list[DicomPatient]) -> list[DicomPatient]:
+    """The patients, whose case ids must differ.
+
+    Raises:
+        Problems: those of some do not.
+    """
+    same: defaultdict[str, list[str]] = defaultdict(list)
+    folders = Counter(patient.folder for patient in patients)
+    for patient in patients:
+        path = patient.index.series[0].frames[0].path if patient.index.series else patient.folder
+        same[patient.case].append(str(patient.folder if folders[patient.folder] == 1 else path))
+    lines = [
+        f"{first}: duplicate case id {case}, which {', '.join(others)} has too; give each its own, such as by a table's case_id"
+        for case, (first, *others) in same.items()
+        if others
+    ]
+    if lines:
+        raise Problems(lines, f"{counted(len(lines), 'case id')} of several patients each")
+    return patients
 
 
 def _by_table(patients: list[DicomPatient], table: Path) -> list[DicomPatient]:
@@ -124,8 +146,9 @@ def _by_table(patients: list[DicomPatient], table: Path) -> list[DicomPatient]:
         if found:
             (row,) = found
             attributes = {name: value for name, value in row.items() if value and name not in (FOLDER, NUMBER, CASE, PATIENT)}
-            case = _file_name(row[CASE])
-            named.append(replace(patient, case=case, patient=row.get(PATIENT) or case, attributes=attributes))
+            if problem := id_problem(row[CASE]):
+                raise UserError(f"{table}: {problem}")
+            named.append(replace(patient, case=row[CASE], patient=row.get(PATIENT) or row[CASE], attributes=attributes))
             used.append(row)
     if not named:
         raise UserError(f"{table}: expected rows of the patients found, by {' and '.join(keys)}; received none that fits")
@@ -159,8 +182,10 @@ def _doubts(root: Path, index: DicomIndex) -> Iterator[str]:
 
 
 def _empty(index: DicomIndex) -> Iterator[str]:
-    """Warnings about files of no bytes, a line each."""
-    yield from (f"{path}: {EMPTY_ADVICE}" for path in index.empty)
+    """Warning about files of no bytes."""
+    if index.empty:
+        others = f", as {counted(len(index.empty) - 1, 'other file')}" if len(index.empty) > 1 else ""
+        yield f"{index.empty[0]}: empty{others}; if it is a slice of a series, fetch it again"
 
 
 def _of_patient(index: DicomIndex, number: str) -> tuple[DicomIndex, tuple[str, ...]]:

@@ -105,7 +105,7 @@ class DicomRules:
     patients: Division = "auto"
     """Patients of a folder: each sub-folder is one (folder), each PatientID (id), or the one that fits the files (auto)."""
     ids: Literal["hash", "folder", "patient_id"] = "hash"
-    """Case ids: a hash of PatientID, the folder's name, or PatientID itself."""
+    """Case ids: a hash of PatientID, the folder's name, or PatientID itself; characters that file names lack become _."""
     salt: str = ""
     """Secret of the hash: without it nobody finds a PatientID by trying all numbers."""
     table: Path | None = None
@@ -122,6 +122,10 @@ class DicomRules:
             raise UserError(f"{where}: reference: expected one of {', '.join(self.channels)}; received {self.reference}")
         if not 1 <= self.max_gap < float("inf") or not 1 <= self.label.finer <= 16:
             raise UserError(f"{where}: expected max_gap of at least 1, and label.finer of 1 to 16")
+        for name, rule in self.channels.items():
+            for key, value, least in (("min_slices", rule.min_slices, 1), ("max_spacing_mm", rule.max_spacing_mm, 0)):
+                if value is not None and value < least:
+                    raise UserError(f"{where}: channels.{name}.{key}: expected at least {least}; received {value}")
         patterns = [self.label.description, *self.label.structures]
         for name, rule in self.channels.items():
             patterns += [rule.description, rule.exclude]

@@ -177,16 +177,17 @@ class Kaggle3mSource(Source):
         """Problems of a case, a line each: every header, file length and mask; `deep` decodes the images too."""
         return self._read_slices(files, deep).problems
 
-    def warnings(self, files: CaseFiles) -> list[str]:
-        """Warnings about ignored files, missing slice numbers and rows of the table, a line each.
+    def source_warnings(self) -> list[str]:
+        """Warnings about rows of the tables without a folder, a line for each table."""
+        return self._unused
 
-        Rows of the table without a folder belong to no case: the warnings of the first case hold them.
-        """
+    def warnings(self, files: CaseFiles) -> list[str]:
+        """Warnings about ignored files, missing slice numbers and missing rows of the table, a line each."""
         lines = self._patients[files.id].warnings()
         table = self._tables[files.id]
         if table is not None and not files.attributes:
             lines.append(f"{table}: has no row {self._patients[files.id].row} for {files.id}, which gets no attributes")
-        return lines + (self._unused if files.id == self._cases[0].id else [])
+        return lines
 
     def write_prediction(
         self,

@@ -5,7 +5,6 @@ other column of paths that end in `.nii` or `.nii.gz` is a channel (relative to 
 cell is a missing channel, label, mask or attribute.
 """
 
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,14 +13,13 @@ from common.tables import counted, read_rows
 from data_prep.labels import SCHEMAS, LabelSchema
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles, ImageRef
 from data_prep.scans.nifti import SUFFIXES
-from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
+from data_prep.sources.base import SourceConfig, choose_channels, id_problem, sorted_cases
 from data_prep.sources.nifti_source import NiftiSource
 
 TABLE = "cases.csv"
 SPREADSHEETS = (".csv", ".tsv")
 PATIENT, CASE = "patient_id", "case_id"
 LABEL_LIKE = {"seg", "segmentation", "mask", "labels", "annotation", "truth", "gt", "ground_truth"}
-ID = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,199}")  # what every file system takes as a name
 DEFAULT_SCHEMA = "binary"
 
 
@@ -83,8 +81,8 @@ class TableSource(NiftiSource):
         if not case.patient:
             return [f"{self.table}: {PATIENT}: expected one in every row; received none for case {case.id or 'without id'}"]
         problems = []
-        if not ID.fullmatch(case.id):
-            problems.append(f"{self.table}: case id {case.id!r}: expected letters, digits, '_', '-', '.', not a leading '.'")
+        if problem := id_problem(case.id):
+            problems.append(f"{self.table}: {problem}")
         for name, image in ((LABEL, case.label), (BRAIN, case.brain)):
             if image is not None and image in case.channels.values():
                 wanted = f"expected a {name} of its own; received a channel's file {image}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from common import cli
 from common.errors import MissingPackage, UserError
+from common.exit_status import USER_ERROR
 from common.files import read_yaml, write_yaml
 from data_prep.records.folder import Records
 from evaluation.experiments.runner import last_error
@@ -160,7 +161,7 @@ class Sweep:
         if stopped:
             self._study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
             print(f"  pruned; training.train --resume {self._folder(trial.number)} would resume it", flush=True)
-        elif status not in (0, cli.USER_ERROR):
+        elif status not in (0, USER_ERROR):
             self._crashed.add(trial.number)
             return f"its training ended with status {status} ({last_error(log)}); see {log}"
         elif status or score is None:

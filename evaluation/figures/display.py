@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.metrics.masks import Spacing
-from data_prep.grid.slice_pictures import display_channel as display_channel
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.grid.slice_pictures import display_channel
 from data_prep.records.folder import CaseRecord
-from evaluation.figures.display import display_channel, pixel_aspect
+from evaluation.figures.display import pixel_aspect
 from evaluation.figures.training import Picture, display_orientation, draw_before_after
 from evaluation.scores.records import Counts, Subset, predicted, tumour_dice
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.hardware.backend import load_backend
+from data_prep.grid.slice_pictures import display_channel
 from data_prep.records.folder import Records
 from evaluation.figures import display, style
-from evaluation.figures.display import display_channel
 from evaluation.figures.training import display_orientation, input_aspect
 from evaluation.inference.ensemble import class_probabilities
 from models.gradcam import grad_cam

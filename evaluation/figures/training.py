@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, draw
+from data_prep.grid.slice_pictures import display_channel
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import CaseRecord, Records
 from evaluation.figures import display, style
@@ -113,7 +114,7 @@ def draw_run_augmentation(path: Path, run: Run, records: Records) -> list[Path]:
         rows = np.array([(place, number) for place, (_, number) in enumerate(chosen)])
         source = Slices(records, [(case, 0) for case, _ in chosen], rows, run.config.input, resize_labels=True)
         made = [_augmented(run, records, source, place) for place in range(len(source))]
-    title = f"On-line augmentation of {run.path.resolve().name}: {display.display_channel(run.channels)[0]}, network input"
+    title = f"On-line augmentation of {run.path.resolve().name}: {display_channel(run.channels)[0]}, network input"
     aspect = input_aspect(records.cases[chosen[0][0]], run.config.input)
     return draw_augmentation(path, [first for first, _ in made], [others for _, others in made], records.schema, title, aspect)
 
@@ -217,7 +218,7 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
     config, (item, number) = run.config, source.rows[row]
     facts = records.cases[source.items[item][0]]
     augment = OnlineAugmentation(config.augment, config.input.neighbours, records.preparation.unit_range)
-    _, channel = display.display_channel(run.channels)
+    _, channel = display_channel(run.channels)
     example = source[row]
     made = []
     for column in range(AUGMENTED):
@@ -230,7 +231,7 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
 
 def _augmented_patches(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Picture, list[Picture]]]:
     """Middle slice of a patch around the tumour of each case, and of the augmented patch."""
-    config, (_, channel), rows = run.config, display.display_channel(run.channels), []
+    config, (_, channel), rows = run.config, display_channel(run.channels), []
     sampler = PatchSampler(records, [(case, 0) for case in cases], config.input, config.augment)
     slices = config.input.patch[0] + 2 * config.input.neighbours
     still = draw(AugmentConfig(probability=0.0), np.random.default_rng(), len(run.channels))
@@ -252,7 +253,7 @@ def _panel(run: Run, title: str, example: tuple[np.ndarray, dict[str, np.ndarray
     image, label = example[0], example[1][SEGMENTATION]
     if label.ndim == 3:
         image, label = image[len(image) // 2], label[len(label) // 2]
-    _, channel = display.display_channel(run.channels, run.config.input.neighbours)
+    _, channel = display_channel(run.channels, run.config.input.neighbours)
     return Picture(title, display_orientation(image[..., channel], facts), display_orientation(bits_to_classes(label), facts))
 
 

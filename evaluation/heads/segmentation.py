@@ -12,11 +12,11 @@ from common.errors import UserError
 from common.metrics.catalogue import METRICS
 from common.tables import counted
 from data_prep.grid.prepared_grid import consistent_probabilities, likeliest_native
+from data_prep.grid.slice_pictures import display_channel
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.scans import nifti
 from data_prep.scans.case import Case
-from evaluation.figures.display import display_channel
 from evaluation.figures.overlay import draw_overlay
 from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 from evaluation.figures.runs import VOXEL_SCORES, Curves, History, voxel_curves
@@ -183,7 +183,8 @@ class SegmentationPredictor(Predictor):
     def _draw_overlay(self, case: Case, prepared: Prepared, classes: np.ndarray, folder: Path) -> Path:
         task, channels = self.task, self.ensemble.runs[0].channels
         truth = None if prepared.label is None else bits_to_classes(prepared.label)
-        channel, place = display_channel(channels, missing=case.missing)
+        drawn = task.source.label_channel(case.files)
+        channel, place = display_channel(channels, missing=case.missing, drawn=drawn)
         head = f", head {self.ensemble.head}" if len(self.ensemble.runs[0].heads) > 1 else ""
         title = f"{case.files.id}, {channel}{head}"
         path = folder / OVERLAYS / f"{case.files.id}.png"

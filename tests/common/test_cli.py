@@ -1,7 +1,4 @@
-import errno
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +7,7 @@ import pytest
 import yaml
 
 from common import cli, configs
-from common.errors import Problems, UserError
+from common.errors import UserError
 
 
 @dataclass
@@ -336,55 +333,7 @@ def test_help_is_made_of_docstrings(capsys):
     assert "In millimetres." not in shown
 
 
-def raises(error):
-    def main(config):
-        raise error
-
-    return main
-
-
 def test_run_ends_well():
     seen = []
     cli.run(seen.append, ExampleConfig, ["--out", "x"])
     assert [config.out for config in seen] == [Path("x")]
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "lines"),
-    [
-        (UserError("a.nii: empty"), 2, ["error: a.nii: empty"]),
-        (Problems(["a: bad", "b: bad"], "2 of 3"), 2, ["error: a: bad", "error: b: bad", "error: 2 of 3"]),
-        (KeyboardInterrupt(), 130, ["stopped by the user; anything that was finished is kept"]),
-    ],
-)
-def test_run_tells_by_its_exit_status(error, status, lines, capsys):
-    with pytest.raises(SystemExit) as end:
-        cli.run(raises(error), ExampleConfig, ["--out", "x"])
-    assert end.value.code == status
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err.splitlines()) == ("", lines)
-
-
-def test_run_leaves_a_bug_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        cli.run(raises(ZeroDivisionError()), ExampleConfig, ["--out", "x"])
-
-
-def test_a_reader_that_goes_away_is_no_error():
-    program = (
-        "from common import cli\nfrom data_prep.sources import SourceConfig\n"
-        "cli.run(lambda config: [print('x' * 999, flush=True) for _ in range(999)], SourceConfig, [])"
-    )
-    command = f'{sys.executable} -c "{program}" | head -c 1'
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
-
-
-def test_a_full_disk_is_told_in_one_line(capsys):
-    def main(config):
-        raise OSError(errno.ENOSPC, "No space left on device", "records/x.tfrecord")
-
-    with pytest.raises(SystemExit) as end:
-        cli.run(main, InnerConfig, [])
-    assert end.value.code == 2
-    assert capsys.readouterr().err == "error: records/x.tfrecord: No space left on device\n"

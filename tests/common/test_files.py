@@ -67,6 +67,8 @@ def test_lines_are_stripped_and_empty_ones_left_out(tmp_path):
         (read_yaml, b"a: 1\nb: [1,\n", "is not YAML (line 3"),
         (read_yaml, b"a: 1\n\tb: 2", "is not YAML (line 2"),
         (read_yaml, b"a: \x00", "is not YAML (line 1"),
+        (read_yaml, b"a: 1\nb: {c: 1, d: 2,\n  c: 3}\n", "is not YAML (line 3: key c stands in line 2 too; remove one)"),
+        (read_yaml, b"a: b: c", "is not YAML (line 1: mapping values are not allowed here)"),
         (read_text, "a\nü".encode("latin-1"), "is not UTF-8 text (line 2); save it as UTF-8 (Excel: CSV UTF-8)"),
         (read_text, None, "not found"),
     ],

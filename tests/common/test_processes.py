@@ -23,7 +23,7 @@ if __name__ == "__main__":
 SLOW_TO_IMPORT = """
 import sys, time
 from pathlib import Path
-from common.cli import exit_status
+from common.exit_status import exit_status
 from common.processes import worker_pool
 if __name__ != "__main__":  # a worker process imports this file
     Path(sys.argv[1]).touch()

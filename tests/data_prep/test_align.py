@@ -91,7 +91,7 @@ def test_all_images_lie_on_one_grid_and_the_transform_is_the_displacement(aligne
 
 def test_pictures_and_numbers_of_each_registered_channel_are_written(aligned):
     folder = aligned[0] / "anna"
-    assert {path.name for path in folder.glob("*.png")} == {"T2_checkerboard.png", "T2_edges.png"}
+    assert {path.name for path in folder.glob("*.png")} == {"T1.png", "T2_checkerboard.png", "T2_edges.png"}
     facts = json.loads((folder / "case.json").read_text())
     t2 = facts["images"]["T2"]
     assert t2["origin"] == "registration"
@@ -137,7 +137,10 @@ def test_the_same_call_goes_on_where_it_was_from_moved_scans_and_gives_equal_bit
     [
         (("--reference", "T3"), "--reference: expected one of T1, T2; received T3"),
         (("--label_channel", "CT"), "--label_channel: expected one of T1, T2; received CT"),
-        (("--spacing_mm", 0), "--spacing_mm: expected more than 0; received 0"),
+        (("--spacing_mm", 0), "--spacing_mm: expected 0.05 to 25; received 0"),
+        (("--spacing_mm", "[1, 1, 1000]"), "--spacing_mm: expected 0.05 to 25; received 1000"),
+        (("--largest_shift_mm", -3), "--largest_shift_mm: expected at least 0; received -3"),
+        (("--register", "never", "--transform", "affine"), "--transform affine: --register never finds no transform"),
         (("--least_similarity", 3), "--least_similarity: expected 1 to 2; received 3"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from common import cli
 from common.errors import UserError
+from common.exit_status import USER_ERROR
 from data_prep import make_phantom
 from data_prep.make_phantom import BEGUN, MANIFEST, MakePhantomConfig, main
 from data_prep.phantom.patient import PhantomConfig, make_patient
@@ -206,7 +207,7 @@ def test_somebody_elses_folder_is_refused(tmp_path):
 def test_mistakes_are_told_in_one_line(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit) as stopped:
         cli.run(main, MakePhantomConfig, ["--out", str(tmp_path / "out"), *arguments])
-    assert stopped.value.code == cli.USER_ERROR
+    assert stopped.value.code == USER_ERROR
     error = capsys.readouterr().err.strip()
     assert error.count("\n") == 0
     assert message in error

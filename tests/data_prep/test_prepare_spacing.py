@@ -100,11 +100,12 @@ def test_zero_of_a_ct_is_water_not_background():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"intensity": "window"}, "--prepare.window: belongs to"),
-        ({"window": (0, 1)}, "--prepare.window: belongs to"),
+        ({"intensity": "window"}, "--prepare.intensity: window needs --prepare.window"),
+        ({"window": (0, 1)}, "give --prepare.window null"),
+        ({"spacing_mm": (1, 1, 1000)}, "--prepare.spacing_mm: expected 0.05 to 25; received 1000"),
         ({"intensity": "window", "window": (5, 5)}, "expected two rising values"),
-        ({"spacing_mm": 0.0}, "expected millimetres above 0"),
-        ({"spacing_mm": (1.0, -1.0, 1.0)}, "expected millimetres above 0"),
+        ({"spacing_mm": 0.0}, "expected 0.05 to 25"),
+        ({"spacing_mm": (1.0, -1.0, 1.0)}, "expected 0.05 to 25"),
         ({"intensity": {"CT": "minmax"}}, "expected one for channel T1; received CT"),
         ({"intensity": {"CT": "minmax", "T1": "zscore"}, "dtype": "uint8"}, "uint8 holds 0..1 alone"),
     ],

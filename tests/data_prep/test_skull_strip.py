@@ -274,7 +274,7 @@ def test_the_bias_field_is_corrected_where_wanted(command, tmp_path):
         (("--flips", "x", "a"), "--flips: expected different axes out of x, y, z; received x, a"),
         (("--flips", "x", "x"), "--flips: expected different axes out of x, y, z; received x, x"),
         (("--spacing_mm", 5, 1), "--spacing_mm: expected millimetres of slices, rows and columns; received 5 1"),
-        (("--spacing_mm", 5, 1, 0), "--spacing_mm: expected millimetres of slices, rows and columns; received 5 1 0"),
+        (("--spacing_mm", 5, 1, 0), "--spacing_mm: expected 0.05 to 25; received 0"),
         (("--spacing_mm", 5, 1, 1), "--spacing_mm: layout table has voxel sizes of its own; leave it out"),
         (("--method", "head", "--networks", 2), "--networks: belongs to --method hd_bet; leave it out"),
         (("--method", "head", "--precision", "float32"), "--precision: belongs to --method hd_bet; leave it out"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common import cli
+from common.exit_status import USER_ERROR
 from common.files import read_json, read_yaml, write_json, write_yaml
 from data_prep import make_records
 from data_prep.labels import LabelSchema
@@ -228,7 +229,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, brats, capsys, arguments, told):
     words = [str(places.get(word, word)) for word in arguments]
     with pytest.raises(SystemExit) as stopped:
         run(*words, "--out", tmp_path / "out")
-    assert stopped.value.code == cli.USER_ERROR
+    assert stopped.value.code == USER_ERROR
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert told in lines[0]

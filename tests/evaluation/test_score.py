@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common import cli
+from common.exit_status import USER_ERROR
 from common.metrics.catalogue import MISSED_MM, chosen_metrics
 from data_prep.labels import LabelSchema
 from evaluation.score import ScoreConfig, main
@@ -212,7 +213,7 @@ def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path
     spoil(predictions)
     with pytest.raises(SystemExit) as stopped:
         run("--predictions", predictions, "--source", source)
-    assert stopped.value.code == cli.USER_ERROR
+    assert stopped.value.code == USER_ERROR
     assert told in capsys.readouterr().err
     assert not (predictions / "scores").exists()
 
@@ -292,7 +293,7 @@ def test_numbers_out_of_range_are_refused_first(capsys, option, value):
 def test_exactly_one_form_is_taken(tmp_path, capsys, given):
     with pytest.raises(SystemExit) as stopped:
         run(*(f"--{name}={tmp_path}" for name in given))
-    assert stopped.value.code == cli.USER_ERROR
+    assert stopped.value.code == USER_ERROR
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "either --predictions P --source DIR or --run RUN --records R" in lines[0]

@@ -21,6 +21,8 @@ from data_prep.records.shard import Shard
 from training.data.batches import LABEL, Example, InputConfig
 from training.data.targets import FolderTargets
 
+SMALL = 128  # voxels; a patch of such a side may be larger than its cases, which are padded
+
 
 class PatchIndex:
     """Source of (shard, foreground flag), one element per patch; larger volumes come up more often.
@@ -206,10 +208,16 @@ def training_patches(records: Records, cases: Sequence[str], config: InputConfig
         one source; or with a `tumour_share` between 0 and 1 two, the patches around tumour first.
 
     Raises:
-        UserError: `tumour_share` is above 0, and no case has tumour.
+        UserError: `tumour_share` is above 0, and no case has tumour; or patches are far larger than all cases.
     """
     items = records.items_of(cases, config.copies)
-    voxels = prod(inner_size(config.patch or (1, 1, 1), margin))
+    size = inner_size(config.patch or (1, 1, 1), margin)
+    voxels, largest = prod(size), np.max([records.cases[case].shape for case in cases], axis=0)
+    if any(side > max(2 * length, SMALL) for side, length in zip(size, largest, strict=True)):
+        shape = " x ".join(map(str, largest))
+        raise UserError(
+            f"--input.patch: expected sides of at most twice the largest case, {shape}; received {list(config.patch or ())}"
+        )
     passes = [max(ceil(prod(records.cases[case].shape) / voxels), 1) for case, _ in items]
     share = config.tumour_share or 0.0
     sources = []

@@ -81,13 +81,19 @@ def test_failures_are_listed_after_the_warnings(capsys):
         finish([CaseOutcome("a"), CaseOutcome("b", ["b: wrong"])], "aligned")
 
 
-def test_finished_cases_that_left_the_source_are_removed(tmp_path, capsys):
+def test_cases_that_left_the_source_are_removed_finished_or_not(files, tmp_path, capsys):
+    def stop(case):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        written_case(tmp_path / "c" / "case.json", files, stop)
+    (tmp_path / "a.nii").unlink()
     for name, file in (("a", "case.json"), ("b", "case.json"), ("notes", "t1.nii.gz")):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_bytes(b"1")
     (tmp_path / "cases.csv").write_text("x")
     remove_other_cases(tmp_path, ["a"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "cases.csv", "notes"]
-    assert capsys.readouterr().out == f"removed from {tmp_path}, because they are not in the source any more: b\n"
+    assert capsys.readouterr().out == f"removed from {tmp_path}, because they are not in the source any more: b, c\n"
     remove_other_cases(tmp_path, ["a"])
     assert capsys.readouterr().out == ""

@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.alignment.pictures import EDGE_COLOUR, Registered, checkerboard, draw_pictures, edge_overlay, views
+from data_prep.alignment.pictures import (
+    EDGE_COLOUR,
+    MARGIN,
+    Registered,
+    checkerboard,
+    draw_pictures,
+    draw_reference,
+    edge_overlay,
+    fields_of_view,
+    views,
+)
 from data_prep.grid.resampling import IDENTITY
 from data_prep.grid.slice_pictures import ANNOTATION_COLOUR, CAPTION_HEIGHT, HEIGHT
 from data_prep.grid.voxel_grid import Grid
@@ -24,10 +34,31 @@ def test_a_checkerboard_shows_both_in_turn():
 def test_edges_are_drawn_where_the_second_picture_changes():
     step = np.zeros((32, 32), np.float32)
     step[:, 16:] = 1
-    marked = (edge_overlay(np.zeros((32, 32), np.float32), step) == EDGE_COLOUR).all(axis=-1)
+    everywhere = np.ones((32, 32), bool)
+    marked = (edge_overlay(np.zeros((32, 32), np.float32), step, everywhere) == EDGE_COLOUR).all(axis=-1)
     assert marked[:, 15:17].any()
     assert not marked[:, :12].any()
-    assert not (edge_overlay(step, np.zeros_like(step)) == EDGE_COLOUR).all(axis=-1).any()
+    assert not (edge_overlay(step, np.zeros_like(step), everywhere) == EDGE_COLOUR).all(axis=-1).any()
+
+
+def test_the_border_of_a_field_of_view_is_no_edge():
+    whole = Grid((40, 40, 40), centred((2.5, 2.5, 2.5), (40, 40, 40)))
+    slab = Grid((40, 40, 16), centred((2.5, 2.5, 2.5), (40, 40, 16)))
+    axial, coronal, sagittal = fields_of_view(slab, IDENTITY, whole, [20, 20, 20])
+    assert axial.all()
+    for plane in (coronal, sagittal):
+        inside = np.flatnonzero(plane.all(axis=1))
+        assert (len(inside), plane.any(axis=1).sum()) == (16 * HEIGHT // 40 - 2 * MARGIN, len(inside))
+    assert not fields_of_view(slab, IDENTITY, whole, [5, 20, 20])[0].any()
+
+
+@pytest.mark.parametrize("annotation", [None, tumour(AFFINE, SHAPE) > 0])
+def test_the_reference_alone_shows_the_annotation(tmp_path, annotation):
+    path = draw_reference(tmp_path / "T1.png", "a: T1", head(AFFINE, SHAPE), GRID, annotation)
+    picture = np.asarray(Image.open(path))
+    assert picture.shape[0] == HEIGHT + 2 * CAPTION_HEIGHT
+    outlined = (picture[CAPTION_HEIGHT : CAPTION_HEIGHT + HEIGHT] == ANNOTATION_COLOUR).all(axis=-1).sum()
+    assert (outlined > 200) == (annotation is not None)
 
 
 def test_slices_have_square_pixels_and_the_left_of_the_patient_on_the_right():

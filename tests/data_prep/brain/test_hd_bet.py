@@ -100,6 +100,12 @@ def test_arrays_that_do_not_fit_are_one_line(change, message):
 def test_a_network_is_loaded_from_the_package(tmp_path, monkeypatch, network):
     arrays = {name: array.astype(np.float16) for name, array in threshold_arrays(2).items()}
     monkeypatch.syspath_prepend(str(install_hd_bet(tmp_path / "site", [legacy_bytes(arrays)])))
+    calls, upsample = [], Upsampling.call
+    monkeypatch.setattr(Upsampling, "call", lambda self, inputs: calls.append(1) or upsample(self, inputs))
     loaded = load_network(0)
+    traced = len(calls)
+    for shape in ((16, 48, 32), (32, 16, 16)):
+        loaded.predict_on_batch(np.zeros((1, *shape, 1), np.float32))
+    assert len(calls) == traced  # one graph for all sizes: that of a single size rounds bfloat16 otherwise
     for one, other in zip(loaded.weights, network.weights, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))

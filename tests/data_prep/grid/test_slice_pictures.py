@@ -6,6 +6,7 @@ from data_prep.grid.geometry import Geometry
 from data_prep.grid.slice_pictures import (
     HEIGHT,
     colours,
+    display_channel,
     displayed_plane,
     displayed_ratio,
     grey_levels,
@@ -46,3 +47,13 @@ def test_slices_have_square_pixels_and_are_written_in_rows(tmp_path):
 @pytest.mark.parametrize("shape", [np.ones((9, 9), bool), np.zeros((9, 9), bool)])
 def test_an_outline_is_the_border(shape):
     assert outline(shape).sum() == (81 - 25 if shape.any() else 0)
+
+
+def test_the_channel_shown_is_the_one_that_was_annotated_else_flair():
+    assert display_channel(["t1", "flair", "t2"]) == ("flair", 1)
+    assert display_channel(["T1", "FLAIR"], neighbours=2) == ("FLAIR", 5)
+    assert display_channel(["t1", "t2"]) == ("t1", 0)
+    assert display_channel(["T1", "FLAIR", "T2"], drawn="T2") == ("T2", 2)
+    assert display_channel(["T1", "FLAIR"], drawn="CT") == ("FLAIR", 1)
+    assert display_channel(["T1", "FLAIR", "T2"], missing=["T1", "FLAIR"], drawn="T1") == ("T2", 2)
+    assert display_channel(["T1"], missing=["T1"]) == ("T1", 0)

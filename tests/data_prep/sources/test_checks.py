@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from data_prep.sources import open_source
-from data_prep.sources.checks import check_cases
+from data_prep.sources.checks import MOST_KINDS, check_cases, warn_of_kinds
 from tests.scans import scan, write_brats
 
 
@@ -31,6 +31,20 @@ def test_progress_goes_to_standard_error_alone(source, capsys, monkeypatch):
     shown = capsys.readouterr()
     assert "checking: 100%" in shown.err
     assert shown.out == ""
+
+
+def test_a_warning_of_each_kind_is_printed(capsys):
+    lines = [f"/scans/{n}/x.dcm: T1: tilt {n}.5 degrees: resampled" for n in range(3)]
+    warn_of_kinds([*lines, "/scans/4/x.dcm: T1: slices 2 to 3.1 mm apart", "b: has neither sform nor qform"], "check")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: /scans/0/x.dcm: T1: tilt 0.5 degrees: resampled (and 2 such lines more: check lists all)",
+        "warning: /scans/4/x.dcm: T1: slices 2 to 3.1 mm apart",
+        "warning: b: has neither sform nor qform",
+    ]
+    warn_of_kinds([f"a: {letter}" for letter in "abcdefghij"], "check")
+    assert capsys.readouterr().err.splitlines()[MOST_KINDS:] == ["warning: 2 lines of other kinds: check lists all"]
+    warn_of_kinds([], "check")
+    assert capsys.readouterr().err == ""
 
 
 def test_no_cases_are_no_problem(source):

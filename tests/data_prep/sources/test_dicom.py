@@ -57,7 +57,8 @@ def test_patients_are_cases_of_chosen_series(tmp_path):
     assert len(source.cases()) == 2
     files = next(files for files in source.cases() if "anna" in str(files.path))
     assert source.check(files) == source.check(files, deep=True) == []
-    (line,) = source.warnings(files)
+    assert source.warnings(files) == []
+    (line,) = source.source_warnings()
     assert line.endswith("empty.dcm: empty; if it is a slice of a series, fetch it again")
     case = source.read(files)
     np.testing.assert_array_equal(case.channels["t1"], blob(SHAPE, 0))
@@ -112,7 +113,10 @@ def test_what_does_not_fit_is_one_line(tmp_path, options, message):
 
 def test_a_patient_without_any_channel_is_one_line(tmp_path):
     write_junk(tmp_path)
-    assert "has none of the channels t1, t2 (none of its 1 series fits); give rules by --series" in problem(opened(tmp_path))
+    assert (
+        "has none of the channels t1, t2: none of its 1 series fits a rule, such as that of t1: description ^t1, at least"
+        in problem(opened(tmp_path))
+    )
 
 
 def test_slices_at_one_place_are_listed_and_refused(tmp_path):

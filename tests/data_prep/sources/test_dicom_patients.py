@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from common.errors import Problems, UserError
 from data_prep.sources.dicom_patients import find_patients, named_patients
 from data_prep.sources.dicom_rules import DicomRules, SeriesRule
 from tests.dicom_files import blob, write_series
@@ -84,6 +84,9 @@ def test_ids_may_be_folders_or_numbers(tmp_path):
     write_series(tmp_path / "bea", blob(SHAPE), patient="48")
     assert sorted(patient.case for patient in named(tmp_path, ids="folder").values()) == ["anna_m", "bea"]
     assert sorted(patient.case for patient in named(tmp_path, ids="patient_id").values()) == ["47_11", "48"]
+    write_series(tmp_path / "anna_m", blob(SHAPE), patient="49")
+    with pytest.raises(Problems, match=r"anna m: duplicate case id anna_m, which /.*/anna_m has too"):
+        named(tmp_path, ids="folder")
 
 
 def test_a_table_gives_ids_and_attributes(tmp_path):
@@ -110,6 +113,9 @@ def test_a_table_gives_ids_and_attributes(tmp_path):
         ([{"folder": "anna"}], "expected columns case_id, and folder or dicom_patient_id; received folder"),
         ([{"folder": "x", "case_id": "P1"}], "received none that fits"),
         ([{"folder": "anna", "case_id": "P1"}] * 2, "expected one row for each patient; received 2"),
+        ([{"folder": "anna", "case_id": "", "grade": "2"}], "case id '': expected a name for files"),
+        ([{"folder": "anna", "case_id": "a/b"}], "case id 'a/b': expected a name for files"),
+        ([{"folder": n, "case_id": "P1"} for n in ("anna", "cleo")], "anna: duplicate case id P1, which .*cleo has too"),
     ):
         with pytest.raises(UserError, match=message):
             by(wrong)

@@ -119,7 +119,7 @@ def test_a_missing_mask_names_its_column(tmp_path):
         ([ROW, ROW | {"patient_id": "q", "t1": "a.dcm"}], "column t1: expected paths ending in .*; received 'a.dcm' in 1 row"),
         ([ROW | {"label": "1"}], "column label: expected paths ending in"),
         ([ROW | {"patient_id": ""}], "patient_id: expected one in every row"),
-        ([ROW | {"patient_id": "../p"}], r"case id '\.\./p': expected letters"),
+        ([ROW | {"patient_id": "../p"}], r"case id '\.\./p': expected a name for files"),
         ([ROW | {"label": "p.nii.gz"}], "case p: expected a label of its own; received a channel's file"),
         ([ROW | {"brain": "p.nii.gz"}], "case p: expected a brain of its own; received a channel's file"),
         ([ROW | {"brain": "yes"}], "column brain: expected paths ending in"),

@@ -73,9 +73,3 @@ def test_tumour_voxels_are_counted_by_slice_without_those_that_are_not_annotated
     classes = np.zeros((3, 2, 2), np.uint8)
     classes[1], classes[2, 0] = [[1, 2], [0, 255]], 255
     assert display.tumour_slices(classes).tolist() == [0, 2, 0]
-
-
-def test_flair_is_shown_where_there_is_one():
-    assert display.display_channel(["t1", "flair", "t2"]) == ("flair", 1)
-    assert display.display_channel(["T1", "FLAIR"], neighbours=2) == ("FLAIR", 5)
-    assert display.display_channel(["t1", "t2"]) == ("t1", 0)

@@ -205,6 +205,11 @@ def test_as_they_come_patches_lie_anywhere(opened):
     assert len(places) == 3 * 2 * 8  # of 3 cases and their copies, of which 8 patches make a pass
 
 
+def test_patches_far_larger_than_all_cases_are_refused(opened):
+    with pytest.raises(UserError, match=r"--input.patch: expected sides of .*; received \[4800, 8, 8\]"):
+        training_patches(opened, opened.split["train"], InputConfig(patch=(4800, 8, 8)))
+
+
 def test_larger_volumes_come_up_more_often(uneven):
     (places,) = training_patches(uneven, ["a", "b"], InputConfig(patch=(4, 5, 5)))
     rows = [int(places[place][0]) for place in range(len(places))]

@@ -1,0 +1,69 @@
+"""Exit status: one line and 2 for a user's mistake, 130 for an interrupt, a traceback for a bug."""
+
+import errno
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from common import cli
+from common.errors import Problems, UserError
+
+
+@dataclass
+class NoOptions:
+    """Do nothing."""
+
+
+def raises(error):
+    def main(config):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "lines"),
+    [
+        (UserError("a.nii: empty"), 2, ["error: a.nii: empty"]),
+        (Problems(["a: bad", "b: bad"], "2 of 3"), 2, ["error: a: bad", "error: b: bad", "error: 2 of 3"]),
+        (
+            MemoryError("for 3 GB"),
+            2,
+            ["error: too little memory (for 3 GB); take smaller patches, batches or scans, or fewer --workers"],
+        ),
+        (KeyboardInterrupt(), 130, ["stopped by the user; anything that was finished is kept"]),
+    ],
+)
+def test_an_error_becomes_an_exit_status(error, status, lines, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.run(raises(error), NoOptions, [])
+    assert end.value.code == status
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.splitlines()) == ("", lines)
+
+
+def test_run_leaves_a_bug_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(raises(ZeroDivisionError()), NoOptions, [])
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    program = (
+        "from common import cli\nfrom data_prep.sources import SourceConfig\n"
+        "cli.run(lambda config: [print('x' * 999, flush=True) for _ in range(999)], SourceConfig, [])"
+    )
+    command = f'{sys.executable} -c "{program}" | head -c 1'
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
+
+
+def test_a_full_disk_is_told_in_one_line(capsys):
+    def main(config):
+        raise OSError(errno.ENOSPC, "No space left on device", "records/x.tfrecord")
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, NoOptions, [])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: records/x.tfrecord: No space left on device\n"
