@@ -11,6 +11,7 @@ import numpy as np
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import checksum, lock, read_lines, refuse_inside
+from common.metrics.classification_intervals import CROSS_VALIDATED
 from common.tables import aligned, counted
 from data_prep.records.folder import Records
 from data_prep.sources import SourceConfig
@@ -113,6 +114,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
             weights=f"{', '.join(kinds)} of {names}, {counted(len(samples), 'run')}",
             levels=("patient",),
             aggregation=AGGREGATION,
+            inflation=CROSS_VALIDATED,
         )
         scores |= _facts(config, labelled, trainings, folds, fitted)
         scores["features"] |= {"layers": list(dict.fromkeys(layers.values())), "number": samples[folds[0].run].shape[1]}

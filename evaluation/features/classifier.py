@@ -74,7 +74,7 @@ class Fitted:
     Attributes:
         pipeline: fitted on all training patients.
         c: chosen.
-        losses: mean cross-entropy over inner folds for each C, in their order.
+        losses: mean cross-entropy over inner folds for each C, in rising order; empty where there was one value alone.
         inner_folds: number of them.
     """
 
@@ -91,6 +91,8 @@ def fit(train: Samples, config: ClassifierConfig) -> Fitted:
         train: at least two patients of each class.
         config: settings.
     """
+    if len(config.c) == 1:
+        return Fitted(_pipeline(train, config.c[0], config.balance), config.c[0], [], 0)
     targets = dict(zip(train.patients, train.targets.tolist(), strict=True))
     count = min(config.inner_folds, *Counter(targets.values()).values())
     fold_of = deal(targets, {patient: range(count) for patient in targets}, config.seed)

@@ -109,6 +109,7 @@ def summary(
     weights: str,
     levels: Sequence[Level] = LEVELS,
     aggregation: str = AGGREGATION,
+    inflation: float = 1.0,
 ) -> dict[str, Any]:
     """Summarise predictions: the content of `classification_scores.json`.
 
@@ -120,6 +121,7 @@ def summary(
         weights: where the network's first weights came from (`ResNet50Config.origin`).
         levels: to score; patients alone where an entry is a whole case.
         aggregation: description of how a patient's probabilities come from its entries.
+        inflation: factor of the variances behind the intervals.
 
     Returns:
         Plain dicts, numbers and strings. An AUC is None where a class is missing in truth, an interval's bounds where there are
@@ -129,6 +131,8 @@ def summary(
         UserError: a patient has slices of several true classes.
     """
     few = len(set(predictions.patients)) < FEWEST
+    note = classification_intervals.AUC_INTERVAL_NOTE
+    note += "" if inflation == 1 else f"; variances are multiplied by {inflation:g}, because folds share training patients"
     return {
         "format": FORMAT,
         "kind": "classification",
@@ -137,8 +141,8 @@ def summary(
         "split": split,
         "weights": weights,
         "aggregation": aggregation,
-        "interval": f"none for fewer than {FEWEST} patients" if few else classification_intervals.AUC_INTERVAL_NOTE,
-        "level": {level: _level(units(predictions, level)) for level in levels},
+        "interval": f"none for fewer than {FEWEST} patients" if few else note,
+        "level": {level: _level(units(predictions, level), inflation) for level in levels},
     }
 
 
@@ -198,13 +202,13 @@ def _cell(score: dict[str, float | None]) -> str:
     return f"{score['value']:.3f}" + ("" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]")
 
 
-def _level(scored: Units) -> dict[str, Any]:
+def _level(scored: Units, inflation: float) -> dict[str, Any]:
     """Scores of one level with their intervals; an AUC is None where a class is missing in truth."""
     given = scored.truth, scored.probabilities
     found: dict[str, Any] = {"n": len(scored.truth)}
     for name, metric in CLASSIFICATION_METRICS.items():
         value = float(metric(*given))
-        low, high = INTERVALS[name](*given, scored.patient)
+        low, high = INTERVALS[name](*given, scored.patient, inflation)
         found[name] = {"value": None if np.isnan(value) else value, "low": low, "high": high}
     return found | {"brier": classification.brier(*given), "ece": classification.calibration(*given).error}
 
