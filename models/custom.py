@@ -71,6 +71,11 @@ class CustomConfig:
         """Slices, rows and columns of the patches of prediction: those of `input_size`, else those of training."""
         return self.fixed_patch or (patch if self.rank == 3 or self.margin else None)
 
+    @property
+    def bottleneck(self) -> str:
+        """Layer whose features stand for a whole image: unknown, so the coarsest one is looked for (`models.features`)."""
+        return ""
+
     def origin(self) -> str:
         """Source of the initial weights, for tables."""
         return "as the callable makes them"

@@ -136,6 +136,14 @@ class DeepMedicConfig:
         side = -(-TILE // step) * step + 2 * self.margin
         return (side, side, side) if self.rank == 3 else (1, side, side)
 
+    @property
+    def bottleneck(self) -> str:
+        """Layer whose features stand for a whole image: the last one that all heads share, in which the pathways are joined."""
+        if self.hidden:
+            return f"hidden{len(self.hidden)}" + ("_sum" if len(self.hidden) in self.hidden_residual else "")
+        last = len(self.filters)
+        return "join" if self.factors else f"normal_{'sum' if last in self.residual else 'conv'}{last}"
+
     def origin(self) -> str:
         """Source of the initial weights, for tables."""
         return "random initialisation"

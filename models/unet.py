@@ -88,6 +88,11 @@ class UNetConfig:
         """Slices, rows and columns of the patches of prediction, given those of training; None for whole slices."""
         return patch if self.rank == 3 else None
 
+    @property
+    def bottleneck(self) -> str:
+        """Layer whose features stand for a whole image: the last one of the bottom."""
+        return "bottom_relu2"
+
     def origin(self) -> str:
         """Source of the initial weights, for tables."""
         return "random initialisation"

@@ -93,7 +93,7 @@ def predict_tiles(
         for first in range(0, len(corners), batch_size):
             chosen = corners[first : first + batch_size]
             starts = [(z - margins[0], y - margins[1], x - margins[2]) for y, x in chosen]
-            logits = _mirrored(network, _patches(image, starts, sliding), sliding.flips)
+            logits = _mirrored(network, cut_patches(image, starts, sliding), sliding.flips)
             for head, values in pooled.add(logits, [part] * len(starts)).items():
                 if head not in row:
                     row[head] = np.empty((part.stop - z, *image.shape[1:3], values.shape[-1]), np.float32)
@@ -134,7 +134,7 @@ def predict_patches(
         corners = [(z, y, x) for y, x in product(starts[1], starts[2])]
         for first in range(0, len(corners), batch_size):
             chosen = corners[first : first + batch_size]
-            logits = _mirrored(network, _patches(image, chosen, sliding), sliding.flips)
+            logits = _mirrored(network, cut_patches(image, chosen, sliding), sliding.flips)
             rows = [slice(max(z, 0), min(z + sliding.patch[0], shape[0]))] * len(chosen)
             blend.add(pooled.add(logits, rows), chosen)
     part, logits = blend.finished(blend.base + sliding.patch[0])
@@ -195,7 +195,7 @@ class _Blend:
     """
 
     def __init__(self, shape: Triple, patch: Triple, starts: list[list[int]]) -> None:
-        bells = [_bell(length) for length in patch]
+        bells = [bell(length) for length in patch]
         self._weight = patch_weight(patch)[..., None]
         self._norms = [_norm(*axis) for axis in zip(shape, starts, bells, strict=True)]
         self._shape, self._patch = shape, patch
@@ -239,11 +239,11 @@ def _starts(length: int, patch: int, overlap: float) -> list[int]:
 
 def patch_weight(patch: Triple) -> np.ndarray:
     """Weight of each voxel of a patch where patches overlap: (d, h, w) float32."""
-    z, y, x = (_bell(length) for length in patch)
+    z, y, x = (bell(length) for length in patch)
     return z[:, None, None] * y[:, None] * x
 
 
-def _bell(length: int) -> np.ndarray:
+def bell(length: int) -> np.ndarray:
     """A Gaussian over a patch's axis (sigma an eighth of it), its highest value 1 and its floor `FLOOR`; float32."""
     deviations = (np.arange(length) - (length - 1) / 2) / (length / 8)
     return np.maximum(np.exp(-(deviations**2) / 2), FLOOR).astype(np.float32)
@@ -258,7 +258,7 @@ def _norm(length: int, starts: list[int], bell: np.ndarray) -> np.ndarray:
     return total
 
 
-def _patches(image: np.ndarray, corners: list[Triple], sliding: SlidingWindow) -> np.ndarray:
+def cut_patches(image: np.ndarray, corners: list[Triple], sliding: SlidingWindow) -> np.ndarray:
     """Patches (n, d, h, w, C) float32 as a 3D network takes them, or (n, h, w, C) of single slices with their neighbours."""
     depth, height, width = sliding.patch or (1, 1, 1)
     if depth > 1:
@@ -297,7 +297,7 @@ def _logits(network: "keras.Model", batch: np.ndarray, sliding: SlidingWindow) -
     height, width = batch.shape[1:3]
     resized = batch if sliding.resize is None else np.stack([resize_image(picture, sliding.resize) for picture in batch])
     rows, columns = (
-        _padding(length, sliding.stride, least) for length, least in zip(resized.shape[1:3], sliding.least_size, strict=True)
+        padding(length, sliding.stride, least) for length, least in zip(resized.shape[1:3], sliding.least_size, strict=True)
     )
     inner = (slice(None), slice(rows[0], rows[0] + resized.shape[1]), slice(columns[0], columns[0] + resized.shape[2]))
     padded = np.pad(resized, ((0, 0), rows, columns, (0, 0))).astype(np.float32, copy=False)
@@ -328,7 +328,7 @@ def _resized_back(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([resize_image(picture, size) for picture in logits])
 
 
-def _padding(length: int, stride: int, least: int) -> tuple[int, int]:
+def padding(length: int, stride: int, least: int) -> tuple[int, int]:
     """Zeros before and after an axis, to reach a multiple of `stride` of at least `least`."""
     missing = -(-max(length, least) // stride) * stride - length
     return missing // 2, missing - missing // 2

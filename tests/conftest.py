@@ -48,6 +48,7 @@ CONFIGS = {
     "evaluation.compare": "CompareConfig",
     "evaluation.tune": "TuneConfig",
     "evaluation.cross_validate": "CrossValidateConfig",
+    "evaluation.classify_features": "ClassifyFeaturesConfig",
     "evaluation.fine_tuning": "FineTuningConfig",
 }
 

@@ -20,27 +20,35 @@ AUC_INTERVAL_NOTE = (
     f"{AUC_INTERVAL}: Newcombe's (2006) method 5 for the AUC, Wilson's (1927) for accuracy and F1; sample sizes are numbers of "
     f"patients; none for fewer than {FEWEST}"
 )
+CROSS_VALIDATED = 1.8
+"""Inflation for a cross-validated linear classifier of features: classifiers of folds share training patients, so predictions
+are not independent (Bengio and Grandvalet, 2004). Chosen by simulated coverage (docs/intervals.md)."""
 NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %
 HALVINGS = 60  # of a bisection on 0..1, down to rounding
 
 Interval = tuple[float, float] | tuple[None, None]
 
 
-def accuracy_interval(truth: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray | None = None) -> Interval:
+def accuracy_interval(
+    truth: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray | None = None, inflation: float = 1.0
+) -> Interval:
     """Wilson score interval of the accuracy.
 
     Args:
         truth: (n,) class indices.
         probabilities: (n, classes).
         cluster: (n,) the patient of each slice; None where each of the n is a patient.
+        inflation: factor of the variance, such as `CROSS_VALIDATED`.
 
     Returns:
         95 % bounds; None for fewer than `FEWEST` patients.
     """
-    return ratio_interval(predicted_classes(probabilities) == truth, np.ones(len(truth)), cluster)
+    return ratio_interval(predicted_classes(probabilities) == truth, np.ones(len(truth)), cluster, inflation)
 
 
-def f1_interval(truth: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray | None = None) -> Interval:
+def f1_interval(
+    truth: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray | None = None, inflation: float = 1.0
+) -> Interval:
     """Score interval of the F1 of the positive class, or of the mean over classes where there are more than two.
 
     F1 = 2 J / (1 + J), and J = TP / (TP + FP + FN) is a proportion: F1's bounds are those of J's Wilson interval. Bounds of a
@@ -50,6 +58,7 @@ def f1_interval(truth: np.ndarray, probabilities: np.ndarray, cluster: np.ndarra
         truth: (n,) class indices.
         probabilities: (n, classes).
         cluster: (n,) the patient of each slice; None where each of the n is a patient.
+        inflation: factor of the variance, such as `CROSS_VALIDATED`.
 
     Returns:
         95 % bounds; None for fewer than `FEWEST` patients, or where a class is neither in truth nor predicted.
@@ -57,13 +66,13 @@ def f1_interval(truth: np.ndarray, probabilities: np.ndarray, cluster: np.ndarra
 
     def one(c: int) -> Interval:
         true, predicted = truth == c, predicted_classes(probabilities) == c
-        low, high = ratio_interval(true & predicted, true | predicted, cluster)
+        low, high = ratio_interval(true & predicted, true | predicted, cluster, inflation)
         return (None, None) if low is None or high is None else (2 * low / (1 + low), 2 * high / (1 + high))
 
     return _mean_over_classes(probabilities.shape[1], one)
 
 
-def auc_interval(truth: np.ndarray, score: np.ndarray, cluster: np.ndarray | None = None) -> Interval:
+def auc_interval(truth: np.ndarray, score: np.ndarray, cluster: np.ndarray | None = None, inflation: float = 1.0) -> Interval:
     """Score interval of the area under the ROC curve: Newcombe's (2006) method 5, for clusters too.
 
     Bounds are the AUCs that lie a normal quantile of their own standard errors from the estimate. The variance is Hanley and
@@ -76,12 +85,13 @@ def auc_interval(truth: np.ndarray, score: np.ndarray, cluster: np.ndarray | Non
         score: (n,) real; or (n, classes) probabilities: of two classes the last one's is taken, of more the mean of each class
             against the rest, whose bounds are the means of the classes' bounds (the widest that it can be).
         cluster: (n,) the patient of each slice; None where each of the n is a patient.
+        inflation: factor of the variance, such as `CROSS_VALIDATED`.
 
     Returns:
         95 % bounds; None for fewer than `FEWEST` patients, or where a class is missing in truth.
     """
     if score.ndim == 2:
-        return _mean_over_classes(score.shape[1], lambda c: auc_interval(truth == c, score[:, c], cluster))
+        return _mean_over_classes(score.shape[1], lambda c: auc_interval(truth == c, score[:, c], cluster, inflation))
     patients, index = np.unique(np.arange(len(truth)) if cluster is None else cluster, return_inverse=True)
     positive = truth.astype(bool)
     if len(patients) < FEWEST or positive.all() or not positive.any():
@@ -89,7 +99,7 @@ def auc_interval(truth: np.ndarray, score: np.ndarray, cluster: np.ndarray | Non
     estimate, empirical = clustered_auc(positive, score, index)
     sizes = len(np.unique(index[positive])), len(np.unique(index[~positive]))
     expected = hanley_mcneil_variance(estimate, *sizes)
-    factor = max(1.0, empirical / expected) if expected > 0 else 1.0
+    factor = inflation * (max(1.0, empirical / expected) if expected > 0 else 1.0)
     bounds = []
     for end in (0.0, 1.0):
         inside, outside = estimate, end
@@ -136,7 +146,7 @@ def clustered_auc(positive: np.ndarray, score: np.ndarray, cluster: np.ndarray) 
     return auc, float(ones / (ones - 1) * (first @ first) + others / (others - 1) * (second @ second) + products)
 
 
-def ratio_interval(hits: np.ndarray, units: np.ndarray, cluster: np.ndarray | None = None) -> Interval:
+def ratio_interval(hits: np.ndarray, units: np.ndarray, cluster: np.ndarray | None = None, inflation: float = 1.0) -> Interval:
     """Wilson score interval (1927) of sum(hits) / sum(units), for clusters by their effective number.
 
     The effective sample size is the number of patients, or ratio (1 - ratio) / variance between patients where that is less.
@@ -145,6 +155,7 @@ def ratio_interval(hits: np.ndarray, units: np.ndarray, cluster: np.ndarray | No
         hits: (n,) bool or 0 and 1.
         units: (n,) likewise, at least as large.
         cluster: (n,) the patient of each slice; None where each of the n is a patient.
+        inflation: factor of the variance, such as `CROSS_VALIDATED`.
 
     Returns:
         95 % bounds; None for fewer than `FEWEST` patients, or where there are no units.
@@ -158,6 +169,7 @@ def ratio_interval(hits: np.ndarray, units: np.ndarray, cluster: np.ndarray | No
     size = float(np.count_nonzero(wholes))
     if variance > 0:
         size = min(size, ratio * (1 - ratio) / variance)
+    size /= inflation
     square = NORMAL_QUANTILE**2
     middle = (ratio + square / (2 * size)) / (1 + square / size)
     half = NORMAL_QUANTILE / (1 + square / size) * (ratio * (1 - ratio) / size + square / (4 * size**2)) ** 0.5

@@ -146,6 +146,11 @@ class Records:
         """Properties of a case or of one of its augmented copies; those of a copy are read anew."""
         return self.cases[case] if copy == 0 else CaseRecord.read(case_path(self.path, case, copy, ".json"))
 
+    def checksum(self, case: str) -> str:
+        """Checksum of a case: equal for equal stored voxels, channels and preparation, whatever else the records hold."""
+        content = repr((self._checksums[case][0], self.channels, self.preparation.to_dict()))
+        return f"{google_crc32c.value(content.encode()):08x}"
+
     def shard(self, case: str, copy: int = 0) -> Shard:
         """Shard of a case or of one of its augmented copies, with the chosen channels; opened shards are kept open."""
         return self._open(case, copy)

@@ -25,7 +25,7 @@ def find_training_cases(runs: Sequence[Run], cases: Sequence[CaseFiles]) -> Trai
     checksums: dict[str, int] = {}
     for run in runs:
         for path in run.records_paths:
-            records = _open(path, run)
+            records = open_training_records(path, run)
             training = set(divide_cases(records, run.config)[0]) if records is not None else set()
             same = []
             for files in (files for files in cases if files.id in training):
@@ -83,8 +83,8 @@ def short_path(path: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
-def _open(path: Path, run: Run) -> Records | None:
-    """Records of a run where they still are what it was trained on."""
+def open_training_records(path: Path, run: Run) -> Records | None:
+    """Records of a run where they still are what it was trained on; else None."""
     try:
         records = Records(path) if (path / MANIFEST).is_file() else None
     except UserError:

@@ -4,6 +4,7 @@ A patient's probabilities are the mean of those of its slices. Intervals are tho
 slices are clustered in patients there, because slices of one patient resemble each other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +107,9 @@ def summary(
     classes: list[str],
     split: Literal["patient", "slice"],
     weights: str,
+    levels: Sequence[Level] = LEVELS,
+    aggregation: str = AGGREGATION,
+    inflation: float = 1.0,
 ) -> dict[str, Any]:
     """Summarise predictions: the content of `classification_scores.json`.
 
@@ -115,6 +119,9 @@ def summary(
         classes: names in the order of the probabilities; of two the last one is the positive one.
         split: whether patients, or their slices, were dealt out to training and test.
         weights: where the network's first weights came from (`ResNet50Config.origin`).
+        levels: to score; patients alone where an entry is a whole case.
+        aggregation: description of how a patient's probabilities come from its entries.
+        inflation: factor of the variances behind the intervals.
 
     Returns:
         Plain dicts, numbers and strings. An AUC is None where a class is missing in truth, an interval's bounds where there are
@@ -124,6 +131,8 @@ def summary(
         UserError: a patient has slices of several true classes.
     """
     few = len(set(predictions.patients)) < FEWEST
+    note = classification_intervals.AUC_INTERVAL_NOTE
+    note += "" if inflation == 1 else f"; variances are multiplied by {inflation:g}, because folds share training patients"
     return {
         "format": FORMAT,
         "kind": "classification",
@@ -131,14 +140,14 @@ def summary(
         "classes": list(classes),
         "split": split,
         "weights": weights,
-        "aggregation": AGGREGATION,
-        "interval": f"none for fewer than {FEWEST} patients" if few else classification_intervals.AUC_INTERVAL_NOTE,
-        "level": {level: _level(units(predictions, level)) for level in LEVELS},
+        "aggregation": aggregation,
+        "interval": f"none for fewer than {FEWEST} patients" if few else note,
+        "level": {level: _level(units(predictions, level), inflation) for level in levels},
     }
 
 
 def write_classification_scores(folder: Path, predictions: SlicePredictions, scores: dict[str, Any]) -> list[Path]:
-    """Write `per_patient.csv`, `per_slice.csv`, `table.txt` and, last, `classification_scores.json`.
+    """Write `per_patient.csv`, `per_slice.csv` where slices are scored, `table.txt` and, last, `classification_scores.json`.
 
     Args:
         folder: where to.
@@ -153,12 +162,13 @@ def write_classification_scores(folder: Path, predictions: SlicePredictions, sco
     classes = scores["classes"]
     by_patient = units(predictions, "patient")
     write_text(per_patient, csv_text(_rows({"patient": by_patient.patients}, by_patient, classes)))
-    numbers = [int(number) for number in predictions.slices]
-    keys: dict[str, list[Any]] = {"patient": predictions.patients, "case": predictions.cases, "slice": numbers}
-    write_text(per_slice, csv_text(_rows(keys, units(predictions, "slice"), classes)))
+    if "slice" in scores["level"]:
+        numbers = [int(number) for number in predictions.slices]
+        keys: dict[str, list[Any]] = {"patient": predictions.patients, "case": predictions.cases, "slice": numbers}
+        write_text(per_slice, csv_text(_rows(keys, units(predictions, "slice"), classes)))
     write_text(table, format_table(scores) + "\n")
     write_json(manifest, scores)
-    return [per_patient, per_slice, table, manifest]
+    return [per_patient, *([per_slice] if "slice" in scores["level"] else []), table, manifest]
 
 
 def format_table(scores: dict[str, Any]) -> str:
@@ -167,18 +177,18 @@ def format_table(scores: dict[str, Any]) -> str:
     Args:
         scores: from `summary`.
     """
-    cells = {level: {name: _cell(scores["level"][level][name]) for name in CLASSIFICATION_METRICS} for level in LEVELS}
+    levels = list(scores["level"])
+    cells = {level: {name: _cell(scores["level"][level][name]) for name in CLASSIFICATION_METRICS} for level in levels}
     width = max(len(text) for row in cells.values() for text in row.values()) + 2
-    patients, slices = scores["level"]["patient"]["n"], scores["level"]["slice"]["n"]
-    count = f"{counted(patients, 'patient')}, {counted(slices, 'slice')}"
+    count = ", ".join(counted(scores["level"][level]["n"], level) for level in levels)
     heading = f"Classification by {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
     lines = [
         heading,
-        f"First weights: {scores['weights']}",
+        f"{'Features' if 'features' in scores else 'First weights'}: {scores['weights']}",
         "",
         " " * 9 + "     n  " + _columns(HEADINGS, width) + f"{'Brier':<7}ECE",
     ]
-    for level in LEVELS:
+    for level in levels:
         found = scores["level"][level]
         plain = f"{found['brier']:<7.3f}{found['ece']:.3f}"
         lines.append(f"{level:<9}{found['n']:>6}  {_columns(cells[level], width)}{plain}")
@@ -192,13 +202,13 @@ def _cell(score: dict[str, float | None]) -> str:
     return f"{score['value']:.3f}" + ("" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]")
 
 
-def _level(scored: Units) -> dict[str, Any]:
+def _level(scored: Units, inflation: float) -> dict[str, Any]:
     """Scores of one level with their intervals; an AUC is None where a class is missing in truth."""
     given = scored.truth, scored.probabilities
     found: dict[str, Any] = {"n": len(scored.truth)}
     for name, metric in CLASSIFICATION_METRICS.items():
         value = float(metric(*given))
-        low, high = INTERVALS[name](*given, scored.patient)
+        low, high = INTERVALS[name](*given, scored.patient, inflation)
         found[name] = {"value": None if np.isnan(value) else value, "low": low, "high": high}
     return found | {"brier": classification.brier(*given), "ece": classification.calibration(*given).error}
 
@@ -220,7 +230,10 @@ def _notes(scores: dict[str, Any]) -> list[str]:
     ]
     if scores["split"] == "slice":
         notes.append(SLICE_SPLIT_NOTE)
-    if any(scores["level"][level]["auc"]["value"] is None for level in LEVELS):
+    if scores.get("seen_patients"):
+        number = counted(len(scores["seen_patients"]), "test patient")
+        notes.append(f"{number} trained the network that made their features, so these scores are too good.")
+    if any(level["auc"]["value"] is None for level in scores["level"].values()):
         notes.append("There is no AUC, because a class is missing in truth.")
     return notes
 

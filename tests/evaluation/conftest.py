@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.conftest import write_source
+from tests.evaluation.features.runs import run_of
+
 CASE = "case_4"
 
 
@@ -16,3 +19,24 @@ def predict(command, trained, source, tmp_path):
         return command("evaluation.predict", *base, *options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def graded(command, tmp_path_factory):
+    """Source and records of eight patients, four of each grade, in two folds; to be read only."""
+    folder = tmp_path_factory.mktemp("graded")
+    source = write_source(folder / "source", 8)
+    split = ("--split.folds", 2, "--split.fractions", "[1,0,0]", "--split.stratify", "grade")
+    small = ("--prepare.size", "[8,16,16]", "--workers", "1")
+    done = command("data_prep.make_records", "--source", source, "--out", folder / "records", *split, *small)
+    assert done.status == 0, done.err
+    return source, folder / "records"
+
+
+@pytest.fixture(scope="session")
+def validated(graded, trained, tmp_path_factory):
+    """Folder like that of a cross-validation over the two folds of `graded`; to be read only."""
+    folder = tmp_path_factory.mktemp("cv")
+    for fold in (0, 1):
+        run_of(trained, folder / f"fold{fold}", graded[1], fold)
+    return folder

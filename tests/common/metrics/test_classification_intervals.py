@@ -180,3 +180,12 @@ def test_coverage_of_the_auc(patients, true):
     truth = np.arange(patients) % 2 == 0
     bounds = np.array([auc_interval(truth, rng.standard_normal(patients) + shift * truth) for _ in range(1000)])
     assert 0.935 <= np.mean((bounds[:, 0] <= true) & (true <= bounds[:, 1])) <= 0.99
+
+
+@pytest.mark.parametrize("score", WAYS)
+def test_an_inflated_variance_widens_the_interval_around_the_same_score(score):
+    truth = np.arange(20) % 2
+    given = truth, scored(truth, np.arange(20) % 5 > 0)
+    plain, once, inflated = (WAYS[score](*given, None, factor) for factor in (1.0, 1.0001, 1.8))
+    assert inflated[0] < plain[0] <= float(score(*given)) <= plain[1] < inflated[1]
+    np.testing.assert_allclose(once, plain, atol=1e-3)

@@ -1,0 +1,1 @@
+"""Classification of patients by features of segmentation networks, in cross-validation."""

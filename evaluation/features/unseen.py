@@ -1,0 +1,269 @@
+"""Folds in which no network saw the test patients of its features, and the training patients of a run, which prove it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import checksum, read_json
+from common.tables import counted
+from data_prep.records.folder import Records, case_path
+from evaluation.features.cases import LabelledCase, LabelledCases
+from evaluation.inference.provenance import open_training_records
+from training.data.division import divide_cases
+from training.run import Run
+
+SeenPatients = Literal["refuse", "warn"]
+DEFAULT_FOLDS = 5
+LEAST_TRAINING = 2  # patients of each class that a fold trains on: the choice of C divides them once more
+
+
+@dataclass(frozen=True)
+class TrainingPatients:
+    """Patients that trained a run, or one of the runs with whose weights it began.
+
+    Attributes:
+        run: the run.
+        patients: sorted ids.
+        files: CRC-32C of the source files of each training case.
+        validation: sorted ids of the patients by which the run's own epoch was chosen.
+        records: folders of the records, with their fold, by which this is known.
+        began_with: runs or files whose weights were the first ones, in their order.
+        unknown: reason why the list may be incomplete; empty where it is known to be complete.
+    """
+
+    run: Run
+    patients: list[str]
+    files: list[frozenset[int]]
+    validation: list[str]
+    records: list[str]
+    began_with: list[str]
+    unknown: str
+
+    def saw(self, case: LabelledCase) -> bool:
+        """True for a case of a training patient, by the patient's id or by equal files.
+
+        Files are equal where a training case shares at least half of those of the case that has fewer: single ones, such as
+        slices without annotation, are equal in different patients.
+        """
+        if case.patient in self.patients:
+            return True
+        return any(len(files & case.files) * 2 >= max(min(len(files), len(case.files)), 1) for files in self.files)
+
+    def facts(self) -> dict[str, Any]:
+        """Content for JSON."""
+        return {
+            "run": str(self.run.path.resolve()),
+            "weights": checksum(self.run.weights),
+            "records": self.records,
+            "began_with": self.began_with,
+            "trained_by": self.patients,
+            "epoch_chosen_by": self.validation,
+            "unknown": self.unknown or None,
+        }
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Fold of the classifier: the features of all its patients are of one run.
+
+    Attributes:
+        run: place of the run among the runs.
+        train, test: sorted patients.
+        seen: test patients that trained the run; empty unless they are allowed.
+    """
+
+    run: int
+    train: list[str]
+    test: list[str]
+    seen: list[str]
+
+
+def training_patients(run: Run) -> TrainingPatients:
+    """Patients that trained a run, by its records and those of the runs with whose weights it began."""
+    patients: set[str] = set()
+    files: list[frozenset[int]] = []
+    validation: list[str] = []
+    records, began_with, unknown = [], [], ""
+    following: Run | None = run
+    visited: set[Path] = set()
+    while following is not None and following.path.resolve() not in visited:
+        visited.add(following.path.resolve())
+        for path in following.records_paths:
+            opened = open_training_records(path, following)
+            if opened is None:
+                unknown = f"{path}: is no longer what {following.path} was trained on"
+                continue
+            train, chosen_by = divide_cases(opened, following.config)
+            records.append(str(path) if following.config.fold is None else f"{path}, fold {following.config.fold}")
+            patients |= {opened.cases[case].patient for case in train}
+            files += [source_files(path, case) for case in train]
+            if following is run:
+                validation += [opened.cases[case].patient for case in chosen_by]
+        before, reason = _began_with(following)
+        began_with += [before] if before else []
+        unknown = reason or unknown
+        following = Run(Path(before)) if before and (Path(before) / "run.json").is_file() and not reason else None
+    return TrainingPatients(run, sorted(patients), files, sorted({*validation} - patients), records, began_with, unknown)
+
+
+def source_files(records: Path, case: str) -> frozenset[int]:
+    """CRC-32C of the source files of a case of records."""
+    return frozenset(
+        int(each["crc32c"]) for each in read_json(case_path(records, case, 0, ".json"), "case of the records")["sources"]
+    )
+
+
+def _began_with(run: Run) -> tuple[str, str]:
+    """Run or file whose weights a run began with, empty for none; and the reason why its patients are not known."""
+    given = run.metadata.get("init_from")
+    if given is None and run.config.init_from is None:
+        return "", ""
+    place = str(given["path"] if isinstance(given, dict) and "path" in given else given or run.config.init_from)
+    path = Path(place)
+    if not (path / "run.json").is_file():
+        # Weights of others, such as a published file, have no records; a run that is gone had some.
+        return place, "" if path.is_file() or not path.is_absolute() else f"{path}: {run.path} began with it, and it is gone"
+    stored = given.get("checksum") if isinstance(given, dict) else None
+    if stored is not None and stored != checksum(Run(path).weights):
+        return place, f"{path}: {run.path} began with other weights than it has now"
+    return place, ""
+
+
+def make_folds(
+    labelled: LabelledCases,
+    trainings: Sequence[TrainingPatients],
+    count: int | None,
+    seed: int,
+    seen_patients: SeenPatients,
+    records: Records | None = None,
+) -> list[Fold]:
+    """Divide patients into folds, each with a run that none of its test patients trained.
+
+    With several runs each is a fold. A patient is tested by a run that it did not train; of several, by that whose validation
+    patient it is, else by that with the fewest patients of its class. With one run the folds are those of the records, if it
+    was not trained on these, else patients are dealt out by class.
+
+    Args:
+        labelled: cases of the patients.
+        trainings: of the runs.
+        count: of folds with one run; None: those of the records, else 5.
+        seed: of the dealing.
+        seen_patients: whether patients that trained every run are refused.
+        records: of the cases.
+
+    Raises:
+        UserError: a patient that trained every run, a run whose training patients are not known, or too few patients.
+    """
+    if count is not None and len(trainings) > 1:
+        raise UserError(f"--folds: {len(trainings)} runs are given, and each is a fold; leave --folds out")
+    unknown = next((each for each in trainings if each.unknown), None)
+    if unknown is not None and seen_patients == "refuse":
+        raise UserError(
+            f"{unknown.unknown}, so it is not known which patients trained {unknown.run.path}; put it back, or take features "
+            "that may have seen test patients by --seen_patients warn"
+        )
+    seen = {name: [False] * len(trainings) for name in sorted(labelled.patients)}
+    for case in labelled.cases:
+        seen[case.patient] = [old or each.saw(case) for old, each in zip(seen[case.patient], trainings, strict=True)]
+    _refuse_seen(seen, trainings, seen_patients)
+    runs, homes = _places(trainings, count, records)
+    _check_counts(labelled, len(runs), len(trainings) > 1)
+    allowed = {}
+    for name, by_run in seen.items():
+        unseen = [place for place, run in enumerate(runs) if not by_run[run]] or list(range(len(runs)))
+        allowed[name] = [place for place in unseen if name in homes[place]] or unseen
+    tested = deal(labelled.patients, allowed, seed)
+    found = []
+    for place, run in enumerate(runs):
+        test = [name for name in seen if tested[name] == place]
+        train = [name for name in seen if tested[name] != place]
+        found.append(Fold(run, train, test, [name for name in test if seen[name][run]]))
+    folds = [fold for fold in found if fold.test]
+    _check_folds(folds, labelled)
+    return folds
+
+
+def deal(targets: Mapping[str, int], allowed: Mapping[str, Sequence[int]], seed: int) -> dict[str, int]:
+    """Deal patients out to folds, stratified by class: patient -> its fold.
+
+    Args:
+        targets: patient -> class index.
+        allowed: patient -> folds that it may be in. Those with one alone come first; then each patient, in random order class
+            by class, goes to the fold with the fewest patients of its class, of equal ones to that with the fewest in all.
+        seed: of the order.
+    """
+    names = sorted(targets)
+    order = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
+    dealt: dict[str, int] = {}
+    for name in sorted(names, key=lambda name: (len(allowed[name]) > 1, targets[name], order[name])):
+        together = [fold for other, fold in dealt.items() if targets[other] == targets[name]]
+        everything = list(dealt.values())
+        dealt[name] = min(allowed[name], key=lambda fold: (together.count(fold), everything.count(fold), fold))
+    return dealt
+
+
+def _refuse_seen(seen: Mapping[str, list[bool]], trainings: Sequence[TrainingPatients], rule: SeenPatients) -> None:
+    """Refuse patients that trained every run.
+
+    Raises:
+        UserError: names the first patient, the run, and what to do.
+    """
+    known = [name for name, by_run in seen.items() if all(by_run)]
+    if not known or rule == "warn":
+        return
+    where = str(trainings[0].run.path) if len(trainings) == 1 else f"all of {counted(len(trainings), 'run')}"
+    more = f" (and {len(known) - 1} more)" if len(known) > 1 else ""
+    raise UserError(
+        f"--runs: patient {known[0]}{more} trained {where}, so the features know this patient; train a run without each "
+        "patient by glioskull cross_validate and give its folder, leave the patients out by --cases, or take them by "
+        "--seen_patients warn"
+    )
+
+
+def _places(
+    trainings: Sequence[TrainingPatients], count: int | None, records: Records | None
+) -> tuple[list[int], list[set[str]]]:
+    """Run of each fold, and the patients that belong to it."""
+    if len(trainings) > 1:
+        return list(range(len(trainings))), [set(each.validation) for each in trainings]
+    if count is None and records is not None and records.folds and not trainings[0].run.trained_on(records):
+        homes = [{records.cases[case].patient for case in fold["validation"]} for fold in records.folds]
+        return [0] * len(homes), homes
+    return [0] * (count or DEFAULT_FOLDS), [set() for _ in range(count or DEFAULT_FOLDS)]
+
+
+def _check_counts(labelled: LabelledCases, folds: int, of_runs: bool) -> None:
+    """Refuse a class with fewer patients than folds.
+
+    Raises:
+        UserError: says how many are needed.
+    """
+    name, number = min(labelled.counts().items(), key=lambda item: item[1])
+    if number < folds:
+        most = "cross-validate with fewer folds" if of_runs else f"choose at most {number} by --folds"
+        hint = most if number >= LEAST_TRAINING else "add patients"
+        raise UserError(
+            f"{labelled.attribute} {name}: expected at least {folds} patients, one for each fold; received {number}; {hint}"
+        )
+
+
+def _check_folds(folds: Sequence[Fold], labelled: LabelledCases) -> None:
+    """Refuse folds that train on too few patients of a class to choose C.
+
+    Raises:
+        UserError: says how many are needed.
+    """
+    if len(folds) < 2:
+        raise UserError("--runs: expected two folds at least; received one, because all patients trained the other runs")
+    for number, fold in enumerate(folds):
+        for index, name in enumerate(labelled.classes):
+            found = sum(labelled.patients[patient] == index for patient in fold.train)
+            if found < LEAST_TRAINING:
+                raise UserError(
+                    f"{labelled.attribute} {name}: expected at least {LEAST_TRAINING} patients to train on in each fold; "
+                    f"received {found} in fold {number}; add patients or folds"
+                )

@@ -1,0 +1,19 @@
+"""Runs as if they had been trained on other records."""
+
+import shutil
+
+import yaml
+
+from common.files import read_json, write_json
+from data_prep.records.folder import Records
+
+
+def run_of(trained, out, records, fold, **facts):
+    """A run as if it had been trained on a fold of other records: its weights are those of the run `trained`."""
+    shutil.copytree(trained, out, ignore=shutil.ignore_patterns("state", "logs"))
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    (out / "config.yaml").write_text(yaml.safe_dump(config | {"fold": fold, "records": [str(records)]}))
+    metadata = read_json(out / "run.json", "run")
+    entry = metadata["records"][0] | {"path": str(records), "fingerprint": Records(records).fingerprint}
+    write_json(out / "run.json", metadata | {"records": [entry], "fold": fold} | facts)
+    return out
