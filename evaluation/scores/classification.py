@@ -114,7 +114,7 @@ def summary(
         head: name of the network's head.
         classes: names in the order of the probabilities; of two the last one is the positive one.
         split: whether patients, or their slices, were dealt out to training and test.
-        weights: where the network's first weights came from (`ResNet50Config.origin`).
+        weights: where the network's first weights came from (`ClassifierConfig.origin`).
 
     Returns:
         Plain dicts, numbers and strings. An AUC is None where a class is missing in truth, an interval's bounds where there are
