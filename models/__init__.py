@@ -10,5 +10,8 @@ MODELS = {
 }
 """Name -> config of every network; a config's `build` makes it. Any import path is a name of the last one."""
 
-CLASSIFIERS = {"resnet50": "models.resnet50:ResNet50Config"}
+CLASSIFIERS = {
+    "resnet50": "models.resnet50:ResNet50Config",
+    "efficientnet_lite0": "models.efficientnet:EfficientNetLite0Config",
+}
 """Name -> config of every network that classifies images."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from models.resnet50 import BACKBONE, PREPROCESSING
+from models.classifier import BACKBONE, PREPROCESSING
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +22,7 @@ def grad_cam(
     """Heat maps of the evidence for a class.
 
     Args:
-        model: images -> {head: logits}, as `ResNet50Config.build` makes it: `preprocessing`, a nested model
+        model: images -> {head: logits}, as `ClassifierConfig.build` makes it: `preprocessing`, a nested model
             `backbone` that ends in global average pooling, and heads that begin with `HEAD_dense`.
         images: (N, H, W, C), as the model takes them.
         head: name of the head.

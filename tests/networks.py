@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from models import CLASSIFIERS
-from models.resnet50 import BACKBONE, PREPROCESSING, ResNet50Config
+from models.classifier import BACKBONE, PREPROCESSING
+from models.resnet50 import ResNet50Config
 
 TINY = "tiny"
 CLASSIFIERS.setdefault(TINY, f"{__name__}:TinyClassifierConfig")

@@ -12,7 +12,7 @@ from common.hardware.devices import Precision
 from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from models import CLASSIFIERS, MODELS
-from models.resnet50 import ResNet50Config
+from models.classifier import ClassifierConfig
 from models.unet import UNetConfig
 from training import LOGGERS, LOSSES
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
@@ -310,7 +310,7 @@ class TrainConfig(TrainingConfig):
 class ClassifyConfig(ClassificationConfig, TrainingConfig):
     """Train a classifier of slices, such as of a tumour's grade, on records. A stopped training goes on with --resume RUN."""
 
-    model: ResNet50Config = cli.choice(CLASSIFIERS, "resnet50")
+    model: ClassifierConfig = cli.choice(CLASSIFIERS, "resnet50")
     """The network."""
     monitor: Literal["auc", "accuracy", "loss"] = "loss"
     """Validation score, over slices, by which the best model is kept; without validation cases the last model is kept."""

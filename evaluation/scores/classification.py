@@ -118,7 +118,7 @@ def summary(
         head: name of the network's head.
         classes: names in the order of the probabilities; of two the last one is the positive one.
         split: whether patients, or their slices, were dealt out to training and test.
-        weights: where the network's first weights came from (`ResNet50Config.origin`).
+        weights: where the network's first weights came from (`ClassifierConfig.origin`).
         levels: to score; patients alone where an entry is a whole case.
         aggregation: description of how a patient's probabilities come from its entries.
         inflation: factor of the variances behind the intervals.

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from models.resnet50 import BACKBONE
+from models.classifier import BACKBONE
 from training.run import Run
 
 

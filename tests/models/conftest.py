@@ -1,9 +1,13 @@
-"""A ResNet50 with published weights, and a classifier that holds them; their weights are left as they were."""
+"""Networks with published weights, and classifiers that hold them; their weights are left as they were."""
 
 import numpy as np
 import pytest
 
+from models.efficientnet import EfficientNetLite0Config
+from models.efficientnet_weights import FILE
 from models.resnet50 import ResNet50Config
+from tests.checkpoints import install_package, legacy_bytes
+from tests.models.efficientnet_numpy import checkpoint
 from tests.models.published import FILES, HEADS
 
 
@@ -32,3 +36,19 @@ def published(tmp_path_factory):
 def network(published):
     """A classifier of three channels with the published weights."""
     return ResNet50Config(weights=str(published[1] / FILES["plain"]), dense=4).build(3, HEADS, "minmax")
+
+
+@pytest.fixture(scope="session")
+def packaged(tmp_path_factory):
+    """Made arrays of an EfficientNet-lite0, and a folder with the installed package that holds them."""
+    arrays = checkpoint()
+    folder = tmp_path_factory.mktemp("efficientnet")
+    return arrays, install_package(folder, FILE.package, "0.1.0", {FILE.name: legacy_bytes(arrays)})
+
+
+@pytest.fixture(scope="session")
+def efficientnet(packaged):
+    """A classifier of three channels with the weights of that package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(packaged[1]))
+        return EfficientNetLite0Config(weights="imagenet", dense=4).build(3, HEADS, "minmax")

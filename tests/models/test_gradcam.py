@@ -17,7 +17,7 @@ HEADS = {"grade": 1, "kind": 3}
 class Tiny(ResNet50Config):
     """The classifier around a backbone of one convolution."""
 
-    def _backbone(self, channels):
+    def backbone(self, channels):
         import keras
 
         inputs = keras.Input((None, None, channels))

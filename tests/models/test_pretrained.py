@@ -51,15 +51,6 @@ def test_other_numbers_of_channels_inflate_the_stem_alone(published):
     assert {head: logits.shape for head, logits in model(images(channels=4)).items()} == {"grade": (2, 1), "other": (2, 3)}
 
 
-def test_an_inflated_kernel_answers_to_grey_as_before():
-    kernel = np.random.default_rng(0).standard_normal((7, 7, 3, 5)).astype(np.float32)
-    assert pretrained.inflate(kernel, 3) is kernel
-    for channels in (1, 2, 4, 12):
-        inflated = pretrained.inflate(kernel, channels)
-        assert inflated.dtype == np.float32
-        np.testing.assert_allclose(inflated.sum(axis=2), kernel.sum(axis=2), rtol=1e-4, atol=1e-5)
-
-
 def test_imagenet_is_the_file_that_keras_keeps(published, network, monkeypatch):
     import keras
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from data_prep.scans.faults import damaged
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 ZIP = b"PK\x03\x04"
@@ -111,7 +110,8 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: expected tensors by name, in the legacy format of torch.save; refused: {error}") from None
     except Exception as error:  # a damaged pickle raises many types
-        raise damaged(path, str(error) or type(error).__name__) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: truncated or damaged ({reason}); fetch it again") from None
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from common.errors import UserError
-from data_prep.brain.torch_checkpoint import read_checkpoint
+from common.torch_checkpoint import read_checkpoint
 from tests.checkpoints import KINDS, Storage, Tensor, legacy_bytes
 
 STATE = {"conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "steps": np.array(7, np.int64)}
