@@ -1,4 +1,4 @@
-"""Command: classify patients by features of a segmentation network that did not see them, in cross-validation."""
+"""Command: classify patients by features of a segmentation network that did not see the test patients."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,15 @@ from data_prep.sources import SourceConfig
 from evaluation.features.cases import LabelledCases, from_records, from_source
 from evaluation.features.classifier import ClassifierConfig, Samples, fit
 from evaluation.features.extraction import FEATURES, FeatureExtractor
-from evaluation.features.unseen import Fold, SeenPatients, TrainingPatients, make_folds, training_patients
+from evaluation.features.unseen import (
+    Division,
+    Fold,
+    SeenPatients,
+    TrainingPatients,
+    held_out_fold,
+    make_folds,
+    training_patients,
+)
 from evaluation.figures.classification import draw_classification
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.provenance import short_path
@@ -34,7 +42,7 @@ METHOD = (
 
 @dataclass(kw_only=True)
 class ClassifyFeaturesConfig(SourceConfig):
-    """Classify patients, such as by subtype, by a linear classifier on features of a segmentation network, in cross-validation.
+    """Classify patients, such as by subtype, by a linear classifier on features of a segmentation network.
 
     Features are pooled from the network's bottleneck over whole volumes. No test patient has trained the network that its
     features come from: the runs of a cross-validation have one for each patient. A call that was stopped is resumed by the same
@@ -65,6 +73,9 @@ class ClassifyFeaturesConfig(SourceConfig):
     with the coarsest grid."""
     head: str | None = None
     """Segmentation head that weighs features and makes the mask; null: the only one."""
+    division: Division = "folds"
+    """folds: cross-validation, every patient is tested once; held_out: with one run and --records, the records' test patients
+    are tested by a classifier of all others, whom the network may have seen."""
     folds: int | None = None
     """Folds by patient with one run, stratified by class; default: those of records that did not train the run, else 5."""
     inner_folds: int = 4
@@ -87,6 +98,8 @@ def main(config: ClassifyFeaturesConfig) -> None:
     """Extract features, classify every patient, and print the scores."""
     inference = _checked(config)
     runs = open_runs(config.runs)
+    if config.division == "held_out" and len(runs) != 1:
+        raise UserError(f"--division held_out: expected one run; received {len(runs)}")
     heads = [_head(run, config.head) for run in runs]
     labelled = _labelled(config, runs)
     counts = ", ".join(f"{number} {name}" for name, number in labelled.counts().items())
@@ -95,7 +108,10 @@ def main(config: ClassifyFeaturesConfig) -> None:
     )
     trainings = [training_patients(run) for run in runs]
     records = None if config.records is None else Records(config.records)
-    folds = make_folds(labelled, trainings, config.folds, config.seed, config.seen_patients, records)
+    if config.division == "held_out" and records is not None:
+        folds = held_out_fold(labelled, trainings[0], records, config.seen_patients)
+    else:
+        folds = make_folds(labelled, trainings, config.folds, config.seed, config.seen_patients, records)
     _warn(folds, trainings)
     kinds = tuple(dict.fromkeys(config.features))
     stored = config.out / STORED
@@ -114,7 +130,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
             weights=f"{', '.join(kinds)} of {names}, {counted(len(samples), 'run')}",
             levels=("patient",),
             aggregation=AGGREGATION,
-            inflation=CROSS_VALIDATED,
+            inflation=1.0 if config.division == "held_out" else CROSS_VALIDATED,
         )
         scores |= _facts(config, labelled, trainings, folds, fitted)
         scores["features"] |= {"layers": list(dict.fromkeys(layers.values())), "number": samples[folds[0].run].shape[1]}
@@ -140,6 +156,8 @@ def _checked(config: ClassifyFeaturesConfig) -> InferenceConfig:
         raise UserError(f"--features: expected some of {', '.join(FEATURES)}; received none")
     if not config.c or min(config.c) <= 0:
         raise UserError(f"--c: expected numbers above 0; received {config.c}")
+    if config.division == "held_out" and (config.records is None or config.folds is not None):
+        raise UserError("--division held_out: expected --records, whose test patients are tested, and no --folds")
     expect_number("folds", config.folds, 2)
     expect_number("inner_folds", config.inner_folds, 2)
     expect_number("seed", config.seed, 0)

@@ -7,6 +7,7 @@ STUDY/runs/NAME     a run each          STUDY/table.csv, table.md     the runs, 
 With `tests`, in the place of table.csv and table.md:
 
 STUDY/predictions/  of each run         STUDY/study.csv, study.md     scores on held-out patients, with differences
+      classification/                         classification.csv      of the patients' classes
       figures/      of scores, curves         cost.csv                parameters, seconds, memory, minutes
 """
 
@@ -22,6 +23,15 @@ from common.files import lock, write_text
 from data_prep.records.folder import Records
 from evaluation.experiments import held_out_figures, held_out_table, runner
 from evaluation.experiments.held_out import OpenTest, check_runs, open_tests, own_tests, run_test, scored_folders
+from evaluation.experiments.held_out_classes import NOTES as CLASS_NOTES
+from evaluation.experiments.held_out_classes import (
+    OpenClassification,
+    class_columns,
+    class_heading,
+    class_rows,
+    open_classifications,
+    run_classification,
+)
 from evaluation.experiments.plan import PlannedRun, StudyRecords, plan_runs, refuse_changes, training_order
 from evaluation.experiments.runs import Epochs, train_run
 from evaluation.experiments.settings import locate_config, parse_entry
@@ -77,7 +87,8 @@ class StudyConfig(cli.ConfigWithFiles):
     tests: list[dict[str, Any]] = field(default_factory=list)
     """Tests on held-out patients, each with the name of `records` on whose test cases all runs that train on them are
     predicted; `structures`, such as [WT]; `metric`, such as dice; `source`, the scans, default: their place when the records
-    were built."""
+    were built. Or with `attribute`, such as subtype, and optional `classes` and `features`: the classes of the test patients by
+    the features of each run, as classify_features --division held_out has them."""
     time_first: bool = False
     """Time some steps of the first run that is left, and print how long the trainings will take, before they begin."""
     reference: str | None = None
@@ -134,7 +145,8 @@ def _compare(config: StudyConfig, records: StudyRecords) -> None:
     if config.sweep is not None:
         raise UserError("--sweep: expected a study without tests, which a search does not use; leave one of them out")
     file = config.config_files[-1] if config.config_files else None
-    tests = open_tests(config.tests, records, config.subset or "test")
+    tests = open_tests([each for each in config.tests if "attribute" not in each], records, config.subset or "test")
+    classifications = open_classifications(config.tests, records)
     planned = plan_runs(config.runs, config.options, config.seeds, records, config.out, file)
     names = list(dict.fromkeys(run.name for run in planned))
     if config.reference is not None and config.reference not in names:
@@ -142,8 +154,8 @@ def _compare(config: StudyConfig, records: StudyRecords) -> None:
     check_runs(planned, tests)
     with lock(config.out):
         refuse_changes(planned, records)
-        problems = _run_all(config, planned, lambda run: _test(config.out, run, tests))
-        _report_tests(config, planned, tests)
+        problems = _run_all(config, planned, lambda run: _test(config.out, run, tests, classifications))
+        _report_tests(config, planned, tests, classifications)
     if problems:
         raise Problems(problems, "the rest is done; the same command tries again what failed")
 
@@ -200,9 +212,11 @@ def _score(run: PlannedRun, records: Path, subset: str, metrics: Sequence[str]) 
     return runner.failure("scoring", status, log) if status else None
 
 
-def _test(study: Path, run: PlannedRun, tests: Sequence[OpenTest]) -> str | None:
-    """Predict and score a run in all its tests; returns the reason of the first failure, if one failed."""
-    return next((problem for test in own_tests(run, tests) if (problem := run_test(study, run, test)) is not None), None)
+def _test(study: Path, run: PlannedRun, tests: Sequence[OpenTest], classifications: Sequence[OpenClassification]) -> str | None:
+    """Predict and score a run in all its tests; returns the reasons of the failures, if any failed."""
+    problems = [run_test(study, run, test) for test in own_tests(run, tests)]
+    problems += [run_classification(study, run, each) for each in classifications if each.settings.records in run.records]
+    return "; ".join(problem for problem in problems if problem is not None) or None
 
 
 def _is_scored(folder: Path, subset: str, metrics: Sequence[str]) -> bool:
@@ -230,10 +244,38 @@ def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records
     print(f"learning curves of all runs in one figure:\n  {shlex.join(words)}")
 
 
-def _report_tests(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> None:
+def _report_tests(
+    config: StudyConfig,
+    planned: Sequence[PlannedRun],
+    tests: Sequence[OpenTest],
+    classifications: Sequence[OpenClassification],
+) -> None:
     """Write and print the tables of the tests, and draw their figures."""
+    out, files = config.out, []
+    parts, figures = _score_parts(config, planned, tests)
+    if parts:
+        files += [out / "study.csv", out / "cost.csv"]
+    classes = [row for each in classifications for row in class_rows(out, planned, each, config.reference)]
+    for each in classifications:
+        rows = [row for row in classes if row.test == each.name]
+        if rows:
+            parts += [class_heading(each, rows), markdown_table(class_columns(rows, config.reference))]
+    if classes:
+        parts.append("\n".join(f"- {note}" for note in CLASS_NOTES))
+        write_csv(out / "classification.csv", class_columns(classes, config.reference))
+        files.append(out / "classification.csv")
+    if not parts:
+        return
+    text = "\n\n".join([f"# {out.resolve().name}", *parts]) + "\n"
+    write_text(out / "study.md", text)
+    print(f"\n{text}\ntables: {', '.join(map(str, [out / 'study.md', *files]))}; runs: {out / 'runs'}")
+    print("\n".join(f"wrote {file}" for file in figures))
+
+
+def _score_parts(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequence[OpenTest]) -> tuple[list[str], list[Path]]:
+    """Tables of the tests on volumes and of the costs, as parts of study.md, and their figures; writes their CSV files."""
     out, reference = config.out, config.reference
-    parts, rows, figures = [f"# {out.resolve().name}"], [], []
+    parts, rows, figures = [], [], []
     for test in tests:
         folders = scored_folders(out, planned, test)
         if not folders:
@@ -247,7 +289,7 @@ def _report_tests(config: StudyConfig, planned: Sequence[PlannedRun], tests: Seq
         rows += found
         figures += held_out_figures.draw_scores(out / "figures", scores)
     if not rows:
-        return
+        return [], []
     for test in {row.test: test for test in tests for row in rows if row.test == test.name}.values():
         figures += held_out_figures.draw_curves(out / "figures", planned, test)
     parts.append("\n".join(f"- {note}" for note in held_out_table.score_notes([row.key[2] for row in rows])))
@@ -255,12 +297,9 @@ def _report_tests(config: StudyConfig, planned: Sequence[PlannedRun], tests: Seq
     columns = held_out_table.cost_columns(costs)
     parts += ["## Cost", markdown_table(columns), "\n".join(f"- {note}" for note in held_out_table.COST_NOTES)]
     claim = held_out_table.cost_claim(costs, reference, held_out_table.specific_runs(planned, tests))
-    text = "\n\n".join([*parts, *([claim] if claim else [])]) + "\n"
     write_csv(out / "study.csv", held_out_table.score_columns(rows, reference))
     write_csv(out / "cost.csv", columns)
-    write_text(out / "study.md", text)
-    print(f"\n{text}\ntables: {out / 'study.md'}, {out / 'study.csv'}, {out / 'cost.csv'}; runs: {out / 'runs'}")
-    print("\n".join(f"wrote {file}" for file in figures))
+    return [*parts, *([claim] if claim else [])], figures
 
 
 if __name__ == "__main__":

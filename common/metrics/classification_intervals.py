@@ -114,6 +114,38 @@ def auc_interval(truth: np.ndarray, score: np.ndarray, cluster: np.ndarray | Non
     return bounds[0], bounds[1]
 
 
+def accuracy_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float | None, float | None]:
+    """Paired difference of two accuracies on the same patients, with Bonett and Price's (2012) adjusted Wald interval.
+
+    Args:
+        one, other: (n,) bool, whether each patient is classified correctly.
+
+    Returns:
+        Accuracy of the first minus that of the second; 95 % bounds, None for fewer than `FEWEST` patients.
+    """
+    difference = float(one.mean() - other.mean())
+    if len(one) < FEWEST:
+        return difference, None, None
+    first, second = ((np.count_nonzero(only) + 1) / (len(one) + 2) for only in (one & ~other, other & ~one))
+    middle = first - second
+    half = NORMAL_QUANTILE * ((first + second - middle**2) / (len(one) + 2)) ** 0.5
+    return difference, max(middle - half, -1.0), min(middle + half, 1.0)
+
+
+def accuracy_test(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Exact McNemar test (1947) of two accuracies on the same patients: two-sided p; None for fewer than `FEWEST` patients.
+
+    Args:
+        one, other: (n,) bool, whether each patient is classified correctly.
+    """
+    from scipy.stats import binomtest
+
+    if len(one) < FEWEST:
+        return None
+    better, worse = np.count_nonzero(one & ~other), np.count_nonzero(other & ~one)
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
 def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
     """Variance of an AUC as a function of itself (Hanley and McNeil, 1982), both sizes by their mean (Newcombe, 2006)."""
     others = (positives + negatives) / 2 - 1

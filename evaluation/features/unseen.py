@@ -17,6 +17,7 @@ from training.data.division import divide_cases
 from training.run import Run
 
 SeenPatients = Literal["refuse", "warn"]
+Division = Literal["folds", "held_out"]
 DEFAULT_FOLDS = 5
 LEAST_TRAINING = 2  # patients of each class that a fold trains on: the choice of C divides them once more
 
@@ -160,12 +161,7 @@ def make_folds(
     """
     if count is not None and len(trainings) > 1:
         raise UserError(f"--folds: {len(trainings)} runs are given, and each is a fold; leave --folds out")
-    unknown = next((each for each in trainings if each.unknown), None)
-    if unknown is not None and seen_patients == "refuse":
-        raise UserError(
-            f"{unknown.unknown}, so it is not known which patients trained {unknown.run.path}; put it back, or take features "
-            "that may have seen test patients by --seen_patients warn"
-        )
+    _refuse_unknown(trainings, seen_patients)
     seen = {name: [False] * len(trainings) for name in sorted(labelled.patients)}
     for case in labelled.cases:
         seen[case.patient] = [old or each.saw(case) for old, each in zip(seen[case.patient], trainings, strict=True)]
@@ -187,6 +183,36 @@ def make_folds(
     return folds
 
 
+def held_out_fold(
+    labelled: LabelledCases, training: TrainingPatients, records: Records, seen_patients: SeenPatients
+) -> list[Fold]:
+    """The division of records as the only fold: their test patients are tested, all others train the classifier.
+
+    The network may have seen the classifier's training patients, but none of its test patients.
+
+    Args:
+        labelled: cases of the patients.
+        training: of the run.
+        records: of the cases.
+        seen_patients: whether test patients that trained the run are refused.
+
+    Raises:
+        UserError: as of `make_folds`, or no test patient has a class.
+    """
+    _refuse_unknown([training], seen_patients)
+    held_out = {records.cases[case].patient for case in records.subset("test")}
+    test = sorted(name for name in labelled.patients if name in held_out)
+    train = sorted(name for name in labelled.patients if name not in held_out)
+    if not test:
+        raise UserError(f"{records.path}: expected test patients with a value of {labelled.attribute}; received none")
+    cases = [case for case in labelled.cases if case.patient in held_out]
+    seen = sorted({case.patient for case in cases if training.saw(case)})
+    _refuse_seen({name: [name in seen] for name in test}, [training], seen_patients)
+    fold = Fold(0, train, test, seen)
+    _refuse_few(fold, 0, labelled)
+    return [fold]
+
+
 def deal(targets: Mapping[str, int], allowed: Mapping[str, Sequence[int]], seed: int) -> dict[str, int]:
     """Deal patients out to folds, stratified by class: patient -> its fold.
 
@@ -204,6 +230,20 @@ def deal(targets: Mapping[str, int], allowed: Mapping[str, Sequence[int]], seed:
         everything = list(dealt.values())
         dealt[name] = min(allowed[name], key=lambda fold: (together.count(fold), everything.count(fold), fold))
     return dealt
+
+
+def _refuse_unknown(trainings: Sequence[TrainingPatients], rule: SeenPatients) -> None:
+    """Refuse runs whose training patients are not known.
+
+    Raises:
+        UserError: names the first run, and what is missing.
+    """
+    unknown = next((each for each in trainings if each.unknown), None)
+    if unknown is not None and rule == "refuse":
+        raise UserError(
+            f"{unknown.unknown}, so it is not known which patients trained {unknown.run.path}; put it back, or take features "
+            "that may have seen test patients by --seen_patients warn"
+        )
 
 
 def _refuse_seen(seen: Mapping[str, list[bool]], trainings: Sequence[TrainingPatients], rule: SeenPatients) -> None:
@@ -260,10 +300,19 @@ def _check_folds(folds: Sequence[Fold], labelled: LabelledCases) -> None:
     if len(folds) < 2:
         raise UserError("--runs: expected two folds at least; received one, because all patients trained the other runs")
     for number, fold in enumerate(folds):
-        for index, name in enumerate(labelled.classes):
-            found = sum(labelled.patients[patient] == index for patient in fold.train)
-            if found < LEAST_TRAINING:
-                raise UserError(
-                    f"{labelled.attribute} {name}: expected at least {LEAST_TRAINING} patients to train on in each fold; "
-                    f"received {found} in fold {number}; add patients or folds"
-                )
+        _refuse_few(fold, number, labelled)
+
+
+def _refuse_few(fold: Fold, number: int, labelled: LabelledCases) -> None:
+    """Refuse a fold that trains on too few patients of a class to choose C.
+
+    Raises:
+        UserError: says how many are needed.
+    """
+    for index, name in enumerate(labelled.classes):
+        found = sum(labelled.patients[patient] == index for patient in fold.train)
+        if found < LEAST_TRAINING:
+            raise UserError(
+                f"{labelled.attribute} {name}: expected at least {LEAST_TRAINING} patients to train on in each fold; "
+                f"received {found} in fold {number}; add patients or folds"
+            )

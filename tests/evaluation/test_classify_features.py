@@ -120,6 +120,8 @@ def test_patients_that_trained_the_run_are_refused_or_named(call, validated, wit
         (("--folds", "1"), "--folds: expected at least 2; received 1"),
         (("--folds", "3"), "--folds: 2 runs are given, and each is a fold; leave --folds out"),
         (("--head", "mets"), "expected one of segmentation; received mets"),
+        (("--division", "held_out"), "--division held_out: expected one run; received 2"),
+        (("--division", "held_out", "--folds", "2"), "--division held_out: expected --records, whose test patients"),
     ],
 )
 def test_wrong_options_are_refused(call, tmp_path, options, told):

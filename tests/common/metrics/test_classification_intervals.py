@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from common.metrics.classification import accuracy, auc, f1
 from common.metrics.classification_intervals import (
+    accuracy_difference,
     accuracy_interval,
+    accuracy_test,
     auc_interval,
     clustered_auc,
     f1_interval,
@@ -189,3 +191,20 @@ def test_an_inflated_variance_widens_the_interval_around_the_same_score(score):
     plain, once, inflated = (WAYS[score](*given, None, factor) for factor in (1.0, 1.0001, 1.8))
     assert inflated[0] < plain[0] <= float(score(*given)) <= plain[1] < inflated[1]
     np.testing.assert_allclose(once, plain, atol=1e-3)
+
+
+def test_paired_differences_of_accuracies_are_covered_and_tested_exactly():
+    one, other = np.array([1] * 9 + [0] * 3, bool), np.array([1] * 4 + [0] * 5 + [1] + [0] * 2, bool)
+    value, low, high = accuracy_difference(one, other)  # 5 of 12 are right by the first alone, 1 by the second alone
+    middle, spread = (6 - 2) / 14, (8 / 14 - (4 / 14) ** 2) / 14
+    assert (value, low, high) == pytest.approx((4 / 12, middle - 1.959964 * spread**0.5, middle + 1.959964 * spread**0.5))
+    assert accuracy_test(one, other) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert accuracy_test(one, one) == 1.0
+    assert accuracy_difference(one[:4], other[:4]) == (0.0, None, None)
+    assert accuracy_test(one[:4], other[:4]) is None
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(2000):
+        kinds = rng.choice(4, 12, p=[0.4, 0.25, 0.1, 0.25])
+        _, low, high = accuracy_difference(kinds < 2, (kinds == 0) | (kinds == 2))
+        covered += low <= 0.15 <= high
+    assert 0.93 <= covered / 2000 <= 0.99

@@ -1,6 +1,8 @@
 """Training patients of runs, and folds without them."""
 
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,7 +10,7 @@ from common.errors import UserError
 from common.files import checksum, read_json, write_json
 from data_prep.records.folder import Records
 from evaluation.features.cases import LabelledCase, LabelledCases
-from evaluation.features.unseen import deal, make_folds, training_patients
+from evaluation.features.unseen import deal, held_out_fold, make_folds, training_patients
 from tests.evaluation.features.runs import run_of
 from training.run import Run
 
@@ -159,3 +161,21 @@ def test_dealing_keeps_to_the_folds_that_are_allowed():
         counts = [sum(found[name] == fold for name in targets if targets[name] == target) for fold in range(3)]
         assert max(counts) - min(counts) <= 1, counts
     assert found == deal(dict(reversed(targets.items())), allowed, 4)
+
+
+def test_the_division_of_records_is_one_fold_whose_test_patients_the_run_did_not_see(trainings):
+    training = trainings[0]
+    given = labelled({"a": 4, "b": 3})
+    cases = {case.id: SimpleNamespace(patient=case.patient) for case in given.cases}
+    records = SimpleNamespace(path="R", cases=cases, subset=lambda name: {"test": ["a0", "b0"]}[name])
+    (fold,) = held_out_fold(given, training, records, "refuse")
+    assert (fold.run, fold.test, fold.train, fold.seen) == (0, ["a0", "b0"], ["a1", "a2", "a3", "b1", "b2"], [])
+    seen = replace(training, patients=["a0", "a1"])  # a training patient of the classifier may have trained the run
+    with pytest.raises(UserError, match=r"patient a0 trained"):
+        held_out_fold(given, seen, records, "refuse")
+    assert held_out_fold(given, seen, records, "warn")[0].seen == ["a0"]
+    with pytest.raises(UserError, match="R: expected test patients with a value of subtype; received none"):
+        held_out_fold(given, training, SimpleNamespace(path="R", cases=cases, subset=lambda name: []), "refuse")
+    records.subset = lambda name: ["b0", "b1"]
+    with pytest.raises(UserError, match="subtype b: expected at least 2 patients to train on in each fold; received 1"):
+        held_out_fold(given, training, records, "refuse")
