@@ -1,10 +1,10 @@
 # make demo    patients are made, prepared, learnt, scored and drawn: demo/
-# make test    linter and type checker are in .ci/run; this runs the tests, in two processes (TEST_WORKERS=8 for more)
+# make test    linter and type checker are in .ci/run; this runs the tests, in three processes for two cores (TEST_WORKERS=8 for more)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test lint clean
