@@ -219,7 +219,7 @@ def _samples(
 def _classify(
     config: ClassifyFeaturesConfig, labelled: LabelledCases, folds: Sequence[Fold], samples: dict[int, np.ndarray]
 ) -> tuple[SlicePredictions, list[dict[str, Any]]]:
-    """Predictions of the test cases of all folds, and of each fold how its classifier was fitted."""
+    """Predictions of the cases that are tested in a fold, and of each fold how its classifier was fitted."""
     settings = ClassifierConfig(tuple(config.c), config.inner_folds, config.balance, config.seed)
     targets = np.array([case.target for case in labelled.cases])
     patients = [case.patient for case in labelled.cases]
@@ -231,8 +231,10 @@ def _classify(
         rows = [row for row, patient in enumerate(patients) if patient in fold.test]
         probabilities[rows] = found.pipeline.predict_proba(features[rows])
         fitted.append({"c": found.c, "inner_folds": found.inner_folds, "cross_entropy": found.losses})
-    ids = [case.id for case in labelled.cases]
-    return SlicePredictions(ids, patients, np.zeros(len(ids), np.int64), targets, probabilities), fitted
+    tested = {patient for fold in folds for patient in fold.test}
+    rows = [row for row, patient in enumerate(patients) if patient in tested]
+    ids, names = ([values[row] for row in rows] for values in ([case.id for case in labelled.cases], patients))
+    return SlicePredictions(ids, names, np.zeros(len(rows), np.int64), targets[rows], probabilities[rows]), fitted
 
 
 def _facts(

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from common.files import read_json, write_json
 from data_prep.records.folder import Records
 from evaluation import classify_features
 from tests.evaluation.features.runs import run_of
@@ -108,6 +110,24 @@ def test_patients_that_trained_the_run_are_refused_or_named(call, validated, wit
         done.out.split()
     )
     assert len(json.loads((tmp_path / "out" / "classification_scores.json").read_text())["seen_patients"]) == 4
+
+
+def test_the_test_patients_of_records_are_classified_by_all_others(call, graded, trained, without_figures, tmp_path):
+    """As a study does it: one run, and the division of its own records."""
+    records = shutil.copytree(graded[1], tmp_path / "records")
+    manifest = read_json(records / "dataset.json", "records")
+    fold = manifest["folds"][0]
+    split = {"train": fold["train"], "validation": [], "test": fold["validation"]}
+    write_json(records / "dataset.json", manifest | {"split": split})
+    run = run_of(trained, tmp_path / "run", records, None)
+    done = call(tmp_path / "out", "--runs", run, "--records", records, "--division", "held_out")
+    assert done.status == 0, done.err
+    scores = json.loads((tmp_path / "out" / "classification_scores.json").read_text())
+    (only,) = scores["folds"]
+    assert (only["train"], only["test"]) == (sorted(fold["train"]), sorted(fold["validation"]))
+    assert (scores["runs"][0]["trained_by"], scores["seen_patients"]) == (sorted(fold["train"]), [])
+    rows = list(csv.DictReader((tmp_path / "out" / "per_patient.csv").open()))
+    assert [row["patient"] for row in rows] == sorted(fold["validation"])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Patches of records, drawn at random positions while training: parts of volumes or of slices, and augmented.
 
 A patch is read from the memory-mapped shard where it is needed, so it touches its own pages alone, and one that is rotated or
-deformed has real voxels at its border. Validation covers every voxel once, in tiles side by side.
+deformed has real voxels at its border. Validation counts every voxel once, in tiles.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import pairwise, product
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,8 +145,19 @@ class PatchSampler:
         return self._statistics[item]
 
 
+class TileSpan(NamedTuple):
+    """Span of a tile along an axis: its first voxel in the volume, and the range of its own voxels that count."""
+
+    start: int
+    low: int
+    high: int
+
+
 class Tiles:
-    """Source of every voxel of some cases once, in patches side by side; beyond a volume they are empty and not annotated.
+    """Source of every voxel of some cases once, in patches; beyond a volume they are empty and not annotated.
+
+    Patches lie inside a volume that is larger than they are. Where two overlap, a voxel is annotated in the one of whose border
+    it is farther. With margins they lie side by side, so that they equal the whole volume exactly.
 
     Args:
         records: open records.
@@ -171,28 +183,52 @@ class Tiles:
         self._targets = targets
         self._margins = patch_margins(config.patch, margin)
         self._size = inner_size(config.patch, margin)
-        self.rows = [(index, start) for index, case in enumerate(cases) for start in self._starts(case)]
+        self.rows = [(index, spans) for index, case in enumerate(cases) for spans in self._spans(case)]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Example:
-        case, (z, y, x) = self._cases[self.rows[index][0]], self.rows[index][1]
+        case, spans = self._cases[self.rows[index][0]], self.rows[index][1]
+        z, y, x = (span.start for span in spans)
         shard, around = self._records.shard(case), self._config.neighbours
         start, size = (z - around, y, x), (self._size[0] + 2 * around, *self._size[1:])
         label = np.ascontiguousarray(_cut(shard.label, start, size, self._config))
+        ranges = [(low + more, high + more) for (_, low, high), more in zip(spans, (around, 0, 0), strict=True)]
+        counted = tuple(slice(*each) for each in ranges)
+        label, whole = np.zeros_like(label), label
+        label[counted] = whole[counted]
         first, second, third = self._margins
         start = (start[0] - first, start[1] - second, start[2] - third)
         size = (size[0] + 2 * first, size[1] + 2 * second, size[2] + 2 * third)
         image = _cut(shard.image, start, size, self._config).astype(np.float32)
         return as_example(image, label, self._config, case, self._targets)
 
-    def _starts(self, case: str) -> list[Triple]:
+    def _spans(self, case: str) -> list[tuple[TileSpan, ...]]:
+        """Spans along z, y and x of each tile of a case."""
         shape = self._records.cases[case].shape
+        axes = zip(shape, self._size, strict=True)
+        return list(product(*(tile_spans(length, side, any(self._margins)) for length, side in axes)))
+
+
+def tile_spans(length: int, side: int, side_by_side: bool) -> list[TileSpan]:
+    """Tiles that cover an axis, as few as possible.
+
+    Args:
+        length: of the axis.
+        side: of a tile.
+        side_by_side: whether they may not overlap; else they lie inside the axis, unless it is shorter than a tile.
+    """
+    number = ceil(length / side)
+    if side_by_side or number == 1:
         # What sticks out does so evenly on both sides, as in training and prediction of volumes smaller than a patch.
-        firsts = [(length - ceil(length / step) * step) // 2 for length, step in zip(shape, self._size, strict=True)]
-        ranges = [range(first, length, step) for first, length, step in zip(firsts, shape, self._size, strict=True)]
-        return [(z, y, x) for z, y, x in product(*ranges)]
+        first = (length - number * side) // 2
+        return [TileSpan(start, 0, side) for start in range(first, length, side)]
+    starts = [round(start) for start in np.linspace(0, length - side, number)]
+    cuts = [(one + side + other) // 2 for one, other in pairwise(starts)]  # the middles of the overlaps
+    return [
+        TileSpan(start, low - start, high - start) for start, low, high in zip(starts, [0, *cuts], [*cuts, length], strict=True)
+    ]
 
 
 def training_patches(records: Records, cases: Sequence[str], config: InputConfig, margin: int = 0) -> list[PatchIndex]:

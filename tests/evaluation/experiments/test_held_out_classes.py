@@ -5,7 +5,7 @@ import pytest
 
 from common import cli
 from common.errors import UserError
-from common.files import checksum
+from common.files import checksum, write_json
 from evaluation.classify_features import ClassifyFeaturesConfig
 from evaluation.experiments import held_out_classes
 from evaluation.experiments.held_out_classes import (
@@ -20,6 +20,7 @@ from evaluation.experiments.held_out_classes import (
 from evaluation.experiments.plan import StudyRecords, plan_runs
 from evaluation.experiments.table import markdown_table
 from evaluation.scores.classification import SlicePredictions, summary, write_classification_scores
+from training.run import FORMAT
 
 TRAIN = {"model": {"filters": 2, "depth": 1}}
 CLASSES = ["LGG", "HGG"]
@@ -40,7 +41,7 @@ def planned(records, tmp_path):
     found = plan_runs(runs, {}, [0, 1], StudyRecords({"toy": records}), tmp_path, None)
     for run in found:
         run.folder.mkdir(parents=True)
-        (run.folder / "run.json").write_text("{}")
+        write_json(run.folder / "run.json", {"format": FORMAT, "heads": {}})
         (run.folder / "best.weights.h5").write_text(run.folder.name)
     return found
 
@@ -107,6 +108,6 @@ def test_a_row_of_each_run_with_the_mean_probabilities_of_its_seeds(opened, plan
     assert class_heading(opened, [one, two]) == "## toy: grade of the test patients (3 LGG, 5 HGG)"
     text = markdown_table(class_columns([one, two], "one"))
     assert "accuracy of one minus this run [95 %]" in text
-    assert "+0.500 [+0.0" in text
+    assert "+0.500 [-0.011, +0.811]" in text
     (planned[-1].folder / "best.weights.h5").write_text("trained on")  # its scores are of other weights now
     assert [row.seeds for row in class_rows(tmp_path, planned, opened, None)] == [2, 1]

@@ -1,5 +1,7 @@
 """Patches that are drawn from volumes, and tiles that cover them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +17,7 @@ from tests.conftest import SMALL, write_source
 from tests.scans import scan, write_brats
 from tests.training.runs import assert_equal, read_batches
 from training.data.batches import SEGMENTATION, InputConfig, training_batches, training_examples
-from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
+from training.data.patches import PatchIndex, PatchSampler, Tiles, tile_spans, training_patches
 
 STILL = AugmentConfig(probability=0)
 EVERYTHING = AugmentConfig(
@@ -264,17 +266,36 @@ def test_a_turned_patch_shows_what_lies_around_it_and_no_empty_corner(opened):
 @given(patch=PATCHES)
 def test_tiles_cover_every_voxel_once(uneven, patch):
     tiles = Tiles(uneven, ["a", "b"], InputConfig(patch=patch))
-    counts, total = np.zeros(4, np.int64), 0.0
+    counts = np.zeros(4, np.int64)
     for place in range(len(tiles)):
         image, labels = tiles[place]
         label = labels[SEGMENTATION]
         assert image.shape == (patch if patch[0] > 1 else patch[1:]) + (4,)
         assert (label.shape, label.dtype, image.dtype) == (image.shape[:-1], np.uint8, np.float32)
         counts += [(label == 1 << bit).sum() for bit in range(4)]
-        total += image.sum(dtype=np.float64)
     expected = sum(uneven.cases[case].voxels.sum(axis=0) for case in "ab")
     np.testing.assert_array_equal(counts, expected)
-    assert total == pytest.approx(sum(uneven.shard(case).image.sum(dtype=np.float64) for case in "ab"))
+
+
+@given(length=st.integers(1, 300), side=st.integers(1, 100))
+def test_tiles_of_an_axis_lie_inside_and_count_each_voxel_where_their_border_is_farther(length, side):
+    spans = tile_spans(length, side, side_by_side=False)
+    assert [place for start, low, high in spans for place in range(start + low, start + high) if 0 <= place < length] == [
+        *range(length)
+    ]
+    assert len(spans) == -(-length // side)
+    if length < side:
+        assert [tuple(span) for span in spans] == [((length - side) // 2, 0, side)]
+        return
+    assert (spans[0].start, spans[-1].start) == (0, length - side)
+    for one, other in pairwise(spans):
+        behind, before = side - one.high, other.low
+        assert 0 <= behind - before <= 1
+
+
+def test_tiles_without_overlap_lie_side_by_side():
+    assert [tuple(span) for span in tile_spans(10, 4, side_by_side=True)] == [(-1, 0, 4), (3, 0, 4), (7, 0, 4)]
+    assert [tuple(span) for span in tile_spans(10, 4, side_by_side=False)] == [(0, 0, 3), (3, 0, 3), (6, 0, 4)]
 
 
 def test_tiles_of_one_slice_carry_their_neighbours(opened):
@@ -346,15 +367,13 @@ def test_targets_lie_inside_the_margin_of_their_picture(patch, margin, tumour):
 def test_tiles_with_margins_cover_every_voxel_once(opened, patch, margin):
     first = 0 if patch[0] == 1 else margin
     tiles = Tiles(opened, ["case_0"], InputConfig(patch=patch), margin=margin)
-    shard = opened.shard("case_0")
-    bare = Tiles(opened, ["case_0"], InputConfig(patch=(patch[0] - 2 * first, patch[1] - 2 * margin, patch[2] - 2 * margin)))
-    assert tiles.rows == bare.rows
+    shard, size = opened.shard("case_0"), (patch[0] - 2 * first, patch[1] - 2 * margin, patch[2] - 2 * margin)
     total = 0
     for index in range(len(tiles)):
-        (image, targets), (inner, expected) = tiles[index], bare[index]
-        np.testing.assert_array_equal(targets[SEGMENTATION], expected[SEGMENTATION])
+        image, targets = tiles[index]
+        start = tuple(span.start for span in tiles.rows[index][1])
         inside = (slice(margin, -margin),) * (image.ndim - 1)
-        cut = image[inside]
-        np.testing.assert_array_equal(cut, inner)
+        np.testing.assert_array_equal(np.squeeze(targets[SEGMENTATION]), np.squeeze(cut_patch(shard.label, start, size)))
+        np.testing.assert_array_equal(image[inside], np.squeeze(cut_patch(shard.image, start, size)))
         total += int((targets[SEGMENTATION] > 0).sum())
     assert total == int((shard.label > 0).sum())
