@@ -135,7 +135,7 @@ def write_patient_scores(
     }
     if scores.subsets:
         manifest["channel_subsets"] = [
-            {"channels": channels.split(), "patients": subset.patients, "summary": _entries(summarise_scores(subset))}
+            {"channels": list(channels), "patients": subset.patients, "summary": _entries(summarise_scores(subset))}
             for channels, subset in scores.subsets.items()
         ]
     write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores)))

@@ -43,7 +43,7 @@ class PatientScores:
         absent: structure -> (patients,) int64: in how many of the patient's cases it is absent in truth.
         lesions: (patient, case, lesion), of the lesion rules among the metrics.
         missing: case -> reason why it counts the worst values (`Metric.worst_in`).
-        subsets: channels, joined by blanks -> scores of the cases that had just these, where a network serves subsets.
+        subsets: channels -> scores of the cases that had just these, where a network serves subsets.
     """
 
     structures: list[Structure]
@@ -53,7 +53,7 @@ class PatientScores:
     absent: dict[Structure, np.ndarray]
     lesions: list[tuple[str, str, LesionScores]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
-    subsets: "dict[str, PatientScores]" = field(default_factory=dict)
+    subsets: "dict[tuple[str, ...], PatientScores]" = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -115,14 +115,14 @@ def score_predictions(
     broken = [each.problem for each in results if each.problem and (each.scores is None or missing == "refuse")]
     _refuse(broken, predictions)
     scored: dict[str, list[CaseScores]] = {}
-    by_channels: dict[str, dict[str, list[CaseScores]]] = {}
+    by_channels: dict[tuple[str, ...], dict[str, list[CaseScores]]] = {}
     lesions = []
     for files, result in zip(cases, results, strict=True):
         if result.scores is not None:
             scored.setdefault(files.patient, []).append(result.scores)
             lesions += [(files.patient, files.id, lesion) for lesion in result.scores.lesions]
             if files.id in predictions.channels:
-                subset = by_channels.setdefault(" ".join(predictions.channels[files.id]), {})
+                subset = by_channels.setdefault(tuple(predictions.channels[files.id]), {})
                 subset.setdefault(files.patient, []).append(result.scores)
     means = mean_over_cases(scored, schema)
     subsets = {name: mean_over_cases(each, schema) for name, each in sorted(by_channels.items())}

@@ -16,7 +16,7 @@ def format_subsets(scores: PatientScores) -> str:
     for channels, subset in scores.subsets.items():
         summaries, patients = summarise_scores(subset), len(subset.patients)
         for place, structure in enumerate(structures):
-            front = [channels, str(patients)] if place == 0 else ["", ""]
+            front = [" ".join(channels), str(patients)] if place == 0 else ["", ""]
             rows.append([*front, structure.title, *(score_cell(structure, metric, summaries, patients) for metric in shown)])
     heading = f"By the channels that cases had: {counted(len(scores.subsets), 'subset')}; mean over patients"
     return "\n".join([heading, *aligned(rows)])
