@@ -155,11 +155,13 @@ class WandbRun:
         """The package's run, online or offline as the options say; None, with a warning, where there is none."""
         try:
             import wandb
-        except Exception as error:  # an installation that is broken raises anything
+
+            server = getattr(wandb.Settings(), "base_url", "")
+        except Exception as error:  # a broken installation, or a folder of logs that Python takes for the package
             self._warn(f"needs the package 'wandb' ({_reason(error)}): pip install wandb; nothing is logged there")
             return None
         mode = os.environ.get("WANDB_MODE") or self._config.mode
-        known = has_api_key(getattr(wandb.Settings(), "base_url", ""))
+        known = has_api_key(server)
         if mode == "auto":
             mode = "online" if known else "offline"
         failed = "no API key; see `wandb login`" if mode == "online" and not known else ""

@@ -6,7 +6,7 @@ import time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -148,8 +148,10 @@ def test_a_run_that_is_new_there_is_given_the_history_so_far(package, run):
     assert [step for step, _ in there.rows] == [1, 2]
 
 
-def test_without_the_package_there_is_one_warning(run, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "wandb", None)
+@pytest.mark.parametrize("module", [None, ModuleType("wandb")])
+def test_without_the_package_there_is_one_warning(run, module, monkeypatch, capsys):
+    """A folder of logs in the working directory, `wandb`, is a module without content."""
+    monkeypatch.setitem(sys.modules, "wandb", module)
     log_all(run)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("warning: wandb: needs the package 'wandb'")
