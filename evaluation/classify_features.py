@@ -10,7 +10,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError, expect_number
-from common.files import checksum, lock, read_lines, refuse_inside
+from common.files import checksum, lock, read_json, read_lines, refuse_inside
 from common.metrics.classification_intervals import CROSS_VALIDATED
 from common.tables import aligned, counted
 from data_prep.records.folder import Records
@@ -31,10 +31,12 @@ from evaluation.figures.classification import draw_classification
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.provenance import short_path
 from evaluation.scores.classification import SlicePredictions, format_table, summary, write_classification_scores
+from training.data.division import cases_lacking_channels
 from training.run import Run, open_runs
 
 AGGREGATION = "mean over the patient's cases of each class's probability"
 STORED = "features"  # folder of the stored features
+PLACES = ("runs", "records", "source", "cases")  # options that are paths, whose content may change
 METHOD = (
     "standardisation and logistic regression (L2), fitted on the training patients of each fold; C by nested folds of these"
 )
@@ -119,6 +121,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
         FeatureExtractor(run, head, config.layer, inference, stored, kinds) for run, head in zip(runs, heads, strict=True)
     ]
     with lock(config.out):
+        _refuse_other_settings(config)
         samples, layers = _samples(extractors, labelled, folds)
         predictions, fitted = _classify(config, labelled, folds, samples)
         names = ", ".join(dict.fromkeys(layers.values()))
@@ -127,7 +130,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
             head=config.attribute,
             classes=list(labelled.classes),
             split="patient",
-            weights=f"{', '.join(kinds)} of {names}, {counted(len(samples), 'run')}",
+            weights=_described(kinds, names, len(samples)),
             levels=("patient",),
             aggregation=AGGREGATION,
             inflation=1.0 if config.division == "held_out" else CROSS_VALIDATED,
@@ -183,8 +186,13 @@ def _labelled(config: ClassifyFeaturesConfig, runs: Sequence[Run]) -> LabelledCa
     """Cases with a known class, of the records or the source."""
     wanted = None if config.cases is None else read_lines(config.cases, "list of cases (a text file, one id a line)")
     if config.records is not None:
+        lacking: dict[str, list[str]] = {}
         for run in runs:
-            run.open_records(config.records)  # refuses records that lack a channel
+            lacking |= cases_lacking_channels(run.open_records(config.records), run.config)
+        if lacking:
+            names = ", ".join(sorted({channel for absent in lacking.values() for channel in absent}))
+            print(f"left out: {counted(len(lacking), 'case')} of {config.records} that lack {names}, which a run needs")
+            wanted = [case for case in wanted or Records(config.records).cases if case not in lacking]
         return from_records(config.records, config.attribute, config.classes, wanted)
     root = Path(str(config.source))
     return from_source(root, config, config.attribute, config.classes, runs, wanted)
@@ -194,14 +202,35 @@ def _warn(folds: Sequence[Fold], trainings: Sequence[TrainingPatients]) -> None:
     """Warn of test patients that a run has seen, and of runs whose training patients are not known."""
     seen = [name for fold in folds for name in fold.seen]
     if seen:
-        number = counted(len(seen), "test patient")
+        number, others = counted(len(seen), "test patient"), f" and {len(seen) - 3} more" if len(seen) > 3 else ""
         print(
-            f"warning: {number} trained the run of their features ({', '.join(seen[:3])}): scores will be too good",
+            f"warning: {number} trained the run of their features ({', '.join(seen[:3])}{others}): scores will be too good",
             file=sys.stderr,
         )
     for each in trainings:
         if each.unknown:
             print(f"warning: {each.unknown}: it may have seen test patients", file=sys.stderr)
+
+
+def _described(kinds: Sequence[str], layers: str, runs: int) -> str:
+    """Features in words, such as "mean, max of bottom_relu2, shape of the predicted tumour, 2 runs"."""
+    pooled = [kind for kind in kinds if kind != "shape"]
+    parts = [f"{', '.join(pooled)} of {layers}"] if pooled else []
+    parts += ["shape of the predicted tumour"] if "shape" in kinds else []
+    return ", ".join([*parts, counted(runs, "run")])
+
+
+def _refuse_other_settings(config: ClassifyFeaturesConfig) -> None:
+    """Refuse a folder with the scores of a call with other settings, which would be overwritten.
+
+    Raises:
+        UserError: names the setting.
+    """
+    file = config.out / "classification_scores.json"
+    stored = read_json(file, "classification scores").get("settings", {}) if file.is_file() else {}
+    for name, value in cli.as_dict(config).items():
+        if name not in ("out", "batch_size", *PLACES) and name in stored and stored[name] != value:
+            raise UserError(f"--out {config.out}: holds scores made with another --{name}; choose another folder")
 
 
 def _samples(

@@ -193,9 +193,12 @@ def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> d
 
 def _source(config: PredictConfig, run: Run) -> Source:
     """The scans, with the run's channels in their order; of a network that serves subsets with those that there are."""
-    wanted = config.channels or run.channels
+    wanted = run.channels if config.channels is None else config.channels
     if wanted != run.channels and not run.serves_subsets:
-        raise UserError(f"--channels: {run.path} was trained on {', '.join(run.channels)}; received {', '.join(wanted)}")
+        raise UserError(
+            f"--channels: {run.path} was trained on {', '.join(run.channels)}; received {', '.join(wanted) or 'none'}; a part "
+            "of them needs a run that was trained with --input.channel_dropout"
+        )
     found = open_source(config.source, replace(config, channels=None)).channels
     if run.serves_subsets:
         present = present_channels(found, wanted, run.channels, str(config.source))
@@ -316,6 +319,11 @@ def _written_schema(source: Source, schema: LabelSchema) -> LabelSchema:
     return own if own is not None and own.class_names == schema.class_names else schema
 
 
+def _used_channels(config: PredictConfig, run: Run) -> list[str]:
+    """Channels that a network of subsets may use, in its order."""
+    return [name for name in run.channels if config.channels is None or name in config.channels]
+
+
 def _settings(config: PredictConfig, rules: dict[str, PostprocessConfig], schema: LabelSchema, run: Run) -> dict[str, Any]:
     """Settings of the manifest on which the voxels depend, beyond the runs."""
     stored = [cli.as_dict(each) for each in rules.values()] or [cli.as_dict(PostprocessConfig())]
@@ -326,7 +334,7 @@ def _settings(config: PredictConfig, rules: dict[str, PostprocessConfig], schema
         "inside_only": config.inside_only,
         "schema": schema.to_dict(),
         "postprocess": stored[0] if len(stored) == 1 else dict(zip(rules, stored, strict=True)),
-        **({"used_channels": config.channels or run.channels} if run.serves_subsets else {}),
+        **({"used_channels": _used_channels(config, run)} if run.serves_subsets else {}),
     }
 
 

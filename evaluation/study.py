@@ -21,9 +21,8 @@ from common import cli
 from common.errors import Problems, UserError
 from common.files import lock, write_text
 from data_prep.records.folder import Records
-from evaluation.experiments import held_out_figures, held_out_table, runner
+from evaluation.experiments import held_out_classes, held_out_figures, held_out_table, runner
 from evaluation.experiments.held_out import OpenTest, check_runs, open_tests, own_tests, run_test, scored_folders
-from evaluation.experiments.held_out_classes import NOTES as CLASS_NOTES
 from evaluation.experiments.held_out_classes import (
     OpenClassification,
     class_columns,
@@ -261,7 +260,8 @@ def _report_tests(
         if rows:
             parts += [class_heading(each, rows), markdown_table(class_columns(rows, config.reference))]
     if classes:
-        parts.append("\n".join(f"- {note}" for note in CLASS_NOTES))
+        notes = [held_out_classes.NOTE] + ([held_out_classes.DIFFERENCE_NOTE] if any(row.difference for row in classes) else [])
+        parts.append("\n".join(f"- {note}" for note in notes))
         write_csv(out / "classification.csv", class_columns(classes, config.reference))
         files.append(out / "classification.csv")
     if not parts:
@@ -292,7 +292,8 @@ def _score_parts(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequ
         return [], []
     for test in {row.test: test for test in tests for row in rows if row.test == test.name}.values():
         figures += held_out_figures.draw_curves(out / "figures", planned, test)
-    parts.append("\n".join(f"- {note}" for note in held_out_table.score_notes([row.key[2] for row in rows])))
+    compared = any(row.difference is not None for row in rows)
+    parts.append("\n".join(f"- {note}" for note in held_out_table.score_notes([row.key[2] for row in rows], compared)))
     costs = held_out_table.read_costs(out, planned, tests)
     columns = held_out_table.cost_columns(costs)
     parts += ["## Cost", markdown_table(columns), "\n".join(f"- {note}" for note in held_out_table.COST_NOTES)]

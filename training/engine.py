@@ -351,10 +351,14 @@ def print_start(training: OpenTraining) -> None:
     for folder in data.folders:
         if lacking := cases_lacking_channels(folder.records, config):
             names = ", ".join(sorted({channel for absent in lacking.values() for channel in absent}))
-            print(
-                f"left out: {counted(len(lacking), 'case')} of {folder.records.path} that lack {names}; "
-                "--input.channel_dropout trains with channels absent"
-            )
+            sides = {"training": "train", "validation": "validation"}
+            numbers = {side: len(lacking.keys() & folder.records.subset(name, config.fold)) for side, name in sides.items()}
+            parts = [counted(number, f"{side} case") for side, number in numbers.items() if number]
+            if parts:
+                print(
+                    f"left out: {' and '.join(parts)} of {folder.records.path} that lack {names}; "
+                    "--input.channel_dropout trains with channels absent"
+                )
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
         several = len(training.heads) > 1

@@ -101,7 +101,7 @@ def initialise(model: "keras.Model", run: Run, given: InitialWeights) -> dict[st
         of the network), the same by group of `layers`, and the `channels` and `heads` that begin anew.
 
     Raises:
-        UserError: nothing was loaded.
+        UserError: nothing was loaded, or a layer of the same name has another shape.
     """
     channels, stem = run.input_channels, {variable.path for variable in stem_variables(model)}
     before = [name.casefold() for name in given.channels]
@@ -115,7 +115,12 @@ def initialise(model: "keras.Model", run: Run, given: InitialWeights) -> dict[st
         adapts = others and variable.path in stem
         if array is not None and adapts:
             array = match_channels(array, given.channels, channels)
-        if array is not None and array.shape == tuple(variable.shape):
+        if array is not None and array.shape != tuple(variable.shape):
+            raise UserError(
+                f"--init_from {given.origin}: its {variable.path} has the shape {array.shape}, and that of this network "
+                f"{tuple(variable.shape)}; give `model` the settings of that run, or leave --init_from out"
+            )
+        if array is not None:
             variable.assign(array)
             del unused[variable.path]
             state = ADAPTED if adapts else LOADED

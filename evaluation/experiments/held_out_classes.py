@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import checksum, read_json, read_text
 from common.metrics.classification import predicted_classes
 from common.metrics.classification_intervals import accuracy_difference, accuracy_test
-from common.metrics.statistics import holm
+from common.metrics.statistics import FEWEST, holm
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.experiments.plan import PlannedRun, StudyRecords
@@ -27,9 +27,12 @@ from evaluation.scores.classification import HEADINGS, SlicePredictions, summary
 from training.run import Run
 
 SCORES = "classification_scores.json"
-NOTES = (
+NOTE = (
     "Logistic regression on the pooled bottleneck features of each run; the test patients trained neither the run nor the "
-    "classifier. Of several seeds the patients' probabilities are averaged.",
+    "classifier. Of several seeds the patients' probabilities are averaged. Intervals: score intervals over the patients, none "
+    f"for fewer than {FEWEST}."
+)
+DIFFERENCE_NOTE = (
     "Differences are of accuracy, over the same patients, with Bonett and Price's (2012) interval; p is of McNemar's exact "
     "test (1947), corrected by Holm's rule over the runs.",
 )
@@ -105,9 +108,9 @@ def open_classifications(values: Sequence[dict[str, Any]], records: StudyRecords
             raise UserError(f"--tests: records: expected one of {', '.join(records.folders)}; received {settings.records}")
         folder = records.folders[settings.records]
         if not any(folder.cases[case].attributes.get(settings.attribute) for case in folder.subset("test")):
-            raise UserError(
-                f"--tests: {settings.records}: expected test patients with a value of {settings.attribute}; found none"
-            )
+            known = ", ".join(sorted({name for case in folder.subset("test") for name in folder.cases[case].attributes}))
+            wanted = f"expected test patients with a value of {settings.attribute}"
+            raise UserError(f"--tests: {settings.records}: {wanted}; found none; they have {known or 'no attributes'}")
         opened.append(OpenClassification(settings, folder))
     return opened
 
@@ -121,6 +124,7 @@ def run_classification(study: Path, run: PlannedRun, test: OpenClassification) -
     out, settings, log = scores_folder(study, run, test), test.settings, run.training.log
     if is_classified(out, run, settings):
         return None
+    (out / SCORES).unlink(missing_ok=True)  # of other weights or settings
     print(f"  classifying {settings.attribute} of {settings.records}", flush=True)
     words = ["--runs", run.folder, "--records", test.records.path, "--out", out, "--attribute", settings.attribute]
     words += ["--division", "held_out", "--features", *settings.features]

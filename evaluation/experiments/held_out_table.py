@@ -200,14 +200,13 @@ def score_heading(scores: HeldOutScores, rows: Sequence[ScoreRow]) -> str:
     return f"## {scores.test.name}: {METRICS[rows[0].key[2]].heading} of {structures}, {patients}"
 
 
-def score_notes(metrics: Sequence[str]) -> list[str]:
-    """Notes below the tables of the tests."""
+def score_notes(metrics: Sequence[str], compared: bool) -> list[str]:
+    """Notes below the tables of the tests; those on differences where runs are `compared` with a reference."""
     return [
         "Whole volumes on the patients' own grid; a patient's score is the mean over the seeds.",
         f"{INTERVAL_NOTE}.",
         absent_rule([METRICS[name] for name in dict.fromkeys(metrics)]),
-        TEST_RULE,
-        DIFFERENCE_NOTE,
+        *([TEST_RULE, DIFFERENCE_NOTE] if compared else []),
     ]
 
 

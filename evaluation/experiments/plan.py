@@ -157,6 +157,11 @@ def _planned(run: RunSettings, options: Options, seed: int | None, records: Stud
     if init_from is not None:
         config = replace(config, init_from=init_from)
     entries = records.entries(run)
+    for name in records.names(run):
+        stored = records.folders[name].stored_channels
+        unknown = [channel for channel in config.input.channels or [] if channel not in stored]
+        if unknown:
+            raise UserError(f"--input.channels: expected some of {', '.join(stored)}, as {name} has; received {unknown[0]}")
     if records.path is None or run.records is not None:
         config = replace(config, records=[*entries])
     config.check()

@@ -19,9 +19,8 @@ def present_channels(available: Sequence[str], wanted: Sequence[str], channels: 
     Raises:
         UserError: a wanted channel that the network does not have, or a source without any of them.
     """
-    unknown = [name for name in wanted if name not in channels]
-    if unknown:
-        raise UserError(f"--channels: expected some of {', '.join(channels)}; received {unknown[0]}")
+    if not wanted or not set(wanted) <= set(channels) or len(set(wanted)) < len(wanted):
+        raise UserError(f"--channels: expected different ones of {', '.join(channels)}; received {', '.join(wanted) or 'none'}")
     present = [name for name in channels if name in wanted and name in available]
     if not present:
         raise UserError(f"{where}: has channels {', '.join(available)}; expected at least one of {', '.join(wanted)}")

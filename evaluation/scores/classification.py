@@ -179,7 +179,7 @@ def format_table(scores: dict[str, Any]) -> str:
     """
     levels = list(scores["level"])
     cells = {level: {name: _cell(scores["level"][level][name]) for name in CLASSIFICATION_METRICS} for level in levels}
-    width = max(len(text) for row in cells.values() for text in row.values()) + 2
+    width = max(len(text) for row in [HEADINGS, *cells.values()] for text in row.values()) + 2
     count = ", ".join(counted(scores["level"][level]["n"], level) for level in levels)
     heading = f"Classification by {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
     lines = [

@@ -63,7 +63,7 @@ def test_a_training_says_what_it_leaves_out(records, command, tmp_path):
     done = command("training.train", "--records", records, "--out", tmp_path / "run", *TOY, *SHORT, *few)
     assert done.status == 0, done.err
     (line,) = [line for line in done.out.splitlines() if line.startswith("left out:")]
-    assert line == f"left out: 1 case of {records} that lack t1; --input.channel_dropout trains with channels absent"
+    assert line == f"left out: 1 validation case of {records} that lack t1; --input.channel_dropout trains with channels absent"
 
 
 def test_a_network_for_every_subset_predicts_what_there_is_and_scores_each_subset(run, source, command, tmp_path):

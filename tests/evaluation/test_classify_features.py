@@ -81,9 +81,20 @@ def test_sets_of_features_are_compared(scored, call, command, without_figures, t
     before = {path: path.stat().st_mtime_ns for path in (scored / "features").rglob("*.npz")}
     assert call(tmp_path / "mean", "--features", "mean").status == 0
     assert before == {path: path.stat().st_mtime_ns for path in (scored / "features").rglob("*.npz")}
+    again = call(tmp_path / "mean", "--features", "max")
+    assert again.errors[0].endswith("holds scores made with another --features; choose another folder")
     done = command("evaluation.compare", "--scores", scored, tmp_path / "mean", "--names", "all", "mean")
     assert done.status == 0, done.err
     assert "weights: mean of bottom_relu2, 2 runs" in " ".join(done.out.split())
+
+
+def test_cases_that_lack_a_channel_of_the_run_are_left_out(call, graded, validated, without_figures, tmp_path):
+    records = shutil.copytree(graded[1], tmp_path / "records")
+    path = records / "cases" / "case_0.json"
+    write_json(path, read_json(path, "case") | {"missing": ["t1"]})
+    done = call(tmp_path / "out", "--records", records)  # of HGG too few remain
+    assert f"left out: 1 case of {records} that lack t1, which a run needs" in done.out
+    assert "grade: 7 patients (3 HGG, 4 LGG), 7 cases" in done.out
 
 
 def test_classes_of_the_training_patients_alone_matter(call, graded, scored, without_figures, tmp_path):

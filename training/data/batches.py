@@ -78,6 +78,8 @@ class InputConfig:
         expect_number("input.size", min(self.size or (1,)), 1)
         expect_number("input.resize", min(self.resize or (1,)), 1)
         expect_number("input.channel_dropout", self.channel_dropout, 0, 0.99)
+        if self.channel_dropout and self.channels is not None and len(self.channels) == 1:
+            raise UserError("--input.channel_dropout: leaves out some of several channels; received one; leave it out")
         expect_number("input.neighbours", self.neighbours, 0)
         expect_number("input.tumour_share", self.tumour_share, 0, 1)
         expect_number("input.threads", self.threads, 0)

@@ -61,7 +61,7 @@ def classified(folder, run, positive, **changes):
 def test_wrong_tests_are_refused(records):
     for changes, message in (
         ({"records": "x"}, "--tests: records: expected one of toy; received x"),
-        ({"attribute": "age"}, "--tests: toy: expected test patients with a value of age; found none"),
+        ({"attribute": "age"}, "--tests: toy: expected test patients with a value of age; found none; they have grade"),
         ({"metric": "dice"}, "--tests: expected records, attribute, classes, features; received metric"),
     ):
         with pytest.raises(UserError, match=message):

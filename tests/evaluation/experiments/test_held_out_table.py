@@ -102,7 +102,7 @@ def test_the_table_has_texts_and_the_csv_numbers(scores, tmp_path):
     assert heading.startswith("test,structure,metric,run,seeds,patients,mean,low_95,high_95,sd_over_seeds,difference,")
     assert lines[0].startswith("mets,WT,dice,mets,2,12,")
     assert score_heading(scores, rows) == "## mets: Dice of WT (region), 12 patients"
-    assert any("Wilcoxon" in note for note in score_notes(["dice"]))
+    assert [any("Wilcoxon" in note for note in score_notes(["dice"], compared)) for compared in (True, False)] == [True, False]
 
 
 def plan(name, records, init_from=None):

@@ -18,7 +18,7 @@ def test_present_channels_are_those_of_source_and_choice_in_the_networks_order()
 @pytest.mark.parametrize(
     ("available", "wanted", "line"),
     [
-        (CHANNELS, ["t1", "dwi"], "--channels: expected some of t1, t2, flair; received dwi"),
+        (CHANNELS, ["t1", "dwi"], "--channels: expected different ones of t1, t2, flair; received t1, dwi"),
         (["dwi"], CHANNELS, "scans: has channels dwi; expected at least one of t1, t2, flair"),
         (["t1", "t2"], ["flair"], "scans: has channels t1, t2; expected at least one of flair"),
     ],

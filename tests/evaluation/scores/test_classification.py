@@ -113,6 +113,7 @@ def test_fewer_than_five_patients_have_no_interval():
         assert found["level"]["patient"]["auc"]["value"] is not None
         assert all(found["level"][level]["auc"]["low"] is None for level in ("patient", "slice"))
         assert "[" not in format_table(found).split("ECE:")[0]
+        assert "accuracy  F1" in format_table(found)
 
 
 def test_one_class_has_no_auc_and_one_patient_no_interval(tmp_path):
