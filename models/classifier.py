@@ -14,6 +14,7 @@ import numpy as np
 
 from common.errors import expect_number
 from data_prep.grid.geometry import Triple
+from models.stem import match_channels
 
 if TYPE_CHECKING:
     import keras
@@ -189,10 +190,8 @@ def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
     Returns:
         (rows, columns, channels, filters), of the same dtype.
     """
-    if channels == RGB:
-        return kernel
-    grey = kernel.mean(axis=2, keepdims=True) * (RGB / channels)
-    return np.repeat(grey, channels, axis=2).astype(kernel.dtype)
+    inflated = match_channels(kernel, ["red", "green", "blue"], [f"channel {number}" for number in range(channels)])
+    return kernel if channels == RGB or inflated is None else inflated
 
 
 def _batch_norms(backbone: "keras.Model") -> list[Any]:
