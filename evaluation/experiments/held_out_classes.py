@@ -122,7 +122,7 @@ def run_classification(study: Path, run: PlannedRun, test: OpenClassification) -
         The reason of a failure, if it failed.
     """
     out, settings, log = scores_folder(study, run, test), test.settings, run.training.log
-    if is_classified(out, run, settings):
+    if current_scores(out, run, settings) is not None:
         return None
     (out / SCORES).unlink(missing_ok=True)  # of other weights or settings
     print(f"  classifying {settings.attribute} of {settings.records}", flush=True)
@@ -139,14 +139,15 @@ def scores_folder(study: Path, run: PlannedRun, test: OpenClassification) -> Pat
     return study / "classification" / run.folder.name / test.name
 
 
-def is_classified(folder: Path, run: PlannedRun, settings: ClassificationTest) -> bool:
-    """True where a folder has classification scores of a run's present weights, by equal settings."""
+def current_scores(folder: Path, run: PlannedRun, settings: ClassificationTest) -> dict[str, Any] | None:
+    """Classification scores of a run's present weights, by equal settings; None where a folder has none."""
     if not (folder / SCORES).is_file() or not any(run.folder.glob("*.weights.h5")):
-        return False
-    scores = read_json(folder / SCORES, "classification scores")
+        return None
+    scores: dict[str, Any] = read_json(folder / SCORES, "classification scores")
     wanted = {name: getattr(settings, name) for name in ("attribute", "classes", "features")}
     is_alike = all(scores["settings"][name] == value for name, value in wanted.items())
-    return is_alike and all(fold["weights"] == checksum(Run(run.folder).weights) for fold in scores["folds"])
+    weights = checksum(Run(run.folder).weights)
+    return scores if is_alike and all(fold["weights"] == weights for fold in scores["folds"]) else None
 
 
 def class_rows(study: Path, planned: Sequence[PlannedRun], test: OpenClassification, reference: str | None) -> list[ClassRow]:
@@ -155,8 +156,9 @@ def class_rows(study: Path, planned: Sequence[PlannedRun], test: OpenClassificat
     classes: list[str] = []
     for run in planned:
         folder = scores_folder(study, run, test)
-        if test.settings.records in run.records and is_classified(folder, run, test.settings):
-            classes = read_json(folder / SCORES, "classification scores")["classes"]
+        scores = current_scores(folder, run, test.settings) if test.settings.records in run.records else None
+        if scores is not None:
+            classes = scores["classes"]
             found.setdefault(run.name, []).append(read_predictions(folder / "per_patient.csv", classes))
     averaged = {name: _averaged(each) for name, each in found.items()}
     rows = [_row(test, name, len(found[name]), each, classes, averaged.get(reference or "")) for name, each in averaged.items()]
