@@ -10,6 +10,7 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,8 @@ def read_folder(folder: Path) -> Offline:
 
 def records(path: Path) -> Iterator[Any]:
     """Messages of a log, in order; a log whose end was not written yields what is whole."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    # The package takes the module of the installed protobuf's version, which type checkers cannot follow.
+    message = import_module("wandb.proto.wandb_internal_pb2").Record
     content, at, parts = path.read_bytes(), HEADER, b""
     while at + HEADER <= len(content):
         left = BLOCK - at % BLOCK
@@ -100,7 +101,7 @@ def records(path: Path) -> Iterator[Any]:
         parts += content[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if kind in (WHOLE, LAST):
-            yield Record.FromString(parts)
+            yield message.FromString(parts)
             parts = b""
 
 
