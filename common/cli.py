@@ -153,7 +153,8 @@ def _parser(config: type, arguments: Sequence[str], program: str | None = None) 
 @lru_cache(maxsize=64)
 def _built_parser(chosen: type, wants_help: bool) -> _Parser:
     """Parser of the options of a dataclass; building it takes longer than parsing does, and a run's files are parsed too."""
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=wants_help)  # slow, and only help needs them
+    # Only help needs attributes' docstrings, which are slow. Dataclasses with an abstract base are groups of options too.
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=wants_help, subclasses_disabled=[is_dataclass])
     parser = _Parser(allow_abbrev=False, description=chosen.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter)
     parser.config = chosen
     parser.add_argument("--config", action="config", help=CONFIG_HELP)

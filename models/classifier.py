@@ -5,21 +5,20 @@ images -> preprocessing -> backbone -> for each head: dense, batch normalisation
 frozen features first (`freeze: [backbone]` in a phase) and then fine-tunes.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.errors import expect_number
-from data_prep.grid.geometry import Triple
+from models.network import Intensity, NetworkConfig
 from models.stem import match_channels
 
 if TYPE_CHECKING:
     import keras
 
-Intensity = Literal["minmax", "zscore", "median"]
 BACKBONE, PREPROCESSING = "backbone", "preprocessing"
 IMAGENET = "imagenet"
 RGB = 3
@@ -29,7 +28,7 @@ RANGES: dict[str, tuple[float, float]] = {"minmax": (0.0, 1.0), "zscore": (-3.0,
 
 
 @dataclass
-class ClassifierConfig(ABC):
+class ClassifierConfig(NetworkConfig):
     """A classifier of images: what its networks share."""
 
     name: str = ""
@@ -56,18 +55,14 @@ class ClassifierConfig(ABC):
             self.check_weights(self.weights)
 
     @property
+    def rank(self) -> int:
+        """2: the network takes slices."""
+        return 2
+
+    @property
     def stride(self) -> int:
         """Divisor of the input's sides, 1: any size will do, convolutions pad and features are averaged."""
         return 1
-
-    @property
-    def margin(self) -> int:
-        """Voxels on each side without output: none."""
-        return 0
-
-    def prediction_patch(self, patch: Triple | None) -> Triple | None:
-        """Slices, rows and columns of the patches of prediction: None, whole slices."""
-        return None
 
     def origin(self) -> str:
         """Source of the backbone's weights, for tables.

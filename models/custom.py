@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
 from data_prep.grid.geometry import Triple
+from models.network import Intensity, NetworkConfig
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +20,7 @@ CLASSES = ("classes", "num_classes", "n_classes", "num_labels")
 
 
 @dataclass
-class CustomConfig:
+class CustomConfig(NetworkConfig):
     """Any Keras model: a callable `package.module:callable` that is called with `input_shape` and the number of classes."""
 
     name: str = ""
@@ -71,18 +72,9 @@ class CustomConfig:
         """Slices, rows and columns of the patches of prediction: those of `input_size`, else those of training."""
         return self.fixed_patch or (patch if self.rank == 3 or self.margin else None)
 
-    @property
-    def bottleneck(self) -> str:
-        """Layer whose features stand for a whole image: unknown, so the coarsest one is looked for (`models.features`)."""
-        return ""
-
     def origin(self) -> str:
         """Source of the initial weights, for tables."""
         return "as the callable makes them"
-
-    def fixed_layers(self, network: "keras.Model") -> list[Any]:
-        """Layers that never train, beyond those that the callable has frozen: none."""
-        return []
 
     def callable(self) -> Callable[..., Any]:
         """The callable that `name` names.
@@ -107,7 +99,7 @@ class CustomConfig:
         channels: int,
         heads: dict[str, int],
         pooled: Sequence[str] = (),
-        intensity: str = "minmax",
+        intensity: Intensity = "minmax",
         load_pretrained: bool = True,
     ) -> "keras.Model":
         """Make the network: images -> {head: logits}.

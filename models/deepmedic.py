@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
 from data_prep.grid.geometry import Triple
+from models.network import Intensity, NetworkConfig
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,7 @@ TILE = 36  # voxels along an axis of a prediction's output, to the next multiple
 
 
 @dataclass
-class DeepMedicConfig:
+class DeepMedicConfig(NetworkConfig):
     """DeepMedic (Kamnitsas et al., 2017), 2D or 3D."""
 
     name: str = "deepmedic"
@@ -122,11 +123,6 @@ class DeepMedicConfig:
         """Voxels along an axis that enter each pathway's first convolution, for an output size (published: 25 and 19 for 9)."""
         return [-(-output // factor) + 2 * len(self.filters) for factor in (1, *self.factors)]
 
-    @property
-    def fixed_patch(self) -> Triple | None:
-        """The only patch that the network takes: none, any that is larger than its margins will do."""
-        return None
-
     def prediction_patch(self, patch: Triple | None) -> Triple | None:
         """Slices, rows and columns of the input patches of prediction, whatever those of training.
 
@@ -144,20 +140,12 @@ class DeepMedicConfig:
         last = len(self.filters)
         return "join" if self.factors else f"normal_{'sum' if last in self.residual else 'conv'}{last}"
 
-    def origin(self) -> str:
-        """Source of the initial weights, for tables."""
-        return "random initialisation"
-
-    def fixed_layers(self, network: "keras.Model") -> list[Any]:
-        """Layers that never train: none."""
-        return []
-
     def build(
         self,
         channels: int,
         heads: dict[str, int],
         pooled: Sequence[str] = (),
-        intensity: str = "minmax",
+        intensity: Intensity = "minmax",
         load_pretrained: bool = True,
     ) -> "keras.Model":
         """Make the network: patches larger than twice `margin` -> {head: logits} of their inner part.

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import UserError
 from models import efficientnet_weights
-from models.classifier import BACKBONE, IMAGENET, ClassifierConfig, Intensity, scaled_pictures
+from models.classifier import BACKBONE, IMAGENET, ClassifierConfig, scaled_pictures
+from models.network import Intensity
 
 if TYPE_CHECKING:
     import keras

@@ -7,18 +7,18 @@ otherwise. The levels of the encoder are named encoder1 to encoder5, those of th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.errors import expect_number
 from data_prep.brain.hd_bet_weights import NETWORKS
-from data_prep.grid.geometry import Triple
+from models.network import Intensity, NetworkConfig
 
 if TYPE_CHECKING:
     import keras
 
 
 @dataclass
-class HDBETConfig:
+class HDBETConfig(NetworkConfig):
     """The 3D UNet of HD-BET (Isensee et al., 2019), with residual blocks and instance normalisation."""
 
     name: str = "hd_bet"
@@ -43,38 +43,16 @@ class HDBETConfig:
         return 3
 
     @property
-    def margin(self) -> int:
-        """Voxels on each side by which the output is smaller than the input: none, convolutions are padded."""
-        return 0
-
-    @property
     def stride(self) -> int:
         """Divisor of the input's sides."""
         return 16
-
-    @property
-    def fixed_patch(self) -> Triple | None:
-        """The only patch that the network takes: none, any multiple of `stride` will do."""
-        return None
-
-    def prediction_patch(self, patch: Triple | None) -> Triple | None:
-        """Slices, rows and columns of the patches of prediction: those of training."""
-        return patch
-
-    def origin(self) -> str:
-        """Source of the initial weights where no `init_from` gives others, for tables."""
-        return "random initialisation"
-
-    def fixed_layers(self, network: "keras.Model") -> list[Any]:
-        """Layers that never train: none."""
-        return []
 
     def build(
         self,
         channels: int,
         heads: dict[str, int],
         pooled: Sequence[str] = (),
-        intensity: str = "minmax",
+        intensity: Intensity = "minmax",
         load_pretrained: bool = True,
     ) -> "keras.Model":
         """Make the network: images (N, D, H, W, channels), sides multiples of 16 -> {head: logits float32}.

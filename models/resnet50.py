@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from common.errors import UserError
 from common.files import checksum
 from models import pretrained
-from models.classifier import BACKBONE, IMAGENET, ClassifierConfig, Intensity, scaled_pictures
+from models.classifier import BACKBONE, IMAGENET, ClassifierConfig, scaled_pictures
+from models.network import Intensity
 
 if TYPE_CHECKING:
     import keras

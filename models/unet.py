@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
-from data_prep.grid.geometry import Triple
+from models.network import Intensity, NetworkConfig
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ def without_levels(network: "keras.Model") -> "keras.Model":
 
 
 @dataclass
-class UNetConfig:
+class UNetConfig(NetworkConfig):
     """A UNet, 2D or 3D."""
 
     name: str = "unet"
@@ -75,31 +75,9 @@ class UNetConfig:
             raise UserError(f"--model.widths: expected {self.depth + 1} numbers of filters (depth + 1); received {self.widths}")
 
     @property
-    def margin(self) -> int:
-        """Voxels on each side by which the output is smaller than the input: none, convolutions are padded."""
-        return 0
-
-    @property
-    def fixed_patch(self) -> Triple | None:
-        """The only patch that the network takes: none, any multiple of `stride` will do."""
-        return None
-
-    def prediction_patch(self, patch: Triple | None) -> Triple | None:
-        """Slices, rows and columns of the patches of prediction, given those of training; None for whole slices."""
-        return patch if self.rank == 3 else None
-
-    @property
     def bottleneck(self) -> str:
         """Layer whose features stand for a whole image: the last one of the bottom."""
         return "bottom_relu2"
-
-    def origin(self) -> str:
-        """Source of the initial weights, for tables."""
-        return "random initialisation"
-
-    def fixed_layers(self, network: "keras.Model") -> list[Any]:
-        """Layers that never train: none."""
-        return []
 
     @property
     def stride(self) -> int:
@@ -111,7 +89,7 @@ class UNetConfig:
         channels: int,
         heads: dict[str, int],
         pooled: Sequence[str] = (),
-        intensity: str = "minmax",
+        intensity: Intensity = "minmax",
         load_pretrained: bool = True,
     ) -> "keras.Model":
         """Make the network: images of any size that is a multiple of `stride` -> {head: logits}.

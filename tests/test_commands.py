@@ -79,6 +79,7 @@ def test_print_config_prints_a_yaml_file_that_gives_the_same_again(name, capsys,
     printed = capsys.readouterr().out
     assert end.value.code == 0
     assert set(yaml.safe_load(printed)) == {option.name for option in fields(config_of(module))}
+    assert "class_path" not in printed, "a dataclass is a group of options, whatever its bases"
     (tmp_path / "printed.yaml").write_text(printed)
     with pytest.raises(SystemExit) as end:
         cli.run(module.main, config_of(module), ["--config", str(tmp_path / "printed.yaml"), "--print_config"])

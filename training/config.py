@@ -13,7 +13,7 @@ from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from models import CLASSIFIERS, MODELS
 from models.classifier import ClassifierConfig
-from models.unet import UNetConfig
+from models.network import NetworkConfig
 from training import LOGGERS, LOSSES
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig
 from training.heads.base import Head
@@ -196,7 +196,7 @@ class TrainingConfig(ABC):
 class TrainConfig(TrainingConfig):
     """Train a segmentation network on records. A stopped training goes on, bit for bit, with --resume RUN."""
 
-    model: UNetConfig = cli.choice(MODELS, "unet")
+    model: NetworkConfig = cli.choice(MODELS, "unet")
     """The network."""
     loss: FocalConfig = cli.choice(LOSSES, "focal")
     """The loss."""

@@ -1,11 +1,11 @@
-"""What a UNet is made of; what every network must do is in test_networks.py."""
+"""What a UNet is made of; what every network must do is in test_network.py."""
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
 from models.unet import UNetConfig, without_levels
-from tests.models.test_networks import images
+from tests.models.test_network import images
 
 ONE = {"segmentation": 2}
 
