@@ -31,7 +31,7 @@ from evaluation.figures.classification import draw_classification
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.provenance import short_path
 from evaluation.scores.classification import SlicePredictions, format_table, summary, write_classification_scores
-from training.data.division import cases_lacking_channels
+from training.data.division import cases_lacking_channels, lacked_channels
 from training.run import Run, open_runs
 
 AGGREGATION = "mean over the patient's cases of each class's probability"
@@ -103,13 +103,13 @@ def main(config: ClassifyFeaturesConfig) -> None:
     if config.division == "held_out" and len(runs) != 1:
         raise UserError(f"--division held_out: expected one run; received {len(runs)}")
     heads = [_head(run, config.head) for run in runs]
-    labelled = _labelled(config, runs)
+    records = None if config.records is None else Records(config.records)
+    labelled = _labelled(config, runs, records)
     counts = ", ".join(f"{number} {name}" for name, number in labelled.counts().items())
     print(
         f"{config.attribute}: {counted(len(labelled.patients), 'patient')} ({counts}), {counted(len(labelled.cases), 'case')}"
     )
     trainings = [training_patients(run) for run in runs]
-    records = None if config.records is None else Records(config.records)
     if config.division == "held_out" and records is not None:
         folds = held_out_fold(labelled, trainings[0], records, config.seen_patients)
     else:
@@ -182,18 +182,18 @@ def _head(run: Run, wanted: str | None) -> str:
     return wanted or heads[0]
 
 
-def _labelled(config: ClassifyFeaturesConfig, runs: Sequence[Run]) -> LabelledCases:
-    """Cases with a known class, of the records or the source."""
+def _labelled(config: ClassifyFeaturesConfig, runs: Sequence[Run], records: Records | None) -> LabelledCases:
+    """Cases with a known class, of the records or the source; those that lack a channel of a run are left out."""
     wanted = None if config.cases is None else read_lines(config.cases, "list of cases (a text file, one id a line)")
-    if config.records is not None:
+    if records is not None:
         lacking: dict[str, list[str]] = {}
         for run in runs:
-            lacking |= cases_lacking_channels(run.open_records(config.records), run.config)
+            lacking |= cases_lacking_channels(run.open_records(records.path), run.config)
         if lacking:
-            names = ", ".join(sorted({channel for absent in lacking.values() for channel in absent}))
-            print(f"left out: {counted(len(lacking), 'case')} of {config.records} that lack {names}, which a run needs")
-            wanted = [case for case in wanted or Records(config.records).cases if case not in lacking]
-        return from_records(config.records, config.attribute, config.classes, wanted)
+            names = lacked_channels(lacking)
+            print(f"left out: {counted(len(lacking), 'case')} of {records.path} that lack {names}, which a run needs")
+            wanted = [case for case in (records.cases if wanted is None else wanted) if case not in lacking]
+        return from_records(records, config.attribute, config.classes, wanted)
     root = Path(str(config.source))
     return from_source(root, config, config.attribute, config.classes, runs, wanted)
 

@@ -19,7 +19,7 @@ from common.hardware.distribution import Distribution
 from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
-from training.data.division import cases_lacking_channels
+from training.data.division import cases_lacking_channels, lacked_channels
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
@@ -350,13 +350,12 @@ def print_start(training: OpenTraining) -> None:
     )
     for folder in data.folders:
         if lacking := cases_lacking_channels(folder.records, config):
-            names = ", ".join(sorted({channel for absent in lacking.values() for channel in absent}))
             sides = {"training": "train", "validation": "validation"}
             numbers = {side: len(lacking.keys() & folder.records.subset(name, config.fold)) for side, name in sides.items()}
             parts = [counted(number, f"{side} case") for side, number in numbers.items() if number]
             if parts:
                 print(
-                    f"left out: {' and '.join(parts)} of {folder.records.path} that lack {names}; "
+                    f"left out: {' and '.join(parts)} of {folder.records.path} that lack {lacked_channels(lacking)}; "
                     "--input.channel_dropout trains with channels absent"
                 )
     if len(data.folders) > 1:

@@ -79,12 +79,12 @@ class LabelledCases:
 
 
 def from_records(
-    path: Path, attribute: str, classes: dict[str, list[str]], wanted: Sequence[str] | None = None
+    records: Records, attribute: str, classes: dict[str, list[str]], wanted: Sequence[str] | None = None
 ) -> LabelledCases:
     """Cases of records that have a value of an attribute.
 
     Args:
-        path: the records.
+        records: of the cases.
         attribute: of the patients.
         classes: name -> values of the attribute; empty: the values in the records, sorted.
         wanted: ids of the cases; None: all.
@@ -92,7 +92,7 @@ def from_records(
     Raises:
         UserError: fewer than two classes, a value of no class, a patient with two, or an unknown case.
     """
-    records = Records(path)
+    path = records.path
     chosen = _chosen(records.cases, wanted, path)
     values = {case: records.cases[case].attributes for case in chosen}
     classes, targets = _targets(values, attribute, classes, path)

@@ -1,6 +1,6 @@
 """Division into training and validation examples: by patient, or by slice as some papers did."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +57,11 @@ def cases_lacking_channels(records: Records, config: "TrainingConfig") -> dict[s
     channels = config.input.channels or records.channels
     lacking = {name: [channel for channel in channels if channel in case.missing] for name, case in records.cases.items()}
     return {name: absent for name, absent in lacking.items() if absent}
+
+
+def lacked_channels(lacking: Mapping[str, Sequence[str]]) -> str:
+    """Channels that some cases lack, in words, from `cases_lacking_channels`."""
+    return ", ".join(sorted({channel for absent in lacking.values() for channel in absent}))
 
 
 def divide_slices(

@@ -15,7 +15,7 @@ GRADES = {"low": ["LGG"], "high": ["HGG"]}
 def test_records_and_scans_give_the_same_cases(graded, validated):
     source, path = graded
     run = Run(validated / "fold0")
-    stored = from_records(path, "grade", GRADES)
+    stored = from_records(Records(path), "grade", GRADES)
     scans = from_source(source, SourceConfig(), "grade", GRADES, [run])
     assert stored.counts() == scans.counts() == {"low": 4, "high": 4}
     assert stored.patients == scans.patients == {f"case_{n}": int(n < 4) for n in range(8)}
@@ -32,7 +32,7 @@ def test_records_and_scans_give_the_same_cases(graded, validated):
 
 
 def test_values_of_the_cases_are_the_classes_where_none_are_named(graded):
-    found = from_records(graded[1], "grade", {}, ["case_0", "case_7"])
+    found = from_records(Records(graded[1]), "grade", {}, ["case_0", "case_7"])
     assert found.classes == {"HGG": ["HGG"], "LGG": ["LGG"]}
     assert found.patients == {"case_0": 0, "case_7": 1}
 
@@ -54,7 +54,7 @@ def test_values_of_the_cases_are_the_classes_where_none_are_named(graded):
 )
 def test_what_cannot_be_a_class_is_refused(graded, attribute, classes, wanted, told):
     with pytest.raises(UserError, match=told):
-        from_records(graded[1], attribute, classes, wanted)
+        from_records(Records(graded[1]), attribute, classes, wanted)
 
 
 def test_other_channels_than_the_runs_are_refused(graded, validated):

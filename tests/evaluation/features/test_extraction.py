@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from data_prep.records.folder import Records
 from data_prep.sources import SourceConfig
 from evaluation.features import extraction
 from evaluation.features.cases import from_records, from_source
@@ -16,7 +17,7 @@ from training.run import Run
 
 @pytest.fixture
 def cases(graded):
-    return from_records(graded[1], "grade", {}, ["case_0", "case_7"]).cases
+    return from_records(Records(graded[1]), "grade", {}, ["case_0", "case_7"]).cases
 
 
 @pytest.fixture
