@@ -162,13 +162,18 @@ def _checked_evaluators(runs: list[Run]) -> list[HeadEvaluator]:
     for run in runs:
         _ = run.weights  # refuses a run without a finished epoch before scans are read
         for name, received, expected in (
-            ("channels", run.channels, first.channels),
+            ("list of channels", run.channels, first.channels),
             ("preparation", run.preparation, first.preparation),
-            ("channel dropout", run.serves_subsets, first.serves_subsets),
             ("schema", run.schema, first.schema),
         ):
             if received != expected:
-                raise UserError(f"{run.path}: its {name} differ from those of {first.path}, so they cannot go together")
+                raise UserError(f"{run.path}: has another {name} than {first.path}, so they cannot go together")
+        if run.serves_subsets != first.serves_subsets:
+            of, without = (run, first) if run.serves_subsets else (first, run)
+            raise UserError(
+                f"{of.path}: takes scans that lack channels (--input.channel_dropout), and {without.path} does not, so they "
+                "cannot go together"
+            )
     evaluators = evaluators_of(runs)
     for evaluator in evaluators:
         evaluator.check_agreement()

@@ -85,7 +85,10 @@ def feature_network(network: "keras.Model", head: str, sliding: SlidingWindow, l
     owners = {each.name: model for model in reversed(models) for each in model.layers if each not in models}
     chosen = layer or _coarsest(models, sliding)
     if chosen not in owners:
-        raise UserError(f"--layer {chosen}: expected a layer of the network {network.name}{did_you_mean(chosen, owners)}")
+        example = _coarsest(models, sliding)
+        raise UserError(
+            f"--layer {chosen}: expected a layer of the network {network.name}, such as {example}{did_you_mean(chosen, owners)}"
+        )
     owner = owners[chosen]
     features = owner.get_layer(chosen).output
     if len(getattr(features, "shape", ())) != len(network.inputs[0].shape):
@@ -117,9 +120,7 @@ def _coarsest(models: list["keras.Model"], sliding: SlidingWindow) -> str:
         found |= {name: math.prod(spec.shape[1:-1]) for name, spec in sizes.items()}
     places = {name: number for name, number in found.items() if number > 1}
     if not places:
-        raise UserError(
-            "--layer: expected the name of a layer, because this network's layers have no known sizes; received none"
-        )
+        raise UserError("--layer: expected the name of a layer, because this network's layers have no known sizes")
     return [name for name, number in places.items() if number == min(places.values())][-1]
 
 

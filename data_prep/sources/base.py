@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import walk
 from pathlib import Path
@@ -254,6 +254,26 @@ def id_problem(identifier: str) -> str | None:
         f'case id {identifier!r}: expected a name for files: 1 to 200 characters, none of / \\ : * ? " < > |, '
         "and no dot in front"
     )
+
+
+def lacking_channels(place: Path, case: str, reasons: Mapping[str, str], remedy: str = "") -> list[str]:
+    """Problem of a case that lacks channels, one line for all of them; no line where it lacks none.
+
+    Args:
+        place: folder of the case.
+        case: its id.
+        reasons: each channel that it lacks -> why it was not found; empty: not said.
+        remedy: what else can be done, before the options that do without the channels.
+    """
+    if not reasons:
+        return []
+    names = ", ".join(f"{name} ({reason})" if reason else name for name, reason in reasons.items())
+    noun, them = ("channel", "it") if len(reasons) == 1 else ("channels", "them")
+    remedies = f"{remedy}, " if remedy else ""
+    return [
+        f"{place}: case {case} lacks {noun} {names}; {remedies}leave {them} out of --channels, or take zeros by "
+        "--missing_channels zero"
+    ]
 
 
 def refuse(problems: list[str], files: CaseFiles) -> None:

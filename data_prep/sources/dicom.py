@@ -19,7 +19,7 @@ from data_prep.scans.dicom_header import SUFFIXES, has_magic
 from data_prep.scans.dicom_image import read_series
 from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.volume import Volume
-from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
+from data_prep.sources.base import SourceConfig, choose_channels, lacking_channels, sorted_cases, visible_files
 from data_prep.sources.dicom_annotations import find_annotation
 from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
 from data_prep.sources.dicom_rules import load_rules
@@ -130,12 +130,9 @@ class DicomSource(VolumeSource):
                 f"fits a rule, such as that of {lacking[0]}: {self.rules.channels[lacking[0]]}; give rules by --series"
             )
         elif lacking and self.config.missing_channels == "refuse":
-            for name in lacking:
-                problems.append(
-                    f"{patient.folder}: case {files.id} lacks channel {name} (none of its {count} series fits: "
-                    f"{self.rules.channels[name]}); change its rule (--series), leave it out of --channels, or take zeros "
-                    "by --missing_channels zero"
-                )
+            reasons = {name: f"none of its {count} series fits: {self.rules.channels[name]}" for name in lacking}
+            rule = "its rule" if len(lacking) == 1 else "their rules"
+            problems += lacking_channels(patient.folder, files.id, reasons, f"change {rule} (--series)")
         if problems:
             return problems
         return self._series_problems(files)

@@ -12,7 +12,7 @@ from data_prep.scans.faults import too_short
 from data_prep.scans.nifti import Header
 from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
-from data_prep.sources.base import Source, refuse
+from data_prep.sources.base import Source, lacking_channels, refuse
 
 
 class NiftiSource(Source):
@@ -131,18 +131,15 @@ class NiftiSource(Source):
         return headers, problems
 
     def _missing(self, files: CaseFiles) -> list[str]:
-        """Problems of missing channels, a line each."""
+        """Problem of missing channels, one line for all of them."""
         missing = [name for name, image in files.channels.items() if image is None]
         folder = files.paths[0].parent if files.paths else self.root
         if len(missing) == len(files.channels):
             return [f"{folder}: case {files.id} has none of the channels {', '.join(missing)}"]
         if self.config.missing_channels == "zero":
             return []
-        return [
-            f"{folder}: case {files.id} lacks channel {name} ({self.expected_file(files, name)}); "
-            "add it, leave it out of --channels, or take zeros by --missing_channels zero"
-            for name in missing
-        ]
+        reasons = {name: self.expected_file(files, name) for name in missing}
+        return lacking_channels(folder, files.id, reasons, "add it" if len(missing) == 1 else "add them")
 
     def expected_file(self, files: CaseFiles, channel: str) -> str:
         """Description of the file of a missing channel, for the error."""

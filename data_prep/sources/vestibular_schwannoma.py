@@ -27,7 +27,7 @@ from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.itk import read_transform
 from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
-from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
+from data_prep.sources.base import SourceConfig, choose_channels, lacking_channels, sorted_cases, visible_files
 from data_prep.sources.volume_source import VolumeSource
 
 CHANNELS = {"t1ce": "t1", "t2": "t2"}  # channel -> space, as the files name it
@@ -181,11 +181,7 @@ class VestibularSchwannomaSource(VolumeSource):
             return [*patient.problems, f"{self.root}: case {files.id} has none of the channels {', '.join(lacking)}"]
         problems = list(patient.problems)
         if self.config.missing_channels == "refuse":
-            problems += [
-                f"{self.root}: case {files.id} lacks channel {name}; leave it out of --channels, or take zeros by "
-                "--missing_channels zero"
-                for name in lacking
-            ]
+            problems += lacking_channels(self.root, files.id, dict.fromkeys(lacking, ""))
         if problems:
             return problems
         reference = self.reference(files)

@@ -104,7 +104,8 @@ def test_the_bottleneck_is_found():
 def test_wrong_layers_are_refused():
     network = UNetConfig(filters=2, depth=1).build(1, {HEAD: 2, "grade": 1}, ["grade"])
     with pytest.raises(
-        UserError, match=r"--layer botom_relu2: expected a layer of the network unet; did you mean bottom_relu2"
+        UserError,
+        match=r"--layer botom_relu2: expected a layer of the network unet, such as bottom_relu2; did you mean bottom_relu2",
     ):
         feature_network(network, HEAD, SlidingWindow(2), "botom_relu2")
     with pytest.raises(UserError, match=r"--layer grade_pooling: expected features of places, of the rank of the image"):

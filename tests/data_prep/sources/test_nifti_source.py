@@ -49,10 +49,14 @@ def test_grids_that_differ_are_refused_with_both_files(root):
 
 def test_a_missing_channel_is_refused_or_left_empty(root):
     (root / "a" / "a_t1.nii.gz").unlink()
-    with pytest.raises(UserError, match=r"case a lacks channel t1 .*--missing_channels zero"):
+    with pytest.raises(UserError, match=r"case a lacks channel t1 .*; add it, leave it out .*--missing_channels zero"):
         open_source(root).read(open_source(root).cases()[0])
     source = open_source(root, SourceConfig(missing_channels="zero"))
     assert source.read(source.cases()[0]).missing == ["t1"]
+    (root / "a" / "a_t2.nii.gz").unlink()
+    (line,) = open_source(root).check(open_source(root).cases()[0])
+    assert "case a lacks channels t1 (" in line
+    assert "; add them, leave them out of --channels, or take zeros" in line
 
 
 def test_an_image_on_another_grid_is_a_problem(root, tmp_path):
