@@ -95,9 +95,23 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
     token = _program.set(program)
     try:
         with exit_status():
-            main(parse(config, sys.argv[1:] if arguments is None else arguments))
+            given = sys.argv[1:] if arguments is None else arguments
+            refuse_undecoded(given)
+            main(parse(config, given))
     finally:
         _program.reset(token)
+
+
+def refuse_undecoded(arguments: Sequence[str]) -> None:
+    """Refuse arguments that are not UTF-8, such as paths, which no manifest or message can hold.
+
+    Raises:
+        UserError: names the first.
+    """
+    for text in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise UserError(f"{shown}: expected arguments in UTF-8; rename the file or folder")
 
 
 def parse(config: type, arguments: Sequence[str], program: str | None = None) -> Any:

@@ -96,10 +96,20 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path, what: str) -> Any:
-    """Read YAML; `what` names the file in the error where that fails, or where a key stands twice in one mapping."""
+class _Text(_UniqueKeys):
+    """Loader of YAML whose plain scalars are all text: 007 and 1e3 stay as they are."""
+
+
+_Text.yaml_implicit_resolvers = {}
+
+
+def read_yaml(path: Path, what: str, as_text: bool = False) -> Any:
+    """Read YAML; `what` names the file in the error where that fails, or where a key stands twice in one mapping.
+
+    With `as_text` nothing becomes a number, a date or null: ids keep their zeros.
+    """
     try:
-        return yaml.load(read_text(path, what), _UniqueKeys)
+        return yaml.load(read_text(path, what), _Text if as_text else _UniqueKeys)
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         reason = getattr(error, "problem", None) or getattr(error, "reason", "")

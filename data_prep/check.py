@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from common.errors import Problems, UserError, problem_lines
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.scans.case import LABEL, CaseFiles
+from data_prep.scans.unusual import WHOLE_CASE, case_doubts, doubt_lines, volume_doubts
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
-from data_prep.sources.checks import warn_of
+from data_prep.sources.checks import warn_of, warn_of_kinds, without_label
 
 MOST_VALUES = 8  # of one property that are printed
 
@@ -25,6 +27,8 @@ class CheckConfig(SourceConfig):
 
     source: Path
     """Folder of scans, or a CSV table."""
+    purpose: Literal["records", "prediction"] = "records"
+    """What the scans are for: records need an annotation of every case, predictions do not."""
     own_grids: bool = False
     """Channels may have grids and spaces of their own, as glioskull align takes them: each is read by itself."""
     workers: int | str = 1
@@ -38,6 +42,7 @@ class CaseSummary:
     Attributes:
         problems: errors, a line each; the rest is empty then.
         warnings: unusual but legal, a line each.
+        doubts: about the case as a whole, such as its background, a line each; of each kind the first is printed.
         shape: native (i, j, k).
         spacing_mm: along i, j, k.
         orientation: directions of i, j and k, such as RAS.
@@ -49,6 +54,7 @@ class CaseSummary:
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     shape: str = ""
     spacing_mm: str = ""
     orientation: str = ""
@@ -73,10 +79,17 @@ def main(config: CheckConfig) -> None:
     found = map_cases(partial(look, source), cases, config.workers, title="checking")
     print("\n".join(summary(source, cases, found)))
     warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings)])
-    problems = [line for case in found for line in case.problems]
+    warn_of_kinds([line for case in found for line in case.doubts])
+    lacking = set()
+    if config.purpose == "records" and not config.own_grids:
+        lacking = {files.id for files in cases if files.label is None}
+    unlabelled = [without_label(case) for case in sorted(lacking)]
+    if len(lacking) == len(cases):
+        unlabelled = [without_label(str(config.source), f"none of {counted(len(cases), 'case')} has a label")]
+    problems = [*(line for case in found for line in case.problems), *unlabelled]
     if problems:
-        bad = sum(bool(case.problems) for case in found)
-        raise Problems(problems, f"{config.source}: {bad} of {counted(len(cases), 'case')} cannot be used")
+        bad = lacking | {files.id for files, case in zip(cases, found, strict=True) if case.problems}
+        raise Problems(problems, f"{config.source}: {len(bad)} of {counted(len(cases), 'case')} cannot be used")
 
 
 def inspect(source: Source, files: CaseFiles) -> CaseSummary:
@@ -87,9 +100,11 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
         case = source.read(files)
     except UserError as error:
         return CaseSummary(problems=source.check(files, deep=True) or problem_lines(error))
-    warnings = source.warnings(files) + files.constant_warnings(case.constant)
+    doubts = case_doubts(case)
+    whole = doubt_lines(files, {WHOLE_CASE: doubts.pop(WHOLE_CASE, [])})
+    warnings = source.warnings(files) + files.constant_warnings(case.constant) + doubt_lines(files, doubts)
     shape = " x ".join(map(str, case.shape))
-    found = CaseSummary(warnings=warnings, shape=shape, missing=case.missing, has_mask=case.brain is not None)
+    found = CaseSummary(warnings=warnings, doubts=whole, shape=shape, missing=case.missing, has_mask=case.brain is not None)
     if case.affine is not None:
         lengths = np.linalg.norm(case.affine[:3, :3], axis=0)
         found.spacing_mm = " x ".join(f"{length:.4g}" for length in lengths)
@@ -113,7 +128,8 @@ def inspect_volumes(source: Source, files: CaseFiles) -> CaseSummary:
         shape = " x ".join(map(str, volume.grid.shape))
         found.images[name] = f"{shape}, {spacing} mm, {''.join(aff2axcodes(volume.affine))}"
     constant = {name: float(volume.array.flat[0]) for name, volume in volumes.items() if np.ptp(volume.array) == 0}
-    found.warnings = source.volume_warnings(files) + files.constant_warnings(constant)
+    doubts = doubt_lines(files, volume_doubts(volumes))
+    found.warnings = source.volume_warnings(files) + files.constant_warnings(constant) + doubts
     if LABEL in volumes:
         found.voxels = _label_voxels(source, volumes[LABEL].array)
     return found

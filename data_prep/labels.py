@@ -116,8 +116,12 @@ class LabelSchema:
         return sorted(value for value in present if value not in self.known)
 
     def to_ids(self, classes: np.ndarray, dtype: np.dtype | type = np.uint8) -> np.ndarray:
-        """Ids of the data set (each class's first id) for class indices: `dtype`, same shape."""
-        return np.array([ids[0] for ids in self.classes.values()], dtype)[classes]
+        """Ids of the data set (each class's first id) for class indices: `dtype`, or a longer one that holds them."""
+        ids = [identifiers[0] for identifiers in self.classes.values()]
+        bounds = np.iinfo(dtype)
+        if min(ids) < bounds.min or max(ids) > bounds.max:
+            dtype = np.int16 if min(ids) >= -(2**15) and max(ids) < 2**15 else np.int32
+        return np.array(ids, dtype)[classes]
 
     def _check(self, where: Path) -> None:
         """Refuse a schema with too few or many classes, double ids or unknown classes in regions."""

@@ -19,8 +19,9 @@ from data_prep.records.consistency import refuse_other_config, refuse_other_file
 from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
 from data_prep.records.shard import shard_layout
 from data_prep.scans.case import CaseFiles
+from data_prep.scans.unusual import doubt_lines
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases, warn_of_kinds
+from data_prep.sources.checks import check_cases, warn_of_kinds, without_label
 from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning
 
 WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
@@ -110,9 +111,7 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
     Raises:
         Problems: a line per problem of any case.
     """
-    problems = [
-        f"{case.id}: has no label; records need one (leave the case out by --split.file)" for case in cases if not case.label
-    ]
+    problems = [without_label(case.id) for case in cases if case.label is None]
     if config.prepare.statistics == "brain":
         problems += [without_mask(case.id) for case in cases if case.brain is None]
     problems += check_cases(source, cases, config.workers)
@@ -154,10 +153,11 @@ def _scan_size(source: Source, files: CaseFiles, config: MakeRecordsConfig) -> t
 
 
 def _warn_of_contents(built: list[tuple[CaseFiles, BuiltCase]]) -> None:
-    """Print images of one value, brains that the crop did not find, and the shares of the tumours that it cuts off."""
+    """Print what is unusual about images, brains that the crop did not find, and the shares of the tumours that it cuts off."""
     for files, facts in built:
         for line in files.constant_warnings(facts.constant):
             print(f"warning: {line}", file=sys.stderr)
+    warn_of_kinds([line for files, facts in built for line in doubt_lines(files, facts.unusual)], "glioskull check")
     if unknown := [files.id for files, facts in built if facts.brain_unknown]:
         print(
             f"warning: --prepare.crop brain found no brain in {len(unknown)} of {counted(len(built), 'case')} ({unknown[0]}"

@@ -24,6 +24,7 @@ Intensity = Literal["minmax", "zscore", "median", "window"]
 UNIT_RANGE = ("minmax", "window")  # intensities that become 0..1
 LATER = ("spacing_mm", "interpolation", "label_interpolation", "window", "statistics")
 """Options that older records do not have; manifests hold them only where they are not the default."""
+LARGEST = float(np.finfo(np.float16).max)  # of a stored intensity
 TABLE_LIMIT = 1 << 18  # integers of a smaller range are scaled through a table of all their values
 
 
@@ -91,6 +92,16 @@ class PrepareConfig:
             raise UserError(f"--prepare.intensity: expected one for channel {channel}; received {', '.join(self.intensity)}")
         return self.intensity[channel]
 
+    @property
+    def is_clipped(self) -> bool:
+        """True where the brightest voxels do not decide how the others are scaled: percentiles, or a window."""
+        return self.clip is not None or set(self.intensities) == {"window"}
+
+    @property
+    def needs_background(self) -> bool:
+        """True where statistics are taken of the voxels that are not zero, so that the background must be 0."""
+        return self.statistics == "nonzero" and (self.clip is not None or "zscore" in self.intensities)
+
     def to_dict(self) -> dict[str, Any]:
         """Content of a manifest: all options, but those of `LATER` only where they are not the default."""
         defaults = {item.name: item.default for item in fields(self)}
@@ -154,9 +165,12 @@ class Scaling:
     keep_zero: bool
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Scale an array of any real dtype; float32, same shape."""
+        """Scale an array of any real dtype; float32, same shape. Results beyond float16 become its largest number."""
         scaled = np.clip(values.astype(np.float32), np.float32(self.low), np.float32(self.high))
-        scaled = (scaled - np.float32(self.centre)) / np.float32(self.spread)
+        spread = np.float32(self.spread) or np.float32(1)  # float32 has no smaller number: the channel is constant
+        scaled = (scaled - np.float32(self.centre)) / spread
+        if max(self.high - self.centre, self.centre - self.low) > LARGEST * float(spread):
+            scaled = np.clip(scaled, -LARGEST, LARGEST)
         return np.where(values == 0, np.float32(0), scaled) if self.keep_zero else scaled
 
 

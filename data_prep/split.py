@@ -12,6 +12,7 @@ from common.tables import counted
 from data_prep.scans.case import CaseFiles
 
 SUBSETS = ("train", "validation", "test")
+EMPTY: tuple[object, ...] = ("", "null", "~", [])  # an empty list in YAML
 Split = dict[str, list[str]]
 
 
@@ -129,11 +130,12 @@ def _spread(counts: list[int]) -> np.ndarray:
 
 def _from_file(cases: Sequence[CaseFiles], path: Path) -> Split:
     """Split that a file lists."""
-    lists = read_yaml(path, "split file")
+    lists = read_yaml(path, "split file", as_text=True)
     known = isinstance(lists, dict) and not set(lists) - set(SUBSETS)
-    if not known or not lists.get("train") or not all(isinstance(names or [], list) for names in lists.values()):
+    lists = {name: [] if names in EMPTY else names for name, names in lists.items()} if known else {}
+    if not lists.get("train") or not all(isinstance(names, list) for names in lists.values()):
         raise UserError(f"{path}: expected lists `train` (not empty), `validation`, `test` of patients or cases")
-    split = {name: _named(cases, [str(entry) for entry in lists.get(name) or []], path) for name in SUBSETS}
+    split = {name: _named(cases, [str(entry) for entry in lists.get(name, [])], path) for name in SUBSETS}
     patients: dict[str, str] = {}
     for name in SUBSETS:
         for case in (case for case in cases if case.id in set(split[name])):
@@ -147,5 +149,7 @@ def _named(cases: Sequence[CaseFiles], names: list[str], path: Path) -> list[str
     known = {name for case in cases for name in (case.id, case.patient)}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError(f"{path}: {unknown[0]!r} is no patient or case of the source ({len(unknown)} such names)")
+        same = sorted(name for name in known if name.lstrip("0") == unknown[0].lstrip("0"))
+        hint = f"; did you mean {same[0]!r}? Ids are text, and keep their zeros: quote them" if same else ""
+        raise UserError(f"{path}: {unknown[0]!r} is no patient or case of the source ({len(unknown)} such names){hint}")
     return sorted(case.id for case in cases if case.id in names or case.patient in names)

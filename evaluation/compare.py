@@ -12,6 +12,7 @@ from common.files import make_folder, read_json, write_text
 from common.metrics.catalogue import METRICS
 from common.tables import counted, csv_text
 from evaluation.figures.patients import draw_boxes
+from evaluation.outputs import claim, folder_origin
 from evaluation.scores.folder import MANIFEST, find_scores, read_split
 from evaluation.tables.comparison import (
     CLASSIFICATION_SCALES,
@@ -74,6 +75,7 @@ def main(config: CompareConfig) -> None:
         comparison = _compare_classifiers(config, found)
     print(format_text(comparison))
     if config.out is not None:
+        claim(config.out, {"a comparison": [folder_origin("scores", folder, config.out) for folder in config.scores]})
         print("\n" + "\n".join(f"wrote {file}" for file in _write(config.out, comparison, entries, config.patient_names)))
 
 

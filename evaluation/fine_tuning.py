@@ -7,7 +7,9 @@ from typing import Literal
 from common import cli
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside
+from data_prep.records.folder import Records
 from evaluation.figures.fine_tuning import draw_fine_tuning
+from evaluation.outputs import claim, folder_origin, records_origin
 from evaluation.scores import records as records_score
 from evaluation.scores.classification_run import score_run
 from evaluation.tables.fine_tuning import RunScores, classification_scores, format_text, segmentation_scores, write_table
@@ -37,7 +39,8 @@ class FineTuningConfig:
     batch_size: int = 16
     """Slices in a batch; it changes speed and memory, not the scores."""
     out: Path | None = None
-    """Folder to write into; default: fine_tuning_SUBSET in the first of the runs."""
+    """Folder to write into; default: fine_tuning_SUBSET in the first of the runs. Tables of other runs or records that it
+    holds are not overwritten."""
 
 
 def main(config: FineTuningConfig) -> None:
@@ -51,6 +54,8 @@ def main(config: FineTuningConfig) -> None:
     out = config.out or first / f"fine_tuning_{config.subset}"
     refuse_inside(out, config.records)
     make_folder(out)
+    runs = [folder_origin("run", path, out) for path in (config.run, config.classifier) if path is not None]
+    claim(out, {"fine_tuning": [*runs, records_origin(Records(config.records))]})
     parts, files = [], []
     if config.run is not None:
         part, drawn = _segmentation(config, config.run, out)

@@ -12,6 +12,7 @@ from common.files import make_folder
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.grid.slice_pictures import display_channel
+from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.records.folder import Records
@@ -26,6 +27,7 @@ from evaluation.figures import volume as figures_volume
 from evaluation.figures.lesions import draw_lesions
 from evaluation.heads import common_evaluators, evaluators_of
 from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
+from evaluation.outputs import Origin, claim, folder_origin, records_origin
 from evaluation.scores.folder import read_scores
 from evaluation.scores.lesion_table import read_lesions
 from evaluation.tables.run_names import names_of
@@ -61,7 +63,7 @@ class PlotsConfig(SourceConfig):
     predictions: list[Path] = field(default_factory=list)
     """Folders of predictions that have one of the case; of several, one slice of the case is drawn side by side."""
     out: Path
-    """Folder to write the figures into."""
+    """Folder to write the figures into; those of other runs, scores or records that it holds are not overwritten."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def main(config: PlotsConfig) -> None:
     prediction_names = _names(config, "predictions", config.predictions)
     records = Records(config.records) if config.records else None
     make_folder(config.out)
+    claim(config.out, _origins(config, runs, records))
     if runs:
         _print(_draw_learning_curves(runs, names, config.out))
     if config.scores:
@@ -113,8 +116,24 @@ def main(config: PlotsConfig) -> None:
         schema = runs[0].schema if runs else records.schema if records is not None else None
         source = open_source(config.source, config, schema)
         scan = _read_scan(config, source, _preparation(runs, records))
+        made_from = [folder_origin("source", config.source, config.out)]
+        predictions = [folder_origin("predictions", folder, config.out) for folder in config.predictions]
+        claim(config.out, {f"case {scan.id}": made_from} | ({f"predictions of {scan.id}": predictions} if predictions else {}))
         _print(_draw_volume(scan, config.out, cropped=bool(runs) or records is not None))
         _print(_draw_predictions(scan, config.out, prediction_names))
+
+
+def _origins(config: PlotsConfig, runs: list[Run], records: Records | None) -> dict[str, list[Origin]]:
+    """Origins of the figures that do not have the name of a case in theirs."""
+    of_runs = [folder_origin("run", run.path, config.out) for run in runs]
+    of_records = [] if records is None else [records_origin(records)]
+    found = {
+        "learning curves": of_runs,
+        "scores": [folder_origin("scores", folder, config.out) for folder in config.scores],
+        "class frequencies": of_records,
+        "figures of runs on records": [*of_runs, *of_records] if of_runs and of_records else [],
+    }
+    return {name: origins for name, origins in found.items() if origins}
 
 
 def _names(config: PlotsConfig, option: str, folders: Sequence[Path]) -> list[str]:
@@ -233,8 +252,9 @@ def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) 
 
 def _read_prediction(folder: Path, case: str, schema: LabelSchema, grid: PreparedGrid) -> np.ndarray:
     """A case's prediction as class indices (Z, H, W) of the uncropped prepared grid."""
-    path = prediction_path(folder, case)
-    predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema)
+    path, affine = prediction_path(folder, case), grid.native_affine
+    native = None if affine is None else Grid(grid.native_shape, np.asarray(affine))
+    predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema, grid=native)
     if predicted.shape != grid.native_shape:
         raise UserError(f"{path}: expected the shape {grid.native_shape} of case {case}; received {predicted.shape}")
     return grid.reorient_label(predicted)

@@ -9,24 +9,27 @@ from typing import Any
 import numpy as np
 
 from common import cli
+from common.configs import find_config
 from common.errors import Problems, UserError
 from common.files import lock, read_lines, refuse_inside
 from common.hardware.backend import load_backend
 from common.parallel import map_cases
 from common.tables import counted
 from data_prep.labels import LabelSchema
-from data_prep.prepare import prepare
-from data_prep.scans.case import LABEL, CaseFiles
+from data_prep.prepare import Prepared, prepare
+from data_prep.scans.case import LABEL, Case, CaseFiles
+from data_prep.scans.unusual import case_doubts, doubt_lines
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases, warn_of_kinds
+from data_prep.sources.checks import check_cases, warn_of, warn_of_kinds
 from evaluation.heads import evaluators_of, predictors_of, voxel_folders
 from evaluation.heads.base import HeadEvaluator, PredictionTask, Predictor
 from evaluation.heads.head_table import CHOSEN, has_common_classes, read_head_table
+from evaluation.inference.applied import Applied, applied_line, applied_rules
 from evaluation.inference.channel_subsets import lacks_all, present_channels, with_channels
 from evaluation.inference.cost import CostMeter
 from evaluation.inference.engines import load_engines
 from evaluation.inference.ensemble import InferenceConfig
-from evaluation.inference.postprocess import PostprocessConfig, load_file
+from evaluation.inference.postprocess import PostprocessConfig, load_file, run_file
 from evaluation.inference.predictions import (
     OVERLAYS,
     PROBABILITIES,
@@ -38,7 +41,7 @@ from evaluation.inference.predictions import (
     prediction_path,
     write_manifest,
 )
-from evaluation.inference.provenance import find_training_cases, merge_training_cases, training_warning
+from evaluation.inference.provenance import find_training_cases, merge_training_cases, spacing_warnings, training_warning
 from evaluation.scores.folder import remove_scores
 from training.run import Run, open_runs
 
@@ -98,7 +101,7 @@ def main(config: PredictConfig) -> None:
     rules = _postprocessing(config, evaluators)
     schemas = {each.name: _written_schema(source, each.schema) for each in evaluators if each.writes_voxels}
     schema = next(iter(schemas.values()), _written_schema(source, runs[0].schema))
-    settings = _settings(config, rules, schema, runs[0])
+    settings, applied = _settings(config, rules, schema, runs[0]), _applied(config, runs, rules)
     with lock(config.out):
         folders = voxel_folders(config.out, evaluators) or [config.out]
         earlier = {
@@ -126,15 +129,15 @@ def main(config: PredictConfig) -> None:
         )
         predictors = predictors_of(evaluators, task, schemas, rules)
         preparation = replace(runs[0].preparation, crop=None)
-        warnings: list[str] = []
+        warnings = [line for files in missing for line in source.warnings(files)]
         present: dict[str, list[str]] = {}  # channels that each case has
 
         def predict_case(files: CaseFiles) -> None:
             with meter.case():
                 case = with_channels(source.read(files), runs[0].channels)
                 present[files.id] = [name for name in case.channels if name not in case.missing]
-                warnings.extend(files.constant_warnings({name: case.constant[name] for name in case.constant if name != LABEL}))
                 prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
+                warnings.extend(_doubts(config, runs, case, prepared))
                 voxels: np.ndarray | None = None
                 for predictor in predictors:
                     voxels = predictor.predict(case, prepared, voxels)
@@ -142,18 +145,26 @@ def main(config: PredictConfig) -> None:
         map_cases(predict_case, missing, title="predicting")
         _print_warnings(warnings, task.not_written)
         written = "".join(predictor.finish() for predictor in predictors)
-        settings["cost"] = meter.facts(task.engines.values())
+        settings |= {"cost": meter.facts(task.engines.values()), "postprocessing": applied}
         _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training, present)
     print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
 
 
+def _doubts(config: PredictConfig, runs: list[Run], case: Case, prepared: Prepared) -> list[str]:
+    """Warnings about unusual voxels, images of one value among them, and about a voxel size far from that of training."""
+    preparation = runs[0].preparation
+    finds_brain = config.inside_only and preparation.statistics == "nonzero"
+    lines = case.files.constant_warnings({name: value for name, value in case.constant.items() if name != LABEL})
+    lines += doubt_lines(case.files, case_doubts(case, preparation.is_clipped, finds_brain))
+    return lines + spacing_warnings(case.files.id, prepared.grid.spacing_mm, runs)
+
+
 def _print_warnings(lines: list[str], not_written: dict[str, str]) -> None:
-    """Print warnings about scans, and one about cases without files in the source's own format."""
+    """Print a warning of each kind about scans, and one about cases without files in the source's own format."""
     if not_written:
         count, reason = counted(len(not_written), "case"), next(iter(not_written.values()))
-        lines = [*lines, f"no DICOM SEG for {count}, NIfTI alone ({reason})"]
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr)
+        warn_of([f"no DICOM SEG for {count}, NIfTI alone ({reason})"])
+    warn_of_kinds(lines, "glioskull check")
 
 
 def _checked_evaluators(runs: list[Run]) -> list[HeadEvaluator]:
@@ -194,6 +205,21 @@ def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> d
     if config.postprocess is not None and not rules:
         raise UserError("--postprocess: changes voxels, and these runs classify slices; leave it out")
     return rules
+
+
+def _applied(config: PredictConfig, runs: list[Run], rules: Mapping[str, PostprocessConfig]) -> list[Applied]:
+    """Post-processing of each head and on whom it was chosen, for the manifest; also printed."""
+    applied = [applied_rules(name, each, _rule_files(config, runs, name)) for name, each in rules.items()]
+    for each in applied:
+        print(f"{each['head']}: {applied_line(each)}" if len(applied) > 1 else applied_line(each))
+    return applied
+
+
+def _rule_files(config: PredictConfig, runs: list[Run], head: str) -> list[Path]:
+    """Files that hold the post-processing of a head: the one that is given, else those of the runs that have one."""
+    if config.postprocess is not None:
+        return [find_config(config.postprocess, "post-processing", among="postprocess")]
+    return [file for run in runs if (file := run_file(run, head)).is_file()]
 
 
 def _source(config: PredictConfig, run: Run) -> Source:
@@ -293,6 +319,8 @@ def _write_manifests(
         }
     for folder, schema in (folders or {task.out: task.schema}).items():
         values = settings | {"schema": schema.to_dict()}
+        own = [entry for entry in settings["postprocessing"] if entry["head"] == folder.name]
+        values["postprocessing"] = own or settings["postprocessing"]
         write_manifest(folder, runs, source, schema, values, segmented, merged)
 
 

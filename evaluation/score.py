@@ -12,12 +12,15 @@ from common.files import make_folder, read_lines, refuse_inside
 from common.metrics.catalogue import chosen_metrics
 from common.parallel import check_workers
 from common.tables import counted
+from data_prep.labels import LabelSchema
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import warn_of_kinds
 from evaluation.heads import evaluators_of
 from evaluation.heads.base import RecordsScoring
+from evaluation.inference.applied import applied_line
 from evaluation.inference.predictions import MANIFEST, is_finished, match_files, open_predictions
 from evaluation.inference.provenance import predicted_by, run_state, training_warning
+from evaluation.outputs import claim, folder_origin, records_origin
 from evaluation.scores.folder import SCORES, write_patient_scores
 from evaluation.scores.patients import Missing, score_predictions, summarise_scores
 from evaluation.tables.channel_subsets import format_subsets
@@ -56,6 +59,9 @@ class ScoreConfig(SourceConfig):
     missing: Missing = "refuse"
     """Predictions that are absent, damaged or on another grid: refuse to score, or count the worst value of every metric that
     has one; volumes and numbers of lesions are then those of an empty prediction, and false lesions have no value."""
+    prediction_labels: str | None = None
+    """Label schema of the ids of predictions without predictions.json, where they are others than the annotations': a name in
+    configs/labels or the path of a YAML file with the same classes; default: that of the source."""
     run: Path | None = None
     """Run folder whose model is scored on records."""
     records: Path | None = None
@@ -67,7 +73,8 @@ class ScoreConfig(SourceConfig):
     workers: int | str = 1
     """Processes that score predictions, or a Dask scheduler's address or file; a run is scored in one process."""
     out: Path | None = None
-    """Folder to write into; default: P/scores, or RUN/scores_SUBSET."""
+    """Folder to write into; default: P/scores, or RUN/scores_SUBSET, for other records than those of its training
+    RUN/scores_SUBSET_RECORDS. Scores of something else that it holds are not overwritten."""
 
 
 def main(config: ScoreConfig) -> None:
@@ -89,7 +96,11 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     metrics = chosen_metrics(config.metrics, config.lesions)
     wanted = None if config.cases is None else list(dict.fromkeys(read_lines(config.cases, CASES)))
     predictions = open_predictions(folder, wanted, plain=True)
-    source = open_source(root, config, predictions.schema)
+    if config.prediction_labels is not None:
+        if predictions.schema is not None:
+            raise UserError(f"--prediction_labels: {folder / MANIFEST} names the predictions' schema; leave it out")
+        predictions = replace(predictions, schema=LabelSchema.load(config.prediction_labels))
+    source = open_source(root, config, None if config.prediction_labels else predictions.schema)
     warn_of_kinds(source.source_warnings(), "glioskull check")
     if wanted is None and not is_finished(folder):
         predictions = replace(predictions, cases=_cases_of_files(folder, source, config.missing))
@@ -97,23 +108,26 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
         raise UserError(f"{config.cases or folder / MANIFEST}: names no case; there is nothing to score")
     scores, schema = score_predictions(predictions, source, metrics, config.missing, config.workers)
     summaries = summarise_scores(scores)
+    applied = predictions.postprocessing
     facts = {
         "runs": predictions.runs,
         "states": list(predictions.states),
         "training": list(predictions.training),
         "split": predictions.split,
+        "postprocessing": list(predictions.postprocessing),
         "cases": predictions.cases,
         "cases_in_source": len(source.cases()),
     }
     parts = (format_table(scores, summaries), format_subsets(scores), format_lesions(scores))
     table = "\n\n".join(filter(None, parts))
     out = config.out or folder / SCORES
+    claim(out, {"scores": [folder_origin("predictions", folder, out)]})
     files = write_patient_scores(out, scores, schema, summaries, table, cli.as_dict(config), facts)
     if predictions.split == "slice":
         print("slice split: slices of these patients may have trained the run, so the scores are too good")
     if warning := training_warning(predictions.training, predictions.cases):
         print(warning, file=sys.stderr)
-    _report(table, files, predictions.runs, predictions.states)
+    _report(table, files, predictions.runs, predictions.states, [applied_line(each, scores.patients) for each in applied])
 
 
 def _cases_of_files(folder: Path, source: Source, missing: Missing) -> list[str]:
@@ -146,21 +160,26 @@ def _cases_of_files(folder: Path, source: Source, missing: Missing) -> list[str]
 
 def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
     """Score every head of a run on records, of those on which it was trained the heads that they annotate."""
-    for option, is_default in (("cases", config.cases is None), ("missing", config.missing == "refuse")):
+    defaults = {"cases": config.cases is None, "missing": config.missing == "refuse"}
+    defaults["prediction_labels"] = config.prediction_labels is None
+    for option, is_default in defaults.items():
         if not is_default:
             raise UserError(f"--{option}: expected with --predictions alone; received it with --run; leave it out")
     _check_out(config.out, records)
     metrics = chosen_metrics(config.metrics, config.lesions)
     run = Run(path)
     evaluators = evaluators_of([run])
-    annotated = run.heads_annotated_by(run.open_records(records)) if len(evaluators) > 1 else list(run.heads)
+    opened = run.open_records(records)
+    annotated = run.heads_annotated_by(opened) if len(evaluators) > 1 else list(run.heads)
     scored = [evaluator for evaluator in evaluators if evaluator.name in annotated]
     if (config.metrics or config.lesions) and not any(evaluator.writes_voxels for evaluator in scored):
         option = "metrics" if config.metrics else "lesions"
         raise UserError(f"--{option}: expected a run with a segmentation head; received {path}, which has none; leave it out")
     for evaluator in scored:
-        folder = config.out or path / f"scores_{config.subset}"
+        other = "" if run.trained_on(opened) else f"_{records.resolve().name}"
+        folder = config.out or path / f"scores_{config.subset}{other}"
         out = folder if len(evaluators) == 1 else folder / evaluator.name
+        claim(out, {"scores": [folder_origin("run", path, out), records_origin(opened)]})
         evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config), metrics))
     print(predicted_by([str(path)], [run_state(run)]))
 
@@ -172,8 +191,9 @@ def _check_out(out: Path | None, source: Path) -> None:
         make_folder(out)
 
 
-def _report(table: str, files: list[Path], runs: Sequence[str], states: Sequence[str]) -> None:
+def _report(table: str, files: list[Path], runs: Sequence[str], states: Sequence[str], applied: Sequence[str]) -> None:
     print(table)
+    print("\n".join(applied) if applied else "post-processing: not stored with these predictions")
     if runs:
         print(predicted_by(runs, states))
     print("\n" + "\n".join(f"wrote {file}" for file in files))

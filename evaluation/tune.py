@@ -23,7 +23,7 @@ from data_prep.records.folder import Records
 from data_prep.structures import CLASS_MEAN, Structure, averaged, scored_structures, structures_by_name
 from evaluation.inference.ensemble import Ensemble, InferenceConfig
 from evaluation.inference.packed import Grid, PredictedCase, pack_case
-from evaluation.inference.postprocess import FOREGROUND, PostprocessConfig, run_file, save
+from evaluation.inference.postprocess import FOREGROUND, describe, run_file, save
 from evaluation.inference.search import Objective, Trial, hysteresis_stages, region_stages, search
 from evaluation.scores.lesions import rule_structures
 from training.data.division import subset_cases
@@ -271,6 +271,7 @@ def _write(jobs: Sequence[_Job], grid: Grid, trials: Sequence[Trial], chosen: in
         "score_after": round(trials[chosen].mean, 6),
         "margin": config.margin,
         "patients": len(trials[0].scores),
+        "patient_ids": sorted({job.records.cases[case].patient for job in jobs for case in job.cases}),
         "note": "mean over the validation patients of these runs, on which it was chosen: optimistic",
         "runs": [str(job.run.path.resolve()) for job in jobs],
         "grid": {
@@ -330,18 +331,6 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     )
     notes = [result, *one_sided, OPTIMISTIC, *student_note([f"{metric.heading} of {config.structure}"] if has_student else [])]
     return "\n".join([heading, "", *aligned(rows), "", *wrapped(notes)])
-
-
-def describe(setting: PostprocessConfig) -> str:
-    """Description of a setting, for the printed result."""
-    parts = [] if setting.threshold is None else [f"threshold {setting.threshold:g}"]
-    parts += [f"{rule.structure} from {rule.low:g} with a peak of {rule.high:g}" for rule in setting.hysteresis]
-    parts += ["largest component"] if setting.largest else []
-    for name, least in setting.least_voxels.items():
-        target = f" (smaller ones become {setting.becomes[name]})" if name in setting.becomes else ""
-        parts.append(f"components of {name} of {least} voxels or more{target}")
-    parts += [f"{rule.structure} of fewer than {rule.below_voxels} voxels becomes {rule.by}" for rule in setting.replace]
-    return ", ".join(parts) or "no post-processing"
 
 
 if __name__ == "__main__":

@@ -358,6 +358,10 @@ def print_start(training: OpenTraining) -> None:
                     f"left out: {' and '.join(parts)} of {folder.records.path} that lack {lacked_channels(lacking)}; "
                     "--input.channel_dropout trains with channels absent"
                 )
+    for name, head in training.heads.items():
+        own = [folder for folder in data.folders if name in folder.targets.annotates]
+        if line := head.description([folder.records for folder in own], [folder.train for folder in own]):
+            print(f"{name}: {line}" if len(training.heads) > 1 else line)
     if len(data.folders) > 1:
         total = sum(folder.share for folder in data.folders)
         several = len(training.heads) > 1

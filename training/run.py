@@ -302,6 +302,7 @@ def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[st
                 "path": str(folder.records.path.resolve()),
                 "fingerprint": folder.records.fingerprint,
                 "source": folder.records.source,
+                "spacing_mm": folder.records.spacing_bounds(folder.train),
                 "share": folder.share,
                 "heads": sorted(folder.targets.annotates),
             }

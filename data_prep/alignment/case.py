@@ -34,6 +34,7 @@ from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles
 from data_prep.scans.itk import write_transform
 from data_prep.scans.nifti import write_image
+from data_prep.scans.unusual import volume_doubts
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
@@ -135,7 +136,7 @@ class CaseAligner:
         label_channel = self._label_channel(files, volumes, masks.get(LABEL))
         grid = target_grid(reference, config)
         images: dict[str, dict[str, Any]] = {}
-        warnings, moves = [], {}
+        warnings, moves = [f"{files.id}: {name}: {text}" for name, text in _unusual(volumes)], {}
         for name, volume in volumes.items():
             found, origin = self._transform(files, name, volume, reference)
             resampling = _resampling(volume, grid, found)
@@ -225,6 +226,15 @@ class CaseAligner:
             "scales": found.scales,
             "resampling": asdict(resampling),
         }
+
+
+def _unusual(volumes: dict[str, Volume]) -> list[tuple[str, str]]:
+    """Channel and text of what is unusual about the images, one value included."""
+    constant = {name: volume.array.flat[0] for name, volume in volumes.items() if np.ptp(volume.array) == 0}
+    return [
+        *((name, f"all voxels are {value:g}") for name, value in constant.items()),
+        *((name, text) for name, texts in volume_doubts(volumes).items() for text in texts),
+    ]
 
 
 def target_grid(reference: Volume, config: AlignmentConfig) -> Grid:

@@ -7,7 +7,7 @@ OUT/ID/CHANNEL.nii.gz   image; voxels outside the mask are 0 where wanted
        case.json        volumes, warnings, settings of the mask; written last, it commits the case
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from data_prep.grid.geometry import Triple
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles
 from data_prep.scans.nifti import write_image
+from data_prep.scans.unusual import case_doubts, doubt_lines
 from data_prep.scans.volume import Volume
 from data_prep.sources.base import Source
 
@@ -126,9 +127,7 @@ class CaseStripper:
         write_json(folder / FACTS, facts | {"bias_corrected": corrected, "sources": file_state(files)})
 
     def _save(self, case: Case, path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-        """Write an image on the grid of the case; integers of 64 bits, which few programs read, become shorter."""
-        if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-            array = array.astype(np.int32)
+        """Write an image on the grid of the case."""
         write_image(path, array, affine, like=None if case.affine is None else case.files.paths[0])
 
     def _facts(
@@ -147,7 +146,15 @@ class CaseStripper:
             "largest_share": round(found.largest_share, 6),
             "annotation_inside": None if inside is None else round(inside, 6),
             "assumed_spacing_mm": config.spacing_mm,
-            "warnings": [f"{case.files.id}: {line}; look at {PICTURE}" for line in self._doubts(case, volume, found, inside)],
+            "warnings": [
+                *(
+                    f"{case.files.id}: {name}: all voxels are {value:g}"
+                    for name, value in case.constant.items()
+                    if name != LABEL
+                ),
+                *doubt_lines(replace(case.files, anonymous=True), case_doubts(case, needs_background=False)),
+                *(f"{case.files.id}: {line}; look at {PICTURE}" for line in self._doubts(case, volume, found, inside)),
+            ],
             LABEL_CHANNEL: None if scanner is None else self.source.label_channel(case.files),
             SCANNER_GRID: None if scanner is None else asdict(scanner),
         }

@@ -39,6 +39,10 @@ class Grid:
         corners = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(self.shape) - 1), 1]
         return float(np.linalg.norm(corners @ (self.affine - other.affine)[:3].T, axis=1).max())
 
+    def is_turned(self, other: "Grid", tolerance_mm: float) -> bool:
+        """True for a grid of the same voxels whose axes have another order or direction."""
+        return self.distance_mm(other) > tolerance_mm >= self.canonical.distance_mm(other.canonical)
+
     def share_outside(self, points: np.ndarray) -> float:
         """Share of points (n, 3) in millimetres that lie outside the voxels; 0 where there are none."""
         index = (points - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
@@ -64,3 +68,17 @@ class Grid:
         """Position in millimetres of a voxel index (3,)."""
         position: np.ndarray = self.affine[:3, :3] @ index + self.affine[:3, 3]
         return position
+
+
+def turned(array: np.ndarray, affine: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Array (i, j, k, ...) whose axes get the order and direction of those of another affine: a view, nothing is copied.
+
+    Args:
+        array: on the grid of `affine`.
+        affine: (4, 4) of the array.
+        target: (4, 4), whose axes the result has as far as swaps and flips allow.
+    """
+    from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
+
+    result: np.ndarray = apply_orientation(array, ornt_transform(io_orientation(affine), io_orientation(target)))
+    return result

@@ -3,7 +3,7 @@
 Worker processes import this module, so it imports no framework.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from data_prep.prepare import PrepareConfig, Prepared, prepare
 from data_prep.records.folder import case_path
 from data_prep.records.shard import write_shard
 from data_prep.scans.case import Case, CaseFiles
+from data_prep.scans.unusual import Doubts, case_doubts
 from data_prep.sources import Source
 
 
@@ -29,11 +30,13 @@ class BuiltCase:
         tumour_lost: share of the tumour's voxels that the crop cut off.
         constant: channel, or `label`, whose voxels all have one value -> value.
         brain_unknown: `crop: brain` found no brain: there is no mask, and voxels that are not zero reach all sides.
+        unusual: further properties, as of `data_prep.scans.unusual`.
     """
 
     tumour_lost: float
     constant: dict[str, float]
     brain_unknown: bool
+    unusual: Doubts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,14 @@ class Builder:
                 )
                 self._write(case, replace(prepared, image=image, label=label), copy, augmentation)
         original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
-        return BuiltCase(original["tumour_lost"], original["constant"], original.get("brain_unknown", False))
+        unusual = original.get("unusual", {})
+        return BuiltCase(original["tumour_lost"], original["constant"], original.get("brain_unknown", False), unusual)
 
     def _write(self, case: Case, prepared: Prepared, copy: int, augmentation: Augmentation | None) -> None:
         """Write the shard, then the JSON file that commits it."""
-        files = case.files
+        files, preparation = case.files, self.preparation
+        finds_brain = preparation.needs_background and preparation.crop != "brain"  # of a crop `brain_unknown` says it
+        unusual = case_doubts(case, preparation.is_clipped, finds_brain) if copy == 0 else {}
         shard = case_path(self.records, files.id, copy, ".tfrecord")
         layout = write_shard(shard, prepared.image, prepared.label, files.id, copy)
         record = {
@@ -95,6 +101,7 @@ class Builder:
             "scaling": {name: asdict(scaling) for name, scaling in prepared.scaling.items()},
             "tumour_lost": prepared.tumour_lost,
             **({"brain_unknown": True} if prepared.brain_unknown else {}),
+            **({"unusual": unusual} if unusual else {}),
             "augmentation": None if augmentation is None else asdict(augmentation),
             "sources": source_state(files),
             "layout": asdict(layout),

@@ -19,6 +19,7 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from common.files import read_json
+from data_prep.categories import known_attributes
 from data_prep.grid.geometry import Geometry, Triple
 from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.labels import LabelSchema
@@ -82,7 +83,7 @@ class CaseRecord:
             id=values["id"],
             patient=values["patient"],
             copy=values["copy"],
-            attributes=values["attributes"],
+            attributes=known_attributes(values["attributes"]),
             grid=PreparedGrid.from_dict(values),
             voxels=np.asarray(values["voxels"], np.int64),
             brain=np.asarray(values["brain"], np.int64),
@@ -141,6 +142,14 @@ class Records:
         """Checksum of the content: equal for equal shards, classes, channels and preparation, whatever their path."""
         content = repr((self._checksums, self.schema.to_dict(), self.stored_channels, self.preparation.to_dict()))
         return f"{google_crc32c.value(content.encode()):08x}"
+
+    def spacing_bounds(self, cases: Sequence[str]) -> dict[str, list[float]] | None:
+        """Smallest and largest prepared voxel sizes (z, y, x) of some cases, `low` and `high`; None where one has none."""
+        sizes = [self.cases[case].grid.spacing_mm for case in cases]
+        if not sizes or None in sizes:
+            return None
+        table = np.array(sizes, np.float64)
+        return {"low": table.min(axis=0).round(6).tolist(), "high": table.max(axis=0).round(6).tolist()}
 
     def case(self, case: str, copy: int = 0) -> CaseRecord:
         """Properties of a case or of one of its augmented copies; those of a copy are read anew."""

@@ -61,8 +61,15 @@ class CaseFiles:
         return next(iter(self._images), None)
 
     def constant_warnings(self, constant: Mapping[str, float]) -> list[str]:
-        """Warnings about images whose voxels all have one value, a line each; `constant` is that of the case as read."""
+        """Warnings about images whose voxels all have one value, a line each; `constant` is that of the case as read.
+
+        A case whose channels are all 0 has one line for all of them.
+        """
         images = {**self.channels, LABEL: self.label}
+        present = [name for name, image in self.channels.items() if image is not None]
+        if len(present) > 1 and all(constant.get(name) == 0 for name in present):
+            others = {name: value for name, value in constant.items() if name not in present}
+            return [f"{self.id}: is empty: all voxels of all channels are 0", *self.constant_warnings(others)]
         return [f"{images[name]}: {name}: all voxels are {value:g}" for name, value in constant.items()]
 
     @property

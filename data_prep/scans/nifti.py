@@ -19,11 +19,11 @@ from common.errors import UserError
 from common.files import atomic
 from data_prep.scans.case import ImageRef
 from data_prep.scans.faults import too_short, unreadable
+from data_prep.scans.nifti_affine import SCANNER, copy_forms, header_kinds, read_affine
 
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)
 SUFFIXES = (".nii", ".nii.gz")
-SCANNER = 1  # code of qform and sform: millimetres of the scanner
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
 DEFLATE_LIMIT = 1032  # no byte of a gzip file inflates to more
@@ -39,10 +39,12 @@ class Header:
         path: the file.
         shape: axes of the file, three or four.
         dtype: of the voxels as stored, byte order included.
-        affine: (4, 4) float64, voxel indices -> millimetres.
+        affine: (4, 4) float64, voxel indices -> millimetres, whatever the header's unit.
         has_affine: False where neither sform nor qform is set, so that the affine is a guess from the voxel sizes.
         slope, inter: values are stored * slope + inter; (1, 0) where the file does not scale.
         offset: first byte of the voxels.
+        forms_apart_mm: largest distance of a voxel's positions by sform and by qform; 0 where one of both is not set.
+        unit: name of the header's unit of length where it is not the millimetre; else empty.
     """
 
     path: Path
@@ -53,6 +55,8 @@ class Header:
     slope: float
     inter: float
     offset: int
+    forms_apart_mm: float = 0.0
+    unit: str = ""
 
     @property
     def size(self) -> int:
@@ -143,20 +147,43 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
 
     Args:
         path: the file, `.nii` or `.nii.gz`.
-        array: any dtype of the NIfTI format.
-        affine: (4, 4); None writes unit spacing.
-        like: file of the same grid; if it is NIfTI, its codes of qform and sform are copied, else both are that of a scanner.
+        array: any real dtype; it is stored as `writable` says.
+        affine: (4, 4), millimetres; None writes unit spacing.
+        like: file of the same grid; if it is NIfTI, its sform, qform, their codes and its unit are kept, else both forms are
+            `affine`, in millimetres of a scanner.
     """
     import nibabel
 
-    image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
+    stored = writable(array)
+    image = nibabel.Nifti1Image(stored, np.eye(4) if affine is None else affine, dtype=stored.dtype)
     image.header.set_xyzt_units("mm" if affine is not None else "unknown")
     if like is not None and affine is not None:
-        original: Any = nibabel.load(like).header if like.name.lower().endswith(SUFFIXES) else None
-        image.set_sform(affine, SCANNER if original is None else int(original["sform_code"]))
-        image.set_qform(affine, SCANNER if original is None else int(original["qform_code"]))
+        if like.name.lower().endswith(SUFFIXES):
+            with _open(like) as file:
+                copy_forms(_raw_header(file.read(LONGEST_HEADER)), image, affine)
+        else:
+            image.set_sform(affine, SCANNER)
+            image.set_qform(affine, SCANNER)
     with atomic(path) as temporary:
         nibabel.save(image, temporary)
+
+
+def writable(array: np.ndarray) -> np.ndarray:
+    """The array in a dtype that programs read from NIfTI: bool as uint8, 64-bit integers as int32 where they fit, float16 as
+    float32, longer floats as float64.
+    """
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    if array.dtype.kind == "f":
+        return (
+            array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+            if array.dtype.itemsize not in (4, 8)
+            else array
+        )
+    if array.dtype.itemsize < 8 or array.dtype.kind not in "iu" or not array.size:
+        return array
+    bounds = np.iinfo(np.int32)
+    return array.astype(np.int32) if bounds.min <= array.min() and array.max() <= bounds.max else array
 
 
 def stem(path: Path) -> str:
@@ -191,24 +218,27 @@ def _parse(path: Path, start: bytes) -> Header:
     """Header from the first bytes of a file."""
     if not start:
         raise UserError(f"{path}: empty file; expected a NIfTI image")
-    import nibabel  # not at the top: --help of the commands stays quick
-
-    version_2 = struct.unpack("<i", start[:4].ljust(4, b"\0"))[0] in (540, 469893120)
-    kind = nibabel.Nifti2Header if version_2 else nibabel.Nifti1Header
     try:
-        raw = kind(start[: kind.sizeof_hdr], check=False)
+        raw = _raw_header(start)
         raw.check_fix(logger=QUIET)
         slope, inter = raw.get_slope_inter()
         shape = tuple(int(length) for length in raw.get_data_shape())
-        affine = np.asarray(raw.get_best_affine(), np.float64)
+        found = read_affine(raw)
         offset, dtype = int(raw.get_data_offset()), raw.get_data_dtype()
-        known = bool(raw["sform_code"] or raw["qform_code"])
     except Exception as error:  # nibabel raises many types for a malformed header
         raise UserError(f"{path}: not a NIfTI image ({' '.join(str(error).split())})") from None
-    if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < kind.sizeof_hdr:
-        found = f"shape {shape}, type {dtype}, voxels from byte {offset}"
-        raise UserError(f"{path}: expected a NIfTI image of real numbers in one file; its header holds {found}")
-    return Header(path, shape, dtype, affine, known, 1.0 if slope is None else slope, 0.0 if inter is None else inter, offset)
+    if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < raw.sizeof_hdr:
+        received = f"shape {shape}, type {dtype}, voxels from byte {offset}"
+        raise UserError(f"{path}: expected a NIfTI image of real numbers in one file; its header holds {received}")
+    slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
+    return Header(path, shape, dtype, found.affine, found.is_known, slope, inter, offset, found.forms_apart_mm, found.unit)
+
+
+def _raw_header(start: bytes) -> Any:
+    """Header of nibabel from the first bytes of a file; not checked."""
+    version_2 = struct.unpack("<i", start[:4].ljust(4, b"\0"))[0] in (540, 469893120)
+    kind = header_kinds()[version_2]
+    return kind(start[: kind.sizeof_hdr], check=False)
 
 
 def _fill(file: BinaryIO, voxels: np.ndarray) -> int:

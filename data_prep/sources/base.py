@@ -1,10 +1,11 @@
 """Source: the interface of all layouts of scans, and checks that they share."""
 
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import walk
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,6 +13,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from common.errors import Problems, UserError, expect_number
+from common.tables import counted
+from data_prep.categories import known_attributes
 from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
@@ -22,8 +25,13 @@ from data_prep.sources import nifti_rules as rules
 RESERVED = (LABEL, BRAIN, "case_id", "patient_id")
 """Names that no channel has: its files, and columns of tables, would be taken for others."""
 NO_FILE_NAME = frozenset('/\\:*?"<>|\n\t')
-ID = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,199}")
-"""Case id: what every file system takes as a name."""
+ID_MARKS = " ._-"  # of case ids, besides letters and digits of any alphabet
+ID_BYTES = 200  # of a case id in UTF-8; names of its files are longer, and a file system takes 255
+ID_ENDINGS = re.compile(r"(\.copy\d+|_probabilities)$", re.IGNORECASE)  # of files of other cases: copies, class probabilities
+RESERVED_IDS = frozenset(
+    ("scores", "overlays", "scanner", "chosen", "cases.csv", "align.json", "config.yaml", "predictions.json")
+)
+"""Names of files and folders that stand beside those of cases."""
 
 
 @dataclass(kw_only=True)
@@ -221,6 +229,14 @@ class Source(ABC):
         return []
 
 
+def _refuse_undecoded(folder: Path, names: Iterable[str]) -> None:
+    """Refuse names that are not UTF-8, which no manifest, list or terminal can hold."""
+    for name in names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise UserError(f"{folder}: expected names of files in UTF-8; received {shown}; rename it")
+
+
 def _refuse_folder(error: OSError) -> None:
     raise UserError(f"{error.filename}: folder cannot be read ({error.strerror})") from None
 
@@ -233,7 +249,7 @@ def choose_channels(available: list[str], wanted: list[str] | None, root: Path) 
     """
     names = [*RESERVED, *(name.lower() for name in available)]
     for name in available:
-        if set(name) & NO_FILE_NAME or name.startswith(".") or names.count(name.lower()) > 1:
+        if set(name) & NO_FILE_NAME or not name.isprintable() or name.startswith(".") or names.count(name.lower()) > 1:
             raise UserError(
                 f"{root}: channel {name}: expected a name for files, other than {', '.join(RESERVED)} and than those of other "
                 "channels, letter case aside; rename it"
@@ -247,13 +263,19 @@ def choose_channels(available: list[str], wanted: list[str] | None, root: Path) 
 
 
 def id_problem(identifier: str) -> str | None:
-    """Reason why a text cannot be a case id, which names files; None where it can."""
-    if ID.fullmatch(identifier):
-        return None
-    return (
-        f'case id {identifier!r}: expected a name for files: 1 to 200 characters, none of / \\ : * ? " < > |, '
-        "and no dot in front"
-    )
+    """Reason why a text cannot be a case id, which names files on any system; None where it can."""
+    is_named = all(unicodedata.category(letter)[0] in "LMN" or letter in ID_MARKS for letter in identifier)
+    length = len(identifier.encode(errors="surrogateescape"))
+    if not is_named or not 0 < length <= ID_BYTES or identifier[0] in ". " or identifier[-1] in ". ":
+        return (
+            f"case id {ascii(identifier) if not identifier.isprintable() else repr(identifier)}: expected a name for files: "
+            f"1 to {ID_BYTES} bytes of letters, digits, blanks and . _ -, no dot or blank at its ends"
+        )
+    ending = ID_ENDINGS.search(identifier)
+    if ending or identifier.lower() in RESERVED_IDS:
+        taken = f"ends in {ending[0]}" if ending else "is taken"
+        return f"case id {identifier!r}: {taken}, which names files of the toolkit beside those of cases; rename it"
+    return None
 
 
 def lacking_channels(place: Path, case: str, reasons: Mapping[str, str], remedy: str = "") -> list[str]:
@@ -283,26 +305,37 @@ def refuse(problems: list[str], files: CaseFiles) -> None:
 
 
 def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
-    """Cases sorted by id.
+    """Cases sorted by id, their attributes as `categories.known_attributes` has them; every layout's go through here.
 
     Raises:
-        Problems: several cases have the same id.
+        Problems: an id that cannot name files, or several cases whose ids are the same, letter case aside.
         UserError: there are no cases.
     """
     groups: defaultdict[str, list[CaseFiles]] = defaultdict(list)
+    lines = []
     for case in cases:
-        groups[case.id].append(case)
+        groups[unicodedata.normalize("NFC", case.id).casefold()].append(case)
+        problem = id_problem(case.id)
+        if problem is None and not case.patient.isprintable():
+            problem = f"patient id {case.patient!a}: expected printable characters"
+        place = str(case.path or root).encode(errors="backslashreplace").decode()
+        lines += [f"{place}: {problem}"] if problem else []
     if not groups:
         raise UserError(f"{root}: no cases found")
-    twice = []
-    for name, group in sorted(groups.items()):
+    if lines:
+        raise Problems(lines, f"{root}: {counted(len(lines), 'id')} cannot be used; rename the files, or give ids by a table")
+    for _, group in sorted(groups.items()):
         if len(group) > 1:
             first, *others = (str(case.path or "no files") for case in group)
-            also = ", ".join(others)
-            twice.append(f"{first}: duplicate case id {name}, which also stands in {also}; rename or remove one")
-    if twice:
-        raise Problems(twice, f"{root}: {len(twice)} case ids stand for more than one case; rename or remove one of each")
-    return [groups[name][0] for name in sorted(groups)]
+            names, also = sorted({case.id for case in group}), ", ".join(others)
+            same = (
+                f"duplicate case id {names[0]}" if len(names) == 1 else f"case ids {' and '.join(names)} differ in letter case"
+            )
+            lines.append(f"{first}: {same}, which also stands in {also}; rename or remove one")
+    if lines:
+        raise Problems(lines, f"{root}: {len(lines)} case ids stand for more than one case; rename or remove one of each")
+    found = [replace(case, attributes=known_attributes(case.attributes)) for (case,) in groups.values()]
+    return sorted(found, key=lambda case: case.id)
 
 
 def visible_files(root: Path) -> Iterator[Path]:
@@ -318,5 +351,6 @@ def visible_files(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        _refuse_undecoded(Path(folder), [*folders, *names])
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))

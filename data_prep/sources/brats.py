@@ -40,16 +40,18 @@ NEWER_ID = re.compile(r"^(?P<patient>BraTS-.*-\d+)-\d+$", re.IGNORECASE)
 OLDEST_ID = re.compile(r"^(?P<patient>brats_(?:2013|tcia)_pat\d+)_\d+$", re.IGNORECASE)
 UCSF_ID = re.compile(r"^(?P<patient>\d{6})[A-Z]$")
 METASTASES = re.compile(r"^BraTS-METS?-", re.IGNORECASE)
-CHILDREN = re.compile(r"^BraTS-PED-", re.IGNORECASE)  # since 2024 their 4 is oedema, not a cavity
+CHILDREN = re.compile(r"^BraTS-PED-", re.IGNORECASE)  # since 2024 their ids mean other tissue than those of 2023
 GRADES = ("HGG", "LGG")
 # Folders of challenges whose annotations have resection cavities: metastases, and gliomas after treatment.
-CHALLENGE = re.compile(r"BraTS[-_ ]?(?:20)?(?P<year>\d\d)(?!\d)(?!.*GLI-PRE)", re.IGNORECASE)
+CHALLENGE = re.compile(r"BraTS[-_ ]?(?:PEDs?[-_ ]?)?(?:20)?(?P<year>\d\d)(?!\d)(?!.*GLI-PRE)", re.IGNORECASE)
 CAVITIES_SINCE = 24
 CAVITY_ID = re.compile(r"^BraTS-(?:METS?|GLI)-", re.IGNORECASE)
 RADIOTHERAPY = re.compile(r"^BraTS-MEN-RT-", re.IGNORECASE)  # one channel; the annotation is a target volume, 0 and 1
 RADIOTHERAPY_SCHEMA = "binary"
 UNDERSCORE_SCHEMAS = ("brats2017-2021", "brats2012-2015")
 HYPHEN_SCHEMAS = ("brats2023", "brats2024")
+CHILDREN_SCHEMA, CHILDREN_SINCE = "brats2024-ped", 24
+OTHER_CHALLENGE = re.compile(r"^BraTS-(?:MEN|SSA|PED|GoAT)-", re.IGNORECASE)  # without cavities
 
 
 @dataclass
@@ -78,12 +80,23 @@ class _Group:
         return bool(self.kinds & NEWER_KINDS) or self.is_ucsf or (self.separator == "-" and not self.kinds & OLDER_KINDS)
 
     def schema(self, folders: list[str]) -> str:
-        """Name of the label schema that the names of the files and of the `folders` around them, outermost first, imply."""
+        """Name of the label schema that the names of the files and of the `folders` around them, outermost first, imply.
+
+        Raises:
+            UserError: the ids have two meanings, and no name says which of both.
+        """
         if self.is_radiotherapy:
             return RADIOTHERAPY_SCHEMA
         if not self.is_newer:
             return UNDERSCORE_SCHEMAS[1] if OLDEST_ID.match(self.id) else UNDERSCORE_SCHEMAS[0]
         named = next((match for name in reversed(folders) if (match := CHALLENGE.search(name))), None)
+        if self.is_of_child:
+            if named is None and LABEL in self.files:
+                raise UserError(
+                    f"{self.files[LABEL][0]}: the ids of BraTS-PED mean other tissue since 2024, and no folder's name gives "
+                    f"the year: give --labels {CHILDREN_SCHEMA} for 2024 and later, or --labels {HYPHEN_SCHEMAS[0]} for 2023"
+                )
+            return CHILDREN_SCHEMA if named is not None and int(named["year"]) >= CHILDREN_SINCE else HYPHEN_SCHEMAS[0]
         cavities = named is not None and int(named["year"]) >= CAVITIES_SINCE and CAVITY_ID.match(self.id)
         return HYPHEN_SCHEMAS[1] if cavities else HYPHEN_SCHEMAS[0]
 
@@ -97,6 +110,11 @@ class _Group:
     def is_radiotherapy(self) -> bool:
         """True for cases of BraTS-MEN-RT."""
         return "gtv" in self.kinds or RADIOTHERAPY.match(self.id) is not None
+
+    @property
+    def is_of_child(self) -> bool:
+        """True for cases of BraTS-PED."""
+        return CHILDREN.match(self.id) is not None
 
     @property
     def has_metastases(self) -> bool:
@@ -118,11 +136,7 @@ class BratsSource(NiftiSource):
         _refuse_doubles(groups, root)
         schema = config.labels if config.labels != "auto" else _implied_schema(groups, root)
         self.schema = LabelSchema.load(schema)
-        self.likely_schemas = HYPHEN_SCHEMAS if any(group.is_newer for group in groups) else UNDERSCORE_SCHEMAS
-        if any(group.is_radiotherapy for group in groups):
-            self.likely_schemas = (RADIOTHERAPY_SCHEMA,)
-        if any(CHILDREN.match(group.id) for group in groups):
-            self.likely_schemas = HYPHEN_SCHEMAS[:1]
+        self.likely_schemas = _likely_schemas(groups)
         self._cases = sorted_cases((self._case(group) for group in groups), root)
 
     @classmethod
@@ -227,6 +241,17 @@ def _refuse_doubles(groups: list[_Group], root: Path) -> None:
     ]
     if lines:
         raise Problems(lines, f"{root}: {counted(len(lines), 'channel')} in more than one file")
+
+
+def _likely_schemas(groups: list[_Group]) -> tuple[str, ...]:
+    """Schemas of the challenges that the names are of, to suggest where an id is unknown."""
+    if any(group.is_radiotherapy for group in groups):
+        return (RADIOTHERAPY_SCHEMA,)
+    if any(group.is_of_child for group in groups):
+        return (CHILDREN_SCHEMA,) if all(group.is_of_child for group in groups) else ()
+    if any(OTHER_CHALLENGE.match(group.id) for group in groups):
+        return HYPHEN_SCHEMAS[:1]
+    return HYPHEN_SCHEMAS if any(group.is_newer for group in groups) else UNDERSCORE_SCHEMAS
 
 
 def _implied_schema(groups: list[_Group], root: Path) -> str:

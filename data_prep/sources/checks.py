@@ -31,14 +31,22 @@ def check_cases(
     return [line for lines in found for line in lines]
 
 
+def without_label(case: str, problem: str = "has no label") -> str:
+    """Problem of a case without annotation, of which no records are made; or of a source whose cases have none."""
+    return (
+        f"{case}: {problem}; records need one (leave the case out by --split.file; scans to be predicted need none: "
+        "check --purpose prediction)"
+    )
+
+
 def warn_of(lines: Sequence[str]) -> None:
     """Print warnings on standard error, a line each."""
     for line in lines:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def warn_of_kinds(lines: Sequence[str], command: str) -> None:
-    """Print the first warning of each kind on standard error, and the command that lists all of them.
+def warn_of_kinds(lines: Sequence[str], command: str = "") -> None:
+    """Print the first warning of each kind on standard error, and the command that lists all of them, if there is one.
 
     Args:
         lines: warnings about cases, "FILE OR CASE: text"; those whose texts differ in numbers alone are of one kind.
@@ -49,7 +57,8 @@ def warn_of_kinds(lines: Sequence[str], command: str) -> None:
         kinds[re.sub(r"\S*\d\S*", "", line.partition(": ")[2])].append(line)
     shown = list(kinds.values())[:MOST_KINDS]
     for first, *others in shown:
-        more = f" (and {counted(len(others), 'such line')} more: {command} lists all)" if others else ""
+        all_lines = f": {command} lists all" if command else ""
+        more = f" (and {counted(len(others), 'such line')} more{all_lines})" if others else ""
         warn_of([f"{first}{more}"])
     if rest := len(lines) - sum(map(len, shown)):
         warn_of([f"{counted(rest, 'line')} of other kinds: {command} lists all"])

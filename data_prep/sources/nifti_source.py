@@ -1,11 +1,14 @@
 """Base class of layouts of NIfTI files: reading and checking a case."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
+from data_prep.grid.voxel_grid import Grid
 from data_prep.scans import nifti
 from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles, ImageRef
 from data_prep.scans.faults import too_short
@@ -38,12 +41,16 @@ class NiftiSource(Source):
         headers, problems = self._headers(files)
         refuse(problems, files)
         cache: dict[Path, np.ndarray] = {}
-        channels = {name: None if image is None else _channel(image, cache) for name, image in files.channels.items()}
-        label = None if files.label is None else self._label(files.label)
         reference = next((header for header in headers.values() if header.has_affine), next(iter(headers.values())))
         i, j, k = reference.shape[:3]
-        brain = None if files.brain is None else _mask(files.brain)
-        return Case(files, channels, label, reference.affine, (i, j, k), brain)
+        grid = Grid((i, j, k), reference.affine)
+
+        def on_grid(image: ImageRef | None, read: Callable[[ImageRef], np.ndarray]) -> np.ndarray | None:
+            return None if image is None else rules.on_grid(read(image), headers[image.path], grid, self.config.tolerance_mm)
+
+        channels = {name: on_grid(image, partial(_channel, cache=cache)) for name, image in files.channels.items()}
+        label, brain = on_grid(files.label, self._label), on_grid(files.brain, _mask)
+        return Case(files, channels, label, reference.affine, grid.shape, brain)
 
     def read_volumes(self, files: CaseFiles) -> dict[str, Volume]:
         """Read each channel that a case has, its annotation and its mask, on grids of their own.
@@ -98,13 +105,20 @@ class NiftiSource(Source):
         return problems
 
     def warnings(self, files: CaseFiles) -> list[str]:
-        """Warnings about files without sform and qform, a line each."""
+        """Warnings about the position of the images and the order of their axes, a line each."""
         headers, _ = self._headers(files)
-        return [
-            f"{path}: has neither sform nor qform: orientation and position are guessed"
-            for path, header in headers.items()
-            if not header.has_affine
-        ]
+        reference = next((header for header in headers.values() if header.has_affine), None)
+        lines = [line for header in headers.values() for line in rules.geometry_warnings(header)]
+        turned = (rules.turned_warning(header, reference, self.config.tolerance_mm) for header in headers.values() if reference)
+        return lines + [line for line in turned if line is not None]
+
+    def volume_warnings(self, files: CaseFiles) -> list[str]:
+        """Warnings about the position of the images, a line each; with grids of their own no axes are turned."""
+        lines = []
+        for path in files.paths:
+            with suppress(UserError):  # is a problem of the case
+                lines += rules.geometry_warnings(nifti.read_header(path))
+        return lines
 
     def _headers(self, files: CaseFiles) -> tuple[dict[Path, Header], list[str]]:
         """Valid headers of a case by path, and problems of each header and between them."""
@@ -180,7 +194,7 @@ def _mask(image: ImageRef) -> np.ndarray:
     problem = rules.mask_problem(str(image), array)
     if problem:
         raise UserError(problem)
-    return array != 0
+    return np.asarray(np.rint(array) != 0 if array.dtype.kind == "f" else array != 0)
 
 
 def _channel(image: ImageRef, cache: dict[Path, np.ndarray]) -> np.ndarray:

@@ -5,21 +5,29 @@ other column of paths that end in `.nii` or `.nii.gz` is a channel (relative to 
 cell is a missing channel, label, mask or attribute.
 """
 
+import re
 from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from common.errors import Problems, UserError
 from common.tables import counted, read_rows
 from data_prep.labels import SCHEMAS, LabelSchema
+from data_prep.scans import nifti
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles, ImageRef
 from data_prep.scans.nifti import SUFFIXES
+from data_prep.scans.unusual import looks_like_mask
 from data_prep.sources.base import SourceConfig, choose_channels, id_problem, sorted_cases
 from data_prep.sources.nifti_source import NiftiSource
 
 TABLE = "cases.csv"
 SPREADSHEETS = (".csv", ".tsv")
 PATIENT, CASE = "patient_id", "case_id"
-LABEL_LIKE = {"seg", "segmentation", "mask", "labels", "annotation", "truth", "gt", "ground_truth"}
+LABEL_WORDS = {"seg", "segmentation", "mask", "label", "labels", "annotation", "annotations", "truth", "gt", "groundtruth"}
+LABEL_WORDS |= {"contour", "contours", "roi", "rater", "lesion", "lesions"}
+"""Words in the name of a column, such as seg_rater2 or Label, that annotations have."""
+LOOKED_AT = 3  # images of a column, until one has several values
 DEFAULT_SCHEMA = "binary"
 
 
@@ -40,6 +48,8 @@ class TableSource(NiftiSource):
             raise UserError(f"{self.table}: expected a column {PATIENT}; received {', '.join(rows[0])}")
         found = _channel_columns(self.table, rows, config.channels)
         self.channels = choose_channels(found, config.channels, self.table)
+        if config.channels is None:
+            self._refuse_masks(rows, found)
         self._attributes = [name for name in rows[0] if name not in {PATIENT, CASE, LABEL, BRAIN, *found}]
         labelled = any(row.get(LABEL) for row in rows)
         schema = config.labels if config.labels != "auto" else DEFAULT_SCHEMA if labelled else None
@@ -62,6 +72,26 @@ class TableSource(NiftiSource):
         column = next(name for name, image in images.items() if image is not None and image.path == path)
         absolute = "" if path.is_absolute() else f" (here {path.absolute()})"
         return f"; named in {self.table}, row of case {files.id}, column {column}{absolute}"
+
+    def _refuse_masks(self, rows: list[dict[str, str]], columns: list[str]) -> None:
+        """Refuse columns whose images look like annotations, unless --channels names the channels.
+
+        Raises:
+            Problems: a line for each such column.
+        """
+        lines = []
+        for name in columns:
+            paths = [self.table.parent / row[name] for row in rows if row[name]]
+            for array in map(_array_of, paths[:LOOKED_AT]):
+                if array is not None and looks_like_mask(array):
+                    values = ", ".join(f"{value:g}" for value in np.unique(array))
+                    lines.append(
+                        f"{self.table}: column {name} would become a channel, but its images look like annotations (values "
+                        f"{values}); call the annotation's column {LABEL}, and name the channels by --channels"
+                    )
+                    break
+        if lines:
+            raise Problems(lines, f"{self.table}: {counted(len(lines), 'column')} to be named")
 
     def _case(self, row: dict[str, str]) -> CaseFiles:
         """Files of a row."""
@@ -107,14 +137,26 @@ def _channel_columns(table: Path, rows: list[dict[str, str]], wanted: list[str] 
     if mixed:
         raise Problems(mixed, f"{table}: {counted(len(mixed), 'column')} cannot be used")
     channels = [name for name, count in images.items() if count and name not in (LABEL, BRAIN)]
-    likely = [name for name in channels if name.lower() in LABEL_LIKE]
+    likely = [name for name in channels if LABEL_WORDS & set(re.split(r"[\W_\d]+", name.lower()))]
     if likely and wanted is None:
-        raise UserError(f"{table}: column {likely[0]} would become a channel; call it {LABEL}, or list --channels without it")
+        named, it = ("column", "it") if len(likely) == 1 else ("columns", "one of them")
+        raise UserError(
+            f"{table}: {named} {', '.join(likely)} would become a channel; call {it} {LABEL} if it is the annotation, and list "
+            "the channels by --channels"
+        )
     if not channels:
         raise UserError(
             f"{table}: expected a column per channel, of paths ending in .nii or .nii.gz; received {', '.join(rows[0])}"
         )
     return channels
+
+
+def _array_of(path: Path) -> np.ndarray | None:
+    """Voxels of a file; None where it cannot be read, which checks of its case say."""
+    try:
+        return nifti.read_voxels(nifti.read_header(path))
+    except UserError:
+        return None
 
 
 def _is_path(value: str) -> bool:

@@ -112,16 +112,19 @@ class VolumeSource(Source):
         """Problem of an image with another shape or affine than a case's reference, else None."""
         header, grid = nifti.read_header(image), self.grid(files)
         problem = rules.dimension_problem(header, None)
-        if problem is None and header.shape[:3] != grid.shape:
-            problem = f"{image}: shape {header.shape[:3]} differs from {grid.shape} of {files.path}; resample it onto that grid"
-        if problem is None and header.has_affine:
-            i, j, k = grid.shape
-            distance = grid.distance_mm(Grid((i, j, k), header.affine))
-            if distance > self.config.tolerance_mm:
-                problem = (
-                    f"{image}: affine differs from that of {files.path} by up to {distance:.4g} mm; resample it onto that grid"
-                )
-        return problem
+        if problem is not None:
+            return problem
+        i, j, k = header.shape[:3]
+        own, tolerance = Grid((i, j, k), header.affine), self.config.tolerance_mm
+        if header.has_affine and own.is_turned(grid, tolerance):
+            return None  # `nifti_rules.read_on_grid` undoes it
+        if own.shape != grid.shape:
+            return f"{image}: shape {own.shape} differs from {grid.shape} of {files.path}; resample it onto that grid"
+        distance = own.distance_mm(grid)
+        if not header.has_affine or distance <= tolerance:
+            return None
+        advice = rules.grid_advice(distance, grid)
+        return f"{image}: affine differs from that of {files.path} by up to {distance:.4g} mm; {advice}"
 
     def check(self, files: CaseFiles, deep: bool = False) -> list[str]:
         """Problems of a case, a line each: headers and the label, with `deep` every voxel."""

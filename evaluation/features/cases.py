@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import Problems, UserError
 from common.files import checksum, read_json
 from common.tables import counted
+from data_prep.categories import normalised_classes
 from data_prep.prepare import prepare
 from data_prep.records.folder import Records, case_path
 from data_prep.scans.case import CaseFiles
@@ -194,7 +195,7 @@ def _targets(
         UserError: fewer than two classes, a value twice, or a value of no class.
     """
     values = {case: given[attribute] for case, given in attributes.items() if given.get(attribute)}
-    classes = classes or {value: [value] for value in sorted(set(values.values()))}
+    classes = normalised_classes(classes) or {value: [value] for value in sorted(set(values.values()))}
     listed = Counter(value for group in classes.values() for value in group)
     twice = [value for value, number in listed.items() if number > 1]
     if twice:

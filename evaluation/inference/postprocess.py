@@ -239,6 +239,25 @@ def apply_classes(
     return found
 
 
+def describe(setting: PostprocessConfig) -> str:
+    """Description of a setting in words."""
+    parts = [] if setting.threshold is None else [f"threshold {setting.threshold:g}"]
+    parts += [f"{rule.structure} from {rule.low:g} with a peak of {rule.high:g}" for rule in setting.hysteresis]
+    parts += ["largest component"] if setting.largest else []
+    for name, least in setting.least_voxels.items():
+        target = f" (smaller ones become {setting.becomes[name]})" if name in setting.becomes else ""
+        parts.append(f"components of {name} of {least} voxels or more{target}")
+    parts += [f"{rule.structure} of fewer than {rule.below_voxels} voxels becomes {rule.by}" for rule in setting.replace]
+    return ", ".join(parts) or "no post-processing"
+
+
+def choice_of(path: Path) -> dict[str, Any]:
+    """Choice of the settings of a file, its entry `chosen`: metric, patients and the like; empty without one."""
+    values = read_yaml(find_config(path, "post-processing", among="postprocess"), "post-processing")
+    chosen = values.get(CHOSEN) if isinstance(values, dict) else None
+    return chosen if isinstance(chosen, dict) else {}
+
+
 def run_file(run: Run, head: str, file: str = FILE) -> Path:
     """File of a head's post-processing in a run's folder: postprocess.yaml, or postprocess_HEAD.yaml of several heads."""
     voxels = [name for name, each in run.heads.items() if each.per_voxel]

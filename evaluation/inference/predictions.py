@@ -18,6 +18,7 @@ import numpy as np
 from common.errors import Problems, UserError
 from common.files import LOCK, checksum, read_json, write_json
 from common.tables import counted
+from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
@@ -48,6 +49,7 @@ class PredictionSet:
         states: of the runs' trainings when they predicted, such as `stopped after 1 epoch`.
         training: predicted cases that trained the runs.
         channels: case -> its channels, of a network that serves subsets of them.
+        postprocessing: that was applied, entries as of `evaluation.inference.applied`.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class PredictionSet:
     states: Sequence[str] = ()
     training: Sequence[dict[str, Any]] = ()
     channels: Mapping[str, list[str]] = field(default_factory=dict)
+    postprocessing: Sequence[dict[str, Any]] = ()
 
 
 def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False) -> PredictionSet:
@@ -109,6 +112,7 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
         [str(state) for state in values.get("states", [])],
         values.get("training", []),
         values.get("channels", {}),
+        values.get("postprocessing", []),
     )
 
 
@@ -252,13 +256,23 @@ def prediction_path(folder: Path, case: str) -> Path:
     return plain if plain.is_file() and not packed.is_file() else packed
 
 
-def read_classes(image: ImageRef, schema: LabelSchema, likely: tuple[str, ...] = ()) -> np.ndarray:
+def read_classes(
+    image: ImageRef, schema: LabelSchema, likely: tuple[str, ...] = (), grid: Grid | None = None, tolerance_mm: float = 1e-3
+) -> np.ndarray:
     """Read a NIfTI label as class indices (i, j, k), uint8, 255 where not annotated.
 
+    Args:
+        image: the file.
+        schema: of its ids.
+        likely: names of schemas to hint at where it lacks an id.
+        grid: of the annotation or the scan; the same voxels in another order or direction of the axes are brought to it.
+        tolerance_mm: largest distance between the same voxel of both.
+
     Raises:
-        UserError: damaged, not whole numbers, or ids that the schema lacks; `likely` names schemas to hint at.
+        UserError: damaged, not whole numbers, or ids that the schema lacks.
     """
-    return ids_to_classes(str(image), nifti.read_image(image), schema, likely)
+    array = nifti.read_image(image) if grid is None else nifti_rules.read_on_grid(image, grid, tolerance_mm)
+    return ids_to_classes(str(image), array, schema, likely)
 
 
 def ids_to_classes(name: str, label: np.ndarray, schema: LabelSchema, likely: tuple[str, ...] = ()) -> np.ndarray:

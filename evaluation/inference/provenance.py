@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.errors import UserError
 from common.files import checksum, read_json
 from common.tables import counted, read_rows
@@ -12,6 +14,7 @@ from data_prep.scans.case import CaseFiles
 from training.data.division import divide_cases
 from training.run import Run
 
+SPACING_FACTOR = 1.5  # by which voxels may be larger or smaller than those of the training
 TrainingCases = list[dict[str, Any]]
 """Predicted cases that trained a run: an entry {records: path, fold: number or None, cases: ids} per records folder."""
 
@@ -60,6 +63,25 @@ def training_warning(training: Iterable[dict[str, Any]], cases: Sequence[str]) -
         f"warning: {number} of {counted(len(cases), 'case')} trained these runs (records {'; '.join(places)}): "
         "scores will be too good"
     )
+
+
+def spacing_warnings(case: str, spacing_mm: Sequence[float] | None, runs: Sequence[Run]) -> list[str]:
+    """Warning about a case whose prepared voxels are far larger or smaller than those that its runs were trained on.
+
+    Args:
+        case: its id.
+        spacing_mm: prepared voxel size (z, y, x); None without geometry.
+        runs: that predict it; those that store no voxel size are passed over.
+    """
+    known = [folder["spacing_mm"] for run in runs for folder in run.metadata["records"] if folder.get("spacing_mm")]
+    if spacing_mm is None or not known:
+        return []
+    low, high = np.min([each["low"] for each in known], axis=0), np.max([each["high"] for each in known], axis=0)
+    if (np.asarray(spacing_mm) >= low / SPACING_FACTOR).all() and (np.asarray(spacing_mm) <= high * SPACING_FACTOR).all():
+        return []
+    found, lowest, highest = (" x ".join(f"{length:.3g}" for length in lengths) for lengths in (spacing_mm, low, high))
+    trained = lowest if lowest == highest else f"{lowest} to {highest}"
+    return [f"{case}: has voxels of {found} mm (z, y, x); its runs were trained on {trained} mm"]
 
 
 def run_state(run: Run) -> str:

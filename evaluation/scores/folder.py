@@ -22,6 +22,7 @@ from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
+from evaluation.outputs import FILE as ORIGINS
 from evaluation.scores.cases import ScoreKey
 from evaluation.scores.lesion_table import PER_LESION, lesion_rows
 from evaluation.scores.lesions import rule_structures
@@ -89,7 +90,7 @@ def remove_scores(folder: Path) -> bool:
     """
     if not (folder / MANIFEST).is_file():
         return False
-    for name in (MANIFEST, TABLE, SUMMARY, PER_PATIENT, PER_LESION):
+    for name in (MANIFEST, TABLE, SUMMARY, PER_PATIENT, PER_LESION, ORIGINS):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -18,6 +18,7 @@ from common.metrics.metric import Metric
 from common.metrics.statistics import Summary, summarise_columns
 from common.parallel import map_cases
 from common.tables import counted
+from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
@@ -155,8 +156,11 @@ def _score(
     problem, prediction = unusable.get(files.id, ""), np.zeros_like(truth)
     try:
         if not problem:
-            path = prediction_path(predictions.folder, files.id)
-            prediction = read_classes(ImageRef(path), predictions.schema or schema)
+            image = ImageRef(prediction_path(predictions.folder, files.id))
+            i, j, k = truth.shape
+            grid = None if affine is None else Grid((i, j, k), affine)
+            tolerance = source.config.tolerance_mm
+            prediction = read_classes(image, predictions.schema or schema, grid=grid, tolerance_mm=tolerance)
             prediction[prediction == 255] = 0  # an id that means "not annotated" predicts nothing
     except UserError as error:
         problem = str(error)

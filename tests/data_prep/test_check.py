@@ -81,7 +81,8 @@ def test_a_file_without_affine_is_a_warning(tmp_path, capsys):
     save(root / "a" / "a_t1.nii.gz", np.ones((10, 9, 8), np.int16), None)
     status, _, lines = run(capsys, "--source", root)
     assert status == 0
-    assert [line.split(": ")[0] for line in lines] == ["warning"] * 2
+    assert [line.split(": ")[0] for line in lines] == ["warning"] * 3
+    assert "a: 100.0% of its voxels are not 0" in lines[-1]
     assert "neither sform nor qform" in lines[0]
     assert lines[1] == f"warning: {root}/a/a_t1.nii.gz: t1: all voxels are 1"
 
@@ -101,7 +102,7 @@ def test_an_image_of_one_value_is_a_warning(tmp_path, capsys):
 def test_the_series_of_a_folder_of_dicom_are_listed(tmp_path, capsys):
     write_series(tmp_path / "a", blob(), description="t1 mpr", patient="1")
     write_series(tmp_path / "b", blob(), description="t1 mpr +C", patient="1", number=2, places=[0, 1, 2, 5, 6, 7, 8, 9])
-    status, out, errors = run(capsys, "--source", tmp_path)
+    status, out, errors = run(capsys, "--source", tmp_path, "--purpose", "prediction")
     assert status == 2
     rows = [line.split() for line in out.splitlines()[:3]]
     assert [row[1:5] for row in rows[1:]] == [["t1", "1", "MR", "t1"], ["t1ce", "2", "MR", "t1"]]
@@ -144,3 +145,16 @@ def test_channels_may_have_grids_of_their_own(tmp_path, capsys):
     assert lines[0].endswith("T2.nii.gz: T2: all voxels are 0")
     (tmp_path / "T1.nii.gz").unlink()
     assert run(capsys, "--source", table, "--own_grids", "true")[0] == 2
+
+
+def test_a_case_without_annotation_is_a_problem_for_records_alone(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan("a"), scan("b")])
+    (root / "b" / "b_seg.nii.gz").unlink()
+    status, _, lines = run(capsys, "--source", root)
+    assert status == 2
+    assert lines[0].startswith("error: b: has no label; records need one")
+    assert run(capsys, "--source", root, "--purpose", "prediction")[0] == 0
+    (root / "a" / "a_seg.nii.gz").unlink()
+    status, _, lines = run(capsys, "--source", root)
+    assert status == 2
+    assert lines[0].startswith(f"error: {root}: none of 2 cases has a label; records need one")

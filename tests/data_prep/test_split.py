@@ -199,3 +199,21 @@ def test_an_attribute_that_no_patient_has_is_refused(attributes, known):
 def test_a_negative_seed_is_refused():
     with pytest.raises(UserError, match="seed"):
         make_split(cases(6), SplitConfig(seed=-1))
+
+
+def test_ids_in_a_file_are_text_and_keep_their_zeros(tmp_path):
+    """YAML reads 0010 as the octal number 8, 010 as 8, 1_0 as 10 and 1e1 as a float: other patients would be chosen."""
+    names = ["8", "10", "0010", "010", "1_0", "1e1", "2020-01-01", "null"]
+    listed = [CaseFiles(name, name, {}) for name in names]
+    file = tmp_path / "split.yaml"
+    file.write_text("train: [0010, 1_0, 1e1, 2020-01-01, null]\nvalidation:\ntest: [010]\n")
+    split = make_split(listed, SplitConfig(file=file))
+    assert split == {"train": ["0010", "1_0", "1e1", "2020-01-01", "null"], "validation": [], "test": ["010"]}
+
+
+def test_an_id_without_its_zeros_is_refused_with_the_right_one(tmp_path):
+    config = write(tmp_path / "split.json", {"train": [7]})
+    with pytest.raises(
+        UserError, match=r"'7' is no patient .*; did you mean '007'\? Ids are text, and keep their zeros: quote"
+    ):
+        make_split([CaseFiles("007", "007", {})], config)

@@ -16,6 +16,7 @@ from evaluation.figures import overlay
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
 from evaluation.figures import volume as figures_volume
+from evaluation.outputs import FILE
 from evaluation.plots import PlotsConfig, main
 from tests import scans
 from tests.evaluation.figures.test_runs import write_run
@@ -39,7 +40,7 @@ def run(*arguments):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILE)
 
 
 def test_runs_give_learning_curves(tmp_path, capsys):
@@ -106,9 +107,19 @@ def test_runs_that_augment_give_a_panel_each(trained, records, tmp_path, monkeyp
         settings["augment"]["probability"] = 0.5
         write_yaml(folder / "config.yaml", settings)
     run("--runs", *runs[:2], "--records", records, "--out", tmp_path / "out")
-    run("--runs", runs[2], "--records", records, "--out", tmp_path / "out")
-    found = [name for name in names(tmp_path / "out") if name.startswith("augmentation")]
-    assert found == ["augmentation.pdf", "augmentation.png", "augmentation_model1.pdf", "augmentation_model1.png"]
+    run("--runs", runs[2], "--records", records, "--out", tmp_path / "one")
+    found = [name for out in ("out", "one") for name in names(tmp_path / out) if name.startswith("augmentation")]
+    assert found == ["augmentation_model1.pdf", "augmentation_model1.png", "augmentation.pdf", "augmentation.png"]
+
+
+def test_figures_of_another_model_are_not_overwritten(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
+    other = shutil.copytree(trained, tmp_path / "other")
+    for _ in range(2):
+        run("--runs", trained, "--out", tmp_path / "out")
+    with pytest.raises(SystemExit):
+        run("--runs", other, "--out", tmp_path / "out")
+    assert f"error: {tmp_path / 'out'}: holds learning curves of run {trained}; choose another" in capsys.readouterr().err
 
 
 def test_figures_of_a_run_and_other_records_are_left_out(trained, records, tmp_path, monkeypatch, capsys):

@@ -359,3 +359,40 @@ def test_slices_of_tiff_get_masks_of_tiff_too(command, tmp_path):
         np.testing.assert_array_equal(np.stack(masks, axis=-1), np.where(ids > 0, 255, 0))
         assert masks[0].dtype == np.uint8
         assert len(list((tmp_path / "out" / name).iterdir())) == 4
+
+
+def test_what_is_unusual_is_said_and_what_is_written_fits_the_scan(command, trained, tmp_path):
+    """Labels of 64 bits, a qform beside another sform, voxels of 3 mm, a bright voxel, and the post-processing of the run."""
+    made = scan("case_x", seed=3, shape=(18, 20, 8), affine=LPS @ np.diag([3.0, 3, 3, 1]))
+    made.images["t2"][5, 5, 5] = 32000
+    write_brats(tmp_path / "scans", [made])
+    for path in (tmp_path / "scans").rglob("*.nii.gz"):
+        image = nibabel.load(path)
+        voxels = np.asarray(image.dataobj).astype(np.int64 if path.name.endswith("_seg.nii.gz") else np.int16)
+        both = nibabel.Nifti1Image(voxels, image.affine, dtype=voxels.dtype)
+        both.set_qform(np.diag([3.0, 3, 3, 1]), 1)
+        nibabel.save(both, path)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("least_voxels: {WT: 5}\nchosen: {metric: dice, structure: WT, patients: 1, patient_ids: [case_x]}\n")
+    out = tmp_path / "out"
+    options = ("--source", tmp_path / "scans", "--out", out, "--overlays", "false", "--postprocess", rules)
+    done = command("evaluation.predict", "--runs", trained, *options)
+    assert done.status == 0, done.err
+    for said in (
+        "sform and qform place a voxel up to",
+        "case_x: has voxels of 3 x 3 x 3 mm (z, y, x); its runs were trained on 1 x 1 x 1 mm",
+        "t2: 99.9 % of its voxels lie in the lowest",
+    ):
+        assert said in done.err
+    chosen = "post-processing: components of WT of 5 voxels or more; chosen on 1 validation patient by dice of WT"
+    assert chosen in done.out
+    image = nibabel.load(out / "case_x.nii.gz")
+    assert image.get_data_dtype() == np.int32
+    np.testing.assert_allclose(image.get_qform(), np.diag([3.0, 3, 3, 1]), atol=1e-5)
+    np.testing.assert_allclose(image.get_sform(), made.affine)
+    scored = command("evaluation.score", "--predictions", out, "--source", tmp_path / "scans")
+    assert scored.status == 0, scored.err
+    assert f"{chosen} (" in scored.out
+    assert "; 1 of 1 scored patients are among them: optimistic" in scored.out
+    (entry,) = json.loads((out / "scores" / "scores.json").read_text())["postprocessing"]
+    assert entry["patient_ids"] == ["case_x"]

@@ -152,6 +152,32 @@ def test_a_patient_with_several_cases_counts_once_with_their_mean(tmp_path, case
     assert float(mean_wt["mean"]) == 0.75
 
 
+def test_a_prediction_in_another_order_and_direction_of_axes_is_turned(tmp_path, cases, source):
+    """RAS+ against LPS, with two axes swapped: the same voxels, so a perfect prediction stays perfect."""
+    folder = tmp_path / "p"
+    i, j, _ = cases[0].label.shape
+    affine = AFFINE @ np.array([[0, -1.0, 0, i - 1], [-1, 0, 0, j - 1], [0, 0, 1, 0], [0, 0, 0, 1]])
+    turned = {case.id: np.ascontiguousarray(case.label[::-1, ::-1].transpose(1, 0, 2)) for case in cases}
+    run("--predictions", write_predictions(folder, turned, affine=affine), "--source", source)
+    rows = read_scores(folder / "scores" / "per_patient.csv")
+    assert {row["dice"] for row in rows.values()} == {"1.000000"}
+    assert rows["case_a", "region", "WT"]["hd95"] == "0.000000"
+
+
+def test_predictions_of_another_tool_may_have_ids_of_their_own(tmp_path, cases, source, capsys):
+    other = LabelSchema.load("brats2023")
+    predicted = {case.id: np.where(case.label == 4, 3, case.label) for case in cases}
+    folder = write_predictions(tmp_path / "p", predicted)
+    options = ("--predictions", folder, "--source", source, "--prediction_labels", other.name)
+    with pytest.raises(SystemExit):
+        run(*options)
+    assert "predictions.json names the predictions' schema; leave it out" in capsys.readouterr().err
+    (folder / "predictions.json").unlink()
+    run(*options)
+    rows = read_scores(folder / "scores" / "per_patient.csv")
+    assert {row["dice"] for row in rows.values()} == {"1.000000"}
+
+
 def test_truth_and_prediction_may_use_different_ids_for_the_same_classes(tmp_path, cases, source):
     newer = LabelSchema.load("brats2023")
     labels = {case.id: np.where(case.label == 4, 3, case.label).astype(np.int16) for case in cases}

@@ -114,6 +114,10 @@ class Head(ABC):
             UserError: too few cases or classes.
         """
 
+    def description(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> str:
+        """Line about the training cases of each folder, printed before the training; empty: none."""
+        return ""
+
     @abstractmethod
     def loss(self, changes: dict[str, float], examples: Sequence[tuple[Records, CountedExamples]]) -> "keras.losses.Loss":
         """The loss of a phase.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from common.errors import UserError
+from data_prep.categories import class_counts, normalised_classes
 from data_prep.records.folder import Records
 from training.heads.base import CountedExamples, Head
 
@@ -149,6 +150,17 @@ class ClassificationHead(Head):
                 f"{where}: expected training cases of at least two classes of {self.attribute}; received {received}"
             )
 
+    def description(self, records: Sequence[Records], cases: Sequence[Sequence[str]]) -> str:
+        """Classes and the patients that train each, a line."""
+        index = self._index_of_value
+        values = [
+            (folder.cases[case].patient, folder.cases[case].attributes.get(self.attribute, ""))
+            for folder, chosen in zip(records, cases, strict=True)
+            for case in chosen
+        ]
+        names = {patient: self.class_names[index[value]] if value else "" for patient, value in values}
+        return f"training patients by {class_counts(self.attribute, names)}"
+
     def loss(self, changes: dict[str, float], examples: Sequence[tuple[Records, CountedExamples]]) -> "keras.losses.Loss":
         """Cross-entropy, balanced where that is configured."""
         from training.objectives.keras_objects import classification_loss
@@ -174,7 +186,7 @@ class ClassificationHead(Head):
 
     @cached_property
     def _index_of_value(self) -> dict[str, int]:
-        return {value: index for index, values in enumerate(self.classes.values()) for value in values}
+        return {value: index for index, values in enumerate(normalised_classes(self.classes).values()) for value in values}
 
 
 def target_values(head: str, records: Sequence[Records], target: TargetConfig) -> dict[str, list[str]]:
@@ -189,14 +201,15 @@ def target_values(head: str, records: Sequence[Records], target: TargetConfig) -
         UserError: fewer than two classes, or a value in two of them.
     """
     if target.classes:
-        values = [value for group in target.classes.values() for value in group]
+        classes = normalised_classes(target.classes)
+        values = [value for group in classes.values() for value in group]
         twice = [value for value, count in Counter(values).items() if count > 1]
         if len(target.classes) < 2 or twice:
             what = f"the value {twice[0]} twice" if twice else f"{len(target.classes)} class"
             raise UserError(
                 f"head {head}: target.classes: expected at least two classes with different values; received {what}"
             )
-        return target.classes
+        return classes
     cases = [facts for folder in records for facts in folder.cases.values()]
     values = sorted({facts.attributes.get(target.attribute, "") for facts in cases} - {""})
     if len(values) < 2:

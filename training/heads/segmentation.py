@@ -1,12 +1,14 @@
 """Segmentation head: a class for every voxel."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from common.tables import score_column
 from data_prep.labels import LabelSchema
 from data_prep.records.folder import Records
 from training.data.batches import LABEL
@@ -86,6 +88,13 @@ class SegmentationHead(Head):
         """The configured loss with the numbers of the phase."""
         loss: keras.losses.Loss = replace(self.loss_config, **changes).build(self.outputs)
         return loss
+
+    def headline(self, row: Mapping[str, float], front: str, monitored: str = "") -> str | None:
+        """Mean Dice of the foreground classes, as in tables of scores, then the monitored score; None without both."""
+        dice = [row.get(front + score_column("dice", name), math.nan) for name in self.class_names[1:]]
+        parts = [] if any(map(math.isnan, dice)) else [f"mean Dice {sum(dice) / len(dice):.3f}"]
+        other = super().headline(row, front, monitored)
+        return ", ".join([*parts, *([other] if other else [])]) or None
 
     def metrics(self, prefix: str) -> "list[keras.metrics.Metric]":
         """A confusion matrix of voxels, and the scores that follow from it."""

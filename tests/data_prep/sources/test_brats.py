@@ -200,14 +200,37 @@ def test_an_unknown_id_hints_at_the_schema_that_knows_it(tmp_path, newer, identi
     made = scan(identifier, ids=(0, 1, 2, 3, 4))
     source = open_source(write_brats(tmp_path, [made], newer=newer))
     (line,) = source.check(source.cases()[0])
-    assert line.endswith(f"try --labels {hint}")
+    assert f"give --labels {hint}; else" in line
     assert open_source(tmp_path, SourceConfig(labels=hint)).check(source.cases()[0]) == []
 
 
-def test_oedema_of_children_is_not_taken_for_a_cavity(tmp_path):
-    source = open_source(write_brats(tmp_path, [scan("BraTS-PED-00001-000", ids=(0, 1, 2, 3, 4))], newer=True))
+@pytest.mark.parametrize(
+    ("folder", "schema"),
+    [("BraTS-PEDs2024_Training", "brats2024-ped"), ("ASNR-MICCAI-BraTS2023-PED-Challenge-TrainingData", "brats2023")],
+)
+def test_the_year_decides_what_ids_of_children_mean(tmp_path, folder, schema):
+    made = scan("BraTS-PED-00001-000", ids=(0, 1, 2, 3))
+    source = open_source(write_brats(tmp_path / folder, [made], newer=True))
+    assert source.schema.name == schema
+    assert source.check(source.cases()[0]) == []
+
+
+def test_ids_of_children_of_no_year_are_asked_for(tmp_path):
+    write_brats(tmp_path, [scan("BraTS-PED-00001-000", ids=(0, 1, 2))], newer=True)
+    with pytest.raises(
+        UserError, match=r"seg.nii.gz: the ids of BraTS-PED mean other .* --labels brats2024-ped .* brats2023 for 2023"
+    ):
+        open_source(tmp_path)
+    assert open_source(tmp_path, SourceConfig(labels="brats2024-ped")).schema.class_names[2] == "cystic component"
+    (tmp_path / "BraTS-PED-00001-000" / "BraTS-PED-00001-000-seg.nii.gz").unlink()
+    assert open_source(tmp_path).schema.name == "brats2023"  # nothing is annotated, so nothing can be read wrongly
+
+
+def test_no_cavity_is_suggested_for_a_challenge_without_any(tmp_path):
+    source = open_source(write_brats(tmp_path, [scan("BraTS-SSA-00001-000", ids=(0, 1, 2, 3, 4))], newer=True))
     (line,) = source.check(source.cases()[0])
     assert "unknown label id 4" in line
+    assert line.endswith("and give it to --labels")
     assert "brats2024" not in line
 
 

@@ -90,7 +90,10 @@ def test_a_cavity_where_the_year_is_not_in_any_name_hints_at_its_schema(tmp_path
     assert source.schema.name == "brats2023"
     (line,) = source.check(source.cases()[0])
     assert "unknown label id 4 in" in line
-    assert line.endswith("schema brats2023 has 0, 1, 2, 3; try --labels brats2024")
+    assert (
+        "schema brats2023 has 0, 1, 2, 3; if they mean 1 non-enhancing tumor, 2 edema, 3 enhancing tumor, 4 resection" in line
+    )
+    assert "give --labels brats2024; else write a schema" in line
     assert open_source(tmp_path, SourceConfig(labels="brats2024")).check(source.cases()[0]) == []
 
 

@@ -226,7 +226,10 @@ def test_masks_of_0_and_1_are_refused_unless_they_are_meant(tmp_path):
     ones = made()
     ones.label[ones.label > 0] = 1
     root = write_kaggle_3m(tmp_path, [ones])
-    line = both(*only(root), r"unknown label id 1 in .* voxels; schema kaggle_3m has 0, 255; try --labels binary \(also slices")
+    line = both(
+        *only(root),
+        r"unknown label id 1 in .* voxels; schema kaggle_3m has 0, 255; if they mean 1 tumor, give --labels binary;",
+    )
     assert line.startswith(f"{root / FIRST / FIRST}_2_mask.tif: ")
     assert line.endswith("(also slices 3, 4, 5, 6, 7)")
     source, files = only(root, labels="binary")

@@ -1,5 +1,6 @@
 """Reading and checking cases of NIfTI files, whatever their layout."""
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -65,3 +66,39 @@ def test_an_image_on_another_grid_is_a_problem(root, tmp_path):
     assert source.grid_problem(files.label.path, files) is None
     other = save(tmp_path / "other.nii.gz", np.zeros((10, 9, 7), np.uint8))
     assert "shape (10, 9, 7) differs from (10, 9, 8)" in source.grid_problem(other, files)
+
+
+def test_an_annotation_in_another_order_and_direction_of_axes_is_turned(root):
+    made, source = scan("a"), open_source(root)
+    (files,) = source.cases()
+    ras = np.array([[0, 1.0, 0, 0], [1.0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ np.eye(4)
+    ras[:2, 3] = made.affine[0, 0] * 9, made.affine[1, 3] - 8
+    save(files.label.path, np.ascontiguousarray(made.label[::-1, ::-1].transpose(1, 0, 2)), ras)
+    case = source.read(files)
+    np.testing.assert_array_equal(case.label, made.label)
+    np.testing.assert_array_equal(case.channels["t2"], made.images["t2"])
+    (line,) = source.warnings(files)
+    assert line == f"{files.label.path}: its axes, ARS, are brought to LPS, those of a_flair.nii.gz"
+
+
+def test_a_larger_tolerance_is_offered_below_a_voxel_alone(root):
+    source = open_source(root)
+    (files,) = source.cases()
+    for shift, offered in ((0.4, True), (1.5, False)):
+        moved = scan("a").affine.copy()
+        moved[0, 3] += shift
+        save(files.label.path, scan("a").label, moved)
+        (line,) = source.check(files)
+        assert ("--tolerance_mm" in line) == offered
+
+
+def test_what_headers_leave_open_is_warned_of(root):
+    source, made = open_source(root), scan("a")
+    (files,) = source.cases()
+    image = nibabel.Nifti1Image(made.label, made.affine)
+    image.set_qform(np.diag([1.0, 1, 1, 1]), 1)
+    image.set_sform(made.affine, 1)
+    nibabel.save(image, files.label.path)
+    (line,) = source.warnings(files)
+    assert "sform and qform place a voxel up to" in line
+    assert source.volume_warnings(files) == [line]

@@ -7,7 +7,7 @@ import pytest
 from common.errors import Problems, UserError
 from common.tables import read_rows
 from data_prep.sources import SourceConfig, open_source
-from tests.scans import LPS, save, scan, write_rows, write_table
+from tests.scans import CHANNELS, LPS, save, scan, write_rows, write_table
 
 ROW = {"patient_id": "p", "t1": "p.nii.gz", "label": "l.nii"}
 
@@ -41,7 +41,8 @@ def test_labels_are_binary_unless_a_schema_is_given(tmp_path):
     source = open_source(path)
     assert source.schema.name == "binary"
     (line,) = source.check(source.cases()[0])
-    assert "schema binary has 0, 1; try --labels brats2012-2015 or brats2023" in line
+    assert "schema binary has 0, 1; 4 schemas of" in line
+    assert "with different meanings: give that of the data set to --labels" in line
     assert open_source(path, SourceConfig(labels="brats2023")).check(source.cases()[0]) == []
 
 
@@ -169,3 +170,20 @@ def test_a_missing_file_names_its_row_column_and_absolute_path(tmp_path, monkeyp
     assert line == f"in/a.nii: file not found; {place}"
     with pytest.raises(UserError, match="row of case p1, column t1"):
         source.read(source.cases()[0])
+
+
+def test_a_column_of_annotations_is_no_channel_unless_it_is_named(tmp_path):
+    made = scan("a", ids=(0, 1))
+    made.images["second_opinion"] = made.label
+    path = write_table(tmp_path, [made])
+    with pytest.raises(Problems, match=r"column second_opinion would become a channel, but .* \(values 0, 1\); call the annot"):
+        open_source(path)
+    channels = [*CHANNELS, "second_opinion"]
+    assert open_source(path, SourceConfig(channels=channels)).channels == channels
+
+
+@pytest.mark.parametrize("name", ["Label", "seg_rater2", "tumor-mask", "GT"])
+def test_columns_named_like_annotations_are_asked_for(tmp_path, name):
+    path = write_rows(tmp_path / "cases.csv", [{"patient_id": "p", "t1": "a.nii", name: "b.nii"}])
+    with pytest.raises(UserError, match=f"column {name} would become a channel; call it label if it is the annotation"):
+        open_source(path)

@@ -1,6 +1,8 @@
 """Classification head: its targets, its loss and its scores, annotated or not."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,3 +32,14 @@ def test_unannotated_examples_do_not_change_loss_and_scores_of_the_others():
         alone.update_state(target, logits)
         among.update_state(mixed, both)
         assert float(among.result()) == pytest.approx(float(alone.result()), rel=1e-6)
+
+
+def test_values_of_classes_are_compared_as_numbers_and_their_patients_are_listed(opened):
+    head = ClassificationHead("grade", "grade", {"low": ["2.0"], "high": ["3"]})
+    facts = dict.fromkeys(opened.cases)
+    for value, case in zip(("2", "3", "", "2"), facts, strict=False):
+        facts[case] = replace(opened.cases[case], attributes={"grade": value} if value else {})
+    records = SimpleNamespace(cases={case: each for case, each in facts.items() if each is not None}, path=Path("r"))
+    assert list(head.indices(records).values()) == [0, 1, 0]
+    line = head.description([records], [list(records.cases)])
+    assert line == "training patients by grade: high 1 patient, low 2 patients; without: 1 patient"
