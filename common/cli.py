@@ -122,7 +122,7 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     """
     parser, chosen = _parser(config, arguments, program)
     try:
-        parsed = parser.instantiate(parser.parse_args(parser.given))
+        parsed = parser.instantiate(parser.parse_args([*parser.given, *_last_items(config, parser.given)]))
     except _ItemError as error:
         parser.error(str(error))
     instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
@@ -134,6 +134,21 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     if isinstance(instance, ConfigWithFiles):
         instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
     return instance
+
+
+def _last_items(config: type, given: Sequence[str]) -> list[str]:
+    """Lists and mappings of dataclasses, such as phases, that are given more than once: the last ones again, with defaults.
+
+    The parser fills items of the last one with values of an earlier one where their numbers or keys are equal.
+    """
+    again = []
+    for name, kind in typing.get_type_hints(config).items():
+        values = given_values(name, given) if item_dataclass(kind) is not None else []
+        if len(values) > 1 and not any(word.startswith((f"--{name}.", f"--{name}+")) for word in given):
+            alone = make_dataclass(name, [(name, kind, field(kw_only=True))])
+            last = getattr(parse(alone, [f"--{name}={_as_argument(values[-1][1])}"]), name)
+            again.append(f"--{name}={json.dumps(as_dict(last))}")
+    return again
 
 
 def command_name(module: str) -> str:

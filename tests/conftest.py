@@ -23,6 +23,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from common import cli
 from data_prep.records.folder import Records
@@ -109,56 +110,79 @@ SMALL = ("--prepare.size", "[8,16,16]", "--workers", "1")
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory):
+def once(tmp_path_factory):
+    """`once(name, make)`: the folder that `make(folder)` fills, in one of the test processes; to be read only."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    root.mkdir(exist_ok=True)
+
+    def folder(name, make):
+        done = root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                make(root / name)
+                done.touch()
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_once(once, tmp_path_factory):
+    """`run_once(name, command, *options)`: a run that one of the test processes trains, copied for each of them."""
+
+    def run(name, command, *options):
+        def make(out):
+            done = run_command(command, "--out", out, *options)
+            assert done.status == 0, done.err
+            (out / "printed.txt").write_text(done.out)
+
+        return shutil.copytree(once(name, make), tmp_path_factory.mktemp(name) / "run")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def source(once):
     """Five made patients in the layout of BraTS; to be read only."""
-    return write_source(tmp_path_factory.mktemp("source"))
+    return once("scans", lambda folder: write_source(folder / "source")) / "source"
 
 
 @pytest.fixture(scope="session")
-def records(source, tmp_path_factory):
+def records(source, once):
     """Records of five patients (3 / 1 / 1) of 8 slices of 16 x 16, one copy each and two folds; to be read only."""
-    out = tmp_path_factory.mktemp("records") / "small"
-    done = run_command(
-        "data_prep.make_records",
-        *("--source", source, "--out", out, "--augment.copies", 1, "--split.folds", 2, "--split.fractions", "[0.6,0.2,0.2]"),
-        *SMALL,
-    )
-    assert done.status == 0, done.err
-    return out
+
+    def make(out):
+        split = ("--augment.copies", 1, "--split.folds", 2, "--split.fractions", "[0.6,0.2,0.2]")
+        done = run_command("data_prep.make_records", "--source", source, "--out", out, *split, *SMALL)
+        assert done.status == 0, done.err
+
+    return once("records", make)
 
 
 @pytest.fixture(scope="session")
-def trained(records, tmp_path_factory):
+def trained(records, run_once):
     """A run of two epochs of a tiny network on `records`; to be read only."""
-    out = tmp_path_factory.mktemp("trained") / "run"
     tiny = ("--model.filters", 4, "--model.depth", 1, "--precision", "float32", "--input.batch_size", 4, "--epochs", 2)
-    done = run_command("training.train", "--records", records, "--out", out, "--optimizer.learning_rate", 0.01, *tiny)
-    assert done.status == 0, done.err
-    return out
+    return run_once("trained", "training.train", "--records", records, "--optimizer.learning_rate", 0.01, *tiny)
 
 
 @pytest.fixture(scope="session")
-def volumes(records, tmp_path_factory):
+def volumes(records, run_once):
     """A run of one epoch of a tiny 3D network, with all options of the UNet, on `records`; to be read only."""
-    out = tmp_path_factory.mktemp("volumes") / "run"
     options = ("--model.depth", 2, "--model.residual", "true", "--model.attention", "true", "--model.deep_supervision", 1)
-    done = run_command("training.train", "--records", records, "--out", out, *VOLUMES, *options, "--epochs", 1)
-    assert done.status == 0, done.err
-    return out
+    return run_once("volumes", "training.train", "--records", records, *VOLUMES, *options, "--epochs", 1)
 
 
 PHASES = '[{"epochs": 1, "freeze": ["backbone"]}, {"epochs": 1, "optimizer": {"learning_rate": 1e-5}}]'
 
 
 @pytest.fixture(scope="session")
-def classified(records, tmp_path_factory):
+def classified(records, run_once):
     """Run of a tiny classifier of the grade of tumour slices of `records`, a step and two phases long; to be read only."""
-    out = tmp_path_factory.mktemp("classified") / "run"
     short = ("--steps_per_epoch", 1, "--phases", PHASES, "--input.batch_size", 4)
     tiny = ("--model.name", TINY, "--precision", "float32", "--slices", "tumour", "--target.attribute", "grade")
-    done = run_command("training.classify", "--records", records, "--out", out, *short, *tiny)
-    assert done.status == 0, done.err
-    return out
+    return run_once("classified", "training.classify", "--records", records, *short, *tiny)
 
 
 @pytest.fixture(scope="session")
@@ -172,13 +196,9 @@ def train(command, records):
 
 
 @pytest.fixture(scope="session")
-def whole(train, tmp_path_factory):
+def whole(records, run_once):
     """An uninterrupted run on TensorFlow; to be read only."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    done = train(out, "--epochs", EPOCHS)
-    assert done.status == 0, done.err
-    (out / "printed.txt").write_text(done.out)
-    return out
+    return run_once("whole", "training.train", "--records", records, *TOY, "--epochs", EPOCHS)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common import cli
 from common.errors import UserError
@@ -90,3 +91,25 @@ def test_a_wrong_item_of_a_file_is_named_with_the_file(tmp_path):
         cli.parse(Several, ["--config", str(path)], "glioskull draw")
     said = f"{path}: --parts: item 2: epochs: expected a whole number or null; received two (see glioskull draw --help)"
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize("second", ["file", "words"])
+def test_later_items_replace_earlier_ones_and_take_no_value_of_them(second, tmp_path):
+    first, file = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(
+        "parts:\n- {epochs: 1}\n- {rates: {a: 1.0}}\nnamed: {x: {epochs: 4}, y: {}}\nfolders: [{epochs: 1}, {epochs: 2}]\n"
+    )
+    later = {"parts": "[{rates: {b: 2.0}}, {epochs: 7}]", "named": "{x: {rates: {c: 3.0}}}", "folders": "[{rates: {}}, z]"}
+    file.write_text("".join(f"{name}: {value}\n" for name, value in later.items()))
+    words = ["--config", str(file)] if second == "file" else [f"--{name}={value}" for name, value in later.items()]
+    given = cli.parse(Several, ["--config", str(first), *words])
+    assert given.parts == [Part(None, {"b": 2.0}), Part(7)]
+    assert given.named == {"x": Part(None, {"c": 3.0})}
+    assert given.folders == [Part(), Path("z")]
+
+
+def test_print_config_prints_the_items_that_are_taken(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("parts: [{epochs: 1}]\n")
+    with pytest.raises(SystemExit):
+        cli.parse(Several, ["--config", str(tmp_path / "a.yaml"), "--parts=[{rates: {a: 1.0}}]", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["parts"] == [{"epochs": None, "rates": {"a": 1.0}}]

@@ -29,9 +29,21 @@ NETWORKS = {
 HEADS = {"segmentation": 4}
 
 
-@pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
+@pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS)
 def config(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def networks(config):
+    """Two networks of a config, built from equal seeds; their weights are left as they were."""
+    import keras
+
+    made = []
+    for _ in range(2):
+        keras.utils.set_random_seed(1)
+        made.append(config.build(3, HEADS))
+    return made
 
 
 @pytest.fixture
@@ -62,9 +74,9 @@ def test_every_network_is_tested():
     assert tested == {getattr(import_module(module), name) for module, name in entries}
 
 
-def test_any_multiple_of_the_stride_gives_logits_of_its_size(config):
+def test_any_multiple_of_the_stride_gives_logits_of_its_size(config, networks):
     config.check()
-    network = without_levels(config.build(3, HEADS))
+    network = without_levels(networks[0])
     for factor in (1, 2):
         given = images(config, factor=factor)
         logits = network.predict_on_batch(given)
@@ -74,12 +86,12 @@ def test_any_multiple_of_the_stride_gives_logits_of_its_size(config):
         assert np.isfinite(logits["segmentation"]).all()
 
 
-def test_gradients_reach_every_weight(config):
+def test_gradients_reach_every_weight(config, networks):
     import keras
     import tensorflow as tf
 
-    keras.utils.set_random_seed(1)
-    network = config.build(3, HEADS)
+    network, _ = networks
+    before = network.get_weights()  # a step of training moves statistics
     with tf.GradientTape() as tape:
         logits = network(images(config, batch=4), training=True)
         loss = sum(keras.ops.sum(values**2) for values in logits.values())
@@ -88,30 +100,23 @@ def test_gradients_reach_every_weight(config):
         assert gradient is not None, variable.path
         assert np.isfinite(gradient).all(), variable.path
         assert np.abs(gradient).max() > 0, variable.path
+    network.set_weights(before)
 
 
-def test_weights_are_saved_and_loaded(config, tmp_path):
-    import keras
-
-    keras.utils.set_random_seed(2)
-    network, other = config.build(3, HEADS), config.build(3, HEADS)
-    given = images(config)
-    before, expected = other.predict_on_batch(given), network.predict_on_batch(given)
-    assert (before["segmentation"] != expected["segmentation"]).any()
-    network.save_weights(tmp_path / "a.weights.h5")
-    other.load_weights(tmp_path / "a.weights.h5")
-    np.testing.assert_array_equal(other.predict_on_batch(given)["segmentation"], expected["segmentation"])
-
-
-def test_equal_seeds_make_equal_networks(config):
-    import keras
-
-    made = []
-    for _ in range(2):
-        keras.utils.set_random_seed(3)
-        made.append(config.build(3, HEADS).get_weights())
-    for first, second in zip(*made, strict=True):
+def test_equal_seeds_make_equal_networks(networks):
+    for first, second in zip(*(network.get_weights() for network in networks), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_weights_are_saved_and_loaded(config, networks, tmp_path):
+    network, other = networks
+    given = images(config)
+    expected = network.predict_on_batch(given)["segmentation"]
+    network.save_weights(tmp_path / "a.weights.h5")
+    other.set_weights([values + 0.5 for values in network.get_weights()])
+    assert (other.predict_on_batch(given)["segmentation"] != expected).any()
+    other.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(other.predict_on_batch(given)["segmentation"], expected)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

@@ -45,7 +45,7 @@ def test_the_command_says_what_it_does(whole):
     assert [line.split(":")[0] for line in epochs] == [f"epoch {number}/4" for number in range(1, 5)]
     assert all("slices/s" in line for line in epochs)
     assert ["min left" in line for line in epochs] == [True, True, True, False]
-    assert lines[-1].startswith(f"run: {whole} (finished after 4 epochs")
+    assert lines[-1].startswith(f"run: {Run(whole).config.out} (finished after 4 epochs")
 
 
 def test_the_history_has_a_row_per_epoch_and_every_score(whole):
