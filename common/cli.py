@@ -25,7 +25,7 @@ from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.exit_status import exit_status
 from common.files import read_yaml
-from common.option_errors import HELP, explained, file_of, given_values, plain, unknown_key
+from common.option_errors import HELP, explained, file_of, given_values, plain, refuse_undecoded, unknown_key
 
 IMPORT_PATH = "package.module:callable"
 CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
@@ -100,18 +100,6 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
             main(parse(config, given))
     finally:
         _program.reset(token)
-
-
-def refuse_undecoded(arguments: Sequence[str]) -> None:
-    """Refuse arguments that are not UTF-8, such as paths, which no manifest or message can hold.
-
-    Raises:
-        UserError: names the first.
-    """
-    for text in arguments:
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            raise UserError(f"{shown}: expected arguments in UTF-8; rename the file or folder")
 
 
 def parse(config: type, arguments: Sequence[str], program: str | None = None) -> Any:

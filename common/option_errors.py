@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from common.errors import did_you_mean
+from common.errors import UserError, did_you_mean
 from common.files import read_yaml
 
 HELP = re.compile(r" \(see [^()]* --help\)$")
@@ -144,3 +144,15 @@ def _near_options(wrong: str, options: Sequence[str], dashes: str = "") -> str:
 def _parts(text: str) -> list[str]:
     """Parts between the commas that stand in no bracket."""
     return re.findall(r"(?:[^,\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])+", text.replace(", ", ","))
+
+
+def refuse_undecoded(arguments: Sequence[str]) -> None:
+    """Refuse arguments that are not UTF-8, such as paths, which no manifest or message can hold.
+
+    Raises:
+        UserError: names the first.
+    """
+    for text in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise UserError(f"{shown}: expected arguments in UTF-8; rename the file or folder")

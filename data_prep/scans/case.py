@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -106,12 +107,17 @@ class Case:
         """Names of the channels that the case lacks."""
         return [name for name, array in self.channels.items() if array is None]
 
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each image: name of the channel, or `label` -> both."""
+        images = {**self.channels, LABEL: self.label}
+        found = {name: array for name, array in images.items() if array is not None and array.size}
+        return {name: (float(array.min()), float(array.max())) for name, array in found.items()}
+
     @property
     def constant(self) -> dict[str, float]:
         """Images whose voxels all have one value: name of the channel, or `label` -> value.
 
         A channel of zeros may stand for a sequence that is missing, and a label of zeros for a scan without tumour.
         """
-        images = {**self.channels, LABEL: self.label}
-        found = {name: array for name, array in images.items() if array is not None and array.size}
-        return {name: float(array.flat[0]) for name, array in found.items() if array.min() == array.max()}
+        return {name: low for name, (low, high) in self.ranges.items() if low == high}

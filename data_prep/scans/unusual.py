@@ -33,7 +33,7 @@ def case_doubts(case: Case, is_clipped: bool = False, needs_background: bool = T
         needs_background: brain or head is found by voxels that are not zero; with a stored mask it never is.
     """
     channels = {name: array for name, array in case.channels.items() if array is not None}
-    doubts = {name: image_doubts(array, is_clipped) for name, array in channels.items()}
+    doubts = {name: image_doubts(array, is_clipped, case.ranges.get(name)) for name, array in channels.items()}
     whole = [] if case.affine is None else spacing_doubts(np.linalg.norm(case.affine[:3, :3], axis=0))
     if needs_background and case.brain is None and channels and not set(channels) <= set(case.constant):
         filled = float(brain_mask(array[::STEP, ::STEP, ::STEP] for array in channels.values()).mean())
@@ -63,9 +63,18 @@ def doubt_lines(files: CaseFiles, doubts: Doubts) -> list[str]:
     return lines
 
 
-def image_doubts(array: np.ndarray, is_clipped: bool = False) -> list[str]:
-    """Unusual properties of an image (i, j, k) of any real dtype; none of one value, which `Case.constant` holds."""
-    if not array.size or (low := float(array.min())) == (high := float(array.max())):
+def image_doubts(array: np.ndarray, is_clipped: bool = False, bounds: tuple[float, float] | None = None) -> list[str]:
+    """Unusual properties of an image (i, j, k) of any real dtype; none of one value, which `Case.constant` holds.
+
+    Args:
+        array: the image.
+        is_clipped: as of `case_doubts`.
+        bounds: smallest and largest value, where they are known.
+    """
+    if not array.size:
+        return []
+    low, high = bounds or (float(array.min()), float(array.max()))
+    if low == high:
         return []
     if looks_like_mask(array):
         return [f"has few whole values ({_listed(array)}), as an annotation or a mask has; is it an image?"]

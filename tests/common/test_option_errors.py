@@ -1,8 +1,11 @@
 """Error lines of options, made from jsonargparse's messages."""
 
+import os
+
 import pytest
 
-from common.option_errors import explained, file_of, given_values, plain, type_words, unknown_key
+from common.errors import UserError
+from common.option_errors import explained, file_of, given_values, plain, refuse_undecoded, type_words, unknown_key
 
 UNION = """Parser key "prepare.size":
   Does not validate against any of the Union subtypes
@@ -89,3 +92,10 @@ def test_values_are_found_with_their_files(tmp_path):
     assert given_values("epochs", given) == [(f"{second}: ", 2), ("", "5")]
     assert file_of("model.filters", given) == f"{first}: "
     assert file_of("epochs", given) == file_of("seed", given) == ""
+
+
+def test_an_argument_that_is_not_utf8_is_refused_in_a_line_that_can_be_printed():
+    refuse_undecoded(["--source", "Müller"])
+    with pytest.raises(UserError, match=r"^scans\\xff: expected arguments in UTF-8") as error:
+        refuse_undecoded(["--source", os.fsdecode(b"scans\xff")])
+    assert str(error.value).encode()

@@ -12,6 +12,7 @@ from common.metrics.catalogue import METRICS, chosen_metrics
 from common.metrics.label_pair import LabelPair
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
+from evaluation.outputs import FILE
 from evaluation.scores import records as module
 from evaluation.scores.records import Subset, count, load, open_subset, record_keys, score_key, score_records
 from models.volume import SlidingWindow
@@ -117,16 +118,22 @@ def test_the_table_is_written_and_says_over_what(command, trained, records, tmp_
     assert "1 patient, 8 slices" in done.out
     assert "non-enhancing tumor (class)" in done.out
     assert "class mean with background" in done.out
-    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["scores.json", "summary.csv", "table.txt"]
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [FILE, "scores.json", "summary.csv", "table.txt"]
 
 
-def test_other_records_are_scored_with_a_warning(trained, records, tmp_path, capsys):
-    copy = shutil.copytree(records, tmp_path / "records")
+def test_other_records_are_scored_with_a_warning_and_beside_the_scores_of_the_runs_own(command, trained, records, tmp_path):
+    run, copy = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(records, tmp_path / "other")
     manifest = read_json(copy / "dataset.json", "records")
     manifest["cases"] = {case: [1, *sums[1:]] for case, sums in manifest["cases"].items()}
     write_json(copy / "dataset.json", manifest)
-    assert score_records(trained, copy, "test", 8).own_records is False
-    assert "are not the records of" in capsys.readouterr().out
+    done = command("evaluation.score", "--run", run, "--records", copy)
+    assert done.status == 0, done.err
+    assert "are not the records of" in done.out
+    assert read_json(run / "scores_test_other" / "scores.json", "scores")["own_records"] is False
+    assert not (run / "scores_test").exists()
+    refused = command("evaluation.score", "--run", run, "--records", records, "--out", run / "scores_test_other")
+    assert refused.status == 2
+    assert f"holds scores of run {run} and records {copy}; choose another --out" in refused.err
 
 
 def test_records_of_other_channels_are_refused(trained, records, tmp_path):
