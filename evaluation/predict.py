@@ -147,7 +147,7 @@ def main(config: PredictConfig) -> None:
         written = "".join(predictor.finish() for predictor in predictors)
         settings |= {"cost": meter.facts(task.engines.values()), "postprocessing": applied}
         _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training, present)
-    print(f"predictions: {config.out} ({counted(len(cases), 'case')}{written})")
+    _print_end(config.out, applied, f"{counted(len(cases), 'case')}{written}")
 
 
 def _doubts(config: PredictConfig, runs: list[Run], case: Case, prepared: Prepared) -> list[str]:
@@ -208,11 +208,15 @@ def _postprocessing(config: PredictConfig, evaluators: list[HeadEvaluator]) -> d
 
 
 def _applied(config: PredictConfig, runs: list[Run], rules: Mapping[str, PostprocessConfig]) -> list[Applied]:
-    """Post-processing of each head and on whom it was chosen, for the manifest; also printed."""
-    applied = [applied_rules(name, each, _rule_files(config, runs, name)) for name, each in rules.items()]
+    """Post-processing of each head and on whom it was chosen, for the manifest."""
+    return [applied_rules(name, each, _rule_files(config, runs, name)) for name, each in rules.items()]
+
+
+def _print_end(out: Path, applied: list[Applied], content: str) -> None:
+    """Print the post-processing that was applied, and the place of the predictions with their `content`."""
     for each in applied:
         print(f"{each['head']}: {applied_line(each)}" if len(applied) > 1 else applied_line(each))
-    return applied
+    print(f"predictions: {out} ({content})")
 
 
 def _rule_files(config: PredictConfig, runs: list[Run], head: str) -> list[Path]:
