@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from evaluation.score import ScoreConfig, main
 from evaluation.scores.records import RecordScores
 from evaluation.tables.records import format_records_table
 from tests.evaluation.scores.test_folder import write_records
+from training.run import Run
 
 
 def run(*arguments):
@@ -52,6 +54,8 @@ def scored(monkeypatch, tmp_path):
         return RecordScores(run=run, subset=subset, **facts)
 
     monkeypatch.setattr(module, "score_records", score)
+    monkeypatch.setattr(Run, "open_records", lambda self, path: SimpleNamespace(path=path, fingerprint="0"))
+    monkeypatch.setattr(Run, "trained_on", lambda self, records: True)
     return asked
 
 
