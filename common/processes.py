@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
@@ -39,11 +41,12 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
     Raises:
         UserError: a worker process died.
     """
-    others = active_children()
+    others, hook = active_children(), threading.excepthook
     pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
     try:
         yield pool
     except KeyboardInterrupt:
+        threading.excepthook = partial(_without_cancelled, hook)
         for process in active_children():
             if process not in others:
                 process.terminate()
@@ -52,6 +55,13 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
         raise UserError(f"a worker process died, perhaps for lack of memory; use fewer than {workers} --workers") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        threading.excepthook = hook
+
+
+def _without_cancelled(hook: Callable[[threading.ExceptHookArgs], Any], arguments: threading.ExceptHookArgs) -> None:
+    """Report an exception of a thread, but that of a pool's thread that marks a cancelled call as failed (CPython 3.11)."""
+    if arguments.exc_type is not InvalidStateError:
+        hook(arguments)
 
 
 class _Pool(ProcessPoolExecutor):

@@ -2,13 +2,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import InvalidStateError
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.processes import TERMINATION, command_signals, worker_pool
+from common.processes import TERMINATION, _without_cancelled, command_signals, worker_pool
 
 OWNER = """
 import sys, time
@@ -84,6 +86,27 @@ def test_workers_end_when_their_owner_is_killed(tmp_path):
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
+
+
+def test_calls_that_are_cancelled_by_an_interrupt_print_no_traceback(monkeypatch):
+    shown = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: shown.append(arguments.exc_type))
+
+    def fail(error):
+        raise error
+
+    with pytest.raises(KeyboardInterrupt), worker_pool(1):
+        raise KeyboardInterrupt
+    for error in (InvalidStateError(), ValueError()):  # afterwards all are shown again
+        thread = threading.Thread(target=fail, args=(error,))
+        thread.start()
+        thread.join()
+    assert shown == [InvalidStateError, ValueError]
+    for error in (InvalidStateError(), KeyError()):
+        _without_cancelled(
+            lambda arguments: shown.append(arguments.exc_type), threading.ExceptHookArgs((type(error), error, None, None))
+        )
+    assert shown[2:] == [KeyError]
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
