@@ -92,11 +92,8 @@ class ClassifierConfig(NetworkConfig):
 
         Args:
             channels: of the input; three are taken as red, green and blue, for other numbers the stem is inflated (`inflate`).
-            heads: name -> number of outputs, such as {"grade": 1}.
-            pooled: heads with one vector of logits for each image; here they all are.
-            intensity: how the records' intensities are scaled (`PrepareConfig.intensity`).
-            load_pretrained: load what `weights` names; False where a run's own weights are loaded next, so that prediction does
-                without the file.
+            heads, intensity, load_pretrained: as of `NetworkConfig.build`; the weights that may be loaded are `weights`.
+            pooled: not used; all heads have one vector of logits for each image.
 
         Raises:
             UserError: the weights cannot be loaded.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
 from data_prep.grid.geometry import Triple
-from models.network import Intensity, NetworkConfig
+from models.network import SegmenterConfig
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +20,7 @@ CLASSES = ("classes", "num_classes", "n_classes", "num_labels")
 
 
 @dataclass
-class CustomConfig(NetworkConfig):
+class CustomConfig(SegmenterConfig):
     """Any Keras model: a callable `package.module:callable` that is called with `input_shape` and the number of classes."""
 
     name: str = ""
@@ -94,21 +94,13 @@ class CustomConfig(NetworkConfig):
         made: Callable[..., Any] = found
         return made
 
-    def build(
-        self,
-        channels: int,
-        heads: dict[str, int],
-        pooled: Sequence[str] = (),
-        intensity: Intensity = "minmax",
-        load_pretrained: bool = True,
-    ) -> "keras.Model":
+    def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
         """Make the network: images -> {head: logits}.
 
         Args:
             channels: of the input.
             heads: name -> number of outputs; one head, of voxels.
             pooled: heads that are not of voxels; none.
-            intensity, load_pretrained: not used; intensities are taken as they are, weights as the callable makes them.
 
         Raises:
             UserError: the callable refuses its arguments, or gives something else than one picture of logits per class; several

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
 from data_prep.grid.geometry import Triple
-from models.network import Intensity, NetworkConfig
+from models.network import SegmenterConfig
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +26,7 @@ TILE = 36  # voxels along an axis of a prediction's output, to the next multiple
 
 
 @dataclass
-class DeepMedicConfig(NetworkConfig):
+class DeepMedicConfig(SegmenterConfig):
     """DeepMedic (Kamnitsas et al., 2017), 2D or 3D."""
 
     name: str = "deepmedic"
@@ -140,21 +140,13 @@ class DeepMedicConfig(NetworkConfig):
         last = len(self.filters)
         return "join" if self.factors else f"normal_{'sum' if last in self.residual else 'conv'}{last}"
 
-    def build(
-        self,
-        channels: int,
-        heads: dict[str, int],
-        pooled: Sequence[str] = (),
-        intensity: Intensity = "minmax",
-        load_pretrained: bool = True,
-    ) -> "keras.Model":
+    def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
         """Make the network: patches larger than twice `margin` -> {head: logits} of their inner part.
 
         Args:
             channels: of the input.
             heads: name -> number of outputs, such as {"segmentation": 4}. All share everything but their last convolution.
             pooled: heads with one vector of logits for each patch, from the mean over the last features.
-            intensity, load_pretrained: not used; intensities are taken as they are, and there are no pretrained weights.
 
         Raises:
             UserError: a residual of layer 2 with fewer filters than there are channels.

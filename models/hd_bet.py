@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from common.errors import expect_number
 from data_prep.brain.hd_bet_weights import NETWORKS
-from models.network import Intensity, NetworkConfig
+from models.network import SegmenterConfig
 
 if TYPE_CHECKING:
     import keras
 
 
 @dataclass
-class HDBETConfig(NetworkConfig):
+class HDBETConfig(SegmenterConfig):
     """The 3D UNet of HD-BET (Isensee et al., 2019), with residual blocks and instance normalisation."""
 
     name: str = "hd_bet"
@@ -47,21 +47,15 @@ class HDBETConfig(NetworkConfig):
         """Divisor of the input's sides."""
         return 16
 
-    def build(
-        self,
-        channels: int,
-        heads: dict[str, int],
-        pooled: Sequence[str] = (),
-        intensity: Intensity = "minmax",
-        load_pretrained: bool = True,
-    ) -> "keras.Model":
+    def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
         """Make the network: images (N, D, H, W, channels), sides multiples of 16 -> {head: logits float32}.
+
+        Weights are random; the first normalisation takes off scale and offset of the intensities.
 
         Args:
             channels: of the input.
             heads: name -> number of outputs, such as {"segmentation": 4}.
             pooled: heads with one vector of logits for each patch, from the mean over the features of the encoder's last level.
-            intensity, load_pretrained: not used; the first normalisation takes off scale and offset, and weights are random.
         """
         import keras
 

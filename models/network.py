@@ -88,3 +88,23 @@ class NetworkConfig(ABC):
         Raises:
             UserError: the network cannot be built so.
         """
+
+
+@dataclass
+class SegmenterConfig(NetworkConfig):
+    """Settings of a network that takes intensities as they are, and whose configs name no pretrained weights."""
+
+    def build(
+        self,
+        channels: int,
+        heads: dict[str, int],
+        pooled: Sequence[str] = (),
+        intensity: Intensity = "minmax",
+        load_pretrained: bool = True,
+    ) -> "keras.Model":
+        """Make the network, whatever the scaling of the intensities; arguments and errors as of `NetworkConfig.build`."""
+        return self.assemble(channels, heads, pooled)
+
+    @abstractmethod
+    def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
+        """Make the network: images (N, ..., channels) -> {head: logits float32}; arguments as of `NetworkConfig.build`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
-from models.network import Intensity, NetworkConfig
+from models.network import SegmenterConfig
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ def without_levels(network: "keras.Model") -> "keras.Model":
 
 
 @dataclass
-class UNetConfig(NetworkConfig):
+class UNetConfig(SegmenterConfig):
     """A UNet, 2D or 3D."""
 
     name: str = "unet"
@@ -84,21 +84,13 @@ class UNetConfig(NetworkConfig):
         """Divisor of the input's sides."""
         return 2**self.depth
 
-    def build(
-        self,
-        channels: int,
-        heads: dict[str, int],
-        pooled: Sequence[str] = (),
-        intensity: Intensity = "minmax",
-        load_pretrained: bool = True,
-    ) -> "keras.Model":
+    def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
         """Make the network: images of any size that is a multiple of `stride` -> {head: logits}.
 
         Args:
             channels: of the input.
             heads: name -> number of outputs, such as {"segmentation": 4}.
             pooled: heads with one vector of logits for each image, from the mean over the bottom's features (Lin et al., 2014).
-            intensity, load_pretrained: not used; intensities are taken as they are, and there are no pretrained weights.
 
         Returns:
             the network; under deep supervision a head's logits are followed by those of the levels below, along the last axis,
