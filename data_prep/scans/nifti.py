@@ -174,12 +174,8 @@ def writable(array: np.ndarray) -> np.ndarray:
     """
     if array.dtype.kind == "b":
         return array.view(np.uint8)
-    if array.dtype.kind == "f":
-        return (
-            array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-            if array.dtype.itemsize not in (4, 8)
-            else array
-        )
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        return array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
     if array.dtype.itemsize < 8 or array.dtype.kind not in "iu" or not array.size:
         return array
     bounds = np.iinfo(np.int32)

@@ -7,8 +7,9 @@ PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
             predictions.json          cases, schema, settings, cost, and the runs and weights (with checksums) that made them
 """
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,6 +239,7 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
         "states": [state for manifest in manifests for state in manifest["states"]],
         "weights": [weights for manifest in manifests for weights in manifest["weights"]],
         "training": merge_training_cases(entry for manifest in manifests for entry in manifest["training"]),
+        "postprocessing": _distinct(entry for manifest in manifests for entry in manifest.get("postprocessing", [])),
         "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
         **(
             {"channels": {k: v for manifest in manifests for k, v in manifest["channels"].items()}}
@@ -247,6 +249,12 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
         "cross_validation": f"{len(manifests)} folds by patient; each case by the run that was trained without its patient",
     }
     write_json(out / MANIFEST, merged)
+
+
+def _distinct(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of post-processing that differ in more than the file that holds them, in their order."""
+    found = {json.dumps({name: value for name, value in entry.items() if name != "file"}): entry for entry in entries}
+    return list(found.values())
 
 
 def prediction_path(folder: Path, case: str) -> Path:

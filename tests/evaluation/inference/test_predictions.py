@@ -123,6 +123,21 @@ def test_folds_are_merged_without_their_scores(tmp_path):
     assert manifest["runs"] == [str(tmp_path / "run0"), str(tmp_path / "run1")]
     assert len({weights["crc32c"] for weights in manifest["weights"]}) == 2
     assert manifest["cross_validation"].startswith("2 folds by patient")
+    assert manifest["postprocessing"] == []
+
+
+def test_merged_folds_name_each_postprocessing_once_whatever_the_run_that_holds_it(tmp_path):
+    rules = [{"setting": "threshold 0.3", "patients": 4}, {"setting": "threshold 0.3", "patients": 4}, {"setting": "largest"}]
+    folders = []
+    for fold, entry in enumerate(rules):
+        folder = tmp_path / f"fold{fold}"
+        write(folder, [a_run(tmp_path / f"run{fold}", b"x")], [f"case{fold}"], tmp_path)
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"postprocessing": [entry | {"file": f"run{fold}"}]}))
+        folders.append(folder)
+    merge_predictions(folders, tmp_path / "all")
+    merged = json.loads((tmp_path / "all" / MANIFEST).read_text())["postprocessing"]
+    assert [entry["setting"] for entry in merged] == ["threshold 0.3", "largest"]
 
 
 def test_a_packed_file_goes_before_a_plain_one(tmp_path):
