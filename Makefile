@@ -1,5 +1,6 @@
 # make demo    patients are made, prepared, learnt, scored and drawn: demo/
 # make test    linter and type checker are in .ci/run; this runs the tests, in three processes for two cores (TEST_WORKERS=8 for more)
+# make campaign  many random kills, full disks and damaged files, longer than the tests allow: python -m tests.campaigns --help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ DEMO := demo
 TEST_WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint clean
+.PHONY: demo test campaign lint clean
 
 $(VENV)/requirements: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -34,6 +35,9 @@ demo: $(VENV)/requirements
 
 test: $(VENV)/requirements-dev
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+campaign: $(VENV)/requirements-dev
+	$(BIN)/python -m tests.campaigns
 
 lint: $(VENV)/requirements-dev
 	$(BIN)/python -m ruff check .
