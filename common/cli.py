@@ -26,6 +26,7 @@ from common.errors import UserError, did_you_mean
 from common.exit_status import exit_status
 from common.files import read_yaml
 from common.option_errors import HELP, explained, file_of, given_values, plain, refuse_undecoded, unknown_key
+from common.printable import printable_output
 
 IMPORT_PATH = "package.module:callable"
 CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
@@ -94,7 +95,7 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
     """
     token = _program.set(program)
     try:
-        with exit_status():
+        with printable_output(), exit_status():
             given = sys.argv[1:] if arguments is None else arguments
             refuse_undecoded(given)
             main(parse(config, given))

@@ -11,6 +11,7 @@ import google_crc32c
 import yaml
 
 from common.errors import UserError
+from common.input_files import TEXT_BYTES, decoded, open_input
 
 BLOCK = 1 << 20  # bytes read at once
 LOCK = ".lock"  # file in a folder that a command writes into, see `lock`
@@ -56,16 +57,20 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def read_text(path: Path, what: str) -> str:
-    """Read a UTF-8 text file; `what` names it in the error where that fails."""
+    """Read a text file of UTF-8, or UTF-16 with its mark; `what` names it in the error where that fails."""
     try:
-        return path.read_text(encoding="utf-8")
+        with open_input(path, TEXT_BYTES, what) as file:
+            text = decoded(file.read())
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: {what} not found") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}: {what} is not UTF-8 text (line {line}); save it as UTF-8 (Excel: CSV UTF-8)") from None
     except OSError as error:
-        raise UserError(f"{path}: {what} cannot be read ({error})") from None
+        raise UserError(f"{path}: {what} cannot be read ({error.strerror})") from None
+    if "\0" in text:
+        raise UserError(f"{path}: {what} is not text, or UTF-16 without its mark; save it as UTF-8 (Excel: CSV UTF-8)")
+    return text
 
 
 def read_json(path: Path, what: str) -> Any:

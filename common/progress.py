@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from common.printable import raw
 from common.tables import counted
 
 PARTS = 10  # of the work, after each of which a line may be printed
@@ -55,5 +56,5 @@ def progress(total: int, title: str | None, unit: str = "case") -> Iterator[Any]
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=title, unit=unit, file=sys.stderr, disable=title is None) as bar:
+    with tqdm(total=total, desc=title, unit=unit, file=raw(sys.stderr), disable=title is None) as bar:
         yield bar

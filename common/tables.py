@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import read_text
+from common.input_files import TABLE_COLUMNS
+from common.printable import plain_cell, safe_cell
 
 WIDTH = 110  # columns of a terminal that printed tables and their notes keep within
 CSV_DECIMALS = 6
 SEPARATORS = ",;\t"  # of the CSV that is read
+SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>.)"?\s*')  # by which Excel names the separator, before the header
 
 
 def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS) -> str:
-    """CSV text of rows; None and NaN become empty cells.
+    """CSV text of rows; None and NaN become empty cells, and text that a spreadsheet would compute has an apostrophe in front.
 
     Args:
         rows: the heading first.
@@ -27,7 +31,7 @@ def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS)
     def cell(value: Any) -> Any:
         if isinstance(value, float):
             return "" if math.isnan(value) else value if decimals is None else f"{value:.{decimals}f}"
-        return "" if value is None else value
+        return safe_cell(value) if isinstance(value, str) else "" if value is None else value
 
     lines = []
     for row in rows:
@@ -38,19 +42,22 @@ def csv_text(rows: Sequence[Sequence[Any]], decimals: int | None = CSV_DECIMALS)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file as column name -> value, both stripped; empty lines are skipped.
+    """Rows of a CSV file as column name -> value, both stripped, without empty lines and empty cells after the last column.
 
-    UTF-8 with or without a byte order mark; commas, semicolons or tabs.
+    UTF-8, or UTF-16 with its mark; commas, semicolons, tabs, or what a first line such as `sep=;` names.
 
     Raises:
-        UserError: not UTF-8, no or unclear column names, or a row of another length than the header.
+        UserError: not such text, too many columns, no or unclear column names, or a row of another length than the header.
     """
-    text = read_text(path, "table").removeprefix("\ufeff")
-    header, *rows = _cells(path, text) or [(1, [])]
+    header, *rows = _cells(path, read_text(path, "table")) or [(1, [])]
     names = header[1]
+    while names and not names[-1] and not any(any(row[len(names) - 1 :]) for _, row in rows):
+        names = names[:-1]
     if "" in names or len(set(names)) < len(names) or not names:
         raise UserError(f"{path}: line {header[0]}: expected different column names; received {', '.join(names) or 'nothing'}")
     for line, row in rows:
+        while len(row) > len(names) and not row[-1]:
+            row.pop()
         if len(row) != len(names):
             raise UserError(f"{path}: line {line}: expected {len(names)} cells, as in the header; received {len(row)}")
     return [dict(zip(names, row, strict=True)) for _, row in rows]
@@ -98,10 +105,17 @@ def counted(number: int, noun: str) -> str:
 
 def _cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
     """Line number and stripped cells of the rows that are not empty."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=max(SEPARATORS, key=first.count), strict=True)
+    lines = text.splitlines(keepends=True)
+    first = next((line for line in lines if line.strip()), "")
+    named = SEPARATOR_LINE.fullmatch(first)
+    if named:
+        lines[lines.index(first)] = "\n"
+    separator = named["separator"] if named else max(SEPARATORS, key=first.count)
+    if max((line.count(separator) for line in lines), default=0) >= TABLE_COLUMNS:
+        raise UserError(f"{path}: expected a table of at most {TABLE_COLUMNS} columns; received more; remove unused ones")
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        rows = [(reader.line_num, [plain_cell(cell.strip()) for cell in row]) for row in reader]
     except csv.Error as error:
         raise UserError(f"{path}: line {reader.line_num}: not a CSV table ({error})") from None
     return [(line, row) for line, row in rows if any(row)]

@@ -3,8 +3,6 @@
 A table, a folder per case with an image per channel, and the way back to the scanner.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cached_property
@@ -17,6 +15,7 @@ from common import cli
 from common.configs import find_config
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
+from common.tables import csv_text
 from data_prep.alignment.case import aligned_images, read_label_channel, scanner_resampling
 from data_prep.grid.resampling import Resampling
 from data_prep.grid.voxel_grid import Grid
@@ -144,13 +143,9 @@ def write_aligned(out: Path, source: Source, cases: Sequence[CaseFiles], scans: 
     channels = [name for name in source.channels if any(name in each for each in images.values())]
     attributes = list(dict.fromkeys(name for files in cases for name in files.attributes))
     further = [name for name in (LABEL, BRAIN) if any(name in each for each in images.values())]
-    text = io.StringIO()
     columns = [PATIENT, CASE, *channels, *further, *attributes]
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for files in cases:
-        writer.writerow({PATIENT: files.patient, CASE: files.id} | files.attributes | images[files.id])
-    write_text(out / TABLE, text.getvalue())
+    rows = [{PATIENT: files.patient, CASE: files.id} | files.attributes | images[files.id] for files in cases]
+    write_text(out / TABLE, csv_text([columns, *([row.get(name) for name in columns] for row in rows)]))
     write_manifest(out, source, channels, scans)
 
 

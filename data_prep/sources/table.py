@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import Problems, UserError
+from common.input_files import path_of
 from common.tables import counted, read_rows
 from data_prep.labels import SCHEMAS, LabelSchema
 from data_prep.scans import nifti
@@ -81,7 +82,7 @@ class TableSource(NiftiSource):
         """
         lines = []
         for name in columns:
-            paths = [self.table.parent / row[name] for row in rows if row[name]]
+            paths = [path_of(self.table.parent, row[name]) for row in rows if row[name]]
             for array in map(_array_of, paths[:LOOKED_AT]):
                 if array is not None and looks_like_mask(array):
                     values = ", ".join(f"{value:g}" for value in np.unique(array))
@@ -95,8 +96,8 @@ class TableSource(NiftiSource):
 
     def _case(self, row: dict[str, str]) -> CaseFiles:
         """Files of a row."""
-        images = {name: ImageRef(self.table.parent / row[name]) if row[name] else None for name in self.channels}
-        label, brain = (ImageRef(self.table.parent / row[name]) if row.get(name) else None for name in (LABEL, BRAIN))
+        images = {name: ImageRef(path_of(self.table.parent, row[name])) if row[name] else None for name in self.channels}
+        label, brain = (ImageRef(path_of(self.table.parent, row[name])) if row.get(name) else None for name in (LABEL, BRAIN))
         return CaseFiles(
             id=row.get(CASE) or row[PATIENT],
             patient=row[PATIENT],

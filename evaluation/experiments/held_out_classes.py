@@ -3,7 +3,6 @@
 STUDY/classification/RUN/RECORDS_ATTRIBUTE   scores of a run, as `glioskull classify_features` writes them
 """
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from common.errors import UserError
-from common.files import checksum, read_json, read_text
+from common.files import checksum, read_json
 from common.metrics.classification import predicted_classes
 from common.metrics.classification_intervals import accuracy_difference, accuracy_test
 from common.metrics.statistics import FEWEST, holm
+from common.tables import read_rows
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.experiments.plan import PlannedRun, StudyRecords
@@ -168,7 +168,7 @@ def class_rows(study: Path, planned: Sequence[PlannedRun], test: OpenClassificat
 
 def read_predictions(path: Path, classes: Sequence[str]) -> SlicePredictions:
     """Read the patients' probabilities that `classify_features` has written; an entry is a patient."""
-    rows = list(csv.DictReader(read_text(path, "scores of patients").splitlines()))
+    rows = read_rows(path)
     names = [row["patient"] for row in rows]
     truth = np.array([classes.index(row["truth"]) for row in rows])
     if len(classes) == 2:

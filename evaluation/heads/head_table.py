@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_text, write_text
+from common.printable import plain_cell
 from common.tables import csv_text
 from data_prep.labels import LabelSchema
 
@@ -36,7 +37,7 @@ def read_head_table(out: Path, heads: Sequence[str]) -> dict[str, list[object]]:
             f"{path}: expected the columns {','.join(table_heading(heads))}; received {','.join(heading) or 'none'}; choose "
             "another --out, or remove the file"
         )
-    return {row[0]: [*row] for row in rows if row}
+    return {plain_cell(row[0]): [*map(plain_cell, row)] for row in rows if row}
 
 
 def write_head_table(out: Path, heads: Sequence[str], rows: Mapping[str, list[object]]) -> None:

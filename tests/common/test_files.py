@@ -66,7 +66,8 @@ def test_lines_are_stripped_and_empty_ones_left_out(tmp_path):
         (read_json, b"", "is not JSON (line 1"),
         (read_yaml, b"a: 1\nb: [1,\n", "is not YAML (line 3"),
         (read_yaml, b"a: 1\n\tb: 2", "is not YAML (line 2"),
-        (read_yaml, b"a: \x00", "is not YAML (line 1"),
+        (read_yaml, b"a: \x01", "is not YAML (line 1"),
+        (read_text, "a;b\n".encode("utf-16-le"), "is not text, or UTF-16 without its mark; save it as UTF-8"),
         (read_yaml, b"a: 1\nb: {c: 1, d: 2,\n  c: 3}\n", "is not YAML (line 3: key c stands in line 2 too; remove one)"),
         (read_yaml, b"a: b: c", "is not YAML (line 1: mapping values are not allowed here)"),
         (read_text, "a\nü".encode("latin-1"), "is not UTF-8 text (line 2); save it as UTF-8 (Excel: CSV UTF-8)"),
@@ -82,6 +83,18 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, read, content,
     assert str(error.value).startswith(f"{path}: settings ")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marks_of_unicode_and_ends_of_lines_of_windows_are_read(tmp_path, encoding):
+    path = tmp_path / "file"
+    path.write_bytes("a: Müller\r\nb: 1\r\n".encode(encoding))
+    assert read_text(path, "settings") == "a: Müller\nb: 1\n"
+    assert read_yaml(path, "settings") == {"a": "Müller", "b": 1}
+    path.write_bytes('{"a": "ü"}\r\n'.encode(encoding))
+    assert read_json(path, "settings") == {"a": "ü"}
+    path.write_bytes("007\r\n008\r\n".encode(encoding))
+    assert read_lines(path, "settings") == ["007", "008"]
 
 
 @pytest.mark.parametrize("below", ["", "file/below"])

@@ -7,6 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.errors import UserError
+from common.input_files import TABLE_COLUMNS
+from common.printable import plain_cell
 from common.tables import WIDTH, aligned, counted, csv_text, markdown, read_rows, score_column, wrapped
 
 cells = st.text("ab |-é", max_size=6)
@@ -22,9 +24,18 @@ def test_csv_has_six_decimals_and_empty_cells_for_what_is_unknown():
 
 @given(st.lists(st.lists(st.text(max_size=5), min_size=2, max_size=2), min_size=1))
 @example([["", "\r"], ["a\r\n", "\n"]])
+@example([["=1+1", "'@a"], ["-x", "-1.5"]])
 def test_csv_reads_back_any_text(rows):
     text = csv_text(rows)
-    assert list(csv.reader(io.StringIO(text, newline=""))) == rows
+    assert [[*map(plain_cell, row)] for row in csv.reader(io.StringIO(text, newline=""))] == rows
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_escaped_and_read_back(tmp_path):
+    cells = ["=1+1", "@SUM(1)", "+cmd", "-x", "'=1", "-1.5", "+2e3", "a=b"]
+    path = tmp_path / "t.csv"
+    path.write_text(csv_text([["name"], *([cell] for cell in cells)]))
+    assert path.read_text().splitlines() == ["name", "'=1+1", "'@SUM(1)", "'+cmd", "'-x", "''=1", "-1.5", "+2e3", "a=b"]
+    assert [row["name"] for row in read_rows(path)] == cells
 
 
 @given(tables)
@@ -79,10 +90,26 @@ def test_separators_marks_and_newlines_of_spreadsheets_are_read(tmp_path, separa
 
 
 @pytest.mark.parametrize(
+    "text", ["sep=;\r\nid;grade\r\na;II\r\n", '"sep=|"\nid|grade\na|II\n', "id,grade,,\na,II,,\n", "id,grade\na,II,,,\n"]
+)
+def test_what_excel_adds_to_a_table_is_left_out(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    assert read_rows(tmp_path / "t.csv") == [{"id": "a", "grade": "II"}]
+
+
+def test_unicode_text_of_excel_is_read(tmp_path):
+    (tmp_path / "t.csv").write_bytes("id\tname\r\na\tMüller\r\n".encode("utf-16"))
+    assert read_rows(tmp_path / "t.csv") == [{"id": "a", "name": "Müller"}]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "line 1: expected different column names; received nothing"),
         ("a,a\n1,2\n", "line 1: expected different column names; received a, a"),
+        ("a,,\n1,2,\n", "line 1: expected different column names; received a, "),
+        ("sep=;\na;b\n1\n", "line 3: expected 2 cells, as in the header; received 1"),
+        (",".join("a" * (TABLE_COLUMNS + 1)), f"expected a table of at most {TABLE_COLUMNS} columns; received more"),
         ("a,b\n1,2\n1,2,3\n", "line 3: expected 2 cells, as in the header; received 3"),
         ('a,b\n1,"2\n', "line 2: not a CSV table"),
     ],

@@ -145,7 +145,7 @@ def test_a_table_that_makes_no_sense_gives_one_line(tmp_path, rows, message):
         (b"patient_id,t1\n\np\n", "line 3: expected 2 cells, as in the header; received 1"),
         (b'patient_id,t1\np,"a.nii\n', "not a CSV table"),
         ("patient_id,t1\nMüller,a.nii\n".encode("latin-1"), "table is not UTF-8 text .line 2.; save it as UTF-8"),
-        ("patient_id,t1\np,a.nii\n".encode("utf-16"), "table is not UTF-8 text .line 1."),
+        ("patient_id,t1\np,a.nii\n".encode("utf-16-le"), "table is not text, or UTF-16 without its mark"),
     ],
 )
 def test_a_file_that_is_no_table_gives_one_line(tmp_path, content, message):
