@@ -25,6 +25,7 @@ from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.exit_status import exit_status
 from common.files import read_yaml
+from common.manifests import shown
 from common.option_errors import HELP, explained, file_of, given_values, plain, refuse_undecoded, unknown_key
 from common.printable import printable_output
 
@@ -287,7 +288,7 @@ def as_dict(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def from_dict(config: type, values: dict[str, Any], where: Path, program: str | None = None) -> Any:
+def from_dict(config: type, values: Any, where: Path, program: str | None = None) -> Any:
     """The inverse of `as_dict`: a config from a YAML file's content.
 
     Args:
@@ -297,8 +298,10 @@ def from_dict(config: type, values: dict[str, Any], where: Path, program: str | 
         program: to whose --help errors refer; None: no command has these options.
 
     Raises:
-        UserError: an unknown key, a value of the wrong type, a missing one.
+        UserError: no mapping, an unknown key, a value of the wrong type, a missing one.
     """
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a mapping of options to values; received {shown(values)}")
     try:
         return parse(config, [f"--{key}={_as_argument(value)}" for key, value in values.items()], program)
     except UserError as error:

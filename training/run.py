@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import LOCK, atomic, read_json, read_yaml, write_json, write_yaml
+from common.files import LOCK, atomic, read_yaml, write_json, write_yaml
 from common.hardware.devices import cores
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -28,11 +28,11 @@ from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.data.mixture import Mixture
 from training.heads import head_from_metadata
 from training.heads.base import Head
+from training.run_facts import FORMAT, Facts, read_run_facts
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 3
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
 BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")  # written by `create_run` before run.json
@@ -52,9 +52,7 @@ class Run:
         self.path = path
         if not (path / "run.json").is_file():
             raise UserError(f"{path}: expected a run (a folder with run.json, made by glioskull train)")
-        self.metadata: dict[str, Any] = read_json(path / "run.json", "run")
-        if self.metadata.get("format") != FORMAT:
-            raise UserError(f"{path}: expected a run of format {FORMAT}, found {self.metadata.get('format')}")
+        self.metadata = read_run_facts(path / "run.json")
 
     @cached_property
     def heads(self) -> dict[str, Head]:
@@ -235,7 +233,7 @@ class Run:
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record the status of the training (running, stopped or finished) and other facts."""
-        self.metadata = self.metadata | {"status": status} | facts
+        self.metadata = Facts(self.path / "run.json", self.metadata | {"status": status} | facts)
         write_json(self.path / "run.json", self.metadata)
 
 

@@ -17,7 +17,8 @@ from data_prep.records.folder import Records
 from evaluation import cross_validate as module
 from evaluation.experiments import runner
 from training.heads.classification import ClassificationHead
-from training.run import FORMAT, Run
+from training.run import Run
+from training.run_facts import FORMAT
 
 TINY = """\
 model: {name: unet, filters: 2, depth: 1}

@@ -15,7 +15,8 @@ from evaluation.scores import classification_run as category_run
 from evaluation.scores.classification import SlicePredictions
 from evaluation.scores.records import score_records
 from training.heads.classification import ClassificationHead, TargetConfig
-from training.run import FORMAT, Run
+from training.run import Run
+from training.run_facts import FORMAT
 from training.state.history import write_history
 
 

@@ -15,9 +15,9 @@ def head_from_metadata(name: str, values: dict[str, Any], where: str) -> Head:
     """A head rebuilt from its entry in run.json; `where` names the file in errors.
 
     Raises:
-        UserError: an unknown kind.
+        UserError: an unknown kind, or a value of another type than its kind needs.
     """
     kind = values.get("kind")
     if kind not in HEADS:
         raise UserError(f"{where}: head {name}: expected a kind of {', '.join(HEADS)}; received {kind}")
-    return HEADS[kind].from_metadata(name, values)
+    return HEADS[kind].from_metadata(name, values, where)

@@ -67,8 +67,8 @@ class Head(ABC):
 
     @classmethod
     @abstractmethod
-    def from_metadata(cls, name: str, values: dict[str, Any]) -> Self:
-        """The inverse of `metadata`."""
+    def from_metadata(cls, name: str, values: dict[str, Any], where: str) -> Self:
+        """The inverse of `metadata`; `where` names the file in errors."""
 
     @abstractmethod
     def annotated(self, records: Records) -> list[str]:

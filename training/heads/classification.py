@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from common.errors import UserError
+from common.manifests import Fields, Flag, ListOf, MapOf, Text, checked
 from data_prep.categories import class_counts, normalised_classes
 from data_prep.records.folder import Records
 from training.heads.base import CountedExamples, Head
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import keras
 
 UNANNOTATED = -1.0  # class index of an example that is not annotated
+FACTS = Fields({"attribute": Text(least=1), "classes": MapOf(ListOf(Text(), least=1), least=2), "slices_with_tumour": Flag()})
+"""Keys of such a head in run.json."""
 
 
 @dataclass
@@ -95,9 +98,10 @@ class ClassificationHead(Head):
         }
 
     @classmethod
-    def from_metadata(cls, name: str, values: dict[str, Any]) -> Self:
-        """The inverse of `metadata`."""
-        return cls(name, values["attribute"], values["classes"], values["slices_with_tumour"])
+    def from_metadata(cls, name: str, values: dict[str, Any], where: str) -> Self:
+        """The inverse of `metadata`; `where` names the file in errors."""
+        facts = checked(values, FACTS, f"{where}: head {name}")
+        return cls(name, facts["attribute"], facts["classes"], facts["slices_with_tumour"])
 
     def indices(self, records: Records) -> dict[str, int]:
         """Case -> class index, of the cases that have a value of the attribute.

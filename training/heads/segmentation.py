@@ -55,9 +55,9 @@ class SegmentationHead(Head):
         return {"kind": self.kind, "outputs": self.outputs, "schema": self.schema.to_dict()}
 
     @classmethod
-    def from_metadata(cls, name: str, values: dict[str, Any]) -> Self:
-        """The inverse of `metadata`."""
-        return cls(name, LabelSchema.from_dict(values["schema"], Path(f"head {name}")))
+    def from_metadata(cls, name: str, values: dict[str, Any], where: str) -> Self:
+        """The inverse of `metadata`; `where` names the file in errors."""
+        return cls(name, LabelSchema.from_dict(values.get("schema"), Path(f"{where}: head {name}")))
 
     def annotated(self, records: Records) -> list[str]:
         """All cases: a voxel that is not annotated has no bit in the label."""

@@ -14,7 +14,7 @@ from evaluation.experiments.held_out import (
 )
 from evaluation.experiments.plan import StudyRecords, plan_runs
 from training.heads import SegmentationHead
-from training.run import FORMAT
+from training.run_facts import FORMAT
 
 TRAIN = {"model": {"filters": 2, "depth": 1}}
 HEADS = {"heads": {"hgg": {}, "mets": {}}}

@@ -20,7 +20,7 @@ from evaluation.experiments.held_out_classes import (
 from evaluation.experiments.plan import StudyRecords, plan_runs
 from evaluation.experiments.table import markdown_table
 from evaluation.scores.classification import SlicePredictions, summary, write_classification_scores
-from training.run import FORMAT
+from training.run_facts import FORMAT
 
 TRAIN = {"model": {"filters": 2, "depth": 1}}
 CLASSES = ["LGG", "HGG"]

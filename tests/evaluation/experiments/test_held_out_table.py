@@ -26,7 +26,7 @@ from evaluation.experiments.table import markdown_table, write_csv
 from evaluation.tables.comparison import ScoredSegmentation
 from evaluation.tables.scored import mean_scored
 from training.config import TrainConfig
-from training.run import FORMAT
+from training.run_facts import FORMAT
 from training.state.history import write_history
 
 DICE, HD95 = ("region", "WT", "dice"), ("region", "WT", "hd95")

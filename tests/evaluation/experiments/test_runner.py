@@ -16,7 +16,7 @@ from evaluation.experiments import runner
 from evaluation.experiments.runner import Training, call, last_error, train, training_failure
 from tests.common.test_processes import alive
 from tests.training.runs import ROOT, TOY, environment, history
-from training.run import FORMAT
+from training.run_facts import FORMAT
 
 SLEEPER = """\
 import signal, sys, time

@@ -17,7 +17,8 @@ from evaluation.experiments import runner
 from evaluation.experiments.sweep import STATES
 from tests.training.runs import TOY, history
 from training.config import TrainConfig
-from training.run import FORMAT, Run
+from training.run import Run
+from training.run_facts import FORMAT
 from training.state.history import read_history
 
 NAME = "evaluation.study"

@@ -6,7 +6,7 @@ from evaluation.experiments import runner
 from evaluation.experiments.plan import PlannedRun
 from evaluation.experiments.timing import STEPS, estimated_time
 from training.config import TrainConfig
-from training.run import FORMAT
+from training.run_facts import FORMAT
 
 
 def planned(study, name, **settings):

@@ -14,7 +14,7 @@ from evaluation.figures import style
 from evaluation.figures.runs import Curves, History, mean_history, slice_curves, voxel_curves
 from tests.evaluation.figures.conftest import panels
 from training.heads import ClassificationHead, SegmentationHead
-from training.run import FORMAT
+from training.run_facts import FORMAT
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 

@@ -22,7 +22,8 @@ from evaluation.inference.postprocess import (
     members,
     save,
 )
-from training.run import FORMAT, Run
+from training.run import Run
+from training.run_facts import FORMAT
 
 BINARY = LabelSchema.load("binary")
 BRATS = LabelSchema.load("brats2023")  # background, edema, non-enhancing tumor, enhancing tumor
