@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from common.errors import UserError
@@ -12,7 +12,10 @@ from common.processes import command_signals
 
 USER_ERROR = 2
 INTERRUPTED = 130
-OUTSIDE_OUR_HANDS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+OUTSIDE_OUR_HANDS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk, its quota, the largest file that is allowed
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
+}
 
 
 @contextmanager
@@ -21,14 +24,17 @@ def exit_status() -> Iterator[None]:
     try:
         with command_signals():
             yield
+            sys.stdout.flush()
     except UserError as error:
         _refuse(str(error))
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
     except OSError as error:
         if error.errno not in OUTSIDE_OUR_HANDS:
             raise
-        _refuse(f"{error.filename or 'writing'}: {error.strerror}")
+        if error.filename is None:
+            _drop_output()
+        _refuse(f"{error.filename or 'standard output'}: {error.strerror}")
     except MemoryError as error:
         _refuse(f"too little memory ({str(error) or 'no details'}); take smaller patches, batches or scans, or fewer --workers")
     except KeyboardInterrupt:
@@ -36,6 +42,13 @@ def exit_status() -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
+def _drop_output() -> None:
+    """Send what is left of standard output to nowhere, so that it is not tried once more at the end of the process."""
+    with suppress(OSError):  # an output without a file, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _refuse(message: str) -> NoReturn:
-    print("\n".join(f"error: {line}" for line in message.splitlines()), file=sys.stderr)
+    with suppress(OSError):  # errors may go to the same full disk
+        print("\n".join(f"error: {line}" for line in message.splitlines()), file=sys.stderr)
     sys.exit(USER_ERROR)

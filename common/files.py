@@ -2,10 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 import yaml
@@ -15,35 +18,70 @@ from common.input_files import TEXT_BYTES, decoded, open_input
 
 BLOCK = 1 << 20  # bytes read at once
 LOCK = ".lock"  # file in a folder that a command writes into, see `lock`
+TEMPORARY = re.compile(r"\.tmp[1-9][0-9]*\..+", re.DOTALL)  # name of a file that `replacing` has not finished
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Atomic write: yields a temporary path beside `path`, which replaces `path` when the block ends without an error.
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Atomic write: yields a temporary file beside `path`, which replaces `path` when the block ends without an error.
 
     The content is synchronised to disk before the rename, so a crash leaves the old file or the new one, never a part.
     Two processes may write the same path at once: the later one wins.
+
+    Raises:
+        OSError: no space left, no permission and the like; it names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffixes stay last: Keras and nibabel choose the format by them.
     temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # such as of a full disk, or of a folder that is not writable
+            error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """True for a file of the name that `replacing` gives its temporary ones; links and folders never are."""
+    return TEMPORARY.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes, atomically."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_serialised(path: Path, serialise: Callable[[BytesIO], object]) -> None:
+    """Write what a library serialises, atomically.
+
+    Libraries meet no full disk so, at which HDF5 crashes and others raise errors of their own, because they write to memory.
+
+    Args:
+        path: the file.
+        serialise: writes the content to a file in memory.
+    """
+    memory = BytesIO()
+    serialise(memory)
+    write_bytes(path, memory.getbuffer())
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file's content, atomically."""
+    with source.open("rb") as content, replacing(path) as file:
+        shutil.copyfileobj(content, file, BLOCK)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -160,17 +198,44 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: expected a folder to write into ({reason}); choose another")
 
 
+def refuse_foreign(folder: Path, what: str, own: Collection[str] = ()) -> None:
+    """Refuse a folder for new content that holds anything of somebody else; the one rule of what counts as empty.
+
+    Locks, and files that a killed process left half written, count as nothing.
+
+    Args:
+        folder: need not exist.
+        what: the content, in the error, such as "the records".
+        own: names that a command which was stopped at its beginning leaves there.
+
+    Raises:
+        UserError: names the folder and what it holds.
+    """
+    others = foreign_names(folder, own)
+    if others:
+        raise UserError(f"{folder}: expected an empty or new folder for {what}; it holds {others[0]!r}; choose another --out")
+
+
+def foreign_names(folder: Path, own: Collection[str] = ()) -> list[str]:
+    """Names in a folder that count as content of somebody else, sorted; `own` as of `refuse_foreign`."""
+    if not folder.is_dir():
+        return [folder.name] if folder.exists() else []
+    return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, *own) and not is_temporary(path))
+
+
 def remove_unfinished(folder: Path) -> None:
-    """Delete temporary files that a killed process left below a folder; its lock must be held."""
-    for temporary in folder.rglob(".tmp*"):
-        temporary.unlink()
+    """Delete files that killed processes left half written below a folder, whose lock must be held; links are not followed."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if is_temporary(path):
+                path.unlink()
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Lock `folder` for this process, so that two commands do not write into it at once.
 
-    Where the block ends with an error before anything was written, folders that were made for it are removed.
+    Where the block ends with an error before anything was written, its file and the folders that were made for it are removed.
 
     Raises:
         UserError: another process holds it, or it cannot be written to.
@@ -179,6 +244,7 @@ def lock(folder: Path) -> Iterator[None]:
 
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
+    before = {path.name for path in folder.iterdir()}
     guard = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         guard.acquire()
@@ -187,7 +253,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made and [path.name for path in folder.iterdir()] == [LOCK]:
+        if LOCK not in before and {path.name for path in folder.iterdir()} == before | {LOCK}:
             (folder / LOCK).unlink()
             with suppress(OSError):  # a folder that another command has written into since
                 for each in made:

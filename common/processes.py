@@ -31,7 +31,7 @@ TERMINATION = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if h
 def worker_pool(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """Pool of processes; on any error calls that have not begun are dropped, and on Ctrl-C those that run are ended too.
 
-    Whatever a call writes must be atomic (`common.files.atomic`).
+    Whatever a call writes must be atomic (`common.files.replacing`).
 
     Args:
         workers: processes.

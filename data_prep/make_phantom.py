@@ -8,7 +8,7 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
-from common.files import LOCK, lock, read_json, write_json, write_text
+from common.files import lock, read_json, refuse_foreign, remove_unfinished, write_json, write_text
 from common.parallel import check_workers, map_cases
 from common.tables import csv_text
 from data_prep.grid.resampling import to_rows
@@ -58,6 +58,7 @@ def main(config: MakePhantomConfig) -> None:
     check_workers(config.workers)
     with lock(config.out):
         _refuse_others(config)
+        remove_unfinished(config.out)
         paths = [patient_paths(config, config.out, index).values() for index in range(config.cases)]
         missing = [index for index, files in enumerate(paths) if not all(path.is_file() for path in files)]
         write_json(config.out / BEGUN, _settings(config))
@@ -140,9 +141,7 @@ def _refuse_others(config: MakePhantomConfig) -> None:
     """
     manifests = [config.out / name for name in (MANIFEST, BEGUN) if (config.out / name).is_file()]
     if not manifests:
-        unknown = sorted(path.name for path in config.out.iterdir() if path.name != LOCK)
-        if unknown:
-            raise UserError(f"{config.out}: expected an empty or new folder for synthetic patients; it holds {unknown[0]!r}")
+        refuse_foreign(config.out, "synthetic patients")
         return
     now = _flat(_settings(config))
     lines = []

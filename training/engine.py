@@ -4,7 +4,6 @@ The config makes the heads (`TrainingConfig.make_heads`), the records' folders m
 is left is the same for all of them and follows here, top to bottom.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from common import cli
 from common.errors import UserError
-from common.files import LOCK, lock, read_json, remove_unfinished, write_yaml
+from common.files import lock, read_json, remove_unfinished, write_yaml
 from common.hardware.backend import load_backend
 from common.hardware.devices import chosen_precision, device, gpus
 from common.hardware.distribution import Distribution
@@ -27,7 +26,8 @@ from training.initialisation import check_initial_weights, initialise, read_init
 from training.loggers.wandb_run import WandbRun, logged
 from training.optimizers import build_optimizer
 from training.phases import Phase, check_warmup, extended, resolved_phases
-from training.run import Run, create_run, refuse_used, write_environment
+from training.run import Run, create_run, write_environment
+from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
 
 if TYPE_CHECKING:
@@ -55,13 +55,14 @@ def train(config: TrainingConfig) -> None:
     with lock(folder):
         if old is None:
             refuse_used(folder)
+            remove_start(folder)
         load_backend()
         run = old or start_run(folder, settings, data, heads)
         try:
             train_run(run, data, heads)
         except UserError:
-            if old is None and not (folder / "state").exists():
-                empty_folder(folder)  # a network that cannot be built leaves nothing to go on with
+            if old is None and not has_epochs(folder):
+                remove_start(folder)  # a network that cannot be built leaves nothing to go on with
             raise
 
 
@@ -141,15 +142,6 @@ def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[s
         out=folder.resolve(),
     )
     return create_run(folder, resolved, data, heads)
-
-
-def empty_folder(folder: Path) -> None:
-    """Remove a run that has not come to its first epoch, so that the folder is as it was before."""
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != LOCK:
-            entry.unlink()
 
 
 @dataclass

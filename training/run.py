@@ -9,7 +9,6 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
 """
 
 import platform
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import LOCK, atomic, read_yaml, write_json, write_yaml
+from common.files import copy_file, read_yaml, write_json, write_yaml
 from common.hardware.devices import cores
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
-BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")  # written by `create_run` before run.json
+BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")
+"""Files that `create_run` writes before run.json; what they begin may be started again (`training.start`)."""
 
 
 class Run:
@@ -207,8 +207,7 @@ class Run:
         """
         kept = self.path / f"before_phase{phase}.weights.h5"
         if not kept.is_file():  # else a resume would take the phase's own best weights for those that it began with
-            with atomic(kept) as temporary:
-                shutil.copyfile(self.weights if restart_from == "best" else self.path / "last.weights.h5", temporary)
+            copy_file(self.weights if restart_from == "best" else self.path / "last.weights.h5", kept)
         return kept
 
     def sliding_window(
@@ -250,31 +249,6 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
         folds = [file.parent for file in path.glob("fold*/run.json")] if not (path / "run.json").is_file() else []
         folders += sorted(folds, key=lambda folder: (len(folder.name), folder.name)) or [path]
     return [Run(folder) for folder in folders]
-
-
-def is_unused(path: Path) -> bool:
-    """True for a folder in which a training can start: missing, empty, or left by one that was killed before run.json.
-
-    What such a training leaves is written again; a config.yaml that the user wrote is not one of its files.
-    """
-    if not path.exists():
-        return True
-    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".tmp")} if path.is_dir() else {""}
-    if not names <= {LOCK, *BEFORE_RUN_JSON}:
-        return False
-    config = read_yaml(path / "config.yaml", "config of the run") if "config.yaml" in names else {"out": path.resolve()}
-    return isinstance(config, dict) and Path(str(config.get("out"))).name == path.resolve().name
-
-
-def refuse_used(path: Path) -> None:
-    """Refuse a folder for a new run that holds something already.
-
-    Raises:
-        UserError: names the folder.
-    """
-    if not is_unused(path):
-        hint = f"go on with it by --resume {path}, or choose" if (path / "run.json").is_file() else "choose"
-        raise UserError(f"{path}: exists and is not empty; {hint} another --out")
 
 
 def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import atomic
+from common.files import write_serialised
 from data_prep.grid.geometry import Geometry
 from data_prep.grid.masks import winsorised
 
@@ -104,6 +104,6 @@ def save_rows(path: Path, rows: list[list[np.ndarray]]) -> Path:
 
     strips = [np.concatenate(row, axis=1) for row in rows]
     width = max(strip.shape[1] for strip in strips)
-    with atomic(path) as temporary:
-        Image.fromarray(np.concatenate([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0))) for s in strips])).save(temporary)
+    picture = Image.fromarray(np.concatenate([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0))) for s in strips]))
+    write_serialised(path, lambda file: picture.save(file, format="PNG"))
     return path

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from common.errors import Problems, UserError
-from common.files import LOCK, read_json, read_yaml
+from common.errors import Problems
+from common.files import read_json, read_yaml, refuse_foreign
 from data_prep.labels import LabelSchema
 from data_prep.records.build import source_state
 from data_prep.records.folder import MANIFEST, case_path
@@ -30,9 +30,7 @@ def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "re
     """
     before = records / "config.yaml"
     if not before.is_file():
-        unknown = [path.name for path in records.iterdir() if not path.name.startswith((LOCK, ".tmp"))]
-        if unknown:
-            raise UserError(f"{records}: expected an empty or new folder for the {what}; it holds {unknown[0]!r}")
+        refuse_foreign(records, f"the {what}")
         return
     stored = read_yaml(before, f"config of the {what}")
     now = settings | {name: stored.get(name) for name in free}

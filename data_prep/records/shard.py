@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 
 from common.errors import UserError
-from common.files import atomic
+from common.files import write_bytes
 from data_prep.records.image_view import ImageView
 
 HEADER, FOOTER = 12, 4  # bytes around a record's payload
@@ -142,8 +142,7 @@ def write_shard(path: Path, image: np.ndarray, label: np.ndarray | None, case: s
     records[:, layout.slice_offset : layout.slice_offset + 4] = numbers
     checksums = np.array([_masked(record[HEADER:-FOOTER]) for record in records], "<u4")
     records[:, -FOOTER:] = checksums.view(np.uint8).reshape(-1, FOOTER)
-    with atomic(path) as temporary:
-        temporary.write_bytes(buffer.data)
+    write_bytes(path, buffer.data)
     return replace(layout, checksum=google_crc32c.value(checksums.tobytes()))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import MissingPackage, UserError
-from common.files import atomic
+from common.files import write_serialised
 from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
 from data_prep.scans.dicom import Series
 from data_prep.scans.dicom_header import pydicom_module, quiet
@@ -191,8 +191,7 @@ def write_seg(
             )
     except Exception as error:  # highdicom raises many types for unusual series
         raise UserError(f"{path}: no DICOM SEG can be written for {series.name} ({' '.join(str(error).split())})") from None
-    with atomic(path) as temporary:
-        segmentation.save_as(temporary)
+    write_serialised(path, segmentation.save_as)
 
 
 def _description(number: int, name: str) -> Any:

@@ -4,6 +4,7 @@ A file is read through one bounded buffer of the size that its header names, so 
 memory nor pass as complete.
 """
 
+import gzip
 import io
 import logging
 import struct
@@ -16,7 +17,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from common.errors import UserError
-from common.files import atomic
+from common.files import write_bytes
 from data_prep.scans.case import ImageRef
 from data_prep.scans.faults import too_short, unreadable
 from data_prep.scans.nifti_affine import SCANNER, copy_forms, header_kinds, read_affine
@@ -25,6 +26,7 @@ LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)
 SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
+COMPRESSION = 1  # level at which files are written; higher ones take far longer and make them little smaller
 BLOCK = 1 << 20
 DEFLATE_LIMIT = 1032  # no byte of a gzip file inflates to more
 # nibabel prints problems of a header; they are part of our errors.
@@ -164,8 +166,8 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray | None, like: 
         else:
             image.set_sform(affine, SCANNER)
             image.set_qform(affine, SCANNER)
-    with atomic(path) as temporary:
-        nibabel.save(image, temporary)
+    content = image.to_bytes()
+    write_bytes(path, gzip.compress(content, COMPRESSION, mtime=0) if path.name.endswith(".gz") else content)
 
 
 def writable(array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import atomic
+from common.files import write_serialised
 from data_prep.scans.faults import too_short, unreadable
 
 SUFFIXES = (".tif", ".tiff")
@@ -72,8 +72,8 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
         raise ValueError(f"expected (rows, columns) uint8; received {mask.shape} {mask.dtype}")
     from PIL import Image
 
-    with atomic(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(mask)).save(temporary, format="TIFF")
+    picture = Image.fromarray(np.ascontiguousarray(mask))
+    write_serialised(path, lambda file: picture.save(file, format="TIFF"))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Training:
 def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -> int:
     """Train a run to its end: start it, resume it, or skip it where it has ended.
 
-    A folder left by a training that was killed before its run.json is started again (`training.run.is_unused`).
+    A folder left by a training that was killed before its run.json is started again (`training.start`).
 
     Args:
         training: of the run.

@@ -14,7 +14,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
-from common.files import atomic, checksum
+from common.files import checksum, write_serialised
 from common.hardware.backend import load_backend
 from common.parallel import map_cases
 from data_prep.records.image_view import network_input
@@ -76,8 +76,7 @@ class FeatureExtractor:
             found["shape"] = self._shape(ensemble, volume, case)
             texts["rules"] = self._rules_key
         content: dict[str, Any] = found | {name: np.array(text) for name, text in texts.items()}
-        with atomic(self._path(case)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **content)
+        write_serialised(self._path(case), lambda file: np.savez(file, **content))
 
     def _shape(self, ensemble: Ensemble, volume: Volume, case: LabelledCase) -> np.ndarray:
         """Shape of the predicted mask, post-processed as the run's predictions are."""

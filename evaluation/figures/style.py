@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.files import atomic
+from common.files import write_serialised
 from data_prep.grid.slice_pictures import CLASS_COLOURS as CLASS_COLOURS
 from evaluation.tables.run_names import families
 
@@ -128,6 +128,5 @@ def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
         if figure.axes:
             layout.execute(figure)
         figure.set_layout_engine(None)  # else matplotlib draws everything once more in order to lay it out
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, metadata=metadata)
+    write_serialised(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=dpi, metadata=metadata))
     return path

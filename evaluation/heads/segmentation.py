@@ -1,6 +1,5 @@
 """Evaluator of segmentation heads: NIfTI files and overlays, the table of records, folds scored on whole volumes."""
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from common.errors import UserError
+from common.files import copy_file
 from common.metrics.catalogue import METRICS
 from common.tables import counted
 from data_prep.grid.prepared_grid import consistent_probabilities, likeliest_native
@@ -86,7 +86,7 @@ class SegmentationEvaluator(HeadEvaluator):
         worst = worst_patients(dice, metric)
         for rank, patient in enumerate(worst, start=1):
             for case in (case for case, facts in records.cases.items() if facts.patient == patient):
-                shutil.copyfile(folds.predictions / OVERLAYS / f"{case}.png", folder / f"worst_{rank}_{case}.png")
+                copy_file(folds.predictions / OVERLAYS / f"{case}.png", folder / f"worst_{rank}_{case}.png")
         print(f"figures: {folder} (folds, patients, and the worst three: {', '.join(worst)})")
 
     def learning_curves(self, histories: Sequence[History]) -> dict[str, Curves]:

@@ -8,7 +8,6 @@ PREDICTIONS/ID.nii.gz                 label ids on the patient's own grid
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import Problems, UserError
-from common.files import LOCK, checksum, read_json, write_json
+from common.files import LOCK, checksum, copy_file, is_temporary, read_json, write_json
 from common.tables import counted
 from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema, bits_to_classes
@@ -232,7 +231,10 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
     """
     manifests = [_read_manifest(folder) for folder in folders]
     for folder in folders:
-        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, LOCK, SCORES))
+        for path in sorted(each for each in folder.rglob("*") if each.is_file() and not is_temporary(each)):
+            place = path.relative_to(folder)
+            if {MANIFEST, LOCK, SCORES}.isdisjoint(place.parts):
+                copy_file(path, out / place)
     first = {name: value for name, value in manifests[0].items() if name != "cost"}
     merged = first | {
         "runs": [run for manifest in manifests for run in manifest["runs"]],

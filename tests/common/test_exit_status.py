@@ -1,9 +1,11 @@
 """Exit status: one line and 2 for a user's mistake, 130 for an interrupt, a traceback for a bug."""
 
 import errno
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -59,11 +61,24 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
 
 
-def test_a_full_disk_is_told_in_one_line(capsys):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_told_in_one_line(capsys, number):
     def main(config):
-        raise OSError(errno.ENOSPC, "No space left on device", "records/x.tfrecord")
+        raise OSError(number, os.strerror(number), "records/x.tfrecord")
 
     with pytest.raises(SystemExit) as end:
         cli.run(main, NoOptions, [])
     assert end.value.code == 2
-    assert capsys.readouterr().err == "error: records/x.tfrecord: No space left on device\n"
+    assert capsys.readouterr().err == f"error: records/x.tfrecord: {os.strerror(number)}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' /dev/full")
+@pytest.mark.parametrize("flush", [True, False])
+def test_an_output_on_a_full_disk_is_told_in_one_line(flush):
+    """Whether the disk is met by a print or by the last flush."""
+    imports = "from common import cli\nfrom data_prep.sources import SourceConfig\n"
+    program = f"{imports}cli.run(lambda config: print(1, flush={flush}), SourceConfig, [])"
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-c", program]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: standard output: No space left on device\n")

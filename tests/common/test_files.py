@@ -1,10 +1,33 @@
+import errno
+import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.files import atomic, checksum, lock, read_json, read_lines, read_text, read_yaml, write_json, write_text, write_yaml
+from common.files import (
+    LOCK,
+    checksum,
+    copy_file,
+    foreign_names,
+    is_temporary,
+    lock,
+    read_json,
+    read_lines,
+    read_text,
+    read_yaml,
+    refuse_foreign,
+    remove_unfinished,
+    replacing,
+    write_bytes,
+    write_json,
+    write_serialised,
+    write_text,
+    write_yaml,
+)
 
 
 def names(folder):
@@ -13,17 +36,18 @@ def names(folder):
 
 def test_an_atomic_write_makes_folders_and_leaves_nothing_but_the_file(tmp_path):
     path = tmp_path / "a" / "b" / "file.txt"
-    with atomic(path) as temporary:
-        temporary.write_text("new")
+    with replacing(path) as file:
+        file.write(b"new")
         assert not path.exists()
-        assert temporary.parent == path.parent
-        assert temporary.name.endswith("file.txt")
+        (temporary,) = path.parent.iterdir()
+        assert is_temporary(temporary)
+        assert foreign_names(path.parent) == []
     assert path.read_text() == "new"
     assert names(path.parent) == ["file.txt"]
 
 
-def fail_after_writing(path):
-    path.write_text("half of the new")
+def fail_after_writing(file):
+    file.write(b"half of the new")
     raise ZeroDivisionError
 
 
@@ -32,10 +56,76 @@ def test_a_failure_leaves_the_old_file_or_none(tmp_path, before):
     path = tmp_path / "file.txt"
     if before is not None:
         path.write_text(before)
-    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
-        fail_after_writing(temporary)
+    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+        fail_after_writing(file)
     assert (path.read_text() if before is not None else path.exists()) == (before or False)
     assert names(tmp_path) == ([] if before is None else ["file.txt"])
+
+
+@pytest.mark.parametrize("failing", ["open", "write", "fsync", "replace"])
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, failing):
+    """At each step of a write; a library that serialises does not meet it."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened(self, *arguments, real=Path.open, **keywords):
+        file = real(self, *arguments, **keywords)
+        return Full(file.detach()) if failing == "write" and is_temporary(self) else file
+
+    class Full(io.BufferedWriter):
+        write = full
+
+    monkeypatch.setattr(Path, "open", full if failing == "open" else opened)
+    monkeypatch.setattr(os, "fsync", full if failing == "fsync" else lambda descriptor: None)
+    monkeypatch.setattr(Path, "replace", full if failing == "replace" else Path.replace)
+    for write in (lambda: write_bytes(path, b"new"), lambda: write_serialised(path, lambda file: file.write(b"new"))):
+        with pytest.raises(OSError, match="No space left") as error:
+            write()
+        assert error.value.filename == str(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file.bin"]
+
+
+def test_a_copy_has_the_same_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(range(256)) * 9000)
+    copy_file(tmp_path / "a", tmp_path / "new" / "b")
+    assert (tmp_path / "new" / "b").read_bytes() == (tmp_path / "a").read_bytes()
+
+
+def test_only_files_of_our_own_names_are_unfinished(tmp_path):
+    mine = [".tmp_notes", ".tmp", ".tmp12", ".tmp12.", ".tmp012.a", ".tmpx.a", "tmp12.a", "b.tmp12.a"]
+    for name in mine:
+        (tmp_path / name).touch()
+    (tmp_path / ".tmp5.folder").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".tmp7.a.txt").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out" / ".tmp8.link").symlink_to(tmp_path / "elsewhere" / ".tmp7.a.txt")
+    (tmp_path / "out" / ".tmp3171.a b.nii.gz").touch()
+    remove_unfinished(tmp_path / "out")
+    assert names(tmp_path / "out") == [".tmp8.link", "link"]
+    assert names(tmp_path / "elsewhere") == [".tmp7.a.txt"]
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == sorted([*mine, ".tmp5.folder", "elsewhere", "out"])
+    assert not any(map(is_temporary, tmp_path.rglob("*")))
+
+
+def test_an_empty_folder_holds_a_lock_and_unfinished_files_at_most(tmp_path):
+    refuse_foreign(tmp_path / "missing", "the records")
+    (tmp_path / LOCK).touch()
+    (tmp_path / ".tmp12.config.yaml").touch()
+    (tmp_path / "config.yaml").touch()
+    refuse_foreign(tmp_path, "the records", own=("config.yaml",))
+    (tmp_path / ".tmp_notes").touch()
+    with pytest.raises(UserError) as error:
+        refuse_foreign(tmp_path, "the records", own=("config.yaml",))
+    said = "expected an empty or new folder for the records; it holds '.tmp_notes'; choose another --out"
+    assert str(error.value) == f"{tmp_path}: {said}"
 
 
 def test_json_and_yaml_come_back_in_the_order_given(tmp_path):
@@ -132,7 +222,11 @@ def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path):
     for folder in (tmp_path / "new" / "out", tmp_path / "there"):
         with pytest.raises(ZeroDivisionError), lock(folder):
             raise ZeroDivisionError
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    (tmp_path / "there" / "thesis.tex").touch()
+    with pytest.raises(ZeroDivisionError), lock(tmp_path / "there"):
+        raise ZeroDivisionError
+    assert names(tmp_path / "there") == ["thesis.tex"]
     with pytest.raises(ZeroDivisionError), lock(tmp_path / "out"):
         _write_and_fail(tmp_path / "out" / "work")
     assert (tmp_path / "out" / "work").exists()

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from common.errors import UserError
-from common.files import atomic
+from common.files import write_serialised
 from common.tables import counted
 from training.phases import Phase
 
@@ -75,8 +75,8 @@ def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
     """
     arrays = {f"v{place:05d}": np.asarray(_value(variable)) for place, variable in enumerate(_variables(model))}
     path = folder / f"epoch_{progress.epoch:05d}.npz"
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)  # type: ignore[arg-type]
+    arrays["progress"] = np.array(json.dumps(asdict(progress)))
+    write_serialised(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     for old in sorted(folder.glob("epoch_*.npz"))[:-KEPT]:
         old.unlink()
     return path

@@ -1,30 +1,25 @@
 """Weights files of a network, `.weights.h5`, without the optimizer's state, which the exact state holds."""
 
-import errno
-import math
-import os
-import shutil
+from io import BytesIO
 from pathlib import Path
 
 import keras
 
-from common.files import atomic
+from common.files import write_bytes
 
-HEADERS_BYTES = 1 << 20  # of a weights file, at most, beside 4 bytes a number
+
+class _WeightsInMemory(BytesIO):
+    """HDF5 file in memory; Keras looks at the ending of its name."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Write a network's weights, whole or not at all.
-
-    Raises:
-        OSError: no space left. It is looked for before, because HDF5 crashes on a full disk.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    numbers = sum(math.prod(variable.shape) for variable in model.weights)
-    if shutil.disk_usage(path.parent).free < HEADERS_BYTES + 4 * numbers:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    with atomic(path) as temporary:
-        _not_compiled(model).save_weights(temporary)
+    """Write a network's weights, whole or not at all, from memory: HDF5 crashes on a full disk."""
+    memory = _WeightsInMemory()
+    _not_compiled(model).save_weights(memory)
+    write_bytes(path, memory.getbuffer())
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -1,9 +1,8 @@
 """Weights files: the network's arrays alone, and an optimizer that stays as it is."""
 
 import errno
-import shutil
+import os
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,9 +41,13 @@ def test_weights_come_back_and_the_optimizer_stays(tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
-    """HDF5 ends the process by a segmentation fault when it runs out of space."""
+    """HDF5 ends the process by a segmentation fault when it runs out of space, so it writes to memory."""
     path = tmp_path / "last.weights.h5"
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device") as error:
         save_weights(compiled(0), path)
     assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
