@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, uncropped_grid, without_mask
 from data_prep.records.build import Builder, BuiltCase
+from data_prep.records.consistency import ADVICE as OTHERWISE
 from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
-from data_prep.records.folder import FORMAT, MANIFEST, Records, case_path
-from data_prep.records.shard import shard_layout
+from data_prep.records.folder import FORMAT, MANIFEST, Item, Records, case_path
+from data_prep.records.shard import ADVICE, shard_layout
+from data_prep.records.verification import Damage, damaged_shards, properties_checksums
 from data_prep.scans.case import CaseFiles
 from data_prep.scans.unusual import doubt_lines
 from data_prep.sources import Source, SourceConfig, open_source
@@ -31,7 +34,7 @@ WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
 class MakeRecordsConfig(SourceConfig):
     """Build records (TFRecord) from a folder or table of scans: check, normalise, crop, encode, augment, split.
 
-    A build that was stopped goes on where it was; a finished one is left as it is.
+    A build that was stopped goes on where it was. A finished one is verified, and what is missing or damaged is built again.
     """
 
     source: Path
@@ -79,21 +82,80 @@ def main(config: MakeRecordsConfig) -> None:
         cases = [case for case in cases if case.id in named]
         folds = make_folds([case for case in cases if case.id not in split["test"]], config.split)
         copies = {case.id: 0 if case.id in split["test"] else config.augment.copies for case in cases}
-        refuse_other_scans(config.out, cases)
+        damaged = _damaged(config.out, copies)
+        unread = {case for (case, copy), damage in damaged.items() if copy == 0 and damage.file.suffix == ".json"}
+        refuse_other_scans(config.out, cases, unread)
         refuse_other_files(config.out, split, source.schema)
-        if not (config.out / MANIFEST).is_file():
-            _refuse_bad_cases(source, cases, config)
-            _check_disk(source, cases, copies, config)
-            remove_unfinished(config.out)
-            write_yaml(config.out / "config.yaml", _settings(config))
-            builder = Builder(source, source.schema, config.out, config.prepare, config.augment, copies, config.seed)
-            built = map_cases(builder.build, cases, config.workers, title="building records")
+        is_finished = (config.out / MANIFEST).is_file()
+        if is_finished and damaged:
+            _build(
+                source,
+                source.schema,
+                [case for case in cases if any(case.id == name for name, _ in damaged)],
+                copies,
+                config,
+                damaged,
+            )
+            _commit_repair(config.out, copies, damaged)
+        if not is_finished:
+            built = _build(source, source.schema, cases, copies, config, damaged)
             _warn_of_contents(list(zip(cases, built, strict=True)))
             _commit(source, source.schema, cases, copies, split, folds, config)
     records = Records(config.out)
     parts = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
     channels = ", ".join(records.channels)
     print(f"records: {config.out} ({parts}; channels {channels}; fingerprint {records.fingerprint})")
+
+
+def _damaged(records: Path, copies: dict[str, int]) -> dict[Item, Damage]:
+    """Shards of a build that are damaged, and missing ones of a finished build; the first is printed."""
+    items = [(case, copy) for case, count in copies.items() for copy in range(count + 1)]
+    if (records / MANIFEST).is_file():
+        manifest = read_json(records / MANIFEST, "records")
+        items = [(case, copy) for case, copy in items if copy < len(manifest["cases"].get(case, []))]
+    else:
+        manifest = {}
+        items = [(case, copy) for case, copy in items if case_path(records, case, copy, ".json").is_file()]
+    damaged = damaged_shards(records, items, manifest)
+    if damaged:
+        first = next(iter(damaged.values())).problem.removesuffix(f"; {ADVICE}")
+        print(f"{records}: {counted(len(damaged), 'shard')} missing or damaged, which will be built again; the first: {first}")
+    return damaged
+
+
+def _build(
+    source: Source,
+    schema: LabelSchema,
+    cases: list[CaseFiles],
+    copies: dict[str, int],
+    config: MakeRecordsConfig,
+    damaged: Collection[Item],
+) -> list[BuiltCase]:
+    """Check the scans and the disk, and build what the cases lack, damaged shards included."""
+    _refuse_bad_cases(source, cases, config)
+    for case, copy in damaged:
+        case_path(config.out, case, copy, ".json").unlink(missing_ok=True)
+    _check_disk(source, cases, copies, config)
+    remove_unfinished(config.out)
+    write_yaml(config.out / "config.yaml", _settings(config))
+    builder = Builder(source, schema, config.out, config.prepare, config.augment, copies, config.seed)
+    return map_cases(builder.build, cases, config.workers, title="building records")
+
+
+def _commit_repair(records: Path, copies: dict[str, int], repaired: Collection[Item]) -> None:
+    """Expect that shards that were built again equal those of before, and store the checksums of their JSON files.
+
+    Raises:
+        Problems: a line per shard that differs.
+    """
+    before = read_json(records / MANIFEST, "records")
+    manifest = before | {"properties": properties_checksums(records, copies)}
+    others = damaged_shards(records, list(repaired), manifest)
+    if others:
+        lines = [f"{damage.file}: was built again from its scans, and is not what it was" for damage in others.values()]
+        raise Problems(lines, f"{records}: built by other versions of the packages; {OTHERWISE}")
+    if manifest != before:
+        write_json(records / MANIFEST, manifest)
 
 
 def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
@@ -205,6 +267,7 @@ def _commit(
         "split": split,
         "folds": folds,
         "cases": checksums,
+        "properties": properties_checksums(config.out, copies),
     }
     for name, ids in split.items():  # for the --cases of other commands
         write_text(config.out / f"{name}.txt", "".join(f"{case}\n" for case in ids))

@@ -61,15 +61,17 @@ class Builder:
     seed: int
 
     def build(self, files: CaseFiles) -> BuiltCase:
-        """Write a case and its copies, unless they are there already."""
+        """Write a case and its copies, but those that are there already."""
         copies = range(self.copies.get(files.id, 0) + 1)
-        if not all(case_path(self.records, files.id, copy, ".json").is_file() for copy in copies):
+        lacking = [copy for copy in copies if not case_path(self.records, files.id, copy, ".json").is_file()]
+        if lacking:
             case = self.source.read(files)
             prepared = prepare(case, self.schema, self.preparation)
             if prepared.label is None:
                 raise UserError(f"{files.id}: has no label; records need one")
-            self._write(case, prepared, 0, None)
-            for copy in copies[1:]:
+            if 0 in lacking:
+                self._write(case, prepared, 0, None)
+            for copy in filter(None, lacking):
                 augmentation = draw(self.augmentation, case_rng(self.seed, files.id, copy), len(case.channels))
                 image, label = apply(
                     augmentation,

@@ -39,13 +39,18 @@ def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "re
         raise Problems(lines, f"these {what} were begun with another config; {ADVICE}")
 
 
-def refuse_other_scans(records: Path, cases: list[CaseFiles]) -> None:
+def refuse_other_scans(records: Path, cases: list[CaseFiles], unread: Collection[str] = ()) -> None:
     """Refuse records whose built cases no longer fit the scans.
+
+    Args:
+        records: the folder, finished or not.
+        cases: of the source, as they are now.
+        unread: ids of cases whose JSON file is damaged.
 
     Raises:
         Problems: a line per file or case.
     """
-    lines = [line for case in cases for line in _changed_files(records, case)]
+    lines = [line for case in cases if case.id not in unread for line in _changed_files(records, case)]
     if (records / MANIFEST).is_file():
         built, now = set(read_json(records / MANIFEST, "records")["cases"]), {case.id for case in cases}
         lines += [f"{case}: is in the source now, and was not when the records were built" for case in sorted(now - built)]

@@ -18,13 +18,13 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
-from common.files import read_json
+from common.files import checksum, read_json
 from data_prep.categories import known_attributes
 from data_prep.grid.geometry import Geometry, Triple
 from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.records.shard import Shard
+from data_prep.records.shard import ADVICE, Shard
 from data_prep.split import Split
 
 FORMAT = 1
@@ -76,8 +76,20 @@ class CaseRecord:
         return self.layout["slices"], self.layout["height"], self.layout["width"]
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a case's JSON file."""
+    def read(cls, path: Path, expected: str | None = None) -> Self:
+        """Read a case's JSON file.
+
+        Args:
+            path: the file.
+            expected: its checksum; None: that of old records, which have none.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        if not path.is_file():
+            raise UserError(f"{path}: case of the records is missing; {ADVICE}")
+        if expected not in (None, checksum(path)):
+            raise UserError(f"{path}: case of the records is damaged; {ADVICE}")
         values = read_json(path, "case of the records")
         return cls(
             id=values["id"],
@@ -130,12 +142,14 @@ class Records:
         self.source: dict[str, Any] = values["source"]
         self.preparation: PrepareConfig = cli.from_dict(PrepareConfig, values["preparation"], manifest)
         self._checksums: dict[str, list[int]] = values["cases"]
+        self._properties: dict[str, list[str]] = values.get("properties", {})
+        self._verified: set[Item] = set()
         self._open = lru_cache(maxsize=4096)(self._open_shard)
 
     @cached_property
     def cases(self) -> dict[str, CaseRecord]:
         """Properties by case id, originals alone, in the order of the manifest."""
-        return {case: CaseRecord.read(case_path(self.path, case, 0, ".json")) for case in self._checksums}
+        return {case: self._read_case(case, 0) for case in self._checksums}
 
     @property
     def fingerprint(self) -> str:
@@ -153,7 +167,7 @@ class Records:
 
     def case(self, case: str, copy: int = 0) -> CaseRecord:
         """Properties of a case or of one of its augmented copies; those of a copy are read anew."""
-        return self.cases[case] if copy == 0 else CaseRecord.read(case_path(self.path, case, copy, ".json"))
+        return self.cases[case] if copy == 0 else self._read_case(case, copy)
 
     def checksum(self, case: str) -> str:
         """Checksum of a case: equal for equal stored voxels, channels and preparation, whatever else the records hold."""
@@ -161,7 +175,11 @@ class Records:
         return f"{google_crc32c.value(content.encode()):08x}"
 
     def shard(self, case: str, copy: int = 0) -> Shard:
-        """Shard of a case or of one of its augmented copies, with the chosen channels; opened shards are kept open."""
+        """Shard of a case or of one of its augmented copies, with the chosen channels; opened shards are kept open.
+
+        Raises:
+            UserError: at its first opening: the shard is missing, damaged, or that of another build.
+        """
         return self._open(case, copy)
 
     def copies_of(self, case: str) -> int:
@@ -189,12 +207,21 @@ class Records:
             raise UserError(f"{self.path}: expected a subset of {', '.join(split)}; received {name}")
         return split[name]
 
+    def _read_case(self, case: str, copy: int) -> CaseRecord:
+        """Properties of a case or of a copy, from its JSON file, which is compared with its checksum."""
+        checksums = self._properties.get(case)
+        return CaseRecord.read(case_path(self.path, case, copy, ".json"), None if checksums is None else checksums[copy])
+
     def _open_shard(self, case: str, copy: int) -> Shard:
-        """Shard of a case, by the layout in its JSON file."""
+        """Shard of a case, by the layout in its JSON file; at its first opening all of its checksums are compared."""
         record = self.case(case, copy)
         channels = tuple(self.stored_channels.index(name) for name in self.channels)
         as_stored = self.channels == self.stored_channels and record.layout["dtype"] == "float16"
-        return Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout, None if as_stored else channels)
+        shard = Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout, None if as_stored else channels)
+        if (case, copy) not in self._verified:
+            shard.verify(self._checksums[case][copy])
+            self._verified.add((case, copy))
+        return shard
 
 
 def case_path(records: Path, case: str, copy: int, suffix: str) -> Path:

@@ -25,6 +25,7 @@ from data_prep.records.image_view import ImageView
 
 HEADER, FOOTER = 12, 4  # bytes around a record's payload
 MASK_DELTA = 0xA282EAD8  # of TFRecord's masked checksums
+ADVICE = "call glioskull make_records again, as before: it builds what is missing or damaged"
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,25 @@ class Shard:
         found = path.stat().st_size if path.is_file() else None
         if found != shard.layout.file_size:
             state = "is missing" if found is None else f"has {found} bytes, expected {shard.layout.file_size}"
-            raise UserError(f"{path}: shard {state}; build the records again")
+            raise UserError(f"{path}: shard {state}; {ADVICE}")
         return shard
+
+    def verify(self, expected: int | None = None) -> None:
+        """Compare the content with its checksums: those of the records, and that of the layout.
+
+        Args:
+            expected: checksum of the layout, as the manifest has it; None: that of the layout.
+
+        Raises:
+            UserError: the file is damaged, or another one.
+        """
+        damaged = self.damaged()
+        if damaged:
+            slices = f"{len(damaged)} of {self.layout.slices} slices, the first is {damaged[0]}"
+            raise UserError(f"{self.path}: shard is damaged ({slices}); {ADVICE}")
+        found = google_crc32c.value(self._footers().tobytes())
+        if not found == self.layout.checksum == (self.layout.checksum if expected is None else expected):
+            raise UserError(f"{self.path}: shard is of another build than the records; {ADVICE}")
 
     @cached_property
     def _bytes(self) -> np.ndarray:
@@ -113,10 +131,20 @@ class Shard:
         return self.layout.label_view(self._bytes)
 
     def damaged(self) -> list[int]:
-        """Numbers of the slices whose checksum does not match their content."""
-        records = self._bytes.reshape(self.layout.slices, self.layout.record_length)
-        stored = np.ascontiguousarray(records[:, -FOOTER:]).view("<u4")[:, 0]
-        return [z for z in range(self.layout.slices) if _masked(records[z, HEADER:-FOOTER]) != stored[z]]
+        """Numbers of the slices whose length or checksum does not match their content."""
+        records, checksums = self._records(), self._footers()
+        header = np.frombuffer(_header(self.layout.record_length - HEADER - FOOTER), np.uint8)
+        framed = (records[:, :HEADER] == header).all(axis=1)
+        return [z for z in range(self.layout.slices) if not framed[z] or _masked(records[z, HEADER:-FOOTER]) != checksums[z]]
+
+    def _records(self) -> np.ndarray:
+        """Bytes (Z, record_length) of the records."""
+        return self._bytes.reshape(self.layout.slices, self.layout.record_length)
+
+    def _footers(self) -> np.ndarray:
+        """Stored checksums (Z,) of the records."""
+        checksums: np.ndarray = np.ascontiguousarray(self._records()[:, -FOOTER:]).view("<u4")[:, 0]
+        return checksums
 
 
 def write_shard(path: Path, image: np.ndarray, label: np.ndarray | None, case: str, copy: int = 0) -> ShardLayout:
@@ -169,9 +197,7 @@ def _template(image: np.ndarray, case: str, copy: int) -> tuple[np.ndarray, Shar
     features = _evened(features)
     ends = _ends(features)
     example = _field(1, b"".join(features.values()))
-    length = np.uint64(len(example)).astype("<u8").tobytes()
-    frame = length + np.uint32(_masked(length)).astype("<u4").tobytes()
-    record = np.frombuffer(frame + example + bytes(FOOTER), np.uint8)
+    record = np.frombuffer(_header(len(example)) + example + bytes(FOOTER), np.uint8)
     offsets = (ends["image"] - image_bytes, ends["label"] - label_bytes, ends["slice"] - 4)
     return record, ShardLayout(slices, height, width, channels, image.dtype.name, len(record), *offsets)
 
@@ -199,9 +225,15 @@ def _ends(features: dict[str, bytes]) -> dict[str, int]:
     return ends
 
 
+def _header(length: int) -> bytes:
+    """Header of a record: length of its payload, and the masked checksum of that number."""
+    number = np.uint64(length).astype("<u8").tobytes()
+    return number + np.uint32(_masked(number)).astype("<u4").tobytes()
+
+
 def _masked(payload: Any) -> int:
-    """Masked CRC-32C of TFRecord."""
-    crc = google_crc32c.value(bytes(payload))
+    """Masked CRC-32C of TFRecord; of bytes or a contiguous array, which is not copied."""
+    crc = google_crc32c.value(payload)
     return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 

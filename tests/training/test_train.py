@@ -220,5 +220,5 @@ def test_a_shard_cut_short_is_told_before_training_starts(command, records, tmp_
     shard.write_bytes(shard.read_bytes()[:-5])
     done = command("training.train", "--records", copy, "--out", tmp_path / "run", *TOY, "--steps_per_epoch", 1)
     assert done.status == 2
-    assert "build the records again" in done.errors[0]
+    assert "call glioskull make_records again" in done.errors[0]
     assert not (tmp_path / "run" / "run.json").exists()

@@ -143,7 +143,7 @@ def test_what_are_no_records_is_refused_in_one_line(own, prepare_folder, said):
 
 def test_a_missing_case_is_refused(own):
     (own / "cases" / "case_0.json").unlink()
-    with pytest.raises(UserError, match=r"case_0\.json: case of the records not found"):
+    with pytest.raises(UserError, match=r"case_0\.json: case of the records is missing; call glioskull make_records again"):
         _ = Records(own).cases
 
 

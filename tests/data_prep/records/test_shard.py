@@ -154,7 +154,9 @@ def test_a_file_of_another_length_is_refused(tmp_path, change):
     _, _, layout = write(path)
     content = path.read_bytes()
     path.write_bytes(content[:change] if change < 0 else content + bytes(change))
-    with pytest.raises(UserError, match=f"has {len(content) + change} bytes, expected {len(content)}; build the records again"):
+    with pytest.raises(
+        UserError, match=f"has {len(content) + change} bytes, expected {len(content)}; call glioskull make_records again"
+    ):
         Shard.open(path, asdict(layout))
 
 
