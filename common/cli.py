@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
-import yaml
 
 from common.config_fields import default_of, is_list, item_dataclass, leaves
 from common.configs import find_config
@@ -27,6 +26,7 @@ from common.exit_status import exit_status
 from common.files import read_yaml
 from common.manifests import shown
 from common.option_errors import HELP, explained, file_of, given_values, plain, refuse_undecoded, unknown_key
+from common.option_values import bound_parser, value_or_none
 from common.printable import printable_output
 
 IMPORT_PATH = "package.module:callable"
@@ -34,6 +34,7 @@ CONFIG_HELP = """YAML file with any of the options below, by its path or the nam
 what comes later wins"""
 _program: ContextVar[str | None] = ContextVar("program", default=None)
 """Name of the command that runs, for usage lines and errors, such as `glioskull train`; None: see `_module_program`."""
+bound_parser()
 
 
 class _ItemError(UserError):
@@ -217,7 +218,7 @@ def _wrong_item(config: type, given: Sequence[str]) -> str | None:
     for name, kind in typing.get_type_hints(config).items():
         item = item_dataclass(kind)
         for file, content in given_values(name, given) if item is not None else ():
-            value = _yaml(content) if isinstance(content, str) else content
+            value = value_or_none(content) if isinstance(content, str) else content
             for key, values in _items(value, kind).items():
                 where = f"{file}--{name}: {key}"
                 if isinstance(values, dict) and item is not None and (wrong := _wrong_setting(item, values)):
@@ -267,14 +268,6 @@ def _option_of_another_choice(config: type, key: str | None, given: Sequence[str
 
 def _has_field(config: type, name: str) -> bool:
     return any(item.name == name for item in fields(config))
-
-
-def _yaml(text: str) -> Any:
-    """Value of an option's text; None where it is no YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
 
 
 def as_dict(value: Any) -> Any:
@@ -382,7 +375,7 @@ def _name_in(text: str, option: str | None) -> str | None:
     """The `name` in a YAML file's (or a JSON argument's) mapping, or in its entry `option`."""
     path = Path(text)
     is_file = not text.startswith("{") and path.is_file()
-    content = read_yaml(path, "config") if is_file else yaml.safe_load(text) if text.startswith("{") else None
+    content = read_yaml(path, "config") if is_file else value_or_none(text) if text.startswith("{") else None
     if option is not None and isinstance(content, dict):
         content = content.get(option)
     return content.get("name") if isinstance(content, dict) else None

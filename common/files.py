@@ -15,6 +15,7 @@ import yaml
 
 from common.errors import UserError
 from common.input_files import TEXT_BYTES, decoded, open_input
+from common.yaml_loader import parse_json, parse_yaml, yaml_error
 
 BLOCK = 1 << 20  # bytes read at once
 LOCK = ".lock"  # file in a folder that a command writes into, see `lock`
@@ -114,36 +115,11 @@ def read_text(path: Path, what: str) -> str:
 def read_json(path: Path, what: str) -> Any:
     """Read JSON; `what` names the file in the error where that fails."""
     try:
-        return json.loads(read_text(path, what))
+        return parse_json(read_text(path, what))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: {what} is not JSON (line {error.lineno}: {error.msg})") from None
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Loader of YAML that refuses a key that stands twice in one mapping, of which PyYAML takes the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Mapping of a node.
-
-        Raises:
-            MarkedYAMLError: a key stands twice.
-        """
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                line = key.start_mark.line + 1
-                if key.value in lines:
-                    problem = f"key {key.value} stands in line {lines[key.value]} too; remove one"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-                lines[key.value] = line
-        return super().construct_mapping(node, deep)
-
-
-class _Text(_UniqueKeys):
-    """Loader of YAML whose plain scalars are all text: 007 and 1e3 stay as they are."""
-
-
-_Text.yaml_implicit_resolvers = {}
+    except ValueError as error:
+        raise UserError(f"{path}: {what}: {error}") from None
 
 
 def read_yaml(path: Path, what: str, as_text: bool = False) -> Any:
@@ -152,11 +128,9 @@ def read_yaml(path: Path, what: str, as_text: bool = False) -> Any:
     With `as_text` nothing becomes a number, a date or null: ids keep their zeros.
     """
     try:
-        return yaml.load(read_text(path, what), _Text if as_text else _UniqueKeys)
+        return parse_yaml(read_text(path, what), as_text)
     except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        reason = getattr(error, "problem", None) or getattr(error, "reason", "")
-        raise UserError(f"{path}: {what} is not YAML (line {line}{f': {reason}' if reason else ''})") from None
+        raise UserError(f"{path}: {what} is not YAML ({yaml_error(error)})") from None
 
 
 def read_lines(path: Path, what: str) -> list[str]:
