@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from common.errors import UserError
+from common.interrupts import INTERRUPTED, STOPPED
 from common.processes import command_signals
 
 USER_ERROR = 2
-INTERRUPTED = 130
 OUTSIDE_OUR_HANDS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk, its quota, the largest file that is allowed
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
@@ -22,9 +22,14 @@ OUTSIDE_OUR_HANDS = {
 def exit_status() -> Iterator[None]:
     """Exit status of a block: 2 and one line for a user's mistake, 130 for an interrupt; a bug keeps its traceback."""
     try:
-        with command_signals():
-            yield
-            sys.stdout.flush()
+        with command_signals() as was_interrupted:
+            try:
+                yield
+                sys.stdout.flush()
+            except Exception:
+                if was_interrupted():  # a library's own exception for it, such as that of an import that was broken off
+                    raise KeyboardInterrupt from None
+                raise
     except UserError as error:
         _refuse(str(error))
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
@@ -38,7 +43,7 @@ def exit_status() -> Iterator[None]:
     except MemoryError as error:
         _refuse(f"too little memory ({str(error) or 'no details'}); take smaller patches, batches or scans, or fewer --workers")
     except KeyboardInterrupt:
-        print("stopped by the user; anything that was finished is kept", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -20,11 +20,12 @@ from threading import Thread, current_thread, main_thread
 from typing import IO, Any
 
 from common.errors import UserError
+from common.interrupts import TERMINATION, end_at_once
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for the step that a training is in
 PARENT = "GLIOMA_PARENT_PROCESS"  # environment variable: id of the process with which a command ends
-TERMINATION = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_received: set[int] = set()  # signals that have interrupted the command
 
 
 @contextmanager
@@ -118,26 +119,29 @@ def run_command(
 
 
 @contextmanager
-def command_signals() -> Iterator[None]:
+def command_signals() -> Iterator[Callable[[], bool]]:
     """Signals of a command: SIGTERM and SIGHUP raise KeyboardInterrupt, and so does the end of the process that called it.
 
-    A signal that is ignored, such as SIGHUP below nohup, stays ignored. Outside the main thread nothing changes.
+    A signal that is ignored, such as SIGHUP below nohup, stays ignored. Outside the main thread nothing changes. Yields a
+    function that is true once a signal has come: libraries may raise another exception for the interrupt.
     """
     parent = os.environ.pop(PARENT, None)
     if parent is not None:
         Thread(target=_interrupt_with_parent, args=(int(parent),), daemon=True).start()
     if current_thread() is not main_thread():
-        yield
+        yield lambda: False
         return
     if parent is not None:  # a shell starts what it puts into the background with SIGINT ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    defaults = (signal.SIG_DFL, signal.default_int_handler, end_at_once)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATION)}
     before = {number: handler for number, handler in before.items() if handler in defaults}
+    if before:
+        _received.clear()
     for number in before:
         signal.signal(number, _interrupt)
     try:
-        yield
+        yield lambda: bool(_received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -145,9 +149,28 @@ def command_signals() -> Iterator[None]:
 
 def _interrupt(number: int, frame: object) -> None:
     """Raise KeyboardInterrupt, and print at once that the command stops: a step of a training may still take seconds."""
+    _received.add(number)
     with suppress(OSError):
         os.write(2, b"\nstopping ...\n")
     raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Hold back the interrupts of a command until the block ends; the import of a framework cannot be broken off."""
+    waiting: list[int] = []
+    numbers = [number for number in (signal.SIGINT, *TERMINATION) if signal.getsignal(number) is _interrupt]
+    if current_thread() is not main_thread():
+        numbers = []
+    for number in numbers:
+        signal.signal(number, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, _interrupt)
+    if waiting:
+        _interrupt(waiting[0], None)
 
 
 def _interrupt_with_parent(parent: int) -> None:

@@ -29,6 +29,7 @@ from training.phases import Phase, check_warmup, extended, resolved_phases
 from training.run import Run, create_run, write_environment
 from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
+from training.state.watchdog import Watchdog, beats
 
 if TYPE_CHECKING:
     import keras
@@ -61,8 +62,14 @@ def train(config: TrainingConfig) -> None:
         try:
             train_run(run, data, heads)
         except UserError:
+            run.mark_stopped()
             if old is None and not has_epochs(folder):
                 remove_start(folder)  # a network that cannot be built leaves nothing to go on with
+            raise
+        except BaseException as error:
+            run.mark_stopped()
+            if isinstance(error, KeyboardInterrupt):
+                print(f"\nrun: {run.path}; go on with --resume {run.path}")
             raise
 
 
@@ -214,7 +221,7 @@ def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraini
         keras.utils.set_random_seed(config.seed)
         model = run.build_network(start=True)
         if given is not None:
-            run.set_status("running", init_from=initialise(model, run, given))
+            run.set_status(run.metadata["status"], init_from=initialise(model, run, given))
         freezing = LayerFreezing(model, config.model.fixed_layers(model))
         training = OpenTraining(run, config, data, heads, phases, progress, distribution, model, freezing)
         for phase in phases:  # a prefix of a later phase that no layer has is an error now
@@ -290,7 +297,7 @@ def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> st
     validation, validation_steps = data.validation_batches(config, even=training.distribution.devices > 1)
     examples = steps * config.input.batch_size
     keeper = EpochKeeper(run.path, config, training.heads, progress, training.phases, phase, examples, watch)
-    try:
+    with Watchdog(run.path) as watchdog:
         training.model.fit(
             batches,
             epochs=progress.epoch - progress.phase_epoch + phase.epochs,
@@ -298,14 +305,10 @@ def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> st
             steps_per_epoch=steps,
             validation_data=validation,
             validation_steps=validation_steps,
-            callbacks=[keeper, *wandb_run.callbacks(progress), *tensorboard(run.path / "logs")],
+            callbacks=[keeper, *wandb_run.callbacks(progress), *tensorboard(run.path / "logs"), *beats(watchdog)],
             shuffle=False,
             verbose=0,
         )
-    except KeyboardInterrupt:
-        run.set_status("stopped")
-        print(f"\nrun: {run.path}; go on with --resume {run.path}")
-        raise
     return keeper.ended
 
 

@@ -10,6 +10,7 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
 
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,6 +231,12 @@ class Run:
             raise UserError(f"{path}: {self.path} was trained on the channels {self.channels}; found {stored.channels}")
         return stored if stored.channels == self.channels else Records(path, self.channels)
 
+    def mark_stopped(self) -> None:
+        """Record that a training ended before its end, as far as the disk allows it."""
+        if self.metadata.get("status") == "running":
+            with suppress(OSError):
+                self.set_status("stopped")
+
     def set_status(self, status: str, **facts: Any) -> None:
         """Record the status of the training (running, stopped or finished) and other facts."""
         self.metadata = Facts(self.path / "run.json", self.metadata | {"status": status} | facts)
@@ -265,7 +272,7 @@ def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[st
     write_yaml(path / "schema.yaml", data.records.schema.to_dict())
     facts = {
         "format": FORMAT,
-        "status": "running",
+        "status": "stopped",  # until it trains
         "command": next(command for command, kind in COMMANDS.items() if isinstance(config, kind)),
         "heads": {name: head.metadata() for name, head in heads.items()},
         "channels": data.records.channels,

@@ -11,7 +11,7 @@ from common.files import foreign_names, read_json, read_yaml, remove_unfinished
 from training.run import BEFORE_RUN_JSON
 from training.state.history import read_history
 
-OF_FIRST_EPOCH = ("last.weights.h5", "best.weights.h5", "history.csv", "environment.json")
+OF_FIRST_EPOCH = ("last.weights.h5", "best.weights.h5", "history.csv", "environment.json", "stacks.txt")
 """Files that are written after run.json and before the state of the first epoch."""
 LOGS = "logs/*/events.out.tfevents.*"
 FOLDERS = ("logs/train", "logs/validation", "logs", "state", "examples")

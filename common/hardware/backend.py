@@ -11,6 +11,7 @@ from logging import getLogger
 
 from common.errors import MissingPackage, UserError
 from common.hardware.devices import cores
+from common.processes import deferred_interrupts
 
 BACKENDS = ("tensorflow", "jax")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
@@ -36,7 +37,7 @@ def load_backend() -> None:
         atexit.register(gc.freeze)  # the interpreter would look for garbage in a framework's objects before it ends: seconds
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
+    with deferred_interrupts(), tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:
             import keras

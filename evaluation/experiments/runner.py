@@ -54,6 +54,8 @@ def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -
         return 0
     arguments = ["--resume", folder] if started else [*training.arguments, "--out", folder]
     status = call(training.command, arguments, training.log, should_stop)
+    if status and (folder / "run.json").is_file():
+        Run(folder).mark_stopped()  # it was killed
     should_stop()  # for what came after its last call
     return status
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -44,6 +45,22 @@ def test_an_error_becomes_an_exit_status(error, status, lines, capsys):
     assert end.value.code == status
     shown = capsys.readouterr()
     assert (shown.out, shown.err.splitlines()) == ("", lines)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_another_exception_for_an_interrupt_is_the_interrupt(capsys):
+    """As of a C extension whose import is broken off."""
+
+    def main(config):
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except KeyboardInterrupt:
+            raise SystemError("initialization raised unreported exception") from None
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, NoOptions, [])
+    assert end.value.code == 130
+    assert "stopped by the user" in capsys.readouterr().err
 
 
 def test_run_leaves_a_bug_its_traceback():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.processes import TERMINATION, _without_cancelled, command_signals, worker_pool
+from common.processes import TERMINATION, _without_cancelled, command_signals, deferred_interrupts, worker_pool
 
 OWNER = """
 import sys, time
@@ -136,6 +136,26 @@ def test_a_signal_is_an_interrupt_inside_a_command_alone_and_is_answered_at_once
             signal.raise_signal(number)
         assert capfd.readouterr().err == "\nstopping ...\n"
     assert {number: signal.getsignal(number) for number in numbers} == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, *TERMINATION])
+def test_an_interrupt_waits_for_the_end_of_what_cannot_be_broken_off(number, capfd):
+    """Such as the import of TensorFlow."""
+    done = []
+
+    def interrupted_import():
+        with deferred_interrupts():
+            signal.raise_signal(number)
+            done.append(1)
+
+    with pytest.raises(KeyboardInterrupt), command_signals() as was_interrupted:
+        interrupted_import()
+    assert done == [1]
+    assert was_interrupted()
+    assert capfd.readouterr().err == "\nstopping ...\n"
+    with command_signals() as was_interrupted, deferred_interrupts():
+        assert not was_interrupted()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")

@@ -1,12 +1,15 @@
 """The beginning of a run is whole or nothing, and files of others in its folder stay."""
 
+import errno
 import shutil
 
 import pytest
 
 from common.errors import UserError
 from common.files import write_json, write_yaml
-from tests.training.runs import EPOCHS, assert_equal_runs
+from tests.training.runs import EPOCHS, SHORT, assert_equal_runs
+from training import engine
+from training.run import Run
 from training.start import has_epochs, is_unused, refuse_used, remove_start
 
 
@@ -115,3 +118,20 @@ def test_a_training_without_an_epoch_is_started_again_by_the_same_command(whole,
     assert done.status == 0, done.err
     assert_equal_runs(whole, folder)
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device", "history.csv")])
+@pytest.mark.parametrize("place", ["print_start", "prepare_phase"])
+def test_a_training_that_ends_anywhere_is_no_longer_running(train, tmp_path, monkeypatch, place, error):
+    """Interrupts, and a full disk, also outside of its steps."""
+
+    def end(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, place, end)
+        done = train(tmp_path / "run", "--epochs", 1, *SHORT)
+    assert done.status == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert Run(tmp_path / "run").metadata["status"] == "stopped"
+    assert train(tmp_path / "run", "--epochs", 1, *SHORT).status == 0
+    assert Run(tmp_path / "run").metadata["status"] == "finished"
