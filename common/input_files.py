@@ -15,8 +15,9 @@ from common.errors import UserError
 MIB, GIB = 1 << 20, 1 << 30
 TEXT_BYTES = 64 * MIB  # of a table, list, config or manifest
 SCAN_BYTES = 16 * GIB  # of a NIfTI file, as it is stored and decompressed
-SLICE_BYTES = 4 * GIB  # of a TIFF or DICOM file
-SLICE_PIXELS = 1 << 28  # rows x columns x frames of a TIFF or DICOM file
+SLICE_BYTES = 2 * GIB  # of a TIFF or DICOM file, as it is stored and decompressed
+SLICE_VOXELS = 1 << 30  # rows x columns x frames of a DICOM file, or slices of a series
+PICTURE_PIXELS = 89_478_485  # of a TIFF file: what Pillow reads without a warning
 WEIGHTS_BYTES = 64 * GIB  # of a file of weights
 TABLE_COLUMNS = 4096
 FOLDER_FILES = 2_000_000  # in a folder of scans and all below it
@@ -33,12 +34,12 @@ ENCODINGS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.
 """Byte order mark at the beginning of a text -> its encoding; without one it is UTF-8."""
 
 
-def expect_file(path: Path, most_bytes: int, what: str = "file") -> int:
+def expect_file(path: Path, most_bytes: int | None, what: str = "file") -> int:
     """Size in bytes of an ordinary file, which is not opened.
 
     Args:
         path: the file.
-        most_bytes: that it may have.
+        most_bytes: that it may have; None where no more than its beginning is read.
         what: it is, in the error.
 
     Raises:
@@ -49,13 +50,13 @@ def expect_file(path: Path, most_bytes: int, what: str = "file") -> int:
     kind = KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is not None:
         raise UserError(f"{path}: {what} is {kind}; expected an ordinary file")
-    if status.st_size > most_bytes:
+    if most_bytes is not None and status.st_size > most_bytes:
         size, most = size_text(status.st_size), size_text(most_bytes)
         raise UserError(f"{path}: {what} has {size}; expected at most {most}: is it the right file?")
     return status.st_size
 
 
-def open_input(path: Path, most_bytes: int, what: str = "file") -> BinaryIO:
+def open_input(path: Path, most_bytes: int | None, what: str = "file") -> BinaryIO:
     """Open an ordinary file for reading bytes, without waiting for a writer where it has become a pipe.
 
     Args, Raises: as of `expect_file`.

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,3 +127,19 @@ def save_slice(path: Path, array: np.ndarray) -> Path:
     """Write a TIFF by Pillow, (rows, columns) or (rows, columns, 3), with the array's dtype."""
     Image.fromarray(np.ascontiguousarray(array)).save(path, format="TIFF")
     return path
+
+
+@contextmanager
+def within(seconds):
+    """Raise TimeoutError where a block, such as one that must not wait for a pipe, takes longer."""
+
+    def stop(*_):
+        raise TimeoutError(f"took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -14,7 +14,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import read_json
 from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
-from data_prep.scans.dicom_header import pydicom_module, quiet
+from data_prep.scans.dicom_header import quiet, read_dataset
 from data_prep.scans.faults import damaged
 from data_prep.scans.volume import Volume, resample
 
@@ -69,7 +69,7 @@ def read_rtstruct(path: Path) -> list[Structure]:
     """
     try:
         with quiet():
-            dataset = pydicom_module().dcmread(path, force=True)
+            dataset = read_dataset(path)
             names = {int(item.ROINumber): str(item.ROIName) for item in dataset.StructureSetROISequence}
             series, _ = _reference(dataset)
             found = []
@@ -94,7 +94,7 @@ def read_reference(path: Path) -> tuple[str, str]:
     """
     try:
         with quiet():
-            return _reference(pydicom_module().dcmread(path, force=True))
+            return _reference(read_dataset(path))
     except UserError:
         raise
     except Exception as error:  # pydicom raises many types

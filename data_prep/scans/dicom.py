@@ -4,6 +4,7 @@ A series is what one stack of parallel slices makes: where a series of the scann
 time points, b-values), each is a series here, with a name of its `part`. Files may lie in any folders under any names.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.input_files import SLICE_VOXELS
 from common.progress import progress
-from data_prep.scans.dicom_header import SPLITTERS, SUFFIXES, DicomHeader, Frame, pydicom_module, quiet, read_header
+from data_prep.scans.dicom_header import SPLITTERS, SUFFIXES, DicomHeader, Frame, read_dataset, read_header
 from data_prep.scans.slice_stack import WORTH_A_NAME, SliceStack
 
 SCOUT = ("LOCALIZER", "SCOUT", "SURVEY")
@@ -122,6 +124,8 @@ class Series:
             return f"{self.truncated[0]}: truncated: shorter than its pixels{more}; fetch it again"
         if self.doubled:
             return f"{where}: {self.doubled} positions hold several different slices; keep one of each"
+        if (voxels := math.prod(self.size)) > SLICE_VOXELS:
+            return f"{where}: has {voxels} voxels; expected at most {SLICE_VOXELS}"
         found = self.stack.shape_problem or self.stack.gap_problem(max_gap)
         return f"{where}: {found}; fetch the series again, or choose another" if found else None
 
@@ -303,8 +307,7 @@ def _without_copies(frames: list[Frame]) -> list[Frame]:
 
 def _pixel_bytes(path: Path) -> bytes:
     """Pixels of a file as they are stored."""
-    with quiet():
-        return bytes(pydicom_module().dcmread(path, force=True).get("PixelData", b""))
+    return bytes(read_dataset(path).get("PixelData", b""))
 
 
 def _stack(frames: Sequence[Frame]) -> SliceStack:

@@ -5,19 +5,23 @@ Names, dates and other data about the person are not read, apart from PatientID,
 
 import logging
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from common.errors import MissingPackage, UserError
-from data_prep.scans.faults import damaged
+from common.input_files import SLICE_BYTES, SLICE_VOXELS, open_input, size_text
+from data_prep.scans.faults import damaged, too_large
 
 MAGIC_OFFSET, MAGIC = 128, b"DICM"
+DEFLATED = "1.2.840.10008.1.2.1.99"  # UID of the transfer syntax whose dataset is compressed as a whole
+BLOCK = 1 << 20
 DIRECTORY = "1.2.840.10008.1.3.10"  # UID of the kind of object that a DICOMDIR is
 SCANS = {f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "2.1", "4", "4.1")}  # CT and MR, and enhanced ones
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -105,7 +109,7 @@ class DicomHeader:
 
 def has_magic(path: Path) -> bool:
     """True for a file that begins as DICOM files do."""
-    with path.open("rb") as file:
+    with open_input(path, None) as file:
         return file.read(MAGIC_OFFSET + len(MAGIC))[MAGIC_OFFSET:] == MAGIC
 
 
@@ -130,15 +134,50 @@ def _read(path: Path, size: int, changed: int) -> DicomHeader | None:
     if not magic and (path.suffix.lower() not in SUFFIXES or not size):
         return None  # also a file without the preamble, unless its name claims that it is DICOM
     try:
-        with quiet(), path.open("rb") as file:
-            dataset = pydicom_module().dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+        with quiet(), open_input(path, SLICE_BYTES, "DICOM file") as file:
+            dataset = _dataset(path, file, stop_before_pixels=True, specific_tags=TAGS)
             return _parse(path, dataset, size - file.tell())
-    except MissingPackage:
+    except UserError:
         raise
     except Exception as error:  # pydicom raises many types for a malformed file
         if not magic:
             return None
         raise damaged(path, str(error) or type(error).__name__) from None
+
+
+def read_dataset(path: Path, **options: Any) -> Any:
+    """Dataset of pydicom, with its pixels as they are stored.
+
+    Args:
+        path: the file.
+        options: of pydicom's `dcmread`, such as stop_before_pixels.
+
+    Raises:
+        UserError: no ordinary file, or one that is larger than any slice, packed or unpacked.
+        Exception: of many types, which pydicom raises for a malformed file.
+    """
+    with quiet(), open_input(path, SLICE_BYTES, "DICOM file") as file:
+        return _dataset(path, file, **options)
+
+
+def _dataset(path: Path, file: BinaryIO, **options: Any) -> Any:
+    """Dataset of an open file; one that is compressed as a whole is measured before pydicom inflates it at once."""
+    pydicom = pydicom_module()
+    pydicom.filereader.read_preamble(file, force=True)
+    if pydicom.filereader._read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED:
+        _refuse_bomb(path, file)
+    file.seek(0)
+    return pydicom.dcmread(file, force=True, **options)
+
+
+def _refuse_bomb(path: Path, file: BinaryIO) -> None:
+    """Refuse the rest of a file that inflates to more than a slice may have."""
+    inflater, size, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(BLOCK)
+    while packed and size <= SLICE_BYTES:
+        size += len(inflater.decompress(packed, BLOCK))
+        packed = inflater.unconsumed_tail or file.read(BLOCK)
+    if size > SLICE_BYTES:
+        raise UserError(f"{path}: is compressed, and inflates to more than {size_text(SLICE_BYTES)}; expected no more")
 
 
 def pydicom_module() -> Any:
@@ -194,8 +233,11 @@ def _parse(path: Path, dataset: Any, rest: int) -> DicomHeader | None:
     frames = tuple(_frames(path, dataset)) if colours else ()
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None) if hasattr(dataset, "file_meta") else None
     plain = syntax is None or not (syntax.is_compressed or syntax.is_deflated)
-    bits = int(dataset.get("BitsAllocated") or 0) * colours * int(dataset.get("NumberOfFrames") or 1)
-    pixels = int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0) * bits // 8
+    rows, columns, count = (int(dataset.get(name) or 0) for name in ("Rows", "Columns", "NumberOfFrames"))
+    voxels = rows * columns * (count or 1)
+    if colours and voxels > SLICE_VOXELS:
+        raise too_large(path, f"{columns} x {rows} x {count or 1} voxels", f"{SLICE_VOXELS} voxels")
+    pixels = voxels * int(dataset.get("BitsAllocated") or 0) * colours // 8
     return DicomHeader(
         path=path,
         sop_class=str(dataset.SOPClassUID),

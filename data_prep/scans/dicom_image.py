@@ -8,7 +8,7 @@ import numpy as np
 from common.errors import UserError
 from data_prep.grid.masks import LOWEST_HU
 from data_prep.scans.dicom import Series
-from data_prep.scans.dicom_header import pydicom_module, quiet
+from data_prep.scans.dicom_header import quiet, read_dataset
 from data_prep.scans.faults import damaged
 from data_prep.scans.volume import Volume
 
@@ -47,7 +47,7 @@ def _read_file(path: Path, modality: str) -> np.ndarray:
     """Rescaled pixels of a file, (rows, columns) or (frames, rows, columns)."""
     try:
         with quiet():
-            dataset = pydicom_module().dcmread(path, force=True)
+            dataset = read_dataset(path)
             stored = dataset.pixel_array
             values = _rescaled(dataset, stored)
     except UserError:

@@ -12,7 +12,7 @@ from common.errors import MissingPackage, UserError
 from common.files import write_serialised
 from data_prep.grid.voxel_grid import LPS_TO_RAS, Grid
 from data_prep.scans.dicom import Series
-from data_prep.scans.dicom_header import pydicom_module, quiet
+from data_prep.scans.dicom_header import quiet, read_dataset
 from data_prep.scans.faults import damaged
 from data_prep.scans.slice_stack import SliceStack
 from data_prep.scans.volume import Volume, resample
@@ -89,9 +89,9 @@ def read_seg(path: Path) -> SegFile:
     """
     try:
         with quiet():
-            dataset = pydicom_module().dcmread(path, force=True)
+            dataset = read_dataset(path)
             return _parse(path, dataset)
-    except (UserError, MissingPackage):
+    except UserError:
         raise
     except Exception as error:  # pydicom raises many types
         raise damaged(path, str(error) or type(error).__name__) from None
@@ -105,8 +105,8 @@ def read_seg_reference(path: Path) -> str:
     """
     try:
         with quiet():
-            return _referenced_series(pydicom_module().dcmread(path, stop_before_pixels=True, force=True))
-    except MissingPackage:
+            return _referenced_series(read_dataset(path, stop_before_pixels=True))
+    except UserError:
         raise
     except Exception as error:  # pydicom raises many types
         raise damaged(path, str(error) or type(error).__name__) from None
@@ -214,7 +214,7 @@ def _description(number: int, name: str) -> Any:
 
 def _source_header(path: Path, case: str, keep_identity: bool) -> Any:
     """Header of a source image; unless the identity is kept, with no more than a SEG needs and the case as patient."""
-    dataset = pydicom_module().dcmread(path, stop_before_pixels=True, force=True)
+    dataset = read_dataset(path, stop_before_pixels=True)
     if not keep_identity:
         for element in [element for element in dataset if element.keyword not in COPIED]:
             del dataset[element.tag]

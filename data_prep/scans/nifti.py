@@ -1,13 +1,15 @@
 """NIfTI reader and writer.
 
 A file is read through one bounded buffer of the size that its header names, so a damaged or hostile file can neither exhaust
-memory nor pass as complete.
+memory nor pass as complete. A file that goes on after its voxels is refused as one that ends before them.
 """
 
 import gzip
 import io
 import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,12 +20,14 @@ from isal import igzip, isal_zlib
 
 from common.errors import UserError
 from common.files import write_bytes
+from common.input_files import SCAN_BYTES, open_input, size_text
 from data_prep.scans.case import ImageRef
-from data_prep.scans.faults import too_short, unreadable
+from data_prep.scans.faults import foreign, too_large, too_long, too_short, unreadable
 from data_prep.scans.nifti_affine import SCANNER, copy_forms, header_kinds, read_affine
 
 LONGEST_HEADER = 544  # NIfTI-2 with its extension flag; NIfTI-1 takes 352
 DAMAGED = cast(type[Exception], isal_zlib.error)
+SIZES = {struct.pack(order + "i", size) for order in "<>" for size in (348, 540)}  # of the header, a file's first bytes
 SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 COMPRESSION = 1  # level at which files are written; higher ones take far longer and make them little smaller
@@ -84,21 +88,22 @@ def read_header(path: Path) -> Header:
         raise unreadable(path, error, "NIfTI") from None
 
 
-def is_complete(header: Header) -> bool:
-    """Compare the file's length with its header, without decompressing it where that is possible."""
+def length_fault(header: Header) -> UserError | None:
+    """Error for a file that is shorter or longer than its header says, without decompressing it where that is possible."""
     length = header.path.stat().st_size
     if not _compressed(header.path):
-        return length >= header.size
+        fault = too_short if length < header.size else too_long
+        return None if length == header.size else fault(header.path, header.size)
     with header.path.open("rb") as file:
         file.seek(-4, io.SEEK_END)
         (inflated,) = struct.unpack("<I", file.read(4))
     if inflated == header.size % 2**32:
-        return True
+        return None
     try:  # a file of several gzip members: its trailer holds the length of the last one
         read_voxels(read_header(header.path))
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return error
+    return None
 
 
 def read_voxels(header: Header) -> np.ndarray:
@@ -114,14 +119,15 @@ def read_voxels(header: Header) -> np.ndarray:
             while count > 0 and (part := file.read(min(count, BLOCK))):
                 count -= len(part)
             found = _fill(file, voxels)
-            while file.read(BLOCK):  # reaching the end is what verifies a gzip file's checksum
-                pass
+            goes_on = bool(file.read(1))  # reaching the end is what verifies a gzip file's checksum
     except EOFError:
         raise too_short(header.path, header.size) from None
     except (OSError, DAMAGED) as error:
         raise unreadable(header.path, error, "NIfTI") from None
     if found < voxels.nbytes:
         raise too_short(header.path, header.size)
+    if goes_on:
+        raise too_long(header.path, header.size)
     array = voxels.reshape(header.shape, order="F")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -190,14 +196,22 @@ def stem(path: Path) -> str:
     return next((name[: -len(suffix)] for suffix in reversed(SUFFIXES) if name.lower().endswith(suffix)), name)
 
 
-def _open(path: Path) -> BinaryIO:
-    """Open a file for reading, decompressed."""
-    return cast(BinaryIO, igzip.open(path, "rb")) if _compressed(path) else path.open("rb")
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, decompressed where its first bytes are those of gzip: the name may be wrong."""
+    with open_input(path, SCAN_BYTES, "scan") as file:
+        compressed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        if not compressed:
+            yield file
+            return
+        with igzip.open(file, "rb") as inflated:
+            yield cast(BinaryIO, inflated)
 
 
 def _compressed(path: Path) -> bool:
-    """True for a gzip file, by its first bytes: the name may be wrong."""
-    with path.open("rb") as file:
+    """True for a gzip file, by its first bytes."""
+    with open_input(path, SCAN_BYTES, "scan") as file:
         return file.read(len(GZIP)) == GZIP
 
 
@@ -209,6 +223,8 @@ def _allocate(header: Header) -> np.ndarray:
         raise unreadable(header.path, error, "NIfTI") from None
     if length < header.size:
         raise too_short(header.path, header.size)
+    if header.size > SCAN_BYTES:
+        raise too_large(header.path, f"an image of {size_text(header.size)}", size_text(SCAN_BYTES))
     return np.empty(prod(header.shape), header.dtype)
 
 
@@ -216,8 +232,11 @@ def _parse(path: Path, start: bytes) -> Header:
     """Header from the first bytes of a file."""
     if not start:
         raise UserError(f"{path}: empty file; expected a NIfTI image")
+    if start[:4] not in SIZES and (problem := foreign(path, start, "NIfTI")):
+        raise UserError(problem)
     try:
         raw = _raw_header(start)
+        bits = int(raw["bitpix"])
         raw.check_fix(logger=QUIET)
         slope, inter = raw.get_slope_inter()
         shape = tuple(int(length) for length in raw.get_data_shape())
@@ -228,6 +247,9 @@ def _parse(path: Path, start: bytes) -> Header:
     if not shape or min(shape) < 1 or dtype.kind not in "iuf" or offset < raw.sizeof_hdr:
         received = f"shape {shape}, type {dtype}, voxels from byte {offset}"
         raise UserError(f"{path}: expected a NIfTI image of real numbers in one file; its header holds {received}")
+    if bits != 8 * dtype.itemsize:
+        received = f"{bits} bits (bitpix) and {dtype.name} (datatype), which has {8 * dtype.itemsize}"
+        raise UserError(f"{path}: expected a header that names one type of voxels; received {received}; save the image again")
     slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
     return Header(path, shape, dtype, found.affine, found.is_known, slope, inter, offset, found.forms_apart_mm, found.unit)
 

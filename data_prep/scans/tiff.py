@@ -15,7 +15,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_serialised
-from data_prep.scans.faults import too_short, unreadable
+from common.input_files import PICTURE_PIXELS, SLICE_BYTES, open_input
+from data_prep.scans.faults import foreign_file, too_large, too_short, unreadable
 
 SUFFIXES = (".tif", ".tiff")
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's name
@@ -85,7 +86,7 @@ def _opened(path: Path, channels: int) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers; problems that matter raise errors
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["TIFF"]) as image:
+            with open_input(path, SLICE_BYTES, "slice") as file, Image.open(file, formats=["TIFF"]) as image:
                 _check(path, image, channels)
                 yield image
     except UserError:
@@ -113,8 +114,10 @@ def _check(path: Path, image: Any, channels: int) -> None:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     """Error for a file that cannot be read."""
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return too_large(path, "too many pixels", f"{PICTURE_PIXELS} pixels")
     if isinstance(error, UnidentifiedImageError) and path.stat().st_size:
-        return UserError(f"{path}: not a TIFF image, or damaged")
+        return UserError(foreign_file(path, "TIFF") or f"{path}: not a TIFF image, or damaged")
     return unreadable(path, error, "TIFF")

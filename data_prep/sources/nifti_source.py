@@ -11,7 +11,6 @@ from common.errors import UserError
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans import nifti
 from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles, ImageRef
-from data_prep.scans.faults import too_short
 from data_prep.scans.nifti import Header
 from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
@@ -167,7 +166,8 @@ class NiftiSource(Source):
         """Problems of the voxels of one file."""
         is_label, is_mask = (image is not None and image.path == header.path for image in (files.label, files.brain))
         if not (deep or is_label or is_mask or header.dtype.kind == "f" or header.scaled):
-            return [] if nifti.is_complete(header) else [str(too_short(header.path, header.size))]
+            fault = nifti.length_fault(header)
+            return [] if fault is None else [str(fault)]
         try:
             array = nifti.read_voxels(header)
         except UserError as error:

@@ -1,10 +1,15 @@
+import os
+import zlib
+
 import numpy as np
 import pydicom
 import pytest
 
 from common.errors import UserError
-from data_prep.scans.dicom_header import has_magic, read_header
+from data_prep.scans import dicom_header
+from data_prep.scans.dicom_header import has_magic, read_dataset, read_header
 from tests.dicom_files import AXIAL, NAME, blob, write_enhanced, write_junk, write_series
+from tests.scans import within
 
 
 def test_a_slice_is_one_frame(tmp_path):
@@ -67,3 +72,34 @@ def test_a_changed_file_is_read_again(tmp_path):
     assert read_header(path).description == "before"
     (path,) = write_series(tmp_path, blob((6, 5, 1)), description="afterwards")
     assert read_header(path).description == "afterwards"
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a.dcm")
+    for read in (has_magic, read_header, read_dataset):
+        with within(20), pytest.raises(UserError, match="is a named pipe"):
+            read(tmp_path / "a.dcm")
+
+
+def test_more_voxels_than_a_slice_has_are_refused_by_the_header(tmp_path):
+    (path,) = write_series(tmp_path, blob((6, 5, 1)))
+    dataset = pydicom.dcmread(path)
+    dataset.Rows = dataset.Columns = 65535
+    dataset.save_as(path)
+    with pytest.raises(UserError, match="its header names 65535 x 65535 x 1 voxels; expected at most 1073741824 voxels"):
+        read_header(path)
+
+
+def test_a_dataset_that_inflates_beyond_a_slice_is_refused_before_it_is_inflated(tmp_path, monkeypatch):
+    (path,) = write_series(tmp_path, blob((6, 5, 1)))
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = dicom_header.DEFLATED
+    dataset.save_as(path)
+    assert read_header(path).frames[0].size == (6, 5)
+    start = 144 + pydicom.filereader.read_file_meta_info(path).FileMetaInformationGroupLength
+    compressor = zlib.compressobj(9, wbits=-15)
+    path.write_bytes(path.read_bytes()[:start] + compressor.compress(bytes(9_000_000)) + compressor.flush())
+    monkeypatch.setattr(dicom_header, "SLICE_BYTES", 8_000_000)
+    for read in (read_header, read_dataset):
+        with pytest.raises(UserError, match=r"is compressed, and inflates to more than 7\.629 MiB"):
+            read(path)

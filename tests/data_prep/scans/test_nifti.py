@@ -1,4 +1,6 @@
 import gzip
+import os
+import re
 import zlib
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
+from tests.scans import within
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 VOXELS = np.random.default_rng(0).integers(0, 100, (5, 4, 3)).astype(np.int16)
@@ -47,7 +50,7 @@ def test_reads_what_nibabel_reads(tmp_path, dtype, order, kind, suffix):
     np.testing.assert_array_equal(array, np.asarray(expected.dataobj))
     np.testing.assert_array_equal(header.affine, expected.affine)
     assert header.has_affine
-    assert nifti.is_complete(header)
+    assert nifti.length_fault(header) is None
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f4"])
@@ -77,7 +80,7 @@ def test_the_content_tells_whether_a_file_is_compressed(tmp_path):
     (tmp_path / "z.nii").write_bytes(gzip.compress(plain))
     for name in ("y.nii.gz", "z.nii"):
         np.testing.assert_array_equal(read(tmp_path / name), VOXELS)
-        assert nifti.is_complete(nifti.read_header(tmp_path / name))
+        assert nifti.length_fault(nifti.read_header(tmp_path / name)) is None
 
 
 @pytest.mark.parametrize("splits", [[400], [352, 353], [10, 300, 400, 430]])
@@ -87,23 +90,27 @@ def test_gzip_of_several_members_is_read(tmp_path, splits):
     path = tmp_path / "y.nii.gz"
     path.write_bytes(b"".join(gzip.compress(plain[a:b]) for a, b in pairwise(edges)))
     np.testing.assert_array_equal(read(path), VOXELS)
-    assert nifti.is_complete(nifti.read_header(path))
+    assert nifti.length_fault(nifti.read_header(path)) is None
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_bytes_after_the_voxels_do_no_harm(tmp_path, suffix):
-    plain = saved(tmp_path / "x.nii").read_bytes() + bytes(3_000_000)
+@pytest.mark.parametrize("more", [1, 3_000_000])
+def test_bytes_after_the_voxels_are_refused(tmp_path, suffix, more):
+    plain = saved(tmp_path / "x.nii").read_bytes()
     path = tmp_path / f"y{suffix}"
-    path.write_bytes(gzip.compress(plain) if suffix == ".nii.gz" else plain)
-    np.testing.assert_array_equal(read(path), VOXELS)
-    assert nifti.is_complete(nifti.read_header(path))
+    path.write_bytes(gzip.compress(plain + bytes(more)) if suffix == ".nii.gz" else plain + bytes(more))
+    message = f"{path}: truncated or damaged (expected {len(plain)} bytes, as its header says; received more); fetch it again"
+    with pytest.raises(UserError, match=re.escape(message)):
+        read(path)
+    assert str(nifti.length_fault(nifti.read_header(path))) == message
 
 
-def test_a_wrong_checksum_is_found_behind_bytes_after_the_voxels(tmp_path):
-    data = bytearray(gzip.compress(saved(tmp_path / "x.nii").read_bytes() + bytes(3_000_000)))
-    data[-6] ^= 1
+@pytest.mark.parametrize("place", [-6, -40])
+def test_changed_bytes_of_a_gzip_file_are_named_as_such(tmp_path, place):
+    data = bytearray(gzip.compress(saved(tmp_path / "x.nii").read_bytes(), 0))  # stored, not deflated
+    data[place] ^= 1
     (tmp_path / "y.nii.gz").write_bytes(data)
-    with pytest.raises(UserError, match="truncated or damaged"):
+    with pytest.raises(UserError, match=r"its bytes changed after it was compressed \(the checksum of gzip differs\)"):
         read(tmp_path / "y.nii.gz")
 
 
@@ -127,7 +134,7 @@ def test_truncated_anywhere_it_is_refused(tmp_path, suffix):
 
 def _complete(path):
     try:
-        return nifti.is_complete(nifti.read_header(path))
+        return nifti.length_fault(nifti.read_header(path)) is None
     except UserError:
         return False
 
@@ -151,7 +158,7 @@ def outcome(path):
     """The voxels of a file, or the error of one line; any other exception is a bug."""
     try:
         header = nifti.read_header(path)
-        nifti.is_complete(header)
+        nifti.length_fault(header)
         return nifti.read_voxels(header), None
     except UserError as error:
         return None, str(error)
@@ -192,13 +199,44 @@ def test_a_header_that_promises_more_than_can_be_is_refused_before_memory_is_tak
         read(path)
 
 
-def test_a_gzip_bomb_ends_with_the_voxels(tmp_path):
-    """What follows the voxels is inflated in small blocks and thrown away."""
+def test_a_gzip_bomb_is_refused_where_its_header_ends(tmp_path):
     compressor = zlib.compressobj(9, wbits=31)
     data = compressor.compress(saved(tmp_path / "x.nii").read_bytes())
-    data += b"".join(compressor.compress(bytes(1 << 20)) for _ in range(50)) + compressor.flush()
+    data += b"".join(compressor.compress(bytes(1 << 20)) for _ in range(50))  # without an end, which is not looked for
     (tmp_path / "y.nii.gz").write_bytes(data)
-    np.testing.assert_array_equal(read(tmp_path / "y.nii.gz"), VOXELS)
+    with pytest.raises(UserError, match="received more"):
+        read(tmp_path / "y.nii.gz")
+
+
+def test_a_header_of_a_larger_image_than_is_read_is_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path / "x.nii.gz")
+    monkeypatch.setattr(nifti, "SCAN_BYTES", 471)
+    with pytest.raises(UserError, match="names an image of 472 bytes; expected at most 471 bytes: is the file damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_header_of_two_types_is_refused(tmp_path, suffix):
+    data = bytearray(saved(tmp_path / "x.nii").read_bytes())
+    data[72:74] = (8).to_bytes(2, "little")
+    path = tmp_path / f"y{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix == ".nii.gz" else data)
+    with pytest.raises(UserError, match=r"received 8 bits \(bitpix\) and int16 \(datatype\), which has 16"):
+        read(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_of_another_kind_is_named(tmp_path, compressed):
+    page = b"<!DOCTYPE html>\n<html><title>Sign in</title></html>"
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(page) if compressed else page)
+    with pytest.raises(UserError, match="is a web page, such as of a login or an error, not the file itself"):
+        read(tmp_path / "x.nii.gz")
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "x.nii.gz")
+    with within(20), pytest.raises(UserError, match="scan is a named pipe"):
+        read(tmp_path / "x.nii.gz")
 
 
 @pytest.mark.parametrize(
@@ -206,9 +244,10 @@ def test_a_gzip_bomb_ends_with_the_voxels(tmp_path):
     [
         (lambda path: path.unlink(), "file not found"),
         (lambda path: path.write_bytes(b""), "empty file"),
-        (lambda path: path.write_bytes(b"hello"), "not a NIfTI image"),
+        (lambda path: path.write_bytes(b"hello"), r"expected a NIfTI image; it is text \(hello\); download it again"),
+        (lambda path: path.write_bytes(bytes(range(128, 256))), "not a NIfTI image"),
         (lambda path: path.write_bytes(gzip.compress(b"")), "empty file"),
-        (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+        (lambda path: (path.unlink(), path.mkdir()), "scan is a folder"),
         (lambda path: saved(path, VOXELS.astype(np.complex64)), "expected a NIfTI image of real numbers"),
     ],
 )

@@ -1,3 +1,4 @@
+import os
 import struct
 import warnings
 
@@ -68,6 +69,14 @@ def stack(path):
     page.save(path, save_all=True, append_images=[page, page])
 
 
+def bomb(path):
+    """A header of 65,535 x 65,535 pixels in a file of some bytes."""
+    entries = [(256, 4, 1, 65535), (257, 4, 1, 65535), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 180)]
+    entries += [(277, 3, 1, 1), (278, 4, 1, 65535), (279, 4, 1, 20)]
+    start = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    path.write_bytes(start.ljust(200, b"\0"))
+
+
 BAD = {
     "16 bits": (wide, "expected an 8-bit TIFF image of three channels; received mode RGB of 16, 16, 16 bits; convert it"),
     "several pictures": (stack, "expected one picture; received 3; give one file per slice"),
@@ -75,10 +84,13 @@ BAD = {
     "bits": (lambda path: Image.new("1", (4, 4)).save(path), "received mode 1 of 1 bits"),
     "palette": (lambda path: Image.new("P", (4, 4)).save(path), "received mode P of 8 bits"),
     "floats": (lambda path: Image.new("F", (4, 4)).save(path), "received mode F of 32 bits"),
-    "JPEG": (lambda path: Image.new("RGB", (4, 4)).save(path, format="JPEG"), "not a TIFF image"),
-    "text": (lambda path: path.write_text("no picture"), "not a TIFF image"),
+    "JPEG": (lambda path: Image.new("RGB", (4, 4)).save(path, format="JPEG"), "it is a JPEG picture"),
+    "bytes": (lambda path: path.write_bytes(bytes(range(128, 256))), "not a TIFF image"),
+    "text": (lambda path: path.write_text("no picture"), r"expected a TIFF image; it is text \(no picture\)"),
+    "many pixels": (bomb, r"its header names too many pixels; expected at most \d+ pixels"),
+    "pipe": (os.mkfifo, "slice is a named pipe"),
     "empty": (lambda path: path.write_bytes(b""), "empty file; expected a TIFF image"),
-    "folder": (lambda path: path.mkdir(), "cannot be read"),
+    "folder": (lambda path: path.mkdir(), "slice is a folder"),
     "nothing": (lambda path: None, "file not found"),
     "dangling link": (lambda path: path.symlink_to("nowhere"), "file not found"),
 }

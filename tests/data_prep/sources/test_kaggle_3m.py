@@ -159,10 +159,10 @@ BAD_SLICES = {
     "empty": (lambda path: path.write_bytes(b""), "empty file; expected a TIFF image"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), "truncated or damaged .*; fetch it again"),
     "no header": (lambda path: path.write_bytes(path.read_bytes()[:60]), "truncated or damaged|not a TIFF image, or damaged"),
-    "not TIFF": (lambda path: path.write_text("patient,age\n" * 99), "not a TIFF image"),
-    "PNG": (lambda path: Image.open(path).save(path, format="PNG"), "not a TIFF image"),
+    "not TIFF": (lambda path: path.write_text("patient,age\n" * 99), "expected a TIFF image; it is text"),
+    "PNG": (lambda path: Image.open(path).save(path, format="PNG"), "it is a PNG picture"),
     "no file": (lambda path: path.unlink(), "file not found"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "slice is a folder"),
 }
 BAD_MASKS = {
     "16 bits": (lambda path: save_slice(path, pixels(path).astype(np.uint16)), "8-bit grey .*; received mode I;16 of 16 bits"),

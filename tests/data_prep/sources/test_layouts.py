@@ -282,10 +282,10 @@ BAD_LABELS = {
     "empty": (lambda path: path.write_bytes(b""), "empty file; expected a NIfTI image"),
     "truncated": (cut, "truncated or damaged .*; fetch it again"),
     "short": (shorten, r"truncated or damaged \(expected \d+ bytes, as its header says; received fewer\); fetch it again"),
-    "damaged gzip": (damage, "truncated or damaged"),
-    "not NIfTI": (lambda path: path.write_text("patient,age\n" * 99), "not a NIfTI image"),
+    "damaged gzip": (damage, "its bytes changed after it was compressed"),
+    "not NIfTI": (lambda path: path.write_text("patient,age\n" * 99), r"expected a NIfTI image; it is text"),
     "no file": (lambda path: path.unlink(), "file not found"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "scan is a folder"),
 }
 BAD_IMAGES = {
     name: BAD_LABELS[name]
