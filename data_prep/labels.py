@@ -13,8 +13,11 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_yaml
+from common.manifests import CONTENT, Fields, ListOf, MapOf, Text, WrongValueError, shown
 
 MAX_CLASSES = 8
+LOWEST_ID, HIGHEST_ID = -(1 << 15), (1 << 16) - 1  # a table of all ids between them is made
+SCHEMA = Fields({"name": Text(), "classes": MapOf(CONTENT)}, {"regions": MapOf(ListOf(Text(least=1)))})
 SCHEMAS = Path(__file__).resolve().parent.parent / "configs" / "labels"
 
 
@@ -47,16 +50,17 @@ class LabelSchema:
     def from_dict(cls, values: Any, where: Path) -> Self:
         """Schema from the content of a YAML or JSON file; `where` names the file in errors."""
         try:
+            SCHEMA.check(values, "")
             schema = cls(
                 name=str(values["name"]),
                 classes={str(name): _integers(ids) for name, ids in values["classes"].items()},
                 regions={str(name): tuple(members) for name, members in values.get("regions", {}).items()},
                 ignore=_integers(values.get("ignore", ())),
             )
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        except (WrongValueError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{where}: a label schema needs `name`, `classes` (name: id or list of ids), and may have `regions` "
-                f"(name: list of classes) and `ignore` (list of ids); received {error!r}"
+                f"(name: list of classes) and `ignore` (list of ids); {error}"
             ) from None
         schema._check(where)
         return schema
@@ -154,6 +158,6 @@ def _integers(values: Any) -> tuple[int, ...]:
         ValueError: an element is not a whole number.
     """
     listed = values if isinstance(values, list | tuple) else [values]
-    if any(isinstance(value, bool) or int(value) != value for value in listed):
-        raise ValueError(f"{values} is not a list of whole numbers")
+    if any(isinstance(value, bool) or int(value) != value or not LOWEST_ID <= value <= HIGHEST_ID for value in listed):
+        raise ValueError(f"{shown(values)} is not a list of whole numbers of {LOWEST_ID} to {HIGHEST_ID}")
     return tuple(int(value) for value in listed)

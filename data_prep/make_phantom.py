@@ -8,7 +8,8 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError
-from common.files import lock, read_json, refuse_foreign, remove_unfinished, write_json, write_text
+from common.files import lock, refuse_foreign, remove_unfinished, write_json, write_text
+from common.manifests import CONTENT, Fields, MapOf, Text, Whole, read_manifest
 from common.parallel import check_workers, map_cases
 from common.tables import csv_text
 from data_prep.grid.resampling import to_rows
@@ -22,6 +23,7 @@ from data_prep.sources.table import TABLE
 MANIFEST = "phantom.json"  # written last: the folder is finished
 BEGUN = "phantom.begun.json"  # manifest of an unfinished folder
 FORMAT = "synthetic patients 1"
+PHANTOM = Fields({"format": Text((FORMAT,)), "cases": Whole(1), "seed": Whole(0), "looks": MapOf(CONTENT)})
 MOST_CASES = 100_000  # as many as five digits name
 OLDER_NAMES = {"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "seg"}  # BraTS 2021
 SKULL_BASE_OPTIONS = ("secondary_share", "motion_mm", "motion_degrees")
@@ -146,7 +148,7 @@ def _refuse_others(config: MakePhantomConfig) -> None:
     now = _flat(_settings(config))
     lines = []
     for path in manifests:
-        before = _flat(read_json(path, "manifest of synthetic patients"))
+        before = _flat(read_manifest(path, "manifest of synthetic patients", PHANTOM))
         differing = [key for key in before | now if key != "cases" and before.get(key) != now.get(key)]
         lines += [f"{path}: {key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in differing]
         if before.get("cases", 0) > config.cases:
@@ -155,10 +157,8 @@ def _refuse_others(config: MakePhantomConfig) -> None:
         raise Problems(lines, f"{config.out} holds other synthetic patients; choose another --out, or delete the folder")
 
 
-def _flat(manifest: Any) -> dict[str, Any]:
-    """Settings of a manifest in one dict; empty for any other JSON."""
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("looks"), dict):
-        return {}
+def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a manifest in one dict."""
     return {key: value for key, value in manifest.items() if key != "looks"} | manifest["looks"]
 
 

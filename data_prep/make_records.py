@@ -9,7 +9,7 @@ from typing import Any
 
 from common import cli
 from common.errors import Problems, UserError, expect_number
-from common.files import lock, read_json, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
+from common.files import lock, refuse_inside, remove_unfinished, write_json, write_text, write_yaml
 from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.augmentation.draw import CopiesConfig
@@ -18,7 +18,8 @@ from data_prep.prepare import PrepareConfig, uncropped_grid, without_mask
 from data_prep.records.build import Builder, BuiltCase
 from data_prep.records.consistency import ADVICE as OTHERWISE
 from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
-from data_prep.records.folder import FORMAT, MANIFEST, Item, Records, case_path
+from data_prep.records.folder import MANIFEST, Item, Records, case_path
+from data_prep.records.manifests import FORMAT, read_case, read_dataset
 from data_prep.records.shard import ADVICE, shard_layout
 from data_prep.records.verification import Damage, damaged_shards, properties_checksums
 from data_prep.scans.case import CaseFiles
@@ -111,7 +112,7 @@ def _damaged(records: Path, copies: dict[str, int]) -> dict[Item, Damage]:
     """Shards of a build that are damaged, and missing ones of a finished build; the first is printed."""
     items = [(case, copy) for case, count in copies.items() for copy in range(count + 1)]
     if (records / MANIFEST).is_file():
-        manifest = read_json(records / MANIFEST, "records")
+        manifest = read_dataset(records / MANIFEST)
         items = [(case, copy) for case, copy in items if copy < len(manifest["cases"].get(case, []))]
     else:
         manifest = {}
@@ -148,7 +149,7 @@ def _commit_repair(records: Path, copies: dict[str, int], repaired: Collection[I
     Raises:
         Problems: a line per shard that differs.
     """
-    before = read_json(records / MANIFEST, "records")
+    before = read_dataset(records / MANIFEST)
     manifest = before | {"properties": properties_checksums(records, copies)}
     others = damaged_shards(records, list(repaired), manifest)
     if others:
@@ -252,7 +253,7 @@ def _commit(
     """Write the lists of the subsets, then the manifest that commits the records."""
     checksums = {
         case.id: [
-            read_json(case_path(config.out, case.id, copy, ".json"), "case of the records")["layout"]["checksum"]
+            read_case(case_path(config.out, case.id, copy, ".json"))["layout"]["checksum"]
             for copy in range(copies[case.id] + 1)
         ]
         for case in cases

@@ -10,7 +10,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError, expect_number
-from common.files import checksum, lock, read_json, read_lines, refuse_inside
+from common.files import checksum, lock, read_lines, refuse_inside
 from common.metrics.classification_intervals import CROSS_VALIDATED
 from common.tables import aligned, counted
 from data_prep.records.folder import Records
@@ -31,6 +31,7 @@ from evaluation.figures.classification import draw_classification
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.provenance import short_path
 from evaluation.scores.classification import SlicePredictions, format_table, summary, write_classification_scores
+from evaluation.scores.facts import read_classification_facts
 from training.data.division import cases_lacking_channels, lacked_channels
 from training.run import Run, open_runs
 
@@ -227,7 +228,7 @@ def _refuse_other_settings(config: ClassifyFeaturesConfig) -> None:
         UserError: names the setting.
     """
     file = config.out / "classification_scores.json"
-    stored = read_json(file, "classification scores").get("settings", {}) if file.is_file() else {}
+    stored = read_classification_facts(file).get("settings", {}) if file.is_file() else {}
     for name, value in cli.as_dict(config).items():
         if name not in ("out", "batch_size", *PLACES) and name in stored and stored[name] != value:
             raise UserError(f"--out {config.out}: holds scores made with another --{name}; choose another folder")

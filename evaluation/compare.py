@@ -8,11 +8,13 @@ from typing import Any
 
 from common import cli
 from common.errors import UserError
-from common.files import make_folder, read_json, write_text
+from common.files import make_folder, write_text
+from common.manifests import checked
 from common.metrics.catalogue import METRICS
 from common.tables import counted, csv_text
 from evaluation.figures.patients import draw_boxes
 from evaluation.outputs import claim, folder_origin
+from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts
 from evaluation.scores.folder import MANIFEST, find_scores, read_split
 from evaluation.tables.comparison import (
     CLASSIFICATION_SCALES,
@@ -31,7 +33,6 @@ from evaluation.tables.run_names import names_of
 from evaluation.tables.scored import read_scored
 
 FILES = {"segmentation": MANIFEST, "classification": "classification_scores.json"}
-FORMAT = 1  # of classification_scores.json
 
 
 @dataclass(kw_only=True)
@@ -145,31 +146,24 @@ def _chosen(option: str, wanted: list[str] | None, known: list[str], default: Se
 def _read_classifier(folder: Path, name: str) -> ScoredClassifier:
     """Scores of a folder's `classification_scores.json`: levels (per patient, per slice) with scores and intervals."""
     file = folder / FILES["classification"]
-    manifest = read_json(file, "classification scores")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise UserError(f"{file}: expected classification scores of format {FORMAT}; received another file; score again")
-    try:
-        levels = manifest["level"]
-        cells = {("level", level, score): cell for level in levels for score, cell in _cells(levels[level]).items()}
-        sizes = ", ".join(counted(int(levels[level]["n"]), level) for level in levels)
-        head = (sizes, f"weights: {manifest['weights']}")
-        task = f"{manifest['head']} ({', '.join(map(str, manifest['classes']))})"
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{file}: expected classification scores of format {FORMAT}; received a damaged file ({error}); score again"
-        ) from None
+    manifest = read_classification_facts(file)
+    levels = manifest["level"]
+    cells = {
+        ("level", level, score): cell
+        for level in levels
+        for score, cell in _cells(levels[level], f"{file}: level.{level}").items()
+    }
+    sizes = ", ".join(counted(levels[level]["n"], level) for level in levels)
+    head = (sizes, f"weights: {manifest['weights']}")
+    task = f"{manifest['head']} ({', '.join(manifest['classes'])})"
     return ScoredClassifier(ColumnHead(name, read_split(manifest, file), head), task, cells)
 
 
-def _cells(level: dict[str, Any]) -> dict[str, Cell]:
+def _cells(level: dict[str, Any], where: str) -> dict[str, Cell]:
     """Score -> value, interval and number of one level; entries that are no score, such as a curve, are left out."""
-    cells = {}
-    for name, entry in level.items():
-        if isinstance(entry, dict) and "value" in entry:
-            given = [entry.get(bound) for bound in ("value", "low", "high")]
-            value, low, high = (float(each) if each is not None and math.isfinite(each) else None for each in given)
-            cells[name] = Cell(value, low, high, int(level["n"]))
-    return cells
+    entries = {name: entry for name, entry in level.items() if isinstance(entry, dict) and "value" in entry}
+    stored = {name: checked(entry, SCORE, f"{where}.{name}", AGAIN) for name, entry in entries.items()}
+    return {name: Cell(each["value"], each.get("low"), each.get("high"), level["n"]) for name, each in stored.items()}
 
 
 def _compare_classifiers(config: CompareConfig, entries: list[ScoredClassifier]) -> Comparison:

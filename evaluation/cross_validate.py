@@ -8,6 +8,7 @@ from common import cli
 from common.configs import find_config
 from common.errors import UserError
 from common.files import lock, read_yaml, write_text, write_yaml
+from common.manifests import CONTENT, MapOf, read_manifest
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.heads import evaluators_of
@@ -119,7 +120,7 @@ def _refuse_changes(config: CrossValidateConfig, trainings: list[runner.Training
     if not begun or not file.is_file():
         write_yaml(file, settings)
         return
-    before = read_yaml(file, "settings of the cross-validation")
+    before = read_manifest(file, "settings of the cross-validation", MapOf(CONTENT))
     changed = [name for name in settings if name != "out" and before.get(name) != settings[name]]
     if changed:
         raise UserError(f"{config.out}: was begun with another --{changed[0]}; choose another --out")

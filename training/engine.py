@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from common import cli
 from common.errors import UserError
-from common.files import lock, read_json, remove_unfinished, write_yaml
+from common.files import lock, remove_unfinished, write_yaml
 from common.hardware.backend import load_backend
 from common.hardware.devices import chosen_precision, device, gpus
 from common.hardware.distribution import Distribution
+from common.manifests import CONTENT, MapOf, read_manifest
 from common.tables import counted
 from data_prep.records.folder import Records
 from training.config import TrainingConfig
@@ -322,7 +323,7 @@ def prepare_backend(run: Run) -> None:
 
         tf.config.experimental.enable_op_determinism()
     file = run.path / "environment.json"
-    before = read_json(file, "environment of the run") if file.is_file() else None
+    before = read_manifest(file, "environment of the run", MapOf(CONTENT)) if file.is_file() else None
     now = write_environment(file, device(), deterministic)
     changed = [name for name in now if before is not None and before.get(name) != now[name]]
     if changed and before is not None:

@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import write_json
+from data_prep.alignment.manifests import read_case_facts, scanner_resampling_of
 from data_prep.alignment.outcome import FACTS, CaseOutcome, file_state, written_case
 from data_prep.alignment.pictures import Registered, draw_pictures, draw_reference
 from data_prep.alignment.registration import Registration, register, similarity_of
@@ -119,11 +120,11 @@ class CaseAligner:
         if problem:
             return AlignedCase(files.id, problem)
         moved = [
-            Moved(name, image["origin"], image["before"], image["after"])
-            for name, image in facts["images"].items()
-            if image["origin"] in ("source", "registration")
+            Moved(name, image["origin"], image.get("before"), image.get("after"))
+            for name, image in facts.get("images", {}).items()
+            if image.get("origin") in ("source", "registration")
         ]
-        return AlignedCase(files.id, [], facts["warnings"], is_renewed, moved)
+        return AlignedCase(files.id, [], facts.get("warnings", []), is_renewed, moved)
 
     def _write(self, files: CaseFiles) -> None:
         """Align a case and write its files."""
@@ -287,14 +288,13 @@ def scanner_resampling(folder: Path) -> Resampling | None:
 
     None for a stripped case whose scans lie on the scanner's grid.
     """
-    facts = read_json(folder / FACTS, "aligned case")
-    stored = facts[SCANNER_GRID] if SCANNER_GRID in facts else facts["images"][facts[LABEL_CHANNEL]]["resampling"]
+    stored = scanner_resampling_of(read_case_facts(folder / FACTS), folder / FACTS)
     return None if stored is None else Resampling.from_dict(stored)
 
 
 def read_label_channel(folder: Path) -> str | None:
     """Name of the channel on which the annotation was drawn, from an aligned case's folder; None where none was moved."""
-    name: str | None = read_json(folder / FACTS, "aligned case")[LABEL_CHANNEL]
+    name: str | None = read_case_facts(folder / FACTS).get(LABEL_CHANNEL)
     return name
 
 

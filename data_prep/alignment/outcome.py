@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import Problems, UserError, problem_lines
-from common.files import read_json, read_yaml
+from common.manifests import CONTENT, MapOf, read_manifest
 from common.tables import counted
+from data_prep.alignment.manifests import read_case_facts
 from data_prep.scans.case import CaseFiles
 
 FACTS = "case.json"  # of a case's folder; written last, it commits the case
@@ -59,7 +60,7 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
     """
     was_there = path.is_file()
     try:
-        is_current = was_there and read_json(path, "case")["sources"] == file_state(files)
+        is_current = was_there and read_case_facts(path).get("sources") == file_state(files)
         if not is_current:
             path.parent.mkdir(parents=True, exist_ok=True)
             (path.parent / BEGUN).touch()
@@ -68,7 +69,7 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
             (path.parent / BEGUN).unlink()
     except UserError as error:
         return Written({}, [line if files.id in line else f"{files.id}: {line}" for line in problem_lines(error)], False)
-    return Written(read_json(path, "case"), [], was_there and not is_current)
+    return Written(read_case_facts(path), [], was_there and not is_current)
 
 
 def remove_other_cases(out: Path, cases: Collection[str]) -> None:
@@ -94,12 +95,12 @@ def moved_settings(out: Path, settings: dict[str, Any], cases: Sequence[CaseFile
         cases: of the source; each finished case of the folder must be among them with unchanged files.
     """
     file = out / "config.yaml"
-    stored = read_yaml(file, "config") if file.is_file() else settings
+    stored = read_manifest(file, "config", MapOf(CONTENT)) if file.is_file() else settings
     other = [name for name in MOVABLE if stored.get(name) != settings.get(name)]
     known = {files.id: files for files in cases}
     finished = out.glob(f"*/{FACTS}") if other else ()
     is_same = all(
-        path.parent.name in known and read_json(path, "case")["sources"] == file_state(known[path.parent.name])
+        path.parent.name in known and read_case_facts(path).get("sources") == file_state(known[path.parent.name])
         for path in finished
     )
     return other if is_same else []

@@ -97,7 +97,9 @@ class CaseStripper:
         facts, problem, is_renewed = written_case(self.out / files.id / FACTS, files, self._write)
         if problem:
             return StrippedCase(files.id, problem)
-        return StrippedCase(files.id, [], facts["warnings"], is_renewed, facts["millilitres"], facts["annotation_inside"])
+        return StrippedCase(
+            files.id, [], facts.get("warnings", []), is_renewed, facts.get("millilitres", 0.0), facts.get("annotation_inside")
+        )
 
     def _write(self, files: CaseFiles) -> None:
         """Strip a case and write its files."""

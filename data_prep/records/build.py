@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import checksum, read_json, write_json
+from common.files import checksum, write_json
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, case_rng, draw
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, Prepared, prepare
 from data_prep.records.folder import case_path
+from data_prep.records.manifests import read_case
 from data_prep.records.shard import write_shard
 from data_prep.scans.case import Case, CaseFiles
 from data_prep.scans.unusual import Doubts, case_doubts
@@ -81,7 +82,7 @@ class Builder:
                     spacing_mm=prepared.geometry.spacing_mm,
                 )
                 self._write(case, replace(prepared, image=image, label=label), copy, augmentation)
-        original = read_json(case_path(self.records, files.id, 0, ".json"), "case of the records")
+        original = read_case(case_path(self.records, files.id, 0, ".json"))
         unusual = original.get("unusual", {})
         return BuiltCase(original["tumour_lost"], original["constant"], original.get("brain_unknown", False), unusual)
 

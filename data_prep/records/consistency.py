@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Problems
-from common.files import read_json, read_yaml, refuse_foreign
+from common.files import refuse_foreign
+from common.manifests import CONTENT, MapOf, read_manifest
 from data_prep.labels import LabelSchema
 from data_prep.records.build import source_state
 from data_prep.records.folder import MANIFEST, case_path
+from data_prep.records.manifests import read_dataset, read_sources
 from data_prep.scans.case import CaseFiles
 from data_prep.split import Split
 
@@ -32,7 +34,7 @@ def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "re
     if not before.is_file():
         refuse_foreign(records, f"the {what}")
         return
-    stored = read_yaml(before, f"config of the {what}")
+    stored = read_manifest(before, f"config of the {what}", MapOf(CONTENT))
     now = settings | {name: stored.get(name) for name in free}
     lines = [f"{records}: {line}" for line in _differences(stored, now)]
     if lines:
@@ -52,7 +54,7 @@ def refuse_other_scans(records: Path, cases: list[CaseFiles], unread: Collection
     """
     lines = [line for case in cases if case.id not in unread for line in _changed_files(records, case)]
     if (records / MANIFEST).is_file():
-        built, now = set(read_json(records / MANIFEST, "records")["cases"]), {case.id for case in cases}
+        built, now = set(read_dataset(records / MANIFEST)["cases"]), {case.id for case in cases}
         lines += [f"{case}: is in the source now, and was not when the records were built" for case in sorted(now - built)]
         lines += [f"{case}: is in the records, and no longer in the source" for case in sorted(built - now)]
     if lines:
@@ -67,7 +69,7 @@ def refuse_other_files(records: Path, split: Split, schema: LabelSchema) -> None
     """
     if not (records / MANIFEST).is_file():
         return
-    before = read_json(records / MANIFEST, "records")
+    before = read_dataset(records / MANIFEST)
     lines = [f"{records}: the split's `{name}` names other cases now" for name in split if split[name] != before["split"][name]]
     if schema.to_dict() != before["schema"]:
         lines.append(f"{records}: the label schema {schema.name} has changed")
@@ -80,7 +82,7 @@ def _changed_files(records: Path, case: CaseFiles) -> Iterator[str]:
     facts = case_path(records, case.id, 0, ".json")
     if not facts.is_file():
         return
-    before = {entry["path"]: entry for entry in read_json(facts, "case of the records")["sources"]}
+    before = {entry["path"]: entry for entry in read_sources(facts)}
     now = {entry["path"]: entry for entry in source_state(case)}
     for path in sorted(before | now):
         if path not in before or path not in now:

@@ -18,16 +18,16 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
-from common.files import checksum, read_json
+from common.files import checksum
 from data_prep.categories import known_attributes
 from data_prep.grid.geometry import Geometry, Triple
 from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
+from data_prep.records.manifests import read_case, read_dataset
 from data_prep.records.shard import ADVICE, Shard
 from data_prep.split import Split
 
-FORMAT = 1
 MANIFEST = "dataset.json"
 Item = tuple[str, int]
 """A shard of the records: case id, and 0 for the original or the number of the augmented copy."""
@@ -90,7 +90,7 @@ class CaseRecord:
             raise UserError(f"{path}: case of the records is missing; {ADVICE}")
         if expected not in (None, checksum(path)):
             raise UserError(f"{path}: case of the records is damaged; {ADVICE}")
-        values = read_json(path, "case of the records")
+        values = read_case(path)
         return cls(
             id=values["id"],
             patient=values["patient"],
@@ -124,9 +124,7 @@ class Records:
             raise UserError(
                 f"{path}: expected records (a folder with {MANIFEST}, made by glioskull make_records); found {state}"
             )
-        values = read_json(manifest, "records")
-        if values.get("format") != FORMAT:
-            raise UserError(f"{manifest}: expected records of format {FORMAT}, found {values.get('format')}; build them again")
+        values = read_dataset(manifest)
         self.schema = LabelSchema.from_dict(values["schema"], manifest)
         self.stored_channels: list[str] = values["channels"]
         self.channels = self.stored_channels if channels is None else list(channels)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import UserError
-from common.files import checksum, read_json
+from common.files import checksum
 from common.progress import progress
 from data_prep.records.folder import MANIFEST, CaseRecord, Item, Records, case_path
+from data_prep.records.manifests import read_dataset
 from data_prep.records.shard import Shard
 
 
@@ -28,7 +29,7 @@ class Damage(NamedTuple):
 
 def damage_of_records(records: Records) -> list[str]:
     """A line per shard or JSON file of finished records that is missing, damaged or of another build."""
-    manifest = read_json(records.path / MANIFEST, "records")
+    manifest = read_dataset(records.path / MANIFEST)
     items = records.items_of(list(manifest["cases"]), copies=True)
     return [damage.problem for damage in damaged_shards(records.path, items, manifest).values()]
 

@@ -14,21 +14,22 @@ import numpy as np
 from common import cli
 from common.configs import find_config
 from common.errors import UserError
-from common.files import read_json, write_json, write_text
+from common.files import write_json, write_text
+from common.manifests import Text, checked
 from common.tables import csv_text
 from data_prep.alignment.case import aligned_images, read_label_channel, scanner_resampling
+from data_prep.alignment.manifests import FORMAT, read_folder_facts
 from data_prep.grid.resampling import Resampling
 from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles
-from data_prep.sources import layout_class, open_source
+from data_prep.sources import LAYOUTS, layout_class, open_source
 from data_prep.sources.base import Source, SourceConfig
 from data_prep.sources.table import CASE, PATIENT, TABLE, TableSource
 from data_prep.sources.volume_source import VolumeSource
 
 MANIFEST = "align.json"
-FORMAT = 1
 
 
 class AlignedSource(TableSource):
@@ -46,7 +47,7 @@ class AlignedSource(TableSource):
     implies_schema = True
 
     def __init__(self, root: Path, config: SourceConfig) -> None:
-        self._manifest: dict[str, Any] = read_json(root / MANIFEST, "manifest of aligned scans")
+        self._manifest: dict[str, Any] = read_folder_facts(root / MANIFEST)
         if not (root / TABLE).is_file():
             raise UserError(f"{root}: unfinished; call glioskull align or glioskull skull_strip again, as before")
         super().__init__(root, replace(config, channels=config.channels or self._manifest["channels"]))
@@ -72,6 +73,7 @@ class AlignedSource(TableSource):
             UserError: it is not there any more, or cannot be read.
         """
         stored = self.origin_scans
+        checked(stored["options"]["layout"], Text(tuple(LAYOUTS)), f"{self.root / MANIFEST}: source.options.layout")
         if not layout_class(stored["options"]["layout"]).writes_predictions:
             return None
         options: SourceConfig = cli.from_dict(SourceConfig, stored["options"], self.root / MANIFEST)

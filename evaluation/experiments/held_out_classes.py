@@ -13,17 +13,18 @@ from typing import Any, Literal
 import numpy as np
 
 from common.errors import UserError
-from common.files import checksum, read_json
+from common.files import checksum
+from common.manifests import Kind, Number, Text, read_table
 from common.metrics.classification import predicted_classes
 from common.metrics.classification_intervals import accuracy_difference, accuracy_test
 from common.metrics.statistics import FEWEST, holm
-from common.tables import read_rows
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.experiments.plan import PlannedRun, StudyRecords
 from evaluation.experiments.settings import parse_entry
 from evaluation.experiments.table import Column
 from evaluation.scores.classification import HEADINGS, SlicePredictions, summary
+from evaluation.scores.facts import AGAIN, read_classification_facts
 from training.run import Run
 
 SCORES = "classification_scores.json"
@@ -143,11 +144,11 @@ def current_scores(folder: Path, run: PlannedRun, settings: ClassificationTest) 
     """Classification scores of a run's present weights, by equal settings; None where a folder has none."""
     if not (folder / SCORES).is_file() or not any(run.folder.glob("*.weights.h5")):
         return None
-    scores: dict[str, Any] = read_json(folder / SCORES, "classification scores")
+    scores = read_classification_facts(folder / SCORES)
     wanted = {name: getattr(settings, name) for name in ("attribute", "classes", "features")}
-    is_alike = all(scores["settings"][name] == value for name, value in wanted.items())
+    is_alike = all(scores.get("settings", {}).get(name) == value for name, value in wanted.items())
     weights = checksum(Run(run.folder).weights)
-    return scores if is_alike and all(fold["weights"] == weights for fold in scores["folds"]) else None
+    return scores if is_alike and all(fold["weights"] == weights for fold in scores.get("folds", [])) else None
 
 
 def class_rows(study: Path, planned: Sequence[PlannedRun], test: OpenClassification, reference: str | None) -> list[ClassRow]:
@@ -168,15 +169,17 @@ def class_rows(study: Path, planned: Sequence[PlannedRun], test: OpenClassificat
 
 def read_predictions(path: Path, classes: Sequence[str]) -> SlicePredictions:
     """Read the patients' probabilities that `classify_features` has written; an entry is a patient."""
-    rows = read_rows(path)
+    several = [f"probability_{name.replace(' ', '_')}" for name in classes]
+    columns = several if len(classes) > 2 else ["probability"]
+    kinds: dict[str, Kind] = {"patient": Text(least=1), "truth": Text(tuple(classes)), **dict.fromkeys(columns, Number(0, 1))}
+    rows = read_table(path, "scores of patients", kinds, advice=AGAIN)
+    if not rows:
+        raise UserError(f"{path}: expected a row per patient; received none; {AGAIN}")
     names = [row["patient"] for row in rows]
-    truth = np.array([classes.index(row["truth"]) for row in rows])
-    if len(classes) == 2:
-        positive = np.array([float(row["probability"]) for row in rows])
-        probabilities = np.stack([1 - positive, positive], axis=1)
-    else:
-        columns = [f"probability_{name.replace(' ', '_')}" for name in classes]
-        probabilities = np.array([[float(row[column]) for column in columns] for row in rows])
+    truth = np.array([classes.index(row["truth"]) for row in rows], np.int64)
+    probabilities = np.array([[row[column] for column in columns] for row in rows], float).reshape(len(rows), len(columns))
+    if len(columns) == 1:
+        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
     return SlicePredictions(names, names, np.zeros(len(names), np.int64), truth, probabilities)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from common import cli
 from common.errors import MissingPackage, UserError
 from common.exit_status import USER_ERROR
-from common.files import read_yaml, write_yaml
+from common.files import write_yaml
+from common.manifests import CONTENT, MapOf, read_manifest
 from data_prep.records.folder import Records
 from evaluation.experiments.runner import last_error
 from evaluation.experiments.runs import Epochs, HistoryRow, log_path, train_run, training_of
@@ -78,7 +79,7 @@ class Sweep:
         file = self._out / SETTINGS
         if not file.is_file():
             return
-        before, now = read_yaml(file, "settings of the sweep"), self._settings()
+        before, now = read_manifest(file, "settings of the sweep", MapOf(CONTENT)), self._settings()
         changed = [name for name in now if before.get(name) != now[name]]
         if changed:
             raise UserError(f"{self._out}: its sweep was begun with another {changed[0]}; choose another --out")

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import Problems, UserError
-from common.files import checksum, read_json
+from common.files import checksum
 from common.tables import counted
 from data_prep.categories import normalised_classes
 from data_prep.prepare import prepare
 from data_prep.records.folder import Records, case_path
+from data_prep.records.manifests import read_sources
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import SourceConfig, open_source
 from data_prep.sources.checks import check_cases
@@ -111,7 +112,7 @@ def from_records(
 
     cases = []
     for case, target in targets.items():
-        stored = read_json(case_path(path, case, 0, ".json"), "case of the records")["sources"]
+        stored = read_sources(case_path(path, case, 0, ".json"))
         files = frozenset(int(entry["crc32c"]) for entry in stored)
         content = f"record {records.checksum(case)}"
         cases.append(LabelledCase(case, records.cases[case].patient, target, files, content, reader(case)))

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from common.errors import UserError
-from common.files import checksum, read_json
+from common.files import checksum
 from common.tables import counted
 from data_prep.records.folder import Records, case_path
+from data_prep.records.manifests import read_sources
 from evaluation.features.cases import LabelledCase, LabelledCases
 from evaluation.inference.provenance import open_training_records
 from training.data.division import divide_cases
@@ -113,9 +114,7 @@ def training_patients(run: Run) -> TrainingPatients:
 
 def source_files(records: Path, case: str) -> frozenset[int]:
     """CRC-32C of the source files of a case of records."""
-    return frozenset(
-        int(each["crc32c"]) for each in read_json(case_path(records, case, 0, ".json"), "case of the records")["sources"]
-    )
+    return frozenset(int(each["crc32c"]) for each in read_sources(case_path(records, case, 0, ".json")))
 
 
 def _began_with(run: Run) -> tuple[str, str]:

@@ -4,13 +4,12 @@ PREDICTIONS/chosen/    the chosen head's prediction of each case, where all head
             heads.csv  a row per case
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_text, write_text
-from common.printable import plain_cell
+from common.files import write_text
+from common.manifests import Kind, Maybe, Number, Whole, read_table
 from common.tables import csv_text
 from data_prep.labels import LabelSchema
 
@@ -31,13 +30,14 @@ def read_head_table(out: Path, heads: Sequence[str]) -> dict[str, list[object]]:
     path = out / TABLE
     if not path.is_file():
         return {}
-    heading, *rows = [*csv.reader(read_text(path, "table of heads").splitlines())] or [[]]
-    if heading != table_heading(heads):
-        raise UserError(
-            f"{path}: expected the columns {','.join(table_heading(heads))}; received {','.join(heading) or 'none'}; choose "
-            "another --out, or remove the file"
-        )
-    return {plain_cell(row[0]): [*map(plain_cell, row)] for row in rows if row}
+    columns = table_heading(heads)
+    kinds: dict[str, Kind] = {name: Maybe(Number()) for name in columns if name.startswith("confidence_")}
+    kinds |= {name: Maybe(Whole(0)) for name in columns if name.startswith("voxels_")}
+    advice = "choose another --out, or remove the file"
+    rows = read_table(path, "a table of heads", {}, kinds, advice)
+    if rows and list(rows[0]) != columns:
+        raise UserError(f"{path}: expected the columns {','.join(columns)}; received {','.join(rows[0])}; {advice}")
+    return {row["case"]: list(row.values()) for row in rows}
 
 
 def write_head_table(out: Path, heads: Sequence[str], rows: Mapping[str, list[object]]) -> None:

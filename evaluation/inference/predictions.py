@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import Problems, UserError
-from common.files import LOCK, checksum, copy_file, is_temporary, read_json, write_json
+from common.files import LOCK, checksum, copy_file, is_temporary, write_json
 from common.tables import counted
 from data_prep.grid.voxel_grid import Grid
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
 from data_prep.sources import nifti_rules
+from evaluation.inference.prediction_facts import FORMAT, read_prediction_facts
 from evaluation.inference.provenance import merge_training_cases, run_state
 
 if TYPE_CHECKING:
     from training.run import Run
 
 MANIFEST = "predictions.json"
-FORMAT = 1
 SCANNER = "scanner"  # folder of segmentations on the scanner's grid, where the source holds aligned scans
 PROBABILITIES = "_probabilities"
 OVERLAYS = "overlays"  # folder of pictures inside a predictions folder
@@ -97,7 +97,7 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
             f"{manifest}: not found; expected a folder finished by evaluation.predict; to score other ID.nii.gz files, list "
             "their ids in a file and give it to --cases"
         )
-    values = _read_manifest(folder)
+    values = read_prediction_facts(folder / MANIFEST)
     cases = list(dict.fromkeys(str(case) for case in values["cases"]))
     if wanted is None:
         _refuse_unknown_files(folder, cases)
@@ -130,7 +130,7 @@ def is_finished(folder: Path) -> bool:
 
 def predicted_cases(folder: Path) -> list[str]:
     """Ids of the cases that a folder's manifest names; none where there is no manifest."""
-    return [str(case) for case in _read_manifest(folder)["cases"]] if is_finished(folder) else []
+    return [str(case) for case in read_prediction_facts(folder / MANIFEST)["cases"]] if is_finished(folder) else []
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,11 @@ def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str,
     """
     if not is_finished(folder):
         return EarlierPredictions()
-    values = _read_manifest(folder)
+    values = read_prediction_facts(folder / MANIFEST)
     before, now = (_checksums(weights) for weights in (values.get("weights"), _weights(runs)))
     if before != now:
         raise UserError(
-            f"{folder}: holds predictions of other runs or of other weights of them ({', '.join(map(str, values['runs']))}); "
+            f"{folder}: holds predictions of other runs or of other weights of them ({', '.join(values.get('runs', []))}); "
             "choose another --out"
         )
     for name, value in settings.items():
@@ -170,21 +170,21 @@ def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str,
             other = f"another {name}" if isinstance(value, dict) else f"{name} {values[name]}, not {value}"
             raise UserError(f"{folder}: holds predictions made with {other}; choose another --out")
     cases, training = [str(case) for case in values["cases"]], values.get("training", [])
-    return EarlierPredictions(cases, str(values["source"]), training, values.get("channels", {}))
+    return EarlierPredictions(cases, values.get("source", ""), training, values.get("channels", {}))
 
 
 def is_current(folder: Path, runs: "Sequence[Run]", cases: Sequence[str]) -> bool:
     """True for a finished folder that holds just some cases, predicted with the present weights of some runs."""
     if not is_finished(folder):
         return False
-    values = _read_manifest(folder)
+    values = read_prediction_facts(folder / MANIFEST)
     return _checksums(values.get("weights")) == _checksums(_weights(runs)) and values["cases"] == sorted(cases)
 
 
 def read_cost(folder: Path) -> dict[str, float]:
     """Cost of a finished folder's prediction, as `evaluation.inference.cost` measures it; empty where none is stored."""
-    cost = _read_manifest(folder).get("cost")
-    return {str(name): float(value) for name, value in cost.items()} if isinstance(cost, dict) else {}
+    cost = read_prediction_facts(folder / MANIFEST).get("cost")
+    return {name: float(value) for name, value in (cost or {}).items()}
 
 
 def write_manifest(
@@ -229,7 +229,7 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
         folders: finished predictions folders of different patients, one per fold.
         out: folder for the merged predictions.
     """
-    manifests = [_read_manifest(folder) for folder in folders]
+    manifests = [read_prediction_facts(folder / MANIFEST) for folder in folders]
     for folder in folders:
         for path in sorted(each for each in folder.rglob("*") if each.is_file() and not is_temporary(each)):
             place = path.relative_to(folder)
@@ -237,14 +237,14 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
                 copy_file(path, out / place)
     first = {name: value for name, value in manifests[0].items() if name != "cost"}
     merged = first | {
-        "runs": [run for manifest in manifests for run in manifest["runs"]],
-        "states": [state for manifest in manifests for state in manifest["states"]],
-        "weights": [weights for manifest in manifests for weights in manifest["weights"]],
-        "training": merge_training_cases(entry for manifest in manifests for entry in manifest["training"]),
+        "runs": [run for manifest in manifests for run in manifest.get("runs", [])],
+        "states": [state for manifest in manifests for state in manifest.get("states", [])],
+        "weights": [weights for manifest in manifests for weights in manifest.get("weights", [])],
+        "training": merge_training_cases(entry for manifest in manifests for entry in manifest.get("training", [])),
         "postprocessing": _distinct(entry for manifest in manifests for entry in manifest.get("postprocessing", [])),
         "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
         **(
-            {"channels": {k: v for manifest in manifests for k, v in manifest["channels"].items()}}
+            {"channels": {k: v for manifest in manifests for k, v in manifest.get("channels", {}).items()}}
             if "channels" in first
             else {}
         ),
@@ -297,14 +297,6 @@ def ids_to_classes(name: str, label: np.ndarray, schema: LabelSchema, likely: tu
     return bits_to_classes(schema.encode(nifti_rules.as_integers(label)))
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = folder / MANIFEST
-    values = read_json(manifest, "predictions")
-    if not isinstance(values, dict) or values.get("format") != FORMAT or not isinstance(values.get("cases"), list):
-        raise UserError(f"{manifest}: expected predictions of format {FORMAT}; received another file; predict again")
-    return values
-
-
 def _weights(runs: "Sequence[Run]") -> list[dict[str, str]]:
     """Name and CRC-32C of each run's weights file."""
     return [{"file": run.weights.name, "crc32c": checksum(run.weights)} for run in runs]
@@ -312,8 +304,7 @@ def _weights(runs: "Sequence[Run]") -> list[dict[str, str]]:
 
 def _checksums(weights: Any) -> list[Any]:
     """Checksums of a manifest's `weights`; the places of the runs do not matter."""
-    entries = weights if isinstance(weights, list) else []
-    return [entry.get("crc32c") if isinstance(entry, dict) else None for entry in entries]
+    return [entry["crc32c"] for entry in weights or []]
 
 
 def _nifti_files(folder: Path) -> list[Path]:

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import checksum, read_json
-from common.tables import counted, read_rows
+from common.files import checksum
+from common.tables import counted
 from data_prep.records.folder import MANIFEST, Records, case_path
+from data_prep.records.manifests import read_sources
 from data_prep.scans.case import CaseFiles
 from training.data.division import divide_cases
 from training.run import Run
+from training.state.history import read_history
 
 SPACING_FACTOR = 1.5  # by which voxels may be larger or smaller than those of the training
 TrainingCases = list[dict[str, Any]]
@@ -34,7 +36,7 @@ def find_training_cases(runs: Sequence[Run], cases: Sequence[CaseFiles]) -> Trai
             for files in (files for files in cases if files.id in training):
                 if files.id not in checksums:
                     checksums[files.id] = int(checksum(files.paths[0]), 16)
-                stored = read_json(case_path(path, files.id, 0, ".json"), "case of the records")["sources"]
+                stored = read_sources(case_path(path, files.id, 0, ".json"))
                 if any(entry["crc32c"] == checksums[files.id] for entry in stored):
                     same.append(files.id)
             found.append({"records": str(path), "fold": run.config.fold, "cases": same})
@@ -86,8 +88,7 @@ def spacing_warnings(case: str, spacing_mm: Sequence[float] | None, runs: Sequen
 
 def run_state(run: Run) -> str:
     """State of a run's training, such as `finished, 40 epochs` or `stopped after 1 epoch`."""
-    history = run.path / "history.csv"
-    epochs = counted(len(read_rows(history)) if history.is_file() else 0, "epoch")
+    epochs = counted(len(read_history(run.path)), "epoch")
     status = str(run.metadata["status"])
     return f"finished, {epochs}" if status == "finished" else f"{status} after {epochs}"
 

@@ -16,8 +16,8 @@ from common.files import write_json, write_text
 from common.metrics import classification, classification_intervals
 from common.metrics.statistics import FEWEST
 from common.tables import counted, csv_text, wrapped
+from evaluation.scores.facts import CLASSIFICATION_FORMAT
 
-FORMAT = 1
 AGGREGATION = "mean over the patient's slices of each class's probability"
 CLASSIFICATION_METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
 INTERVALS = {
@@ -134,7 +134,7 @@ def summary(
     note = classification_intervals.AUC_INTERVAL_NOTE
     note += "" if inflation == 1 else f"; variances are multiplied by {inflation:g}, because folds share training patients"
     return {
-        "format": FORMAT,
+        "format": CLASSIFICATION_FORMAT,
         "kind": "classification",
         "head": head,
         "classes": list(classes),

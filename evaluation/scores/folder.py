@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import read_json, write_json, write_text
+from common.files import write_json, write_text
+from common.manifests import Fields, Text, Whole, checked, read_manifest
 from common.metrics.catalogue import METRICS, absent_rule
 from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, Summary
@@ -24,17 +25,12 @@ from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
 from evaluation.outputs import FILE as ORIGINS
 from evaluation.scores.cases import ScoreKey
+from evaluation.scores.facts import FORMAT, OF_PATIENTS, OF_RECORDS, RULES, SPLITS, read_score_facts
 from evaluation.scores.lesion_table import PER_LESION, lesion_rows
 from evaluation.scores.lesions import rule_structures
 from evaluation.scores.patients import PatientScores, summarise_scores
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
-FORMAT = 3
-OF_PATIENTS = "per patient, whole volumes on the native grid"
-OF_RECORDS = "slices of records, on the prepared grid"
-SPLITS = ("patient", "slice")
-RULES = ("definition", "unit", "both_absent", "one_absent", "lesion_rule")
-"""Entries of a metric that two scores must share to be compared."""
 AVERAGING = (
     "Every score is of a case's whole volume on the patient's own grid; voxels that are not annotated are left out. A patient "
     "with several cases counts once, with the mean over the cases. Figures are means over patients. class_mean is the mean of "
@@ -239,11 +235,9 @@ def read_scores(folder: Path) -> StoredScores:
     if place is None:
         raise UserError(f"{folder}: expected {MANIFEST} in it or in its {SCORES}/; score it first by evaluation.score")
     file = place / MANIFEST
-    values = read_json(file, "scores")
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise UserError(f"{file}: expected scores of format {FORMAT}; received another file; score again")
+    values = read_score_facts(file)
     try:
-        per_patient, metrics, patients = values["kind"] == OF_PATIENTS, values["metrics"], int(values["patients"])
+        per_patient, metrics, patients = values["kind"] == OF_PATIENTS, values["metrics"], values["patients"]
         summary, keys = {}, {}
         missing = {str(case): str(reason) for case, reason in values.get("missing", {}).items()}
         for row in values["summary"]:
@@ -292,8 +286,8 @@ def read_split(values: dict[str, Any], file: Path) -> str:
     """
     predictions = file.parent.parent / PREDICTIONS
     if "split" not in values and file.parent.name == SCORES and predictions.is_file():
-        found = read_json(predictions, "predictions")
-        values, file = (found, predictions) if isinstance(found, dict) else (values, file)
+        values = read_manifest(predictions, "predictions", Fields({}, {"split": Text(SPLITS)}))
+        file = predictions
     split = values.get("split", "patient")
     if split not in SPLITS:
         raise UserError(f"{file}: expected split to be one of {', '.join(SPLITS)}; received {split!r}")
@@ -335,8 +329,8 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
             if ranked or any(row[metric.name] for row in mine):  # where no patient has a value, a row of the comparison stays
                 values[structure, metric.name] = np.array([_number(row, metric, file) for row in mine])
         if structure != CLASS_MEAN:
-            absent[structure] = np.array([int(row["cases_absent_in_truth"] or 0) for row in mine])
-    cases = [int(found[patient, structures[0].kind, structures[0].name]["cases"] or 1) for patient in patients]
+            absent[structure] = np.array([_count(row, "cases_absent_in_truth", file, 0) for row in mine])
+    cases = [_count(found[patient, structures[0].kind, structures[0].name], "cases", file, 1) for patient in patients]
     return PatientScores(structures, patients, cases, values, absent, missing=stored.missing)
 
 
@@ -359,6 +353,13 @@ def _number(row: dict[str, str], metric: Metric, file: Path) -> float:
             f"received {row[metric.name]!r}"
         )
     return value
+
+
+def _count(row: dict[str, str], column: str, file: Path, least: int) -> int:
+    """A number of cases in a row of per_patient.csv; the least one where the cell is empty."""
+    where = f"{file}: patient {row['patient']}: {column}"
+    cell = row[column]
+    return int(checked(int(cell) if cell.isdecimal() and len(cell) < 10 else cell, Whole(least), where)) if cell else least
 
 
 def _write(folder: Path, summary: list[list[Any]], table: str, manifest: dict[str, Any]) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Any
 from common.metrics.metric import Scale
 from common.metrics.statistics import INTERVAL
 from common.tables import aligned, counted, markdown, wrapped
-from evaluation.scores.folder import SPLITS
+from evaluation.scores.facts import SPLITS
 from evaluation.tables.comparison import Cell, ColumnHead, Comparison, Difference, RowKey, scale_of, title
 
 CSV_COLUMNS = (

@@ -227,7 +227,7 @@ def other_patients(folder):
         (lambda folder: spoil_rule(folder), "expected dice as this version defines it; received another rule; score again"),
         (lambda folder: edit(folder / "scores" / "scores.json", format=1), "expected scores of format 3"),
         (lambda folder: write_records(folder / "scores"), "expected scores per patient"),
-        (lambda folder: edit(folder / "scores" / "scores.json", split="voxel"), "expected split to be one of patient, slice"),
+        (lambda folder: edit(folder / "scores" / "scores.json", split="voxel"), "split: expected one of patient, slice"),
         (
             lambda folder: (folder / "scores" / "scores.json").unlink(),
             "expected scores.json or classification_scores.json in it",
@@ -258,7 +258,7 @@ def test_categories_that_cannot_be_compared_are_refused(tmp_path, command):
     assert "one head and its classes" in one_line(command(COMPARE, "--scores", one, other))
     assert "--structures" in one_line(command(COMPARE, "--scores", one, other, "--structures", "WT"))
     edit(other / "classification_scores.json", level={"patient": 3})
-    assert "damaged" in one_line(command(COMPARE, "--scores", one, other))
+    assert "level.patient: expected a mapping with n; received 3" in one_line(command(COMPARE, "--scores", one, other))
 
 
 def test_lesion_scores_of_one_rule_are_compared_and_those_of_two_are_not(tmp_path, command):

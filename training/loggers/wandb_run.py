@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from common import cli
-from common.files import read_json, write_json, write_yaml
+from common.files import write_json, write_yaml
+from common.manifests import CONTENT, MapOf, read_manifest
 from training.data.mixture import Mixture
 from training.heads.base import Head
 from training.loggers.config import WandbConfig
@@ -210,7 +211,7 @@ class WandbRun:
 
     def _facts(self) -> dict[str, Any]:
         """Settings of the training and its environment, paths without their folders."""
-        environment = read_json(self._run.path / "environment.json", "environment of the run")
+        environment = read_manifest(self._run.path / "environment.json", "environment of the run", MapOf(CONTENT))
         facts: dict[str, Any] = without_folders(cli.as_dict(self._run.config))
         return facts | {"input_channels": self._run.channels, "environment": environment}
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.files import read_text, write_text
+from common.errors import UserError
+from common.files import write_text
+from common.manifests import Number, read_table, shown
 
 OF_LOSSES = ("loss", "loss_weight")  # columns of a head that are no scores
 ANNOTATED = "annotated"  # share of the examples in batches with an annotation for a head; not kept
@@ -69,16 +71,24 @@ def write_history(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(run: Path) -> list[dict[str, float]]:
-    """Rows of a run's history.csv, one per finished epoch; NaN for a cell without a number, no rows without a file."""
+    """Rows of a run's history.csv, one per finished epoch; NaN for an empty cell, no rows without a file.
+
+    Raises:
+        UserError: no table, a cell that is no number, or no epoch or minutes in a row.
+    """
     file = run / "history.csv"
     if not file.is_file():
         return []
-    rows = csv.DictReader(read_text(file, "training history").splitlines())
-    return [{name: _number(cell) for name, cell in row.items() if name is not None} for row in rows]
+    rows = read_table(file, "a training history", {"epoch": Number(0, 1e9)}, {"minutes": Number(0), "phase": Number(1, 1e6)})
+    return [
+        {name: cell if isinstance(cell, float) else _number(cell, f"{file}: row {place}: {name}") for name, cell in row.items()}
+        for place, row in enumerate(rows, start=1)
+    ]
 
 
-def _number(cell: str | None) -> float:
+def _number(cell: str, where: str) -> float:
+    """Number of a cell; NaN of an empty one, and infinity where a loss was infinite."""
     try:
         return float(cell or "nan")
     except ValueError:
-        return float("nan")
+        raise UserError(f"{where}: expected a number; received {shown(cell)}") from None

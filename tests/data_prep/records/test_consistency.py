@@ -28,7 +28,9 @@ def records(tmp_path, case):
     out = tmp_path / "records"
     write_yaml(out / "config.yaml", {"seed": 0, "prepare": {"crop": "middle"}})
     write_json(out / "cases" / "a.json", {"sources": source_state(case)})
-    write_json(out / "dataset.json", {"cases": {"a": [1]}, "split": SPLIT, "schema": SCHEMA.to_dict()})
+    facts = {"format": 1, "source": {"path": "/s", "layout": "table"}, "channels": ["t1"], "preparation": {}, "copies": 0}
+    facts |= {"folds": [], "cases": {"a": [1]}, "split": SPLIT, "schema": SCHEMA.to_dict()}
+    write_json(out / "dataset.json", facts)
     return out
 
 

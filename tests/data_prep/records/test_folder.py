@@ -127,7 +127,7 @@ def test_the_fingerprint_is_that_of_the_content_wherever_it_stands(records, own)
     [
         (lambda own: shutil.rmtree(own), "found no records"),
         (lambda own: (own / "dataset.json").unlink(), "found an unfinished build; run make_records again"),
-        (lambda own: edit(own / "dataset.json", format=99), "expected records of format 1, found 99"),
+        (lambda own: edit(own / "dataset.json", format=99), "expected records of format 1; received 99"),
         (lambda own: (own / "dataset.json").write_text("{"), "is not JSON"),
         (lambda own: edit(own / "dataset.json", preparation={"crop": "moon"}), "crop"),
     ],

