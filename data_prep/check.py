@@ -12,7 +12,9 @@ from common import cli
 from common.errors import Problems, UserError, problem_lines
 from common.parallel import check_workers, map_cases
 from common.tables import counted
-from data_prep.scans.case import LABEL, CaseFiles
+from data_prep.leakage.comparison import Findings, alike_heads, alike_patients, same_images, same_paths
+from data_prep.leakage.fingerprint import Fingerprint, file_fingerprint, fingerprint
+from data_prep.scans.case import BRAIN, LABEL, CaseFiles
 from data_prep.scans.unusual import WHOLE_CASE, case_doubts, doubt_lines, volume_doubts
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
@@ -31,6 +33,8 @@ class CheckConfig(SourceConfig):
     """What the scans are for: records need an annotation of every case, predictions do not."""
     own_grids: bool = False
     """Channels may have grids and spaces of their own, as glioskull align takes them: each is read by itself."""
+    compare_patients: bool = True
+    """Compare voxels and heads of patients, to find one patient under two names; else names and bytes of files alone."""
     workers: int | str = 1
     """Processes that read cases in parallel; or a Dask scheduler: its address, such as tcp://host:8786, or its file."""
 
@@ -50,6 +54,7 @@ class CaseSummary:
         has_mask: a mask of brain or head is stored.
         voxels: label id -> number of voxels.
         images: with own grids: channel or `label` -> shape, spacing and orientation; the three above are empty then.
+        fingerprint: by which patients are compared.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -62,6 +67,7 @@ class CaseSummary:
     has_mask: bool = False
     voxels: Counter[int] = field(default_factory=Counter)
     images: dict[str, str] = field(default_factory=dict)
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
 
 
 def main(config: CheckConfig) -> None:
@@ -76,9 +82,10 @@ def main(config: CheckConfig) -> None:
         print("\n".join(inventory), flush=True)
     cases = source.cases()
     look = inspect_volumes if config.own_grids else inspect
-    found = map_cases(partial(look, source), cases, config.workers, title="checking")
+    found = map_cases(partial(look, source, config.compare_patients), cases, config.workers, title="checking")
     print("\n".join(summary(source, cases, found)))
-    warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings)])
+    leaks = compare(cases, found)
+    warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings), *leaks.warnings])
     warn_of_kinds([line for case in found for line in case.doubts])
     lacking = set()
     if config.purpose == "records" and not config.own_grids:
@@ -87,12 +94,15 @@ def main(config: CheckConfig) -> None:
     if len(lacking) == len(cases):
         unlabelled = [without_label(str(config.source), f"none of {counted(len(cases), 'case')} has a label")]
     problems = [*(line for case in found for line in case.problems), *unlabelled]
+    if leaks.problems and not problems:
+        raise Problems(leaks.problems, f"{config.source}: {counted(len(leaks.problems), 'scan')} of two patients")
     if problems:
+        problems += leaks.problems
         bad = lacking | {files.id for files, case in zip(cases, found, strict=True) if case.problems}
         raise Problems(problems, f"{config.source}: {len(bad)} of {counted(len(cases), 'case')} cannot be used")
 
 
-def inspect(source: Source, files: CaseFiles) -> CaseSummary:
+def inspect(source: Source, heads: bool, files: CaseFiles) -> CaseSummary:
     """Read every voxel of one case and summarise it."""
     from nibabel.orientations import aff2axcodes
 
@@ -111,10 +121,11 @@ def inspect(source: Source, files: CaseFiles) -> CaseSummary:
         found.orientation = "".join(aff2axcodes(case.affine))
     if case.label is not None:
         found.voxels = _label_voxels(source, case.label)
+    found.fingerprint = fingerprint(case.channels) if heads else file_fingerprint(files)
     return found
 
 
-def inspect_volumes(source: Source, files: CaseFiles) -> CaseSummary:
+def inspect_volumes(source: Source, heads: bool, files: CaseFiles) -> CaseSummary:
     """Read every voxel of one case, each image on its own grid, and summarise it."""
     from nibabel.orientations import aff2axcodes
 
@@ -132,7 +143,15 @@ def inspect_volumes(source: Source, files: CaseFiles) -> CaseSummary:
     found.warnings = source.volume_warnings(files) + files.constant_warnings(constant) + doubts
     if LABEL in volumes:
         found.voxels = _label_voxels(source, volumes[LABEL].array)
+    channels = {name: volume.array for name, volume in volumes.items() if name not in (LABEL, BRAIN)}
+    found.fingerprint = fingerprint(channels) if heads else file_fingerprint(files)
     return found
+
+
+def compare(cases: list[CaseFiles], found: list[CaseSummary]) -> Findings:
+    """Compare the patients with each other, by what was read of each case."""
+    prints = [case.fingerprint for case in found]
+    return Findings([*same_paths(cases), *same_images(cases, prints)], [*alike_patients(cases), *alike_heads(cases, prints)])
 
 
 def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary]) -> list[str]:

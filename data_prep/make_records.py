@@ -14,6 +14,7 @@ from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
+from data_prep.leakage.comparison import read_and_compare
 from data_prep.prepare import PrepareConfig, uncropped_grid, without_mask
 from data_prep.records.build import Builder, BuiltCase
 from data_prep.records.consistency import ADVICE as OTHERWISE
@@ -25,7 +26,7 @@ from data_prep.records.verification import Damage, damaged_shards, properties_ch
 from data_prep.scans.case import CaseFiles
 from data_prep.scans.unusual import doubt_lines
 from data_prep.sources import Source, SourceConfig, open_source
-from data_prep.sources.checks import check_cases, warn_of_kinds, without_label
+from data_prep.sources.checks import check_cases, warn_of, warn_of_kinds, without_label
 from data_prep.split import Split, SplitConfig, make_folds, make_split, stratify_warning
 
 WORTH_A_WARNING = 0.01  # share of a tumour that a crop may cut off in silence
@@ -51,6 +52,9 @@ class MakeRecordsConfig(SourceConfig):
     """Augmented copies of the cases that are not for test."""
     seed: int = 0
     """Seed of the augmented copies."""
+    compare_patients: bool = True
+    """Compare voxels and heads of different patients before anything is built, to find one patient under two names; else names
+    and bytes of files alone."""
     workers: int | str = 2
     """Processes that build cases in parallel; or a Dask scheduler: its address, such as tcp://host:8786, or its file."""
 
@@ -134,6 +138,8 @@ def _build(
 ) -> list[BuiltCase]:
     """Check the scans and the disk, and build what the cases lack, damaged shards included."""
     _refuse_bad_cases(source, cases, config)
+    if not (config.out / MANIFEST).is_file():
+        _compare_patients(source, cases, config)
     for case, copy in damaged:
         case_path(config.out, case, copy, ".json").unlink(missing_ok=True)
     _check_disk(source, cases, copies, config)
@@ -163,7 +169,7 @@ def _settings(config: MakeRecordsConfig) -> dict[str, Any]:
     """Settings that decide the records' content: all options but their place and the workers."""
     settings: dict[str, Any] = cli.as_dict(config)
     prepare = {name: settings["prepare"][name] for name in config.prepare.to_dict()}
-    for name in ("out", "workers"):
+    for name in ("out", "workers", "compare_patients"):
         del settings[name]
     return settings | {"prepare": prepare, "source": str(config.source.resolve())}
 
@@ -187,6 +193,20 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
     if config.prepare.spacing_mm is not None and any(source.scanner_grid(case) is not None for case in cases):
         advice = "leave --prepare.spacing_mm out, and give glioskull align that voxel size"
         print(f"warning: these scans were resampled by glioskull align and are resampled once more; {advice}", file=sys.stderr)
+
+
+def _compare_patients(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
+    """Warn of patients that may be one, whom the split may put on two sides.
+
+    Raises:
+        Problems: a line per scan that two patients have.
+    """
+    found = read_and_compare(source, cases, config.compare_patients, config.workers)
+    warn_of(found.warnings)
+    if found.problems:
+        raise Problems(
+            found.problems, f"{config.source}: {counted(len(found.problems), 'scan')} of two patients; nothing was built"
+        )
 
 
 def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:

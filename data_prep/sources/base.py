@@ -17,6 +17,7 @@ from common.tables import counted
 from data_prep.categories import known_attributes
 from data_prep.grid.resampling import Resampling
 from data_prep.labels import LabelSchema
+from data_prep.leakage.names import join_patients
 from data_prep.scans import nifti
 from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles
 from data_prep.scans.volume import Volume
@@ -55,6 +56,9 @@ class SourceConfig:
     """Missing channels: refuse the case, or take zeros."""
     tolerance_mm: float = 1e-3
     """Largest distance in millimetres between the same voxel of two images of one grid, by their affines."""
+    patient_pattern: str | None = None
+    """Regular expression that the whole patient id is matched with; its first group is the patient, so that several scans are
+    one's, such as '(.+)_t\\d+'. Ids that then differ in letter case alone are one."""
 
     def __post_init__(self) -> None:
         """Refuse a tolerance below 0.
@@ -304,8 +308,10 @@ def refuse(problems: list[str], files: CaseFiles) -> None:
         raise UserError(problems[0]) if len(problems) == 1 else Problems(problems, f"case {files.id}: cannot be read")
 
 
-def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
+def sorted_cases(cases: Iterable[CaseFiles], root: Path, patient_pattern: str | None = None) -> list[CaseFiles]:
     """Cases sorted by id, their attributes as `categories.known_attributes` has them; every layout's go through here.
+
+    With `patient_pattern` the patients are those of `leakage.names.join_patients`.
 
     Raises:
         Problems: an id that cannot name files, or several cases whose ids are the same, letter case aside.
@@ -335,7 +341,7 @@ def sorted_cases(cases: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
     if lines:
         raise Problems(lines, f"{root}: {len(lines)} case ids stand for more than one case; rename or remove one of each")
     found = [replace(case, attributes=known_attributes(case.attributes)) for (case,) in groups.values()]
-    return sorted(found, key=lambda case: case.id)
+    return sorted(join_patients(found, patient_pattern), key=lambda case: case.id)
 
 
 def visible_files(root: Path) -> Iterator[Path]:

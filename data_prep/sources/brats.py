@@ -137,7 +137,7 @@ class BratsSource(NiftiSource):
         schema = config.labels if config.labels != "auto" else _implied_schema(groups, root)
         self.schema = LabelSchema.load(schema)
         self.likely_schemas = _likely_schemas(groups)
-        self._cases = sorted_cases((self._case(group) for group in groups), root)
+        self._cases = sorted_cases((self._case(group) for group in groups), root, config.patient_pattern)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -58,7 +58,7 @@ class DicomSource(VolumeSource):
         labelled = any(self._annotations.values())
         schema = config.labels if config.labels != "auto" else SCHEMA if labelled else None
         self.schema = None if schema is None else LabelSchema.load(schema)
-        self._cases = sorted_cases((self._case(patient) for patient in patients), root)
+        self._cases = sorted_cases((self._case(patient) for patient in patients), root, config.patient_pattern)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

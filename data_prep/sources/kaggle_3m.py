@@ -128,7 +128,7 @@ class Kaggle3mSource(Source):
             for patient in patients
         }
         rows = {table: _read_table(table) for table in self._tables.values() if table is not None}
-        self._cases = sorted_cases((self._case(patient, rows) for patient in patients), root)
+        self._cases = sorted_cases((self._case(patient, rows) for patient in patients), root, config.patient_pattern)
         self._patients = {patient.id: patient for patient in patients}
         self._unused = [line for table, listed in rows.items() for line in _unused(table, listed, patients)]
 

@@ -33,7 +33,7 @@ class MsdSource(NiftiSource):
         self.channels = choose_channels(self._all, config.channels, root)
         self.stacked = len(self._all) if len(self._all) > 1 else None
         self.schema = LabelSchema.load(config.labels) if config.labels != "auto" else _schema(path, manifest)
-        self._cases = sorted_cases((self._case(*entry) for entry in _entries(path, manifest)), root)
+        self._cases = sorted_cases((self._case(*entry) for entry in _entries(path, manifest)), root, config.patient_pattern)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -60,7 +60,7 @@ class TableSource(NiftiSource):
         problems = [problem for case in cases for problem in self._case_problems(case)]
         if problems:
             raise Problems(problems, f"{self.table}: {counted(len(problems), 'row')} cannot be used")
-        self._cases = sorted_cases(cases, self.table)
+        self._cases = sorted_cases(cases, self.table, config.patient_pattern)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -115,7 +115,7 @@ class VestibularSchwannomaSource(VolumeSource):
             self.channels = ["t1ce"]
         self.schema = LabelSchema.load(SCHEMA if config.labels == "auto" else config.labels)
         self._patients = {patient.id: patient for patient in patients}
-        self._cases = sorted_cases((self._case(patient) for patient in patients), root)
+        self._cases = sorted_cases((self._case(patient) for patient in patients), root, config.patient_pattern)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -158,3 +158,22 @@ def test_a_case_without_annotation_is_a_problem_for_records_alone(tmp_path, caps
     status, _, lines = run(capsys, "--source", root)
     assert status == 2
     assert lines[0].startswith(f"error: {root}: none of 2 cases has a label; records need one")
+
+
+def test_a_scan_of_two_patients_is_refused(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan("a", seed=1), scan("b", seed=1)])
+    status, _, errors = run(capsys, "--source", root)
+    assert status == 2
+    assert "patients a and b have the same bytes" in errors[0]
+    assert errors[-1] == f"error: {root}: 1 scan of two patients"
+    assert run(capsys, "--source", root, "--compare_patients", "false")[0] == 2  # by the bytes of the files
+
+
+def test_time_points_are_joined_by_a_pattern(tmp_path, capsys):
+    root = write_brats(tmp_path, [scan("x_t1"), scan("x_t2")])
+    status, _, (warning,) = run(capsys, "--source", root)
+    assert status == 0
+    assert "x_t1, x_t2 may be time points of one" in warning
+    status, out, warnings = run(capsys, "--source", root, "--patient_pattern", r"(.+)_t\d")
+    assert (status, warnings) == (0, [])
+    assert "2, of 1 patient;" in out

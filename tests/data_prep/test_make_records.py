@@ -369,7 +369,7 @@ def test_the_manifest_and_the_cases_name_what_they_came_from(records, source):
         f"case_0_{part}.nii.gz" for part in ("flair", "t1", "t1ce", "t2", "seg")
     )
     assert all(Path(entry["path"]).stat().st_size == entry["bytes"] for entry in facts["sources"])
-    assert set(MakeRecordsConfig.__dataclass_fields__) - {"out", "workers"} == set(
+    assert set(MakeRecordsConfig.__dataclass_fields__) - {"out", "workers", "compare_patients"} == set(
         yaml.safe_load((records / "config.yaml").read_text())
     )
 
