@@ -73,7 +73,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """Finite number, both bounds allowed; `or_nan` allows NaN too, or an empty cell of a table."""
+    """Finite number, both bounds allowed; `or_nan` allows NaN and infinity too, and an empty cell of a table."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -82,8 +82,8 @@ class Number:
     def check(self, value: Any, key: str) -> int | float:
         """The number."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if self.or_nan and is_number and value != value:
-            return math.nan
+        if self.or_nan and isinstance(value, float) and not math.isfinite(value):
+            return value
         if not (is_number and abs(value) <= sys.float_info.max and self.low <= value <= self.high):
             raise WrongValueError(key, f"a finite number{_bounds(self.low, self.high)}", value)
         return value

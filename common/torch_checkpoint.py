@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.input_files import WEIGHTS_BYTES, open_input
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 ZIP = b"PK\x03\x04"
 PICKLES = 5
+MOST_SHARED = 4  # tensors that share each storage, on average
 DTYPES = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8"}
 REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2")
 OPCODES = {
@@ -100,7 +102,8 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         UserError: no such file, another format, damaged, or content other than named tensors.
     """
     try:
-        content = path.read_bytes()
+        with open_input(path, WEIGHTS_BYTES, "weights") as file:
+            content = file.read()
     except OSError as error:
         raise UserError(f"{path}: weights cannot be read ({error.strerror})") from None
     if content.startswith(ZIP):
@@ -131,6 +134,9 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
     others = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, _Tensor))]
     if others:
         raise pickle.UnpicklingError(f"{others[0]!r} is no tensor")
+    total = sum(prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in state.values())
+    if total > MOST_SHARED * len(content):
+        raise pickle.UnpicklingError(f"tensors of {total} bytes in a file of {len(content)}")
     return {name: tensor.array() for name, tensor in state.items()}
 
 

@@ -159,16 +159,23 @@ def yaml_error(error: yaml.YAMLError) -> str:
     return f"line {line}{f': {reason}' if reason else ''}"
 
 
-def parse_json(text: str) -> Any:
-    """Value of a JSON text.
+def parse_json(text: str, finite: bool = True) -> Any:
+    """Value of a JSON text; with `finite` false NaN and Infinity are numbers, as Python writes them.
 
     Raises:
         JSONDecodeError: no JSON.
         ValueError: beyond the bounds, a key that stands twice, or a number that is not finite.
     """
+    constant = _no_constant if finite else float
     too_deep = f"expected at most {DEEPEST} lists and mappings in each other"
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_mapping)
+        value = json.loads(
+            text,
+            parse_int=_whole,
+            parse_float=_finite,
+            parse_constant=constant,
+            object_pairs_hook=_mapping,
+        )
     except RecursionError:
         raise ValueError(too_deep) from None
     if text.count("[") + text.count("{") > DEEPEST and _is_deeper(value, DEEPEST):

@@ -217,6 +217,8 @@ def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraini
 
     config, phases, distribution = run.config, resolved_phases(run.config), Distribution()
     progress = load_progress(run.path / "state")
+    if progress.phase > len(phases):
+        raise UserError(f"{run.path}: expected a state of phase 1 to {len(phases)}; received one of phase {progress.phase}")
     with distribution.scope():
         given = None if progress.epoch else read_initial_weights(config)
         keras.utils.set_random_seed(config.seed)

@@ -19,6 +19,7 @@ from common import cli
 from common.errors import UserError
 from common.files import copy_file, read_yaml, write_json, write_yaml
 from common.hardware.devices import cores
+from common.packed_arrays import check_hdf5
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
@@ -186,9 +187,10 @@ class Run:
             UserError: no weights, or they do not fit.
         """
         network, weights = self.build_network(), weights or self.weights
+        check_hdf5(weights, "weights")
         try:
             network.load_weights(weights)
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:  # what Keras and HDF5 make of a damaged file
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{weights}: weights do not fit the network of {self.path}/config.yaml ({reason})") from None
         return without_levels(network)

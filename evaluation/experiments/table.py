@@ -10,6 +10,7 @@ from common.errors import UserError, did_you_mean
 from common.files import write_text
 from common.metrics.catalogue import METRICS
 from common.metrics.metric import Metric, Scale
+from common.packed_arrays import check_hdf5
 from common.tables import csv_text, markdown
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN
@@ -112,17 +113,7 @@ def read_result(folder: Path, subset: str) -> Result:
 
 def count_parameters(weights: Path) -> int:
     """Numbers in a network's weights file, without those of the optimizer."""
-    import h5py
-
-    sizes: list[int] = []
-
-    def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            sizes.append(int(item.size))
-
-    with h5py.File(weights) as file:
-        file.visititems(add)
-    return sum(sizes)
+    return check_hdf5(weights, "weights")
 
 
 def ranked(results: Sequence[Result], by: str, schema: LabelSchema) -> list[Result]:

@@ -3,7 +3,6 @@
 FOLDER/WEIGHTS/CASE.npz   poolings and shape of one case; WEIGHTS is the checksum of the weights file
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from common import cli
 from common.errors import UserError
 from common.files import checksum, write_serialised
 from common.hardware.backend import load_backend
+from common.packed_arrays import read_npz
 from common.parallel import map_cases
 from data_prep.records.image_view import network_input
 from evaluation.features.cases import LabelledCase, Volume
@@ -103,9 +103,11 @@ class FeatureExtractor:
     def _stored(self, case: LabelledCase) -> dict[str, np.ndarray] | None:
         """Features of a case from a file of the same weights, scan and settings; None where there is none."""
         try:
-            with np.load(self._path(case)) as stored:
-                found = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, zipfile.BadZipFile):
+            found = read_npz(self._path(case), "features")
+        except UserError:  # not there yet, or damaged
+            return None
+        numbers = [found[kind] for kind in self.kinds if kind in found]
+        if not all(each.ndim == 1 and each.dtype.kind == "f" and np.isfinite(each).all() for each in numbers):
             return None
         if str(found.get("key")) != self._key(case) or not set(self.kinds) <= set(found):
             return None

@@ -5,23 +5,39 @@ by position, because their names change from one build of a model to the next; c
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import write_serialised
+from common.manifests import CONTENT, Fields, Kind, ListOf, MapOf, Maybe, Number, Whole, checked
+from common.packed_arrays import read_npz
 from common.tables import counted
+from common.yaml_loader import parse_json
 from training.phases import Phase
 
 if TYPE_CHECKING:
     import keras
 
 KEPT = 2  # states of the last epochs that stay on disk
+ADVICE = "delete it to go on from the one before"
+PROGRESS = Fields(
+    {},
+    {
+        "epoch": Whole(0),
+        "best": Maybe(Number()),
+        "best_epoch": Maybe(Whole(1)),
+        "minutes": Number(0),
+        "history": ListOf(MapOf(Number(or_nan=True))),
+        "phase": Whole(1),
+        "phase_epoch": Whole(0),
+        "waited": Whole(0),
+    },
+)
 
 
 @dataclass
@@ -117,12 +133,16 @@ def load_state(folder: Path, model: "keras.Model") -> Progress:
 
 
 def _read(path: Path) -> tuple[Progress, list[np.ndarray]]:
+    arrays = read_npz(path, "state of the training", ADVICE)
     try:
-        with np.load(path) as state:
-            progress = Progress(**json.loads(str(state["progress"])))
-            return progress, [state[f"v{place:05d}"] for place in range(len(state.files) - 1)]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise UserError(f"{path}: damaged state ({error}); delete it to go on from the one before") from None
+        values = parse_json(str(arrays.pop("progress", "")), finite=False)
+    except ValueError as error:
+        raise UserError(f"{path}: state of the training is damaged ({error}); {ADVICE}") from None
+    names = [f"v{place:05d}" for place in range(len(arrays))]
+    wanted: Mapping[str, Kind] = dict.fromkeys(names, CONTENT)
+    ordered = checked(arrays, Fields(wanted), path, ADVICE)
+    facts = checked(values, PROGRESS, f"{path}: progress", ADVICE)
+    return Progress(**{name: facts[name] for name in PROGRESS.optional if name in facts}), [ordered[name] for name in names]
 
 
 def _variables(model: "keras.Model") -> list[Any]:

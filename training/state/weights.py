@@ -5,7 +5,9 @@ from pathlib import Path
 
 import keras
 
+from common.errors import UserError
 from common.files import write_bytes
+from common.packed_arrays import check_hdf5
 
 
 class _WeightsInMemory(BytesIO):
@@ -23,8 +25,16 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Read a network's weights; its optimizer stays as it is."""
-    _not_compiled(model).load_weights(path)
+    """Read a network's weights; its optimizer stays as it is.
+
+    Raises:
+        UserError: the file is damaged, or does not fit the network.
+    """
+    check_hdf5(path, "weights")
+    try:
+        _not_compiled(model).load_weights(path)
+    except Exception as error:  # what Keras and HDF5 make of a damaged file
+        raise UserError(f"{path}: weights do not fit the network ({' '.join(str(error).split())[:200]})") from None
 
 
 def _not_compiled(model: keras.Model) -> keras.Model:

@@ -112,7 +112,7 @@ def test_a_flipped_byte_in_a_state_is_found(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match="damaged state"):
+    with pytest.raises(UserError, match="is damaged"):
         load_state(tmp_path, compiled(filters=64))
 
 
