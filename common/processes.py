@@ -43,7 +43,8 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
         UserError: a worker process died.
     """
     others, hook = active_children(), threading.excepthook
-    pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
+    with _interrupts_blocked():  # its locks start the process that tracks them
+        pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
     try:
         yield pool
     except KeyboardInterrupt:
@@ -66,23 +67,27 @@ def _without_cancelled(hook: Callable[[threading.ExceptHookArgs], Any], argument
 
 
 class _Pool(ProcessPoolExecutor):
-    """Pool whose processes, which start when calls are submitted, never receive SIGINT, not even during their imports."""
+    """Pool whose processes, which start when calls are submitted, never receive SIGINT or SIGHUP, not even when importing."""
 
     def submit(self, /, *arguments: Any, **keywords: Any) -> "Future[Any]":
-        """Submit a call with SIGINT blocked: new processes inherit the mask, and this one receives the signal afterwards."""
+        """Submit a call with these signals blocked: new processes inherit the mask, and this one receives them afterwards."""
         with _interrupts_blocked():
             return super().submit(*arguments, **keywords)
 
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread and in processes that it starts; one that came meanwhile is delivered at the end."""
+    """Block SIGINT and SIGHUP in this thread and in processes that it starts; one that came meanwhile is delivered at the end.
+
+    A terminal sends them to all processes: SIGINT for Ctrl-C, SIGHUP when it is closed.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # its start unblocks SIGINT
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        resource_tracker.ensure_running()  # its start unblocks SIGINT
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -196,7 +201,9 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     """Initialise a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, as before by its mask
+    for name in ("SIGINT", "SIGHUP"):  # are for the process that started this one, as before by its mask
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)

@@ -110,7 +110,8 @@ def test_calls_that_are_cancelled_by_an_interrupt_print_no_traceback(monkeypatch
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
-def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, getattr(signal, "SIGHUP", 1)])
+def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path, number):
     script, begun = tmp_path / "slow.py", tmp_path / "begun"
     script.write_text(SLOW_TO_IMPORT)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -118,7 +119,7 @@ def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path):
     with subprocess.Popen(words, stdout=-1, stderr=-1, text=True, env=environment, process_group=0) as owner:
         while not begun.exists() and owner.poll() is None:
             time.sleep(0.01)
-        os.killpg(owner.pid, signal.SIGINT)  # as a terminal does: this process and its workers
+        os.killpg(owner.pid, number)  # as a terminal does: this process and its workers
         output, errors = owner.communicate(timeout=60)
     assert (owner.returncode, output, errors) == (
         130,
