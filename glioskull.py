@@ -132,7 +132,6 @@ def main() -> None:
             hint = did_you_mean(word, [word] if word in table else table)
             raise UserError(f"{name}: unknown command{hint} (see {NAME} --help)")
         command = table[name]
-        sys.path.append(str(Path.cwd()))  # as with python -m, modules of the user's folder are found (--model.name)
         refuse_config_of_another(command, table, arguments)
         module = import_module(command.module)
         cli.run(module.main, getattr(module, command.config), arguments, f"{NAME} {name}")

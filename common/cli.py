@@ -13,28 +13,49 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
 
+from common.choices import chosen_name, load_class, with_choices
+from common.config_bases import ConfigWithFiles, ConfigWithOptions, ConfigWithTrust
 from common.config_fields import default_of, is_list, item_dataclass, leaves
 from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.exit_status import exit_status
 from common.files import read_yaml
 from common.manifests import shown
-from common.option_errors import HELP, explained, file_of, given_values, plain, refuse_undecoded, unknown_key
+from common.option_errors import HELP, explained, file_of, given_options, given_values, plain, refuse_undecoded, unknown_key
 from common.option_values import bound_parser, value_or_none
 from common.printable import printable_output
+from common.trust import trusting
 
-IMPORT_PATH = "package.module:callable"
 CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
 what comes later wins"""
+TRUST_HELP = """Code that a run names, such as my_networks:tiny, and that may be imported and called; it can do anything on this
+machine. On the command line alone; it may be repeated."""
 _program: ContextVar[str | None] = ContextVar("program", default=None)
 """Name of the command that runs, for usage lines and errors, such as `glioskull train`; None: see `_module_program`."""
 bound_parser()
+
+
+def _loaded_dataclass(path: str, *arguments: Any, **named: Any) -> type:
+    """Dataclass of a module that is loaded already; nothing is imported.
+
+    jsonargparse asks for those of its own types by their paths, and in the same way for what a value names: a class_path, or a
+    text where a mapping is expected. Its own function would import that.
+    """
+    module, _, name = str(path).rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    if isinstance(found, type) and is_dataclass(found):
+        return found
+    raise ValueError(f"Expected a dot import path string: {path}")
+
+
+IMPORTER = "import_object"  # of jsonargparse
+for _module in (jsonargparse._actions, jsonargparse._typehints, jsonargparse._util):
+    setattr(_module, IMPORTER, _loaded_dataclass)
 
 
 class _ItemError(UserError):
@@ -64,26 +85,6 @@ class _Parser(jsonargparse.ArgumentParser):
         raise UserError(f"{line} (see {self.prog} --help)")
 
 
-class ConfigWithFiles:
-    """Base of a config whose files name other files by paths relative to themselves.
-
-    Attributes:
-        config_files: the --config files that it was read from; it is no option.
-    """
-
-    config_files: Sequence[Path] = ()
-
-
-def choice(registry: dict[str, str], default: str) -> Any:
-    """Declare a field of a config that is one of several dataclasses, chosen by its `name`.
-
-    Args:
-        registry: name -> "module:Dataclass"; the entry of the name `IMPORT_PATH` is for any name with a colon in it.
-        default: the name that is taken where none is given.
-    """
-    return field(default_factory=lambda: load_class(registry[default])(), metadata={"registry": registry, "default": default})
-
-
 def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Command line -> `config` -> `main`, and exit with a status.
 
@@ -100,7 +101,9 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
         with printable_output(), exit_status():
             given = sys.argv[1:] if arguments is None else arguments
             refuse_undecoded(given)
-            main(parse(config, given))
+            parsed = parse(config, given)
+            with trusting(getattr(parsed, "trust", ())):
+                main(parsed)
     finally:
         _program.reset(token)
 
@@ -124,6 +127,10 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
             parser.error(f"{key}: {value}")  # a list with a mistake in it has been taken for a path
     if isinstance(instance, ConfigWithFiles):
         instance.config_files = [Path(str(path)) for path in parsed.get("config") or []]
+    if isinstance(instance, ConfigWithOptions):
+        instance.given_options = given_options(parser.given)
+    if isinstance(instance, ConfigWithTrust):
+        instance.trust = parsed.trust
     return instance
 
 
@@ -164,7 +171,9 @@ def option_names(config: type, arguments: Sequence[str] = ()) -> set[str]:
 def _parser(config: type, arguments: Sequence[str], program: str | None = None) -> tuple[_Parser, type]:
     """Parser of a command, with its `given` arguments, and the config whose choices they make."""
     given = _bracket_lists(config, _with_config_paths(config, arguments))
-    chosen = _with_choices(config, given)
+    if issubclass(config, ConfigWithTrust):
+        given = _joined_trust(given)
+    chosen = with_choices(config, given)
     parser = _built_parser(chosen, wants_help=not {"-h", "--help"}.isdisjoint(arguments))
     parser.prog, parser.given = program or _program.get() or _module_program(), given
     return parser, chosen
@@ -179,6 +188,8 @@ def _built_parser(chosen: type, wants_help: bool) -> _Parser:
     parser.config = chosen
     parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(chosen, None)
+    if issubclass(chosen, ConfigWithTrust):
+        parser.add_argument("--trust", type=list[str], default=[], help=TRUST_HELP)
     _list_choices(parser, chosen)
     return parser
 
@@ -200,6 +211,28 @@ def _with_config_paths(config: type, arguments: Sequence[str]) -> list[str]:
             word = f"{prefix}{path}"
         given.append(word)
     return given
+
+
+def _joined_trust(arguments: list[str]) -> list[str]:
+    """The arguments with the names that all --trust give as one list.
+
+    Raises:
+        UserError: a config file gives some.
+    """
+    names: list[str] = []
+    others: list[str] = []
+    inside = False
+    for word in arguments:
+        option, equals, name = word.partition("=") if word.startswith("--") else ("", "", word)
+        inside = option == "--trust" or (inside and not option)
+        if not inside:
+            others.append(word)
+        elif equals or not option:
+            names.append(name)
+    asked = next((file for file, value in given_values("trust", others) if value), None)
+    if asked is not None:
+        raise UserError(f"{asked}trust: is given on the command line alone; a file cannot ask for it")
+    return [*others, f"--trust={json.dumps(names)}"] if names else others
 
 
 def _list_choices(parser: jsonargparse.ArgumentParser, config: type) -> None:
@@ -256,7 +289,7 @@ def _option_of_another_choice(config: type, key: str | None, given: Sequence[str
     if item is None:
         return None
     registry, taken = item.metadata["registry"], item.metadata["default"]
-    chosen = _chosen_name(group, list(given)) or taken
+    chosen = chosen_name(group, list(given)) or taken
     owners = [owner for owner, path in registry.items() if owner != taken and _has_field(load_class(path), name)]
     if not owners:
         return None
@@ -332,56 +365,3 @@ def _bracket_lists(config: type, arguments: list[str]) -> list[str]:
         nothing = items == ["null"] and "." in word  # at the top of a config it may be a name
         joined.append(f"{word}=null" if nothing else f"{word}={json.dumps(items)}")
     return joined
-
-
-def _with_choices(config: type, arguments: list[str]) -> type:
-    """The config with each `choice` field given the type of its name on the command line or in the file."""
-    replaced = []
-    for item in fields(config):
-        registry = item.metadata.get("registry")
-        if registry is None:
-            continue
-        name = _chosen_name(item.name, arguments) or item.metadata["default"]
-        entry = IMPORT_PATH if ":" in str(name) and name not in registry else name
-        if entry not in registry:
-            raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}")
-        replaced.append((item.name, entry, load_class(registry[entry])))
-    return _with_chosen(config, tuple(replaced)) if replaced else config
-
-
-@lru_cache(maxsize=64)
-def _with_chosen(config: type, replaced: tuple[tuple[str, str, type], ...]) -> type:
-    """The config with other types of some fields: their names, the entries of their registries, and the types."""
-    registries = {item.name: item.metadata["registry"] for item in fields(config) if "registry" in item.metadata}
-    types = [(name, kind, choice(registries[name], entry)) for name, entry, kind in replaced]
-    return make_dataclass(config.__name__, types, bases=(config,), kw_only=True, namespace={"__doc__": config.__doc__})
-
-
-def _chosen_name(option: str, arguments: list[str]) -> str | None:
-    name = None
-    for position, word in enumerate(arguments):
-        key, equals, value = word.partition("=")
-        if not equals:
-            value = arguments[position + 1] if position + 1 < len(arguments) else ""
-        if key == f"--{option}.name":
-            name = value
-        elif key in ("--config", f"--{option}"):
-            found = _name_in(value, option if key == "--config" else None)
-            name = found or name
-    return name
-
-
-def _name_in(text: str, option: str | None) -> str | None:
-    """The `name` in a YAML file's (or a JSON argument's) mapping, or in its entry `option`."""
-    path = Path(text)
-    is_file = not text.startswith("{") and path.is_file()
-    content = read_yaml(path, "config") if is_file else value_or_none(text) if text.startswith("{") else None
-    if option is not None and isinstance(content, dict):
-        content = content.get(option)
-    return content.get("name") if isinstance(content, dict) else None
-
-
-def load_class(path: str) -> Any:
-    """Class of an import path "package.module:Name"; its module is imported now."""
-    module, name = path.split(":")
-    return getattr(import_module(module), name)

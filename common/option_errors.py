@@ -1,7 +1,7 @@
 """Error lines of wrong options: the parser's message in plain words, the file that holds the option, similar options."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,28 @@ def given_values(key: str, given: Sequence[str]) -> list[Given]:
             if content is not None:
                 values.append((f"{value}: ", content))
     return values
+
+
+def given_options(given: Sequence[str]) -> dict[str, str]:
+    """Dotted options that the arguments and their config files give, in order -> the file, or "" for the command line."""
+    found: dict[str, str] = {}
+    for word, following in pairwise([*given, ""]):
+        option, equals, value = word.partition("=")
+        if option == "--config":
+            file = value if equals else following
+            found |= dict.fromkeys(_dotted(read_yaml(Path(file), "config")), file)
+        elif option.startswith("--"):
+            found[option.removeprefix("--").removesuffix("+")] = ""
+    return found
+
+
+def _dotted(content: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of the values of a file's content, those in mappings included."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def file_of(key: str, given: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from common.interrupts import TERMINATION, end_at_once
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for the step that a training is in
 PARENT = "GLIOMA_PARENT_PROCESS"  # environment variable: id of the process with which a command ends
+SAFE_PATH = "PYTHONSAFEPATH"  # environment variable of Python, as its option -P
 _received: set[int] = set()  # signals that have interrupted the command
 
 
@@ -71,8 +72,22 @@ class _Pool(ProcessPoolExecutor):
 
     def submit(self, /, *arguments: Any, **keywords: Any) -> "Future[Any]":
         """Submit a call with these signals blocked: new processes inherit the mask, and this one receives them afterwards."""
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _current_folder_unsearched():
             return super().submit(*arguments, **keywords)
+
+
+@contextmanager
+def _current_folder_unsearched() -> Iterator[None]:
+    """Start processes of Python that look for no modules in the current folder, not even for their first imports."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 @contextmanager
@@ -98,7 +113,8 @@ def run_command(
 ) -> int:
     """Run a command of the toolkit in a child process, and interrupt it with this process or once `should_stop` is true.
 
-    The child ends with this process in every case, a kill included (`command_signals`).
+    The child ends with this process in every case, a kill included (`command_signals`), and finds no modules in the current
+    folder (-P).
 
     Args:
         command: its module, such as training.train.
@@ -111,7 +127,7 @@ def run_command(
     """
     paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), PARENT: str(os.getpid())}
-    words = [sys.executable, "-m", command, *arguments]
+    words = [sys.executable, "-P", "-m", command, *arguments]
     # In a group of its own Ctrl-C does not reach it; `_stop` interrupts it once.
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
     try:

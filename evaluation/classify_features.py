@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.files import checksum, lock, read_lines, refuse_inside
 from common.metrics.classification_intervals import CROSS_VALIDATED
@@ -44,7 +45,7 @@ METHOD = (
 
 
 @dataclass(kw_only=True)
-class ClassifyFeaturesConfig(SourceConfig):
+class ClassifyFeaturesConfig(SourceConfig, ConfigWithTrust):
     """Classify patients, such as by subtype, by a linear classifier on features of a segmentation network.
 
     Features are pooled from the network's bottleneck over whole volumes. No test patient has trained the network that its

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.configs import find_config
 from common.errors import UserError
 from common.files import lock, read_yaml, write_text, write_yaml
 from common.manifests import CONTENT, MapOf, read_manifest
+from common.trust import trust_own
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.heads import evaluators_of
@@ -17,6 +19,7 @@ from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import load_file
 from evaluation.inference.predictions import is_finished, merge_predictions
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
+from training.resume import resume_options
 from training.run import Run
 
 PREDICTIONS = "predictions"
@@ -26,7 +29,7 @@ GIVEN = ("config", "records", "fold", "out", "resume", "extend")  # options that
 
 
 @dataclass(kw_only=True)
-class CrossValidateConfig:
+class CrossValidateConfig(ConfigWithTrust):
     """Cross-validation: every patient is predicted by a run that was trained without this patient.
 
     A call that was stopped is resumed by the same command: finished folds are kept, a half-trained one is resumed.
@@ -60,9 +63,9 @@ def main(config: CrossValidateConfig) -> None:
     if config.postprocess is not None:
         load_file(config.postprocess).check(records.schema)
     config = replace(config, train=find_config(config.train, "config of the training"))
-    options = _checked_options(config)
+    options, settings = _checked_options(config)
     with lock(config.out):
-        trainings = [_training(config, fold, options) for fold in range(count)]
+        trainings = [_training(config, fold, options, settings) for fold in range(count)]
         _refuse_changes(config, trainings)
         for fold, training in enumerate(trainings):
             print(f"fold {fold} ({fold + 1} of {count})", flush=True)
@@ -84,8 +87,10 @@ def main(config: CrossValidateConfig) -> None:
             evaluator.score_folds(folds)
 
 
-def _checked_options(config: CrossValidateConfig) -> list[str]:
-    """Options as the training command takes them, `--epochs=10`; refused before anything is made where it would refuse them.
+def _checked_options(config: CrossValidateConfig) -> tuple[list[str], TrainingConfig]:
+    """Options as the training command takes them, `--epochs=10`, and the settings of the trainings.
+
+    What the training would refuse is refused before anything is made.
 
     Raises:
         UserError: an option that the training does not have, or settings that do not go together.
@@ -98,14 +103,17 @@ def _checked_options(config: CrossValidateConfig) -> list[str]:
         raise UserError(f"--options: {given[0]}: is given by the cross-validation itself; leave it out")
     options = [f"--{word}" for word in config.options]
     arguments = ["--config", str(config.train), *options]
-    cli.parse(TRAININGS[config.command], arguments, cli.command_name(f"training.{config.command}")).check()
-    return options
+    training: TrainingConfig = cli.parse(TRAININGS[config.command], arguments, cli.command_name(f"training.{config.command}"))
+    trust_own(training.model.name, config.train)
+    training.check()
+    return options, training
 
 
-def _training(config: CrossValidateConfig, fold: int, options: list[str]) -> runner.Training:
+def _training(config: CrossValidateConfig, fold: int, options: list[str], settings: TrainingConfig) -> runner.Training:
     """Training of a fold, its output on the terminal."""
     arguments = ["--config", config.train, "--records", config.records, "--fold", fold, *options]
-    return runner.Training(config.out / f"fold{fold}", f"training.{config.command}", arguments)
+    resume = ["--records", config.records, *resume_options(replace(settings, records=None))]
+    return runner.Training(config.out / f"fold{fold}", f"training.{config.command}", arguments, resume=resume)
 
 
 def _refuse_changes(config: CrossValidateConfig, trainings: list[runner.Training]) -> None:

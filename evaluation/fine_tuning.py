@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside
 from data_prep.records.folder import Records
@@ -21,7 +22,7 @@ OPTIONS = {"--run": (SEGMENTATION, "training.train"), "--classifier": (CLASSIFIC
 
 
 @dataclass(kw_only=True)
-class FineTuningConfig:
+class FineTuningConfig(ConfigWithTrust):
     """Compare runs before and after their last phase.
 
     Scores the weights that the last phase began with and those to predict with on the same slices. Prints the table and writes

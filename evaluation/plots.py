@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.errors import UserError
 from common.files import make_folder
 from data_prep.grid.geometry import Geometry
@@ -35,7 +36,7 @@ from training.run import Run, open_runs
 
 
 @dataclass(kw_only=True)
-class PlotsConfig(SourceConfig):
+class PlotsConfig(SourceConfig, ConfigWithTrust):
     """Draw figures, each as PDF and PNG.
 
     From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of

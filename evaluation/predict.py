@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.configs import find_config
 from common.errors import Problems, UserError
 from common.files import lock, read_lines, refuse_inside
@@ -47,7 +48,7 @@ from training.run import Run, open_runs
 
 
 @dataclass(kw_only=True)
-class PredictConfig(SourceConfig):
+class PredictConfig(SourceConfig, ConfigWithTrust):
     """Segment every case of a source and write NIfTI files on the patients' own grid, affine and label ids.
 
     Scans are prepared as the run's training data were, but whole, not cropped.

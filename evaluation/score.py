@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.files import make_folder, read_lines, refuse_inside
 from common.metrics.catalogue import chosen_metrics
@@ -33,7 +34,7 @@ CASES = "list of cases (a text file, one id a line)"
 
 
 @dataclass(kw_only=True)
-class ScoreConfig(SourceConfig):
+class ScoreConfig(SourceConfig, ConfigWithTrust):
     """Score predictions against annotations.
 
     Two forms, of which exactly one is given. `--predictions P --source DIR`: metrics, e.g. Dice and HD95, per patient, class

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common import cli
+from common.config_bases import ConfigWithFiles, ConfigWithTrust
 from common.errors import Problems, UserError
 from common.files import lock, write_text
 from data_prep.records.folder import Records
@@ -57,7 +58,7 @@ Evaluate = Callable[[PlannedRun], str | None]
 
 
 @dataclass(kw_only=True)
-class StudyConfig(cli.ConfigWithFiles):
+class StudyConfig(ConfigWithFiles, ConfigWithTrust):
     """Train several runs, score them and rank them in one table; or search for the best settings; or both.
 
     A call that was stopped is resumed by the same command: finished runs are kept, a half-trained one is resumed, one that

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from common import cli
+from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
 from common.hardware.backend import load_backend
@@ -42,7 +43,7 @@ UNFAIR = "in one of both means and not in the difference, so that neither compar
 
 
 @dataclass(kw_only=True)
-class TuneConfig:
+class TuneConfig(ConfigWithTrust):
     """Choose threshold and smallest components of predicted segmentations, and rules on regions, on validation patients.
 
     Every run predicts its own validation patients; for the folds of a cross-validation one setting is chosen over all patients.

@@ -1,6 +1,6 @@
 """Networks, and their inference on whole volumes. Keras alone: no records or patients here, and no files but weights."""
 
-from common.cli import IMPORT_PATH
+from common.choices import IMPORT_PATH
 
 MODELS = {
     "unet": "models.unet:UNetConfig",

@@ -4,11 +4,11 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
+from common.trust import find_module, load_callable, refuse_objects
 from data_prep.grid.geometry import Triple
 from models.network import SegmenterConfig
 
@@ -52,13 +52,20 @@ class CustomConfig(SegmenterConfig):
         if self.input_size and min(self.input_size) <= 2 * self.margin:
             least = f"more than {2 * self.margin}, twice model.margin" if self.margin else "at least 1"
             raise UserError(f"--model.input_size: expected numbers of {least}; received {self.input_size}")
-        module, _, attribute = self.name.partition(":")
-        try:
-            there = bool(attribute) and find_spec(module.partition(".")[0]) is not None
-        except (ImportError, ValueError):
-            there = False
-        if not there:  # the package itself is imported later, because it loads a framework
-            raise UserError(f"--model.name {self.name}: expected package.module:callable of a package or of a module here")
+        refuse_objects(self.args, "--model.args")
+        find_module(self.name, f"--model.name {self.name}")  # it is imported later, because it loads a framework
+
+    def refuse_untrusted(self, file: Path) -> None:
+        """Refuse the callable of a run that the user has not trusted, and arguments that are more than plain data.
+
+        Args:
+            file: config of the run.
+
+        Raises:
+            UserError: names the file, and the option that accepts the callable.
+        """
+        super().refuse_untrusted(file)
+        refuse_objects(self.args, f"{file}: model.args")
 
     @property
     def fixed_patch(self) -> Triple | None:
@@ -75,24 +82,6 @@ class CustomConfig(SegmenterConfig):
     def origin(self) -> str:
         """Source of the initial weights, for tables."""
         return "as the callable makes them"
-
-    def callable(self) -> Callable[..., Any]:
-        """The callable that `name` names.
-
-        Raises:
-            UserError: no such package, or nothing of that name in it.
-        """
-        module, _, attribute = self.name.partition(":")
-        try:
-            found = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(
-                f"--model.name {self.name}: expected package.module:callable of a package or of a module here; {error}"
-            ) from None
-        if not callable(found):
-            raise UserError(f"--model.name {self.name}: expected something that can be called; found {type(found).__name__}")
-        made: Callable[..., Any] = found
-        return made
 
     def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
         """Make the network: images -> {head: logits}.
@@ -112,7 +101,7 @@ class CustomConfig(SegmenterConfig):
             raise UserError(f"--model.name {self.name}: expected one segmentation head; received {', '.join(heads)}")
         head, classes = next(iter(heads.items()))
         shape: tuple[int | None, ...] = (*(self.input_size or (None,) * self.rank), channels)
-        make = self.callable()
+        make = load_callable(self.name, f"--model.name {self.name}")
         try:
             model = make(input_shape=shape, **{_classes_argument(make): classes}, **self.args)
         except Exception as error:  # a callable may raise anything

@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from common.trust import refuse_untrusted
 from data_prep.grid.geometry import Triple
 
 if TYPE_CHECKING:
@@ -65,6 +67,17 @@ class NetworkConfig(ABC):
         Raises:
             UserError: a number out of its range, or what cannot be found.
         """
+
+    def refuse_untrusted(self, file: Path) -> None:
+        """Refuse code that a run's config names and the user has not trusted; the toolkit's networks name none.
+
+        Args:
+            file: config of the run.
+
+        Raises:
+            UserError: names the file, and the option that accepts the code.
+        """
+        refuse_untrusted(self.name, file)
 
     @abstractmethod
     def build(

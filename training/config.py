@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from common import cli
+from common.choices import choice
+from common.config_bases import ConfigWithOptions, ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.hardware.devices import Precision
 from data_prep.augmentation.draw import AugmentConfig
@@ -47,7 +48,7 @@ class RecordsConfig:
 
 
 @dataclass(kw_only=True)
-class TrainingConfig(ABC):
+class TrainingConfig(ConfigWithOptions, ConfigWithTrust, ABC):
     """Settings of every training, whatever its heads."""
 
     records: list[Path | RecordsConfig] | Path | None = None
@@ -56,7 +57,8 @@ class TrainingConfig(ABC):
     out: Path | None = None
     """Folder for the run; new or empty."""
     resume: Path | None = None
-    """A run to go on with; every setting is taken from it, so only --extend and --max_minutes may stand beside it."""
+    """A run to go on with; every setting is taken from it. Beside it may stand --extend, --max_minutes, --records where these
+    have moved, and --logger, which is asked for anew."""
     extend: int = 0
     """With --resume: epochs to add to those that the run was to have, in its last phase."""
     init_from: Path | None = None
@@ -101,7 +103,7 @@ class TrainingConfig(ABC):
     max_minutes: float | None = None
     """Stop at the end of the last epoch that fits into this time, counted over all resumes; null: no limit. An epoch is never
     cut, so the first one always ends, however long it takes; shorten it by --steps_per_epoch."""
-    logger: FilesConfig = cli.choice(LOGGERS, "files")
+    logger: FilesConfig = choice(LOGGERS, "files")
     """Logs beside history.csv and TensorBoard."""
     precision: Precision = "auto"
     """Number format; auto: mixed_bfloat16 where the hardware multiplies it, else float32."""
@@ -196,9 +198,9 @@ class TrainingConfig(ABC):
 class TrainConfig(TrainingConfig):
     """Train a segmentation network on records. A stopped training goes on, bit for bit, with --resume RUN."""
 
-    model: NetworkConfig = cli.choice(MODELS, "unet")
+    model: NetworkConfig = choice(MODELS, "unet")
     """The network."""
-    loss: FocalConfig = cli.choice(LOSSES, "focal")
+    loss: FocalConfig = choice(LOSSES, "focal")
     """The loss."""
     heads: dict[str, HeadConfig] = field(default_factory=dict)
     """Heads of the network by name, such as {hgg: {}, mets: {}}; all other layers are shared. A records folder annotates the
@@ -310,7 +312,7 @@ class TrainConfig(TrainingConfig):
 class ClassifyConfig(ClassificationConfig, TrainingConfig):
     """Train a classifier of slices, such as of a tumour's grade, on records. A stopped training goes on with --resume RUN."""
 
-    model: ClassifierConfig = cli.choice(CLASSIFIERS, "resnet50")
+    model: ClassifierConfig = choice(CLASSIFIERS, "resnet50")
     """The network."""
     monitor: Literal["auc", "accuracy", "loss"] = "loss"
     """Validation score, over slices, by which the best model is kept; without validation cases the last model is kept."""

@@ -17,7 +17,7 @@ from common.hardware.devices import chosen_precision, device, gpus
 from common.hardware.distribution import Distribution
 from common.manifests import CONTENT, MapOf, read_manifest
 from common.tables import counted
-from data_prep.records.folder import Records
+from common.trust import trust_own
 from training.config import TrainingConfig
 from training.data.division import cases_lacking_channels, lacked_channels
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
@@ -26,7 +26,8 @@ from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
 from training.loggers.wandb_run import WandbRun, logged
 from training.optimizers import build_optimizer
-from training.phases import Phase, check_warmup, extended, resolved_phases
+from training.phases import Phase, check_warmup, resolved_phases
+from training.resume import check_unchanged, refuse_other_options, run_to_resume
 from training.run import Run, create_run, write_environment
 from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 def train(config: TrainingConfig) -> None:
     """Train or resume, and print where the run is."""
+    named_by = (config.given_options or {}).get("model.name")
+    trust_own(config.model.name, Path(named_by) if named_by else None)
     config.check()
     folder = run_folder(config)
     old = None if config.resume is None else run_to_resume(config)
@@ -82,33 +85,8 @@ def run_folder(config: TrainingConfig) -> Path:
         if config.extend:
             raise UserError("--extend goes with --resume")
         return config.out
-    allowed = replace(type(config)(), resume=config.resume, extend=config.extend, max_minutes=config.max_minutes)
-    given, expected = cli.as_dict(config), cli.as_dict(allowed)
-    others = [name for name in given if given[name] != expected[name]]
-    if others:
-        raise UserError(
-            f"--resume takes every setting from {config.resume}; remove --{others[0]}, or the --config that sets {others[0]}"
-        )
+    refuse_other_options(config)
     return config.resume
-
-
-def run_to_resume(config: TrainingConfig) -> Run:
-    """An existing run, its config extended by `--extend`; files stay as they are until it trains."""
-    run = Run(config.resume or Path())
-    if not isinstance(config, run.config_type):
-        raise UserError(f"{run.path}: is a run of {cli.command_name(run.command)}; go on with it by that command")
-    if not run.config.sources:
-        raise UserError(f"{run.path}/config.yaml: no records")
-    longer = extended(run.config, config.extend)
-    run.config = longer if config.max_minutes is None else replace(longer, max_minutes=config.max_minutes)
-    return run
-
-
-def check_unchanged(run: Run, records: list[Records]) -> None:
-    """Refuse to resume on records with other content than the run was started on."""
-    for before, now in zip(run.metadata["records"], records, strict=True):
-        if before["fingerprint"] != now.fingerprint:
-            raise UserError(f"{now.path}: the records have changed since {run.path} was started; start another run")
 
 
 def check_monitor(config: TrainingConfig, heads: Mapping[str, Head]) -> None:

@@ -99,9 +99,15 @@ class Run:
 
     @cached_property
     def config(self) -> Any:
-        """Every setting of the training: a `TrainConfig` or a `ClassifyConfig`."""
+        """Every setting of the training: a `TrainConfig` or a `ClassifyConfig`.
+
+        Raises:
+            UserError: a file that is no config, or one that names code that the user has not trusted (`common.trust`).
+        """
         file = self.path / "config.yaml"
-        return cli.from_dict(self.config_type, read_yaml(file, "config of the run"), file)
+        config: TrainingConfig = cli.from_dict(self.config_type, read_yaml(file, "config of the run"), file)
+        config.model.refuse_untrusted(file)
+        return config
 
     @cached_property
     def preparation(self) -> PrepareConfig:

@@ -12,6 +12,7 @@ from pathlib import Path
 from common import processes
 from common.errors import UserError
 from common.files import lock, make_folder, read_text
+from common.trust import trust_options
 from training.run import Run
 
 CALL = "$ "  # begin of the lines of a log that hold a command
@@ -26,12 +27,14 @@ class Training:
         command: training.train or training.classify.
         arguments: command line of a new training, without --out.
         log: file for the output of the command; None: the terminal.
+        resume: further arguments of a training that goes on (`training.resume.resume_options`).
     """
 
     folder: Path
     command: str
     arguments: Sequence[object]
     log: Path | None = None
+    resume: Sequence[object] = ()
 
 
 def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -> int:
@@ -52,7 +55,7 @@ def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -
         _wait_until_free(folder)
     if started and (Run(folder).metadata.get("ended") or should_stop()):
         return 0
-    arguments = ["--resume", folder] if started else [*training.arguments, "--out", folder]
+    arguments = ["--resume", folder, *training.resume] if started else [*training.arguments, "--out", folder]
     status = call(training.command, arguments, training.log, should_stop)
     if status and (folder / "run.json").is_file():
         Run(folder).mark_stopped()  # it was killed
@@ -80,7 +83,7 @@ def call(
     """Run a command of the toolkit in a child process, and interrupt it with this process or once `should_stop` is true.
 
     Args:
-        command: its module, such as training.train.
+        command: its module, such as training.train, of a command that opens runs; it is given the trust of this one.
         arguments: its command line.
         log: file to which its output is added; None: the output of this process.
         should_stop: called every half second.
@@ -88,7 +91,7 @@ def call(
     Returns:
         Its exit status.
     """
-    words = [str(argument) for argument in arguments]
+    words = [*(str(argument) for argument in arguments), *trust_options()]
     try:
         if log is None:
             return processes.run_command(command, words, None, should_stop)

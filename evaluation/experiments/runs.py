@@ -5,12 +5,14 @@ STUDY/runs/NAME   a run              STUDY/logs/runs/NAME.yaml   every setting t
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from common import cli
 from common.files import write_yaml
 from evaluation.experiments import runner
 from training.config import TrainConfig
+from training.resume import resume_options
 from training.state.history import read_history
 
 HistoryRow = dict[str, float]
@@ -70,7 +72,8 @@ def training_of(folder: Path, records: Path | None) -> runner.Training:
         records: the one folder that it trains on; None: those in its config.
     """
     arguments = ("--config", log_path(folder, ".yaml"), *(() if records is None else ("--records", records)))
-    return runner.Training(folder, "training.train", arguments, log_path(folder, ".log"))
+    resume = () if records is None else ("--records", records)
+    return runner.Training(folder, "training.train", arguments, log_path(folder, ".log"), resume)
 
 
 def train_run(training: runner.Training, config: TrainConfig, epochs: Epochs) -> int:
@@ -86,7 +89,7 @@ def train_run(training: runner.Training, config: TrainConfig, epochs: Epochs) ->
     """
     if not (training.folder / "run.json").is_file():
         write_yaml(log_path(training.folder, ".yaml"), cli.as_dict(config))
-    return runner.train(training, epochs)
+    return runner.train(replace(training, resume=[*training.resume, *resume_options(config)]), epochs)
 
 
 def log_path(folder: Path, suffix: str) -> Path:

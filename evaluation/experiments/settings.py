@@ -10,6 +10,7 @@ from common import cli
 from common.configs import CONFIGS, config_names
 from common.errors import UserError, did_you_mean
 from common.files import read_yaml
+from common.trust import trust_own
 from training.config import TrainConfig
 from training.run import Run
 
@@ -104,6 +105,7 @@ def training_config(training: TrainingSettings, common: Options, chosen: Options
         raise UserError(f"{reserved[0]} is given by the study itself; leave it out of the training's options")
     where = training.train if isinstance(training.train, Path) else Path("train")
     config: TrainConfig = cli.from_dict(TrainConfig, values, where, cli.command_name("training.train"))
+    trust_own(config.model.name, training.train if isinstance(training.train, Path) else None)
     return config
 
 

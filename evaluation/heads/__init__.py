@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.cli import load_class
+from common.choices import load_class
 from common.errors import UserError
 from data_prep.labels import LabelSchema
 from training.run import Run

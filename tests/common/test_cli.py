@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from common import cli, configs
+from common.choices import choice
 from common.errors import UserError
 
 
@@ -59,7 +60,7 @@ class ExampleConfig:
     """Whom it shows."""
     count: int = 3
     """How many."""
-    shape: CircleConfig = cli.choice(SHAPES, "circle")
+    shape: CircleConfig = choice(SHAPES, "circle")
     """What is drawn."""
     inner: InnerConfig = field(default_factory=InnerConfig)
     """What is inside."""

@@ -1,5 +1,7 @@
 """Options that belong elsewhere, numbers that are not finite, and the help that errors refer to."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from common import cli
 from common.errors import UserError
 from tests.common.test_cli import ExampleConfig, InnerConfig, parse
+from training.config import TrainConfig
 
 
 def test_an_option_of_another_name_of_a_choice_is_said_to_be_that(tmp_path):
@@ -62,3 +65,24 @@ def test_the_command_that_ran_is_not_named_later(capsys):
     with pytest.raises(UserError) as error:
         parse("--cuont", "1")
     assert "glioskull draw" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("schedule", "canary_module.X"), ("schedule", {"class_path": "canary_module.X"}), ("optimizer", "canary_module:X")),
+        *(("phases", ["canary_module.X"]), ("phases", [{"class_path": "canary_module.X", "init_args": {}}])),
+        *(("records", [{"class_path": "canary_module.X"}]), ("heads", {"a": {"class_path": "canary_module.X"}})),
+        *(("model", "canary_module.X"), ("model", {"class_path": "canary_module.X"}), ("loss", "canary_module.X")),
+    ],
+)
+@pytest.mark.parametrize("in_file", [False, True])
+def test_nothing_that_a_value_names_is_imported(option, value, in_file, tmp_path, monkeypatch):
+    (tmp_path / "canary_module.py").write_text("class X:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps({option: value}))
+    text = value if isinstance(value, str) else json.dumps(value)
+    with pytest.raises(UserError) as caught:
+        cli.parse(TrainConfig, ["--config", str(tmp_path / "c.yaml")] if in_file else [f"--{option}={text}"])
+    assert "\n" not in str(caught.value)
+    assert "canary_module" not in sys.modules

@@ -99,6 +99,8 @@ class WandbRun:
         if os.environ.get("WANDB_MODE") == "disabled":
             return
         stored = self._run.metadata.get(FOLDER)
+        if stored is not None and (stored.get("project"), stored.get("entity")) != (self._config.project, self._config.entity):
+            stored = None  # a resumed training that logs into another project begins a run there
         self._there = self._connect((stored or {}).get("id") or secrets.token_hex(4))
         if self._there is None:
             return
