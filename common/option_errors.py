@@ -46,6 +46,7 @@ def plain(message: str, example: Any = None) -> str:
     """
     message = " ".join(message.split())
     message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
+    message = re.sub(r"Subclasses are disabled.*", "expected a mapping of its options; received a class_path", message)
     if required := re.fullmatch(r"(.*)the following arguments are required: ([^(]*)(.*)", message):
         message = f"{required[1]}missing option --{required[2].replace(', ', ', --')}{required[3]}"
     found = UNION.search(message) or SINGLE.search(message)

@@ -65,6 +65,7 @@ class CustomConfig(SegmenterConfig):
             UserError: names the file, and the option that accepts the callable.
         """
         super().refuse_untrusted(file)
+        find_module(self.name, f"{file}: model.name {self.name}")
         refuse_objects(self.args, f"{file}: model.args")
 
     @property
