@@ -17,8 +17,8 @@ from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.contours import rasterise, read_json_contours
 from data_prep.scans.itk import read_transform
 from data_prep.sources import open_source
-from data_prep.sources.base import visible_files
 from data_prep.sources.vestibular_schwannoma import CONTOURS, NUMBER, TRANSFORM, VestibularSchwannomaSource
+from data_prep.sources.walk import visible_files
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,7 @@ from common.manifests import CONTENT, Fields, ListOf, MapOf, Text, WrongValueErr
 MAX_CLASSES = 8
 LOWEST_ID, HIGHEST_ID = -(1 << 15), (1 << 16) - 1  # a table of all ids between them is made
 SCHEMA = Fields({"name": Text(), "classes": MapOf(CONTENT)}, {"regions": MapOf(ListOf(Text(least=1)))})
+BACKGROUND = "background"
 SCHEMAS = Path(__file__).resolve().parent.parent / "configs" / "labels"
 
 
@@ -128,7 +129,7 @@ class LabelSchema:
         return np.array(ids, dtype)[classes]
 
     def _check(self, where: Path) -> None:
-        """Refuse a schema with too few or many classes, double ids or unknown classes in regions."""
+        """Refuse a schema with too few or many classes, double ids, a background that is not first, or unknown classes."""
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UserError(f"{where}: expected 2 to {MAX_CLASSES} classes; received {len(self.classes)}")
         ids = [identifier for group in self.classes.values() for identifier in group] + list(self.ignore)
@@ -137,6 +138,12 @@ class LabelSchema:
             raise UserError(f"{where}: ids {twice} stand in more than one class")
         if not all(self.classes.values()):
             raise UserError(f"{where}: every class needs at least one id")
+        first, *others = self.classes
+        if (0 not in self.classes[first] and first.lower() != BACKGROUND) or any(name.lower() == BACKGROUND for name in others):
+            raise UserError(
+                f"{where}: expected the background as the first class, such as `{BACKGROUND}: 0`; received {first} with ids "
+                f"{list(self.classes[first])}; change the order of the classes"
+            )
         for region, members in self.regions.items():
             unknown = [name for name in members if name not in self.classes]
             if unknown:

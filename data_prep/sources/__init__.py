@@ -6,6 +6,7 @@ from pathlib import Path
 from common.errors import UserError
 from data_prep.labels import LabelSchema
 from data_prep.sources.base import Source, SourceConfig
+from data_prep.sources.walk import content_words
 
 __all__ = ["LAYOUTS", "Source", "SourceConfig", "layout_class", "open_source"]
 
@@ -58,7 +59,8 @@ def _open(root: Path, config: SourceConfig) -> Source:
         if found is None:
             kind = "folder" if root.is_dir() else "file"
             looked_for = "; ".join(f"{layout.layout}: {layout.looks_for}" for layout in layouts)
-            raise UserError(f"{root}: no layout recognised in this {kind}; looked for {looked_for} (--layout names one)")
+            held = content_words(root) if root.is_dir() else ""
+            raise UserError(f"{root}: no layout recognised in this {kind}; looked for {looked_for} (--layout names one){held}")
         return found(root, config)
     chosen = layout_class(config.layout)
     if not chosen.recognises(root):

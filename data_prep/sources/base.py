@@ -4,9 +4,8 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from os import walk
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -233,18 +232,6 @@ class Source(ABC):
         return []
 
 
-def _refuse_undecoded(folder: Path, names: Iterable[str]) -> None:
-    """Refuse names that are not UTF-8, which no manifest, list or terminal can hold."""
-    for name in names:
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            raise UserError(f"{folder}: expected names of files in UTF-8; received {shown}; rename it")
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise UserError(f"{error.filename}: folder cannot be read ({error.strerror})") from None
-
-
 def choose_channels(available: list[str], wanted: list[str] | None, root: Path) -> list[str]:
     """Channels in the chosen order; all of them by default.
 
@@ -342,21 +329,3 @@ def sorted_cases(cases: Iterable[CaseFiles], root: Path, patient_pattern: str | 
         raise Problems(lines, f"{root}: {len(lines)} case ids stand for more than one case; rename or remove one of each")
     found = [replace(case, attributes=known_attributes(case.attributes)) for (case,) in groups.values()]
     return sorted(join_patients(found, patient_pattern), key=lambda case: case.id)
-
-
-def visible_files(root: Path) -> Iterator[Path]:
-    """Files below `root` that are not hidden, sorted by folder; links are followed, each folder is visited once.
-
-    Raises:
-        UserError: a folder cannot be read; to pass it over would lose its patients in silence.
-    """
-    seen = set()
-    for folder, folders, names in walk(root, followlinks=True, onerror=_refuse_folder):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        _refuse_undecoded(Path(folder), [*folders, *names])
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))

@@ -6,10 +6,15 @@
 lie at any depth. A folder HGG or LGG above them gives the attribute `grade`, and so does a `name_mapping*.csv` (BraTS
 2018-2020). The attribute `tumour` is `mets` for metastases, `hgg` or `lgg` where the grade is known. The years differ in label
 ids: a folder such as MICCAI-LH-BraTS2025-MET-Challenge-Training gives the year.
+
+Collections of TCIA with these channels have labels of their own names: UCSF-PDGM `ID_tumor_segmentation`, TCGA-GBM and TCGA-LGG
+`ID_GlistrBoost_ManuallyCorrected`, else `ID_GlistrBoost`, and UPENN-GBM, in a folder beside that of the scans, `ID_segm`, else
+`ID_automated_approx_segm`.
 """
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +24,9 @@ from common.tables import counted, read_rows
 from data_prep.labels import LabelSchema
 from data_prep.scans import nifti
 from data_prep.scans.case import CaseFiles, ImageRef
-from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases, visible_files
+from data_prep.sources.base import SourceConfig, choose_channels, sorted_cases
 from data_prep.sources.nifti_source import NiftiSource
+from data_prep.sources.walk import passed_by, visible_files
 
 CHANNELS = ["flair", "t1", "t1ce", "t2"]
 LABEL = "label"
@@ -30,7 +36,9 @@ KINDS = {
     **dict.fromkeys(("t1ce", "t1gd", "t1c", "t1post"), "t1ce"),
     **dict.fromkeys(("t2", "t2w", "t2synth"), "t2"),
     **dict.fromkeys(("seg", "segm", "brats-seg", "gtv"), LABEL),  # BraTS 2020 has a single `_Segm`, of case 355
+    **dict.fromkeys(("tumor_segmentation", "glistrboost_manuallycorrected", "glistrboost", "automated_approx_segm"), LABEL),
 }
+AUTOMATIC = ("glistrboost", "automated_approx_segm")  # labels that a program made, used where nobody corrected them
 NAME = re.compile(rf"^(?:(?P<id>.+?)(?P<separator>[-_]))?(?P<kind>{'|'.join(KINDS)})$", re.IGNORECASE)
 OLDER_KINDS = {"flair", "t1", "t1ce", "t1gd", "t2"}
 NEWER_KINDS = {"t2f", "t1n", "t2w"}
@@ -39,6 +47,9 @@ UCSF_KINDS = {"t1pre", "t1post", "t2synth", "brats-seg"}
 NEWER_ID = re.compile(r"^(?P<patient>BraTS-.*-\d+)-\d+$", re.IGNORECASE)
 OLDEST_ID = re.compile(r"^(?P<patient>brats_(?:2013|tcia)_pat\d+)_\d+$", re.IGNORECASE)
 UCSF_ID = re.compile(r"^(?P<patient>\d{6})[A-Z]$")
+TCIA_ID = re.compile(
+    r"^(?:(?P<pdgm>UCSF-PDGM-\d+)_FU\d+d|(?P<penn>UPENN-GBM-\d+)_\d\d|(?P<tcga>TCGA-\w\w-\w{4})_\d{4}\.\d\d\.\d\d)$"
+)
 METASTASES = re.compile(r"^BraTS-METS?-", re.IGNORECASE)
 CHILDREN = re.compile(r"^BraTS-PED-", re.IGNORECASE)  # since 2024 their ids mean other tissue than those of 2023
 GRADES = ("HGG", "LGG")
@@ -102,7 +113,9 @@ class _Group:
 
     @property
     def patient(self) -> str:
-        """Patient id: the case id without the number of the scan."""
+        """Patient id: the case id without the number or the day of the scan."""
+        if named := TCIA_ID.match(self.id):
+            return next(name for name in named.groups() if name)
         match = NEWER_ID.match(self.id) or OLDEST_ID.match(self.id) or (UCSF_ID.match(self.id) if self.is_ucsf else None)
         return match["patient"] if match else self.id
 
@@ -146,6 +159,15 @@ class BratsSource(NiftiSource):
             return False
         matches = (match for path in visible_files(root) if (match := _match(path)))
         return any(KINDS[match["kind"].lower()] != LABEL for match in matches)
+
+    def source_warnings(self) -> list[str]:
+        """Warnings about images whose names are none of BraTS, and about labels that a program made, a line each."""
+        automatic = [case.label.path for case in self._cases if case.label is not None and _ends_in(case.label.path, AUTOMATIC)]
+        lines = passed_by(self.root, (), (path for path in visible_files(self.root) if not _match(path)))
+        if automatic:
+            made = "label was made by a program and" if len(automatic) == 1 else "labels were made by a program and"
+            lines.append(f"{self.root}: {len(automatic)} {made} not corrected by hand, such as {automatic[0].name}")
+        return lines
 
     def expected_file(self, files: CaseFiles, channel: str) -> str:
         """Description of the file of a missing channel: its possible endings."""
@@ -214,7 +236,34 @@ def _groups(root: Path) -> list[_Group]:
             group.files[LABEL] = [
                 path for path in group.files[LABEL] if path.name.lower().partition(".")[0].endswith("brats-seg")
             ]
-    return _with_labels(list(groups.values()))
+    found = _with_distant_labels(_with_labels(list(groups.values())))
+    for group in found:
+        by_hand = [path for path in group.files.get(LABEL, ()) if not _ends_in(path, AUTOMATIC)]
+        if by_hand:
+            group.files[LABEL] = by_hand
+    return found
+
+
+def _ends_in(path: Path, kinds: Iterable[str]) -> bool:
+    """True for a name that ends in one of several kinds, such as `x_GlistrBoost.nii.gz`."""
+    return nifti.stem(path).lower().endswith(tuple(kinds))
+
+
+def _with_distant_labels(groups: list[_Group]) -> list[_Group]:
+    """Groups with labels in other folders, as of UPENN-GBM, assigned to the only scan of their id if it has none."""
+    scans: defaultdict[str, list[_Group]] = defaultdict(list)
+    for group in groups:
+        if group.files.keys() - {LABEL}:
+            scans[group.id].append(group)
+    free = {identifier: found[0] for identifier, found in scans.items() if len(found) == 1 and LABEL not in found[0].files}
+    kept = []
+    for group in groups:
+        scan = free.get(group.id)
+        if scan is None or scan is group or group.files.keys() - {LABEL}:
+            kept.append(group)
+        else:
+            scan.files[LABEL] += group.files[LABEL]
+    return kept
 
 
 def _with_labels(groups: list[_Group]) -> list[_Group]:

@@ -19,11 +19,12 @@ from data_prep.scans.dicom_header import SUFFIXES, has_magic
 from data_prep.scans.dicom_image import read_series
 from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.volume import Volume
-from data_prep.sources.base import SourceConfig, choose_channels, lacking_channels, sorted_cases, visible_files
+from data_prep.sources.base import SourceConfig, choose_channels, lacking_channels, sorted_cases
 from data_prep.sources.dicom_annotations import find_annotation
 from data_prep.sources.dicom_patients import DicomPatient, find_patients, named_patients
 from data_prep.sources.dicom_rules import load_rules
 from data_prep.sources.volume_source import VolumeSource
+from data_prep.sources.walk import visible_files
 
 SCHEMA = "binary"
 UID_END = 10  # characters of a UID that the table shows; enough for a rule

@@ -21,7 +21,8 @@ from data_prep.labels import LabelSchema
 from data_prep.scans import tiff
 from data_prep.scans.case import Case, CaseFiles, ImageRef
 from data_prep.sources import nifti_rules as rules
-from data_prep.sources.base import Source, SourceConfig, choose_channels, refuse, sorted_cases, visible_files
+from data_prep.sources.base import Source, SourceConfig, choose_channels, refuse, sorted_cases
+from data_prep.sources.walk import visible_files
 
 CHANNELS = ["pre", "flair", "post"]
 SCHEMA = "kaggle_3m"

@@ -27,8 +27,9 @@ from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.itk import read_transform
 from data_prep.scans.volume import Volume
 from data_prep.sources import nifti_rules as rules
-from data_prep.sources.base import SourceConfig, choose_channels, lacking_channels, sorted_cases, visible_files
+from data_prep.sources.base import SourceConfig, choose_channels, lacking_channels, sorted_cases
 from data_prep.sources.volume_source import VolumeSource
+from data_prep.sources.walk import visible_files
 
 CHANNELS = {"t1ce": "t1", "t2": "t2"}  # channel -> space, as the files name it
 SCHEMA = "binary"

@@ -120,6 +120,12 @@ def test_brats_ids_are_read_and_written():
         ({"name": "x", "classes": {"a": 0, "b": [1, 0]}}, r"ids \[0\] stand in more than one class"),
         ({"name": "x", "classes": {"a": 0, "b": 1}, "ignore": 1}, r"ids \[1\] stand in more than one class"),
         ({"name": "x", "classes": {"a": 0, "b": []}}, "every class needs at least one id"),
+        (
+            {"name": "x", "classes": {"tumour": 1, "background": 0}},
+            "expected the background as the first class.*tumour",
+        ),
+        ({"name": "x", "classes": {"edema": 2, "core": 1}}, r"received edema with ids \[2\]; change the order"),
+        ({"name": "x", "classes": {"none": 0, "background": 1}}, "expected the background as the first class"),
         ({"name": "x", "classes": {"a": 0, "b": 1}, "regions": {"R": ["c"]}}, r"region R names \['c'\]"),
     ],
 )

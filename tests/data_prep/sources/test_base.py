@@ -1,7 +1,5 @@
 """Checks and helpers that all layouts share."""
 
-import errno
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import pytest
 
 from common.errors import Problems, UserError
 from data_prep.scans.case import CaseFiles, ImageRef
-from data_prep.sources.base import choose_channels, id_problem, refuse, sorted_cases, visible_files
+from data_prep.sources.base import choose_channels, id_problem, refuse, sorted_cases
 
 ROOT = Path("root")
 
@@ -44,30 +42,6 @@ def test_one_problem_is_an_error_and_several_are_a_list():
         refuse(["one"], case("a", "1"))
     with pytest.raises(Problems, match="case a: cannot be read"):
         refuse(["one", "two"], case("a", "1"))
-
-
-def test_hidden_files_are_left_out_and_linked_folders_visited_once(tmp_path):
-    for name in ("b/2.nii", "b/.hidden", ".git/x.nii", "__MACOSX/y.nii", "a/1.nii"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "b" / "loop").symlink_to(tmp_path)
-    assert [path.relative_to(tmp_path).as_posix() for path in visible_files(tmp_path)] == ["a/1.nii", "b/2.nii"]
-
-
-def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.nii").touch()
-    scandir = os.scandir
-
-    def without_right(path):
-        if Path(path).name == "b":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", without_right)
-    with pytest.raises(UserError, match=r"/b: folder cannot be read \(Permission denied\)$"):
-        list(visible_files(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -114,11 +88,3 @@ def test_ids_differ_beyond_letter_case_and_accents_in_two_spellings():
 def test_attributes_of_every_layout_are_categories():
     (found,) = sorted_cases([replace(case("a", "1"), attributes={"grade": "2.0", "mgmt": "NaN"})], ROOT)
     assert found.attributes == {"grade": "2"}
-
-
-def test_a_name_that_is_not_utf8_is_refused_in_a_line_that_can_be_printed(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / os.fsdecode(b"t1\xff.nii")).touch()
-    with pytest.raises(UserError, match=r"/a: expected names of files in UTF-8; received t1\\xff.nii; rename it") as error:
-        list(visible_files(tmp_path))
-    assert str(error.value).encode()

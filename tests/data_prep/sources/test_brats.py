@@ -281,3 +281,46 @@ def test_a_manifest_comes_before_the_names_of_files(tmp_path):
     )
     assert open_source(tmp_path).layout == "msd"
     assert open_source(tmp_path, SourceConfig(layout="brats")).layout == "brats"
+
+
+def test_labels_of_ucsf_pdgm_are_found_and_other_images_counted(tmp_path):
+    names = ["T1", "T1c", "T2", "FLAIR", "tumor_segmentation", "ADC", "brain_segmentation"]
+    ids = ["UCSF-PDGM-0429", "UCSF-PDGM-0429_FU003d"]
+    root = touch(tmp_path, *(f"{identifier}_nifti/{identifier}_{name}.nii.gz" for identifier in ids for name in names))
+    source = open_source(root)
+    cases = source.cases()
+    assert [(case.id, case.patient) for case in cases] == [(ids[0], ids[0]), (ids[1], ids[0])]
+    assert [case.label.path.name for case in cases] == [f"{identifier}_tumor_segmentation.nii.gz" for identifier in ids]
+    assert source.schema.name == "brats2017-2021"
+    first = f"{ids[1]}_nifti/{ids[1]}_ADC.nii.gz"
+    assert source.source_warnings()[0].startswith(f"{root}: 4 images were passed by, such as {first}, ")
+
+
+def test_labels_of_tcga_that_were_corrected_by_hand_are_preferred(tmp_path):
+    one, other = "TCGA-02-0006_1996.08.23", "TCGA-02-0009_1997.06.14"
+    files = [f"{one[:12]}/{one}_{name}.nii.gz" for name in ("t1", "t1Gd", "GlistrBoost", "GlistrBoost_ManuallyCorrected")]
+    files += [f"{other[:12]}/{other}_{name}.nii.gz" for name in ("t1", "GlistrBoost")]
+    source = open_source(touch(tmp_path, *files))
+    found = [(case.id, case.patient, case.label.path.name) for case in source.cases()]
+    assert found == [
+        (one, "TCGA-02-0006", f"{one}_GlistrBoost_ManuallyCorrected.nii.gz"),
+        (other, "TCGA-02-0009", f"{other}_GlistrBoost.nii.gz"),
+    ]
+    assert source.source_warnings() == [
+        f"{tmp_path}: 1 label was made by a program and not corrected by hand, such as {other}_GlistrBoost.nii.gz"
+    ]
+
+
+def test_labels_of_upenn_lie_in_folders_of_their_own(tmp_path):
+    ids = ["UPENN-GBM-00001_11", "UPENN-GBM-00001_21", "UPENN-GBM-00002_11"]
+    files = [f"images_structural/{identifier}/{identifier}_{name}.nii.gz" for identifier in ids for name in ("T1", "T1GD")]
+    files += [f"automated_segm/{identifier}_automated_approx_segm.nii.gz" for identifier in (ids[0], ids[2])]
+    files += [f"images_segm/{ids[0]}_segm.nii.gz", f"images_structural_unstripped/{ids[0]}/{ids[0]}_T1_unstripped.nii.gz"]
+    source = open_source(touch(tmp_path, *files))
+    labels = [None if case.label is None else case.label.path.relative_to(tmp_path).as_posix() for case in source.cases()]
+    assert labels == [f"images_segm/{ids[0]}_segm.nii.gz", None, f"automated_segm/{ids[2]}_automated_approx_segm.nii.gz"]
+    assert [case.patient for case in source.cases()] == ["UPENN-GBM-00001", "UPENN-GBM-00001", "UPENN-GBM-00002"]
+    assert [line.partition(": ")[2][:24] for line in source.source_warnings()] == [
+        "1 image was passed by: i",
+        "1 label was made by a pr",
+    ]

@@ -97,3 +97,45 @@ def test_the_number_of_channels_must_be_that_of_the_manifest(tmp_path):
     source = open_source(manifest(tmp_path))
     (line,) = source.check(source.cases()[0])
     assert "a.nii.gz: expected a 4D image of 4 channels; received shape (10, 9, 8, 3)" in line
+
+
+def write_nnunet(root, channels=2, **content):
+    """Raw folder of nnU-Net: two cases, a file for each channel."""
+    for case in ("a", "b"):
+        for place in range(channels):
+            save(root / "imagesTr" / f"{case}_{place:04d}.nii.gz", np.full((3, 4, 5), place, np.int16))
+        save(root / "labelsTr" / f"{case}.nii.gz", np.ones((3, 4, 5), np.uint8))
+    names = {"channel_names": {"0": "T1w", "1": "T2w"}, "labels": {"background": 0, "tumor": 1}, "file_ending": ".nii.gz"}
+    (root / "dataset.json").write_text(json.dumps({"numTraining": 2} | names | content))
+    return root
+
+
+@pytest.mark.parametrize("listed", [{}, {"training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]}])
+def test_a_raw_folder_of_nnunet_is_read(tmp_path, listed):
+    source = open_source(write_nnunet(tmp_path, **listed))
+    assert [case.id for case in source.cases()] == (["a"] if listed else ["a", "b"])
+    case = source.read(source.cases()[0])
+    assert {name: array.max() for name, array in case.channels.items()} == {"t1": 0, "t2": 1}
+    assert case.label.all()
+    more = [f"{tmp_path}: 3 images were passed by, such as imagesTr/b_0000.nii.gz, imagesTr/b_0001.nii.gz"]
+    assert source.source_warnings() == (more if listed else [])
+    assert open_source(tmp_path, SourceConfig(channels=["t2"])).source_warnings() == (more if listed else [])
+
+
+def test_a_case_of_nnunet_that_lacks_a_channel_is_named(tmp_path):
+    (write_nnunet(tmp_path) / "imagesTr" / "b_0001.nii.gz").unlink()
+    source = open_source(tmp_path)
+    assert "case b lacks channel t2 (expected a name ending in _0001)" in source.check(source.cases()[1])[0]
+
+
+def test_images_of_nnunet_in_another_format_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"file_ending: expected .nii or .nii.gz; received '.png'; convert the images"):
+        open_source(write_nnunet(tmp_path, file_ending=".png"))
+
+
+def test_paths_of_windows_are_read(tmp_path):
+    write_msd(tmp_path, [scan("a", ids=(0, 1, 2, 3))])
+    text = (tmp_path / "dataset.json").read_text().replace("./imagesTr/", "imagesTr\\\\").replace("./labelsTr/", "labelsTr\\\\")
+    (tmp_path / "dataset.json").write_text(text)
+    source = open_source(tmp_path)
+    assert source.check(source.cases()[0]) == []
