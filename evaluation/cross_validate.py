@@ -1,5 +1,6 @@
 """Command: cross-validation over the folds of records; every patient is predicted by the run that was trained without it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 from common import cli
 from common.config_bases import ConfigWithTrust
 from common.configs import find_config
-from common.errors import UserError
+from common.errors import Problems, UserError
 from common.files import lock, read_yaml, write_text, write_yaml
 from common.manifests import CONTENT, MapOf, read_manifest
 from common.trust import trust_own
@@ -67,11 +68,7 @@ def main(config: CrossValidateConfig) -> None:
     with lock(config.out):
         trainings = [_training(config, fold, options, settings) for fold in range(count)]
         _refuse_changes(config, trainings)
-        for fold, training in enumerate(trainings):
-            print(f"fold {fold} ({fold + 1} of {count})", flush=True)
-            problem = runner.training_failure(training, runner.train(training))
-            if problem is not None:
-                raise UserError(f"fold {fold}: {problem}; the same command goes on from here")
+        _train(trainings)
         folds = Folds(
             runs=[Run(training.folder) for training in trainings],
             records=records,
@@ -114,6 +111,24 @@ def _training(config: CrossValidateConfig, fold: int, options: list[str], settin
     arguments = ["--config", config.train, "--records", config.records, "--fold", fold, *options]
     resume = ["--records", config.records, *resume_options(replace(settings, records=None))]
     return runner.Training(config.out / f"fold{fold}", f"training.{config.command}", arguments, resume=resume)
+
+
+def _train(trainings: Sequence[runner.Training]) -> None:
+    """Train every fold; the others are trained too where one diverges.
+
+    Raises:
+        UserError: a training failed.
+        Problems: a line per fold that diverged.
+    """
+    problems = []
+    for fold, training in enumerate(trainings):
+        print(f"fold {fold} ({fold + 1} of {len(trainings)})", flush=True)
+        problem = runner.training_failure(training, runner.train(training))
+        if problem is not None and runner.divergence_of(training) is None:
+            raise UserError(f"fold {fold}: {problem}; the same command goes on from here")
+        problems += [] if problem is None else [f"fold {fold}: {problem}"]
+    if problems:
+        raise Problems(problems, "the other folds are trained; the same command goes on from here")
 
 
 def _refuse_changes(config: CrossValidateConfig, trainings: list[runner.Training]) -> None:

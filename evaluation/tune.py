@@ -12,6 +12,7 @@ from common import cli
 from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.files import lock, write_text
+from common.finite import naming
 from common.hardware.backend import load_backend
 from common.metrics.catalogue import METRICS, expect_metric
 from common.metrics.metric import Metric
@@ -257,7 +258,8 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
                     )
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
                 spacing_mm = job.records.cases[case].geometry.spacing_mm
-                probabilities = ensemble.probabilities(image, inside)
+                with naming(f"case {case}"):
+                    probabilities = ensemble.probabilities(image, inside)
                 yield pack_case(patient, probabilities, truth, grid, job.schema, inside, spacing_mm)
                 bar.update()
 

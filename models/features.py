@@ -24,6 +24,7 @@ from common.errors import UserError, did_you_mean
 from data_prep.grid.geometry import Triple
 from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image
+from models.outputs import predict_batch
 from models.volume import SlidingWindow, bell, cut_patches, padding
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def pooled_features(
         images = np.stack([picture for picture, _ in batch]).astype(np.float32)
         # The last batch is filled up with repeats, so that the network is compiled for one shape.
         images = np.concatenate([images, images[:1].repeat(batch_size - len(batch), axis=0)])
-        outputs = network.predict_on_batch(images)
+        outputs = predict_batch(network, images)
         features, logits = (np.asarray(outputs[name]).astype(np.float32) for name in (FEATURES, LOGITS))
         tumour = _foreground(logits)
         for place, (_, spans) in enumerate(batch):

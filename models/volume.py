@@ -14,6 +14,7 @@ import numpy as np
 from data_prep.grid.geometry import AXES, Triple, cut_patch
 from data_prep.grid.neighbours import with_neighbours
 from data_prep.grid.resize import resize_image
+from models.outputs import predict_batch
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +63,9 @@ def predict_volume(network: "keras.Model", image: np.ndarray, sliding: SlidingWi
 
     Yields:
         slices, and their logits {head: (n, H, W, classes)} float32; all slices in order, each once.
+
+    Raises:
+        NotFinite: logits that are NaN or infinite.
     """
     predict = predict_slices if sliding.patch is None else predict_tiles if sliding.margin else predict_patches
     yield from predict(network, image, sliding, batch_size)
@@ -314,7 +318,7 @@ def _mirrored(network: "keras.Model", batch: np.ndarray, flips: tuple[str, ...])
     ways = list(product(*[(1, -1) if axis in flips else (1,) for axis in axes]))
     for way in ways:
         mirror = (slice(None), *(slice(None, None, step) for step in way))
-        logits = network.predict_on_batch(np.ascontiguousarray(batch[mirror]))
+        logits = predict_batch(network, np.ascontiguousarray(batch[mirror]))
         for head, values in logits.items():
             back = np.asarray(values)[mirror] if np.ndim(values) == batch.ndim else np.asarray(values)
             total[head] = total[head] + back if head in total else back

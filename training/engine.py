@@ -21,6 +21,7 @@ from common.trust import trust_own
 from training.config import TrainingConfig
 from training.data.division import cases_lacking_channels, lacked_channels
 from training.data.mixture import Mixture, check_extents, open_mixture, open_records
+from training.divergence import Diverged, store_divergence
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
@@ -256,6 +257,7 @@ def begin_phase(training: OpenTraining, phase: Phase) -> None:
     with training.distribution.scope():
         before = training.run.keep_weights_before(phase.number, phase.restart_from)
         if phase.restart_from == "best":
+            training.run.verify_weights(before)
             load_weights(training.model, before)
         prepare_phase(training, phase)
     training.progress.begin_phase(phase.number)
@@ -277,19 +279,22 @@ def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> st
     batches = data.training_batches(config, progress.epoch * steps, watch)
     validation, validation_steps = data.validation_batches(config, even=training.distribution.devices > 1)
     examples = steps * config.input.batch_size
-    keeper = EpochKeeper(run.path, config, training.heads, progress, training.phases, phase, examples, watch)
-    with Watchdog(run.path) as watchdog:
-        training.model.fit(
-            batches,
-            epochs=progress.epoch - progress.phase_epoch + phase.epochs,
-            initial_epoch=progress.epoch,
-            steps_per_epoch=steps,
-            validation_data=validation,
-            validation_steps=validation_steps,
-            callbacks=[keeper, *wandb_run.callbacks(progress), *tensorboard(run.path / "logs"), *beats(watchdog)],
-            shuffle=False,
-            verbose=0,
-        )
+    keeper = EpochKeeper(run, config, training.heads, progress, training.phases, phase, examples, watch)
+    try:
+        with Watchdog(run.path) as watchdog:
+            training.model.fit(
+                batches,
+                epochs=progress.epoch - progress.phase_epoch + phase.epochs,
+                initial_epoch=progress.epoch,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                validation_steps=validation_steps,
+                callbacks=[keeper, *wandb_run.callbacks(progress), *tensorboard(run.path / "logs"), *beats(watchdog)],
+                shuffle=False,
+                verbose=0,
+            )
+    except Diverged as error:
+        raise store_divergence(run, progress, str(error)) from None
     return keeper.ended
 
 

@@ -14,6 +14,7 @@ from common import cli
 from common.errors import UserError
 from data_prep.records.folder import MANIFEST, Records
 from training.config import TrainingConfig
+from training.divergence import refuse_diverged
 from training.loggers.config import FilesConfig
 from training.phases import extended
 from training.run import Run
@@ -46,13 +47,14 @@ def run_to_resume(config: TrainingConfig) -> Run:
     """An existing run, its config with the settings that may change; files stay as they are until it trains.
 
     Raises:
-        UserError: a run of another command, or records that are not those that it was begun with.
+        UserError: a run of another command, one that diverged, or records that are not those that it was begun with.
     """
     run = Run(config.resume or Path())
     if not isinstance(config, run.config_type):
         raise UserError(f"{run.path}: is a run of {cli.command_name(run.command)}; go on with it by that command")
     if not run.config.sources:
         raise UserError(f"{run.path}/config.yaml: no records")
+    refuse_diverged(run)
     changed: dict[str, Any] = {"logger": _logger(run, config)}
     if config.max_minutes is not None:
         changed["max_minutes"] = config.max_minutes

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import UserError
-from common.files import copy_file, read_yaml, write_json, write_yaml
+from common.files import checksum, copy_file, read_yaml, write_json, write_yaml
 from common.hardware.devices import cores
 from common.packed_arrays import check_hdf5
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.records.folder import Records
+from models.outputs import refuse_not_finite
 from models.unet import without_levels
 from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
@@ -193,13 +194,34 @@ class Run:
             UserError: no weights, or they do not fit.
         """
         network, weights = self.build_network(), weights or self.weights
+        self.verify_weights(weights)
         check_hdf5(weights, "weights")
         try:
             network.load_weights(weights)
         except Exception as error:  # what Keras and HDF5 make of a damaged file
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{weights}: weights do not fit the network of {self.path}/config.yaml ({reason})") from None
+        refuse_not_finite(network, weights)
         return without_levels(network)
+
+    def expect_weights(self, names: Sequence[str], crc32c: str) -> None:
+        """Store the checksum of weights files that are about to be written; that of each file before stays beside it."""
+        known = self.metadata.get("weights", {})
+        weights = known | {name: [*known.get(name, [])[-1:], crc32c] for name in names}
+        self.set_status(self.metadata["status"], weights=weights)
+
+    def verify_weights(self, weights: Path) -> None:
+        """Compare a weights file with the checksums that the run stores; runs of before have none.
+
+        Raises:
+            UserError: it is damaged, or of another run.
+        """
+        known = {crc32c for each in self.metadata.get("weights", {}).values() for crc32c in each}
+        if weights.name in self.metadata.get("weights", {}) and weights.is_file() and (found := checksum(weights)) not in known:
+            raise UserError(
+                f"{weights}: is damaged, or of another run (checksum {found}, expected one of {', '.join(sorted(known))}); "
+                "copy it again from where it is whole"
+            )
 
     @property
     def weights_before_last_phase(self) -> Path | None:
@@ -216,7 +238,10 @@ class Run:
         """
         kept = self.path / f"before_phase{phase}.weights.h5"
         if not kept.is_file():  # else a resume would take the phase's own best weights for those that it began with
-            copy_file(self.weights if restart_from == "best" else self.path / "last.weights.h5", kept)
+            source = self.weights if restart_from == "best" else self.path / "last.weights.h5"
+            self.verify_weights(source)
+            self.expect_weights([kept.name], checksum(source))
+            copy_file(source, kept)
         return kept
 
     def sliding_window(
@@ -246,7 +271,7 @@ class Run:
                 self.set_status("stopped")
 
     def set_status(self, status: str, **facts: Any) -> None:
-        """Record the status of the training (running, stopped or finished) and other facts."""
+        """Record the status of the training (running, stopped, diverged or finished) and other facts."""
         self.metadata = Facts(self.path / "run.json", self.metadata | {"status": status} | facts)
         write_json(self.path / "run.json", self.metadata)
 

@@ -20,7 +20,7 @@ _INITIAL = Fields({"path": Text(least=1)}, {"checksum": Text(), "loaded": Whole(
 RUN = Fields(
     {},
     {
-        "status": Text(("running", "stopped", "finished")),
+        "status": Text(("running", "stopped", "diverged", "finished")),
         "command": Text(least=1),
         "heads": MapOf(Fields({"kind": Text(least=1)})),
         "channels": ListOf(Text(least=1), least=1),
@@ -29,6 +29,8 @@ RUN = Fields(
         "split": Text(("patient", "slice")),
         "pretrained": Text(),
         "ended": Maybe(Text(("epochs", "patience", "max_minutes", "loss", "phase"))),
+        "diverged": Text(),
+        "weights": MapOf(ListOf(Text(least=1))),
         "epoch": Whole(0),
         "best_epoch": Maybe(Whole(1)),
         "steps_per_epoch": Maybe(Whole(1)),

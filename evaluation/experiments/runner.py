@@ -13,6 +13,7 @@ from common import processes
 from common.errors import UserError
 from common.files import lock, make_folder, read_text
 from common.trust import trust_options
+from training.divergence import divergence
 from training.run import Run
 
 CALL = "$ "  # begin of the lines of a log that hold a command
@@ -65,11 +66,14 @@ def train(training: Training, should_stop: Callable[[], bool] = lambda: False) -
 
 def training_failure(training: Training, status: int) -> str | None:
     """Reason in one line why a run cannot be used after `train` returned `status`; None where it was trained."""
-    if status:
-        return failure("training", status, training.log)
-    if Run(training.folder).metadata["ended"] == "loss":
-        return f"its loss is no longer a number; delete {training.folder} and lower its optimizer.learning_rate"
-    return None
+    if how := divergence_of(training):
+        return f"its training diverged {how}; delete {training.folder} and lower its optimizer.learning_rate"
+    return failure("training", status, training.log) if status else None
+
+
+def divergence_of(training: Training) -> str | None:
+    """Epoch and value in which a training diverged, in words; None where it did not."""
+    return divergence(Run(training.folder)) if (training.folder / "run.json").is_file() else None
 
 
 def failure(step: str, status: int, log: Path | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from common import cli
 from common.errors import UserError
 from common.files import checksum, write_serialised
+from common.finite import naming
 from common.hardware.backend import load_backend
 from common.packed_arrays import read_npz
 from common.parallel import map_cases
@@ -61,7 +62,11 @@ class FeatureExtractor:
         return str((self._stored(case) or {}).get("layer", self.layer))
 
     def _compute(self, case: LabelledCase) -> None:
-        """Compute and store the features of one case."""
+        """Compute and store the features of one case.
+
+        Raises:
+            NotFinite: features or logits are NaN or infinite; names the run.
+        """
         volume = case.read(self.run)
         network, layer = self._network
         ensemble = Ensemble([self.run], [self._segmenter], self.inference, self.head)
@@ -70,7 +75,8 @@ class FeatureExtractor:
         if not image.size:
             raise UserError(f"case {case.id}: every voxel is zero; leave the case out by --cases")
         sliding = self.inference.sliding_window(self.run)
-        found = pooled_features(network, image, sliding, self.inference.effective_batch_size(sliding))
+        with naming(str(self.run.path)):
+            found = pooled_features(network, image, sliding, self.inference.effective_batch_size(sliding))
         texts = {"key": self._key(case), "layer": layer}
         if "shape" in self.kinds:
             found["shape"] = self._shape(ensemble, volume, case)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.finite import naming
 from common.hardware.backend import load_backend
 from data_prep.grid.slice_pictures import display_channel
 from data_prep.records.folder import Records
@@ -15,6 +16,7 @@ from evaluation.figures import display, style
 from evaluation.figures.training import display_orientation, input_aspect
 from evaluation.inference.ensemble import class_probabilities
 from models.gradcam import grad_cam
+from models.outputs import predict_batch
 from training.data.mixture import open_folder
 from training.data.slices import Slices
 from training.data.targets import FolderTargets
@@ -145,7 +147,8 @@ def _explained(run: Run, images: np.ndarray, head: str) -> tuple[np.ndarray, np.
     """Class probabilities (n, classes), and Grad-CAM heat (n, H, W) of the most probable class of each image."""
     load_backend()
     network: Any = run.load_network()
-    probabilities = class_probabilities(np.asarray(network.predict_on_batch(images)[head], np.float32))
+    with naming(str(run.path)):
+        probabilities = class_probabilities(np.asarray(predict_batch(network, images)[head], np.float32))
     predicted = probabilities.argmax(axis=1)
     heat = np.zeros(images.shape[:3], np.float32)
     for index in np.unique(predicted):

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.boxes import foreground_box
 from common.errors import UserError, expect_number
+from common.finite import naming
 from data_prep.grid.geometry import AXES
 from data_prep.records.image_view import network_input
 from evaluation.inference.engines import InferenceEngine
@@ -93,7 +94,8 @@ class Networks:
         """Logits of one network for a prepared volume: slices, and the logits of every head for them."""
         sliding = self.config.sliding_window(self.runs[index])
         batch_size = self.config.effective_batch_size(sliding)
-        yield from predict_volume(self.networks[index], network_input(image), sliding, batch_size)
+        with naming(str(self.runs[index].path)):
+            yield from predict_volume(self.networks[index], network_input(image), sliding, batch_size)
 
     def logits(self, index: int, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Logits of one network for a prepared volume: slices, and the head's logits for them."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from common.errors import UserError
+from common.finite import naming
 from common.hardware.backend import load_backend
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import Classifiers, InferenceConfig, class_probabilities
 from evaluation.scores.classification import SlicePredictions, summary
 from evaluation.scores.slices import scored_slices
+from models.outputs import predict_batch
 from training.data.batches import CLASSIFICATION, validation_batches
 from training.data.slices import Slices
 from training.heads.classification import ClassificationHead
@@ -119,7 +121,8 @@ def _of_slices(network: "keras.Model", source: Slices, batch_size: int, run: Run
     batches, count = validation_batches(source, replace(run.config.input, batch_size=batch_size))
     found, truth = [], []
     for images, targets in islice(batches, count):
-        logits = np.asarray(network.predict_on_batch(images.astype(np.float32))[head])
+        with naming(str(run.path)):
+            logits = np.asarray(predict_batch(network, images.astype(np.float32))[head])
         found.append(class_probabilities(logits.astype(np.float64)))
         truth.append(targets[head][:, 0].astype(np.int64))
     return np.concatenate(found), np.concatenate(truth)
@@ -131,6 +134,7 @@ def _of_volumes(classifiers: Classifiers, source: Slices, records: Records) -> t
     for item in dict.fromkeys(source.rows[:, 0].tolist()):
         case = source.items[item][0]
         numbers = source.rows[source.rows[:, 0] == item, 1]
-        found.append(classifiers.probabilities(np.asarray(records.shard(case).image))[numbers])
+        with naming(f"case {case}"):
+            found.append(classifiers.probabilities(np.asarray(records.shard(case).image))[numbers])
         truth.append(np.full(len(numbers), indices[case]))
     return np.concatenate(found), np.concatenate(truth)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from common.errors import UserError
+from common.finite import naming
 from common.hardware.backend import load_backend
 from common.metrics import overlap
 from common.metrics.catalogue import METRICS
@@ -36,6 +37,7 @@ from evaluation.scores.cases import CaseScores, ScoreKey, score_case
 from evaluation.scores.lesions import check_rules
 from evaluation.scores.patients import PatientScores, mean_over_cases
 from evaluation.scores.slices import scored_slices
+from models.outputs import predict_batch
 from models.volume import predict_volume
 from training.data.batches import LABEL, SEGMENTATION, InputConfig, validation_batches
 from training.data.slices import Slices
@@ -321,7 +323,7 @@ def predicted(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np
     found = []
     for place in range(len(shown)):
         image, labels = shown[place]
-        logits = network.predict_on_batch(image[None])[subset.head]
+        logits = _outputs(subset, network, image[None])
         found.append(_classes(np.asarray(to_target_size(logits, labels[LABEL][None])))[0])
     return np.stack(found)
 
@@ -336,7 +338,7 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
         for images, labels in islice(batches, steps):
             bits = labels[LABEL]
             items = [item for item, _ in rows[first : first + len(bits)]]
-            yield items, bits, np.asarray(to_target_size(network.predict_on_batch(images)[subset.head], bits))
+            yield items, bits, np.asarray(to_target_size(_outputs(subset, network, images), bits))
             first += len(bits)
         return
     wanted = set(rows)
@@ -352,8 +354,15 @@ def _logits(subset: Subset, network: "keras.Model") -> Iterator[tuple[list[int],
 
 def _windowed(subset: Subset, network: "keras.Model", case: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a case and their logits, by overlapping patches."""
-    for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.sliding_window(), PATCHES):
-        yield place, logits[subset.head]
+    with naming(f"{subset.run.path}: case {case}"):
+        for place, logits in predict_volume(network, subset.records.shard(case).image, subset.run.sliding_window(), PATCHES):
+            yield place, logits[subset.head]
+
+
+def _outputs(subset: Subset, network: "keras.Model", images: np.ndarray) -> np.ndarray:
+    """Logits of a batch of slices."""
+    with naming(str(subset.run.path)):
+        return np.asarray(predict_batch(network, images)[subset.head])
 
 
 def _of_volumes(subset: Subset, network: "keras.Model", rows: Sequence[int]) -> np.ndarray:

@@ -140,6 +140,16 @@ def test_a_second_call_trains_and_predicts_nothing_again(validated, command, opt
     assert weights == [Run(validated / f"fold{fold}").weights.read_bytes() for fold in (0, 1)]
 
 
+def test_a_fold_that_diverged_is_reported_and_the_others_are_trained(validated, command, options, fresh, tmp_path):
+    out = shutil.copytree(validated, tmp_path / "out")
+    Run(out / "fold0").set_status("diverged", ended="loss", diverged="in epoch 3 (loss nan)")
+    Run(out / "fold1").set_status("stopped", ended=None)
+    done = command(NAME, *options, "--out", out)
+    assert (done.status, list(fresh)) == (2, ["training.train"])
+    assert done.errors[0].startswith("error: fold 0: its training diverged in epoch 3 (loss nan); delete ")
+    assert Run(out / "fold1").metadata["status"] == "finished"
+
+
 def test_a_fold_that_was_stopped_goes_on(validated, command, options, fresh, tmp_path):
     out = shutil.copytree(validated, tmp_path / "out")
     Run(out / "fold1").set_status("stopped", ended=None)

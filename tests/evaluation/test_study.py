@@ -247,10 +247,10 @@ def test_records_without_test_cases_are_scored_on_validation(copy, records, stud
 
 
 def test_a_run_whose_loss_is_no_number_is_told(copy, study, fresh):
-    Run(copy / "runs" / "wide").set_status("stopped", ended="loss")
+    Run(copy / "runs" / "wide").set_status("diverged", ended="loss", diverged="in epoch 2 (loss nan)")
     done = study(copy, runs=[RUNS[0], RUNS[2]])
     assert done.status == 2
-    assert done.errors[0].startswith("error: wide: its loss is no longer a number; delete ")
+    assert done.errors[0].startswith("error: wide: its training diverged in epoch 2 (loss nan); delete ")
     assert not fresh
 
 

@@ -3,20 +3,20 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from tqdm import tqdm
 
 from common.tables import counted
 from training.config import TrainingConfig
 from training.data.stopwatch import StopWatch
+from training.divergence import Diverged
 from training.heads.base import Head, monitored_score, monitored_words
 from training.optimizers import timed_rate
 from training.phases import Phase
-from training.state.checkpoint import Progress, save_state
+from training.run import Run
+from training.state.checkpoint import Progress, diverged_variable, save_state
 from training.state.history import history_row, write_history
 from training.state.weights import save_weights
 
@@ -24,10 +24,12 @@ from training.state.weights import save_weights
 class EpochKeeper(keras.callbacks.Callback):
     """Writes a run's files at the end of each epoch and decides when to stop.
 
-    The state is written last: a training that is killed before goes on from the epoch before, and writes the same files anew.
+    Of an epoch whose loss, weights or optimizer are not finite only the row of the history is kept, and the training ends by
+    `Diverged`. The state is written last: a training that is killed before goes on from the epoch before, and writes the same
+    files anew.
 
     Args:
-        folder: of the run.
+        run: the folder.
         config: monitor, schedule and max_minutes are used.
         heads: of the network, by name.
         progress: updated at the end of each epoch.
@@ -37,12 +39,12 @@ class EpochKeeper(keras.callbacks.Callback):
         watch: measures the time that is spent waiting for batches.
 
     Attributes:
-        ended: what ended the training before its last epoch: patience, max_minutes, or loss (no longer a number).
+        ended: what ended the training before its last epoch: patience or max_minutes.
     """
 
     def __init__(
         self,
-        folder: Path,
+        run: Run,
         config: TrainingConfig,
         heads: Mapping[str, Head],
         progress: Progress,
@@ -52,7 +54,7 @@ class EpochKeeper(keras.callbacks.Callback):
         watch: StopWatch,
     ) -> None:
         super().__init__()
-        self._folder = folder
+        self._run = run
         self._config = config
         self._heads = heads
         self._progress = progress
@@ -96,28 +98,28 @@ class EpochKeeper(keras.callbacks.Callback):
         """Write the run's files and print how the epoch went."""
         self._bar.close()
         progress, now = self._progress, time.monotonic()
-        progress.epoch = epoch + 1
-        progress.phase_epoch += 1
-        progress.minutes = self._minutes_before + (now - self._started) / 60
+        minutes = self._minutes_before + (now - self._started) / 60
         # The rate is that of the epoch's first step: at its end the optimizer already holds the next one's.
         front = {
-            "epoch": progress.epoch,
+            "epoch": epoch + 1,
             "phase": self._phase.number,
-            "minutes": round(progress.minutes, 3),
+            "minutes": round(minutes, 3),
             "learning_rate": self._rate,
         }
         logs = {} if logs is None else logs  # callbacks behind this one, such as TensorBoard, are given the same mapping
         logs |= self._loss_weights()
         row = history_row(front, {name: float(value) for name, value in logs.items()}, list(self._heads))
+        self._refuse_divergence(row)
+        progress.epoch, progress.minutes = epoch + 1, minutes
+        progress.phase_epoch += 1
         progress.history.append(row)
         better = self._is_better(row)
         progress.waited = 0 if better else progress.waited + 1
         if better:
             progress.best, progress.best_epoch = row[f"val_{self._config.monitor}"], progress.epoch
-        for name in ["last", "best"] if better else ["last"]:
-            save_weights(self.model, self._folder / f"{name}.weights.h5")
-        write_history(self._folder / "history.csv", progress.history)
-        save_state(self._folder / "state", self.model, progress)
+        save_weights(self.model, self._run, [f"{name}.weights.h5" for name in (["last", "best"] if better else ["last"])])
+        write_history(self._run.path / "history.csv", progress.history)
+        save_state(self._run.path / "state", self.model, progress)
         seconds = now - self._epoch_started
         print(self._line(row, seconds, better), flush=True)
         stop = self._reason_to_stop(seconds / 60)
@@ -137,9 +139,18 @@ class EpochKeeper(keras.callbacks.Callback):
             return False
         return best is None or (value < best if monitor == "loss" or monitor.endswith("_loss") else value > best)
 
-    def _has_finite_weights(self) -> bool:
-        """True where all weights are finite; the last step of an epoch can end that, and the epoch's loss does not show it."""
-        return all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in self.model.weights)
+    def _refuse_divergence(self, row: dict[str, float]) -> None:
+        """End the training where the epoch's loss or a variable is not finite: its last step may show in a variable alone.
+
+        Raises:
+            Diverged: in words that follow "diverged".
+        """
+        what = f"loss {row['loss']}" if not math.isfinite(row["loss"]) else ""
+        if not what and (variable := diverged_variable(self.model)):
+            what = f"{variable} is no longer finite"
+        if what:
+            write_history(self._run.path / "history.csv", [*self._progress.history, row])
+            raise Diverged(f"in epoch {row['epoch']:.0f} ({what})")
 
     def _last_epoch(self) -> int:
         """Number of the last epoch, if no phase ends early from now on."""
@@ -182,9 +193,6 @@ class EpochKeeper(keras.callbacks.Callback):
     def _reason_to_stop(self, epoch_minutes: float) -> str | None:
         """Why the training, or this phase alone ("phase"), ends before its last epoch; printed; None where it goes on."""
         progress, config, patience = self._progress, self._config, self._phase.patience
-        if not (math.isfinite(progress.history[-1]["loss"]) and self._has_finite_weights()):
-            print("stopped: the loss or a weight is no longer a number; try a lower learning rate or --precision float32")
-            return "loss"
         if progress.phase_epoch >= self._phase.epochs and not self._later:
             return None
         over = progress.is_out_of_patience(self._phase)

@@ -14,6 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_serialised
+from common.finite import NotFinite, first_not_finite
 from common.manifests import CONTENT, Fields, Kind, ListOf, MapOf, Maybe, Number, Whole, checked
 from common.packed_arrays import read_npz
 from common.tables import counted
@@ -115,7 +116,7 @@ def load_state(folder: Path, model: "keras.Model") -> Progress:
         how far the training had come; a fresh Progress where no epoch was finished.
 
     Raises:
-        UserError: the state belongs to another network or optimizer, or is damaged.
+        UserError: the state belongs to another network or optimizer, is damaged, or holds numbers that are not finite.
     """
     states = sorted(folder.glob("epoch_*.npz"))
     if not states:
@@ -127,9 +128,16 @@ def load_state(folder: Path, model: "keras.Model") -> Progress:
             f"{states[-1]}: expected a state of the network's {counted(len(variables), 'variable')}; "
             f"received one of {counted(len(arrays), 'array')}, or of other shapes"
         )
+    if wrong := first_not_finite((variable.path, array) for variable, array in zip(variables, arrays, strict=True)):
+        raise NotFinite(f"{states[-1]}: {wrong} is not finite (NaN or infinite); delete the file to go on from the one before")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return progress
+
+
+def diverged_variable(model: "keras.Model") -> str | None:
+    """Name of the first variable of a model or its optimizer that is not finite; None where all are."""
+    return first_not_finite((variable.path, _value(variable)) for variable in _variables(model))
 
 
 def _read(path: Path) -> tuple[Progress, list[np.ndarray]]:

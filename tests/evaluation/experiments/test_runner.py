@@ -134,7 +134,8 @@ def test_a_folder_that_another_process_holds_is_waited_for(tmp_path, calls, monk
 
 
 @pytest.mark.parametrize(
-    ("status", "ended", "words"), [(0, "epochs", None), (0, "loss", "no longer a number"), (9, None, "status 9")]
+    ("status", "ended", "words"),
+    [(0, "epochs", None), (2, "loss", "its training diverged before; delete"), (9, None, "status 9")],
 )
 def test_a_run_that_cannot_be_used_has_a_reason(tmp_path, status, ended, words):
     reason = training_failure(Training(a_run(tmp_path / "run", ended=ended), "training.train", []), status)

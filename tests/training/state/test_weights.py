@@ -3,10 +3,13 @@
 import errno
 import os
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from common.files import checksum
+from common.finite import NotFinite
 from training.state.weights import load_weights, save_weights
 
 
@@ -21,12 +24,20 @@ def compiled(seed):
     return model
 
 
+def made_run(folder):
+    """In the place of a run: its folder, and the checksums that it is to expect."""
+    expected = {}
+    return SimpleNamespace(path=folder, expect_weights=lambda names, crc: expected.update(dict.fromkeys(names, crc))), expected
+
+
 def test_weights_come_back_and_the_optimizer_stays(tmp_path):
     import h5py
 
     first, second = compiled(0), compiled(1)
     path = tmp_path / "last.weights.h5"
-    save_weights(first, path)
+    run, expected = made_run(tmp_path)
+    save_weights(first, run, ["last.weights.h5"])
+    assert expected == {"last.weights.h5": checksum(path)}
     with h5py.File(path) as file:
         assert "optimizer" not in file
     slots = [np.array(variable) for variable in second.optimizer.variables]
@@ -49,6 +60,15 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device") as error:
-        save_weights(compiled(0), path)
+        save_weights(compiled(0), made_run(tmp_path)[0], ["last.weights.h5"])
     assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_file_and_name(tmp_path, value):
+    model = compiled(0)
+    model.get_layer("b").bias.assign([value])
+    save_weights(model, made_run(tmp_path)[0], ["last.weights.h5"])
+    with pytest.raises(NotFinite, match=r"last\.weights\.h5: b/bias is not finite"):
+        load_weights(compiled(1), tmp_path / "last.weights.h5")
