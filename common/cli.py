@@ -20,7 +20,7 @@ import jsonargparse
 
 from common.choices import chosen_name, load_class, with_choices
 from common.config_bases import ConfigWithFiles, ConfigWithOptions, ConfigWithTrust
-from common.config_fields import default_of, is_list, item_dataclass, leaves
+from common.config_fields import default_of, is_list, item_dataclass, leaves, null_key
 from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.exit_status import exit_status
@@ -120,6 +120,8 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
     except _ItemError as error:
         parser.error(str(error))
     instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
+    if key := null_key(instance):
+        parser.error(f"--{key}: expected a value; received null")
     for key, value in leaves(instance):
         if isinstance(value, float) and not math.isfinite(value):
             parser.error(f'Parser key "{key}": Expected a float. Got value: {value}')

@@ -4,6 +4,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 
@@ -42,3 +43,39 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(part, key)
     else:
         yield key, value
+
+
+def null_key(value: Any, key: str = "") -> str:
+    """Dotted option of a config that is null though its type has no null; empty where there is none.
+
+    The parser takes null for any list, mapping or group of options.
+    """
+    if isinstance(value, dict | list | tuple):
+        inner = value.values() if isinstance(value, dict) else value
+        return next((found for item in inner if (found := null_key(item, key))), "")
+    if not is_dataclass(value) or isinstance(value, type):
+        return ""
+    kinds = _types(type(value))
+    for item in fields(value):
+        name, held = f"{key}.{item.name}" if key else item.name, getattr(value, item.name)
+        if held is None and not _takes_null(kinds[item.name]):
+            return name
+        if found := null_key(held, name):
+            return found
+    return ""
+
+
+@cache
+def _types(config: type) -> dict[str, Any]:
+    return typing.get_type_hints(config)
+
+
+def _takes_null(kind: Any) -> bool:
+    """True for a type that null belongs to."""
+    return kind in (Any, None, type(None), object) or any(
+        _takes_null(part) for part in typing.get_args(kind) if _is_union(kind)
+    )
+
+
+def _is_union(kind: Any) -> bool:
+    return isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union

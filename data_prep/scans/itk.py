@@ -67,8 +67,11 @@ def read_transform(path: Path) -> Rows:
     sitk = load_sitk("transforms of ITK")
     try:
         transform = sitk.ReadTransform(str(path))
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):  # the latter of its message, which holds a line of the file
         raise UserError(f"{path}: expected a transform of ITK (.tfm); it cannot be read") from None
     if not transform.IsLinear():
         raise UserError(f"{path}: expected a linear transform; received {transform.GetName()}")
-    return to_rows(matrix_of(transform))
+    matrix = matrix_of(transform)
+    if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
+        raise UserError(f"{path}: expected a transform that can be inverted; received other numbers")
+    return to_rows(matrix)

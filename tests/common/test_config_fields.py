@@ -1,7 +1,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from common.config_fields import default_of, is_list, item_dataclass, leaves
+from common.config_fields import default_of, is_list, item_dataclass, leaves, null_key
 
 
 @dataclass
@@ -40,3 +41,24 @@ def test_leaves_are_the_options_and_the_values_in_lists_and_mappings():
     config = Outer(Path("x"), [Inner((1, 2))], Inner(None, {"a": 0.5}))
     expected = [("out", Path("x")), ("parts.size", 1), ("parts.size", 2), ("inner.size", None), ("inner.rates", 0.5)]
     assert list(leaves(config)) == expected
+
+
+@dataclass
+class Part:
+    size: int = 1
+    names: list[str] | None = None
+
+
+@dataclass
+class Whole:
+    inner: Part = field(default_factory=Part)
+    several: list[Part] = field(default_factory=list)
+    anything: Any = None
+
+
+def test_null_is_found_where_a_type_has_none():
+    assert null_key(Whole()) == ""
+    assert null_key(Whole(inner=None)) == "inner"
+    assert null_key(Whole(inner=Part(size=None))) == "inner.size"
+    assert null_key(Whole(several=None)) == "several"
+    assert null_key(Whole(several=[Part(size=None)])) == "several.size"
