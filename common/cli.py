@@ -29,6 +29,7 @@ from common.manifests import shown
 from common.option_errors import HELP, explained, file_of, given_options, given_values, plain, refuse_undecoded, unknown_key
 from common.option_values import bound_parser, value_or_none
 from common.printable import printable_output
+from common.processes import current_folder_unsearched
 from common.trust import trusting
 
 CONFIG_HELP = """YAML file with any of the options below, by its path or the name of a shipped one, such as glioma/train_best;
@@ -102,7 +103,7 @@ def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | No
             given = sys.argv[1:] if arguments is None else arguments
             refuse_undecoded(given)
             parsed = parse(config, given)
-            with trusting(getattr(parsed, "trust", ())):
+            with trusting(getattr(parsed, "trust", ())), current_folder_unsearched():
                 main(parsed)
     finally:
         _program.reset(token)

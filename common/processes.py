@@ -30,6 +30,23 @@ _received: set[int] = set()  # signals that have interrupted the command
 
 
 @contextmanager
+def current_folder_unsearched() -> Iterator[None]:
+    """Let processes of Python that start within the block look for no modules in the current folder, not even at first.
+
+    Those of a pool, and its helper, begin with `python -c`, which searches that folder before all others.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
+
+
+@contextmanager
 def worker_pool(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """Pool of processes; on any error calls that have not begun are dropped, and on Ctrl-C those that run are ended too.
 
@@ -44,21 +61,22 @@ def worker_pool(workers: int, start: Callable[..., None] | None = None, *argumen
         UserError: a worker process died.
     """
     others, hook = active_children(), threading.excepthook
-    with _interrupts_blocked():  # its locks start the process that tracks them
-        pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
-    try:
-        yield pool
-    except KeyboardInterrupt:
-        threading.excepthook = partial(_without_cancelled, hook)
-        for process in active_children():
-            if process not in others:
-                process.terminate()
-        raise
-    except BrokenProcessPool:
-        raise UserError(f"a worker process died, perhaps for lack of memory; use fewer than {workers} --workers") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        threading.excepthook = hook
+    with current_folder_unsearched():
+        with _interrupts_blocked():  # its locks start the process that tracks them
+            pool = _Pool(workers, get_context("spawn"), _start, (start, arguments))
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            threading.excepthook = partial(_without_cancelled, hook)
+            for process in active_children():
+                if process not in others:
+                    process.terminate()
+            raise
+        except BrokenProcessPool:
+            raise UserError(f"a worker process died, perhaps for lack of memory; use fewer than {workers} --workers") from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            threading.excepthook = hook
 
 
 def _without_cancelled(hook: Callable[[threading.ExceptHookArgs], Any], arguments: threading.ExceptHookArgs) -> None:
@@ -72,22 +90,8 @@ class _Pool(ProcessPoolExecutor):
 
     def submit(self, /, *arguments: Any, **keywords: Any) -> "Future[Any]":
         """Submit a call with these signals blocked: new processes inherit the mask, and this one receives them afterwards."""
-        with _interrupts_blocked(), _current_folder_unsearched():
+        with _interrupts_blocked():
             return super().submit(*arguments, **keywords)
-
-
-@contextmanager
-def _current_folder_unsearched() -> Iterator[None]:
-    """Start processes of Python that look for no modules in the current folder, not even for their first imports."""
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[SAFE_PATH]
-        else:
-            os.environ[SAFE_PATH] = before
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from training.run import Run
 
 PREDICTIONS = "predictions"
 SETTINGS = "cross_validation.yaml"
+FINGERPRINT = "fingerprint"  # key of SETTINGS, of the records' content
 TRAININGS: dict[str, type[TrainingConfig]] = {"train": TrainConfig, "classify": ClassifyConfig}
 GIVEN = ("config", "records", "fold", "out", "resume", "extend")  # options that the cross-validation gives by itself
 
@@ -67,7 +68,7 @@ def main(config: CrossValidateConfig) -> None:
     options, settings = _checked_options(config)
     with lock(config.out):
         trainings = [_training(config, fold, options, settings) for fold in range(count)]
-        _refuse_changes(config, trainings)
+        _refuse_changes(config, records, trainings)
         _train(trainings)
         folds = Folds(
             runs=[Run(training.folder) for training in trainings],
@@ -131,22 +132,27 @@ def _train(trainings: Sequence[runner.Training]) -> None:
         raise Problems(problems, "the other folds are trained; the same command goes on from here")
 
 
-def _refuse_changes(config: CrossValidateConfig, trainings: list[runner.Training]) -> None:
+def _refuse_changes(config: CrossValidateConfig, records: Records, trainings: list[runner.Training]) -> None:
     """Store the settings; refuse to go on with others than those that the folds were begun with.
+
+    Records may have moved: their content is compared.
 
     Raises:
         UserError: names the setting that changed.
     """
     file = config.out / SETTINGS
-    settings = cli.as_dict(replace(config, records=config.records.resolve())) | {"train": read_yaml(config.train, "config")}
+    settings = cli.as_dict(replace(config, records=config.records.resolve()))
+    settings |= {"train": read_yaml(config.train, "config"), FINGERPRINT: records.fingerprint}
     begun = any((training.folder / "run.json").is_file() for training in trainings)
     if not begun or not file.is_file():
         write_yaml(file, settings)
         return
     before = read_manifest(file, "settings of the cross-validation", MapOf(CONTENT))
-    changed = [name for name in settings if name != "out" and before.get(name) != settings[name]]
+    free = ("out", "records" if FINGERPRINT in before else FINGERPRINT)
+    changed = [name for name in settings if name not in free and before.get(name) != settings[name]]
     if changed:
-        raise UserError(f"{config.out}: was begun with another --{changed[0]}; choose another --out")
+        option = "records" if changed[0] == FINGERPRINT else changed[0]
+        raise UserError(f"{config.out}: was begun with another --{option}; choose another --out")
 
 
 def _predict(config: CrossValidateConfig, folds: Folds) -> None:

@@ -168,3 +168,25 @@ def test_a_signal_that_is_ignored_stays_ignored():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_workers_and_commands_import_nothing_from_the_current_folder(tmp_path):
+    """Modules of the names of Python's own, of packages and of ours lie there, as they may beside scans of somebody else."""
+    for name in ("multiprocessing", "common", "data_prep", "numpy", "yaml"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"import os\nos.write(1, b'imported {name}')\nos._exit(7)\n")
+    program = """
+import sys
+if len(sys.argv) > 1:  # not in a worker
+    sys.path[0] = sys.argv.pop(1)
+from common.processes import run_command, worker_pool
+if __name__ == "__main__":
+    with worker_pool(1) as pool:
+        print(pool.submit(abs, -3).result(), flush=True)
+    sys.exit(run_command("data_prep.check", ["--source", "none"]))
+"""
+    (tmp_path / "program.py").write_text(program)
+    words = [sys.executable, tmp_path / "program.py", Path(__file__).resolve().parents[2]]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "3\n"), done.stderr
+    assert "none: source not found" in done.stderr

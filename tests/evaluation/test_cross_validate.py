@@ -268,3 +268,17 @@ def test_a_command_that_fails_ends_the_cross_validation(tmp_path, capfd, monkeyp
     with pytest.raises(UserError, match=r"-m data_prep\.check: failed with status 2; the same command goes on from here"):
         module._call("data_prep.check", "--source", tmp_path / "nowhere")
     assert "nowhere" in capfd.readouterr().err
+
+
+def test_records_may_move_but_not_become_others(called, command, options, fresh, records, tmp_path):
+    out, moved = tmp_path / "out", shutil.copytree(records, tmp_path / "moved")
+    called.limit = 0
+    with pytest.raises(Killed):
+        command(NAME, *options, "--out", out)
+    write_json(out / "fold0" / "run.json", {"format": FORMAT})
+    with pytest.raises(Killed):  # it goes on with the first fold
+        command(NAME, *options, "--records", moved, "--out", out)
+    dataset = moved / "dataset.json"
+    dataset.write_text(dataset.read_text().replace('"case_0"', '"case_9"'))
+    done = command(NAME, *options, "--records", moved, "--out", out)
+    assert done.errors == [f"error: {out}: was begun with another --records; choose another --out"]
