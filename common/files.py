@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -205,17 +205,41 @@ def remove_unfinished(folder: Path) -> None:
                 path.unlink()
 
 
+def remove_files(folder: Path, patterns: Iterable[str]) -> bool:
+    """Delete files below a folder whose names fit a pattern, and folders that are empty then; True where it is gone.
+
+    Links are neither followed nor deleted, and other files stay.
+    """
+    wanted = [*patterns]
+    if folder.is_symlink():
+        return False
+    for parent, _, names in os.walk(folder, topdown=False):
+        for path in (Path(parent, name) for name in names):
+            if not path.is_symlink() and (is_temporary(path) or any(path.match(pattern) for pattern in wanted)):
+                path.unlink()
+        with suppress(OSError):  # it is not empty
+            Path(parent).rmdir()
+    return not folder.exists()
+
+
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, what: str = "", own: Collection[str] = ()) -> Iterator[None]:
     """Lock `folder` for this process, so that two commands do not write into it at once.
 
     Where the block ends with an error before anything was written, its file and the folders that were made for it are removed.
 
+    Args:
+        folder: is made where it is missing.
+        what: content of the folder; without it, a folder that no command has locked before may hold anything.
+        own: as of `refuse_foreign`.
+
     Raises:
-        UserError: another process holds it, or it cannot be written to.
+        UserError: another process holds it, it cannot be written to, or it holds something of somebody else.
     """
     import filelock
 
+    if what and not (folder / LOCK).exists():
+        refuse_foreign(folder, what, own)
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
     before = {path.name for path in folder.iterdir()}

@@ -165,19 +165,38 @@ def command_signals() -> Iterator[Callable[[], bool]]:
         _received.clear()
     for number in before:
         signal.signal(number, _interrupt)
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = partial(_interrupt_again, unraisable)
     try:
         yield lambda: bool(_received)
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: object) -> None:
     """Raise KeyboardInterrupt, and print at once that the command stops: a step of a training may still take seconds."""
+    if not _received:
+        with suppress(OSError):
+            os.write(2, b"\nstopping ...\n")
     _received.add(number)
-    with suppress(OSError):
-        os.write(2, b"\nstopping ...\n")
     raise KeyboardInterrupt
+
+
+def _interrupt_again(hook: Callable[[Any], Any], unraisable: Any) -> None:
+    """Interrupt once more where the interrupt came in a destructor or a callback of a weak reference, which swallow it."""
+
+    def again() -> None:
+        if signal.getsignal(signal.SIGINT) is _interrupt:  # the command still runs
+            os.kill(os.getpid(), signal.SIGINT)
+
+    if unraisable.exc_type is not KeyboardInterrupt or not _received:
+        hook(unraisable)
+        return
+    timer = threading.Timer(POLL_SECONDS / 10, again)
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

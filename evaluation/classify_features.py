@@ -122,7 +122,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
     extractors = [
         FeatureExtractor(run, head, config.layer, inference, stored, kinds) for run, head in zip(runs, heads, strict=True)
     ]
-    with lock(config.out):
+    with lock(config.out, "" if (config.out / STORED).is_dir() else "the classification"):
         _refuse_other_settings(config)
         samples, layers = _samples(extractors, labelled, folds)
         predictions, fitted = _classify(config, labelled, folds, samples)

@@ -66,7 +66,7 @@ def main(config: CrossValidateConfig) -> None:
         load_file(config.postprocess).check(records.schema)
     config = replace(config, train=find_config(config.train, "config of the training"))
     options, settings = _checked_options(config)
-    with lock(config.out):
+    with lock(config.out, "" if (config.out / SETTINGS).is_file() else "a cross-validation", [config.train.name]):
         trainings = [_training(config, fold, options, settings) for fold in range(count)]
         _refuse_changes(config, records, trainings)
         _train(trainings)

@@ -38,6 +38,7 @@ from evaluation.inference.predictions import (
     SCORES,
     EarlierPredictions,
     earlier_predictions,
+    holds_predictions,
     is_finished,
     prediction_path,
     write_manifest,
@@ -103,7 +104,7 @@ def main(config: PredictConfig) -> None:
     schemas = {each.name: _written_schema(source, each.schema) for each in evaluators if each.writes_voxels}
     schema = next(iter(schemas.values()), _written_schema(source, runs[0].schema))
     settings, applied = _settings(config, rules, schema, runs[0]), _applied(config, runs, rules)
-    with lock(config.out):
+    with lock(config.out, "" if holds_predictions(config.out) else "predictions"):
         folders = voxel_folders(config.out, evaluators) or [config.out]
         earlier = {
             folder: earlier_predictions(folder, runs, settings | {"schema": each.to_dict()})

@@ -13,6 +13,7 @@ STUDY/predictions/  of each run         STUDY/study.csv, study.md     scores on 
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -125,7 +126,7 @@ def _rank(config: StudyConfig, named: StudyRecords) -> None:
     if config.sweep is not None:
         settings: SweepConfig = parse_entry(SweepConfig, locate_config(config.sweep, file), "--sweep")
         sweep = Sweep(settings, config.options, records, config.out)
-    with lock(config.out):
+    with _locked(config):
         refuse_changes(planned, named)
         if sweep is not None:
             sweep.refuse_changes()
@@ -152,12 +153,18 @@ def _compare(config: StudyConfig, records: StudyRecords) -> None:
     if config.reference is not None and config.reference not in names:
         raise UserError(f"--reference: expected one of {', '.join(names)}; received {config.reference}")
     check_runs(planned, tests)
-    with lock(config.out):
+    with _locked(config):
         refuse_changes(planned, records)
         problems = _run_all(config, planned, lambda run: _test(config.out, run, tests, classifications))
         _report_tests(config, planned, tests, classifications)
     if problems:
         raise Problems(problems, "the rest is done; the same command tries again what failed")
+
+
+def _locked(config: StudyConfig) -> AbstractContextManager[None]:
+    """Lock of the study's folder, which must be one of a study, or empty but for the config."""
+    is_study = any((config.out / name).is_dir() for name in ("logs", "runs", "trials"))
+    return lock(config.out, "" if is_study else "a study", [path.name for path in config.config_files])
 
 
 def _check(run: PlannedRun, records: Records, subset: str) -> None:

@@ -1,6 +1,5 @@
 """Outcome of a case of a command that writes a folder for each: resumed where it is there, listed where it fails."""
 
-import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import Problems, UserError, problem_lines
+from common.files import remove_files
 from common.manifests import CONTENT, MapOf, read_manifest
 from common.tables import counted
 from data_prep.alignment.manifests import read_case_facts
@@ -16,6 +16,7 @@ from data_prep.scans.case import CaseFiles
 
 FACTS = "case.json"  # of a case's folder; written last, it commits the case
 BEGUN = ".begun"  # empty file in the folder of a case that is not finished
+MADE = (FACTS, BEGUN, "*.nii.gz", "*.tfm", "*.png")  # names of the files of a case
 MOVABLE = ("source", "series")  # settings that are paths; their files are those of the cases
 
 
@@ -75,14 +76,16 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
 def remove_other_cases(out: Path, cases: Collection[str]) -> None:
     """Remove the folders of cases that are not among those of the source, such as of a patient who withdrew.
 
-    A folder that holds neither a finished case nor one that was begun is not ours, and stays.
+    A folder that holds neither a finished case nor one that was begun is not ours, and stays; so do other files in one of ours.
     """
     is_case = {folder: (folder / FACTS).is_file() or (folder / BEGUN).is_file() for folder in sorted(out.iterdir())}
     others = [folder for folder in is_case if folder.name not in cases and is_case[folder]]
-    for folder in others:
-        shutil.rmtree(folder)
-    if others:
-        names = ", ".join(folder.name for folder in others)
+    removed = [folder for folder in others if remove_files(folder, MADE)]
+    if kept := [folder for folder in others if folder not in removed and not folder.is_symlink()]:
+        names = ", ".join(folder.name for folder in kept)
+        print(f"warning: {out}: not in the source any more, and kept for the sake of other files: {names}", file=sys.stderr)
+    if removed:
+        names = ", ".join(folder.name for folder in removed)
         print(f"removed from {out}, because they are not in the source any more: {names}")
 
 

@@ -3,14 +3,13 @@
 STUDY/predictions/RUN/RECORDS   predictions of a run on the test cases of some records, and their scores
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common.errors import Problems, UserError
-from common.files import write_text
+from common.files import remove_files, write_text
 from common.metrics.catalogue import METRICS, expect_metric
 from data_prep.records.folder import Records
 from data_prep.structures import scored_structures
@@ -19,7 +18,7 @@ from evaluation.experiments.plan import PlannedRun, StudyRecords
 from evaluation.experiments.settings import parse_entry
 from evaluation.heads import evaluators_of, voxel_folders
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
-from evaluation.inference.predictions import SCORES, is_current
+from evaluation.inference.predictions import PREDICTED, SCORES, is_current
 from evaluation.scores.folder import has_current_scores
 from training.run import Run
 
@@ -165,8 +164,7 @@ def run_test(study: Path, run: PlannedRun, test: OpenTest) -> str | None:
     """
     out, log = predictions_folder(study, run, test.name), run.training.log
     if not is_tested(study, run, test):
-        if out.exists():
-            shutil.rmtree(out)
+        remove_files(out, PREDICTED)
         cases = study / "logs" / f"{test.name}_{test.subset}.txt"
         write_text(cases, "".join(f"{case}\n" for case in test.cases))
         places = ("--runs", run.folder, "--source", test.source, "--cases", cases, "--out", out)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from training.run import Run
 
 MANIFEST = "predictions.json"
+PREDICTED = (LOCK, "*.nii.gz", "*.seg.dcm", "*.tif", "*.png", "*.csv", "*.json", "table.txt")
+"""Names of the files of predictions, their overlays and their scores."""
 SCANNER = "scanner"  # folder of segmentations on the scanner's grid, where the source holds aligned scans
 PROBABILITIES = "_probabilities"
 OVERLAYS = "overlays"  # folder of pictures inside a predictions folder
@@ -126,6 +128,11 @@ def match_files(folder: Path, cases: Sequence[str]) -> tuple[list[str], list[Pat
 def is_finished(folder: Path) -> bool:
     """True for a predictions folder that has its manifest, which is written last."""
     return (folder / MANIFEST).is_file()
+
+
+def holds_predictions(folder: Path) -> bool:
+    """True for a finished folder of one head or of several, which lie below it."""
+    return is_finished(folder) or any(folder.glob(f"*/{MANIFEST}"))
 
 
 def predicted_cases(folder: Path) -> list[str]:

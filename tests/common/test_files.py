@@ -20,6 +20,7 @@ from common.files import (
     read_text,
     read_yaml,
     refuse_foreign,
+    remove_files,
     remove_unfinished,
     replacing,
     write_bytes,
@@ -230,6 +231,37 @@ def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path):
     with pytest.raises(ZeroDivisionError), lock(tmp_path / "out"):
         _write_and_fail(tmp_path / "out" / "work")
     assert (tmp_path / "out" / "work").exists()
+
+
+def test_a_folder_of_somebody_else_is_not_locked_for_new_content(tmp_path):
+    (tmp_path / "label.nii.gz").touch()
+    for _ in range(2):  # the first call leaves nothing by which the second would take the folder for ours
+        with pytest.raises(UserError, match=r"it holds 'label.nii.gz'; choose another"), lock(tmp_path, "predictions"):
+            pass
+    with lock(tmp_path, "predictions", own=["label.nii.gz"]):
+        (tmp_path / "a.nii.gz").touch()
+    with lock(tmp_path, "predictions"):  # of an earlier call
+        pass
+
+
+def test_files_are_deleted_by_their_names_and_others_stay(tmp_path):
+    inside, elsewhere = tmp_path / "case" / "scanner", tmp_path / "elsewhere"
+    inside.mkdir(parents=True)
+    elsewhere.mkdir()
+    for folder in (inside, inside.parent, elsewhere):
+        (folder / "a.nii.gz").touch()
+    (inside / ".tmp12.b").touch()
+    (inside.parent / "link").symlink_to(elsewhere)
+    (inside.parent / "b.nii.gz").symlink_to(elsewhere / "a.nii.gz")
+    (inside.parent / "notes.txt").touch()
+    assert not remove_files(inside.parent, ["*.nii.gz"])
+    assert names(inside.parent) == ["b.nii.gz", "link", "notes.txt"]
+    assert names(elsewhere) == ["a.nii.gz"]
+    (tmp_path / "linked").symlink_to(elsewhere)
+    assert not remove_files(tmp_path / "linked", ["*"])
+    assert remove_files(elsewhere, ["*.nii.gz"])
+    assert remove_files(tmp_path / "missing", ["*"])
+    assert names(tmp_path) == ["case", "linked"]
 
 
 def test_a_lock_is_released_after_an_error(tmp_path):

@@ -159,6 +159,24 @@ def test_an_interrupt_waits_for_the_end_of_what_cannot_be_broken_off(number, cap
         assert not was_interrupted()
 
 
+class Interrupted:
+    """Object whose destructor is interrupted; Python swallows what a destructor raises."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def drop_and_wait():
+    Interrupted()
+    time.sleep(60)
+
+
+def test_an_interrupt_in_a_destructor_is_not_lost(capfd):
+    with pytest.raises(KeyboardInterrupt), command_signals():
+        drop_and_wait()
+    assert capfd.readouterr().err == "\nstopping ...\n"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
 def test_a_signal_that_is_ignored_stays_ignored():
     """As below nohup."""

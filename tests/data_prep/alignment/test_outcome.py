@@ -97,3 +97,17 @@ def test_cases_that_left_the_source_are_removed_finished_or_not(files, tmp_path,
     assert capsys.readouterr().out == f"removed from {tmp_path}, because they are not in the source any more: b, c\n"
     remove_other_cases(tmp_path, ["a"])
     assert capsys.readouterr().out == ""
+
+
+def test_files_of_others_in_a_case_that_left_stay_and_links_are_not_followed(tmp_path, capsys):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for folder in (out / "b", elsewhere):
+        folder.mkdir(parents=True)
+        for name in ("case.json", "t1.nii.gz", "t1_edges.png", "t1.tfm", "thesis.tex"):
+            (folder / name).touch()
+    (out / "link").symlink_to(elsewhere)
+    remove_other_cases(out, ["a"])
+    assert [path.name for path in (out / "b").iterdir()] == ["thesis.tex"]
+    assert len(list(elsewhere.iterdir())) == 5
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("kept for the sake of other files: b\n")) == ("", 1)
