@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from common import cli
 from common.errors import UserError
@@ -15,7 +15,7 @@ from common.tables import counted, csv_text
 from evaluation.figures.patients import draw_boxes
 from evaluation.outputs import claim, folder_origin
 from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts
-from evaluation.scores.folder import MANIFEST, find_scores, read_split
+from evaluation.scores.folder import MANIFEST, StoredScores, find_scores, read_scores, read_split
 from evaluation.tables.comparison import (
     CLASSIFICATION_SCALES,
     Cell,
@@ -53,6 +53,8 @@ class CompareConfig:
     """Classes and regions to compare, such as WT TC, or class_mean; default: all that the sets have in common."""
     metrics: list[str] | None = None
     """Metrics to compare, e.g. dice; default: those that evaluation.score prints with an interval."""
+    seen_patients: Literal["refuse", "warn"] = "refuse"
+    """Patients who trained the runs that are scored on them: refuse to compare, or warn and compare all the same."""
     patient_names: bool = True
     """Name the worst patients in the box plots."""
     out: Path | None = None
@@ -68,16 +70,21 @@ def main(config: CompareConfig) -> None:
     if config.out is not None:
         make_folder(config.out)
     entries: list[ScoredSegmentation] = []
+    trained: dict[str, StoredScores] = {}
     if kind == "segmentation":
         entries = [read_scored(folder, name) for folder, name in zip(folders, names, strict=True)]
+        trained = {name: read_scores(folder) for folder, name in zip(folders, names, strict=True)}
+        _refuse_seen(config, trained)
         comparison = _compare_segmentations(config, entries)
+        comparison = replace(comparison, notes=[*trained_notes(trained), *comparison.notes])
     else:
         found = [_read_classifier(folder, name) for folder, name in zip(folders, names, strict=True)]
         comparison = _compare_classifiers(config, found)
     print(format_text(comparison))
     if config.out is not None:
         claim(config.out, {"a comparison": [folder_origin("scores", folder, config.out) for folder in config.scores]})
-        print("\n" + "\n".join(f"wrote {file}" for file in _write(config.out, comparison, entries, config.patient_names)))
+        files = _write(config.out, comparison, entries, config.patient_names, trained)
+        print("\n" + "\n".join(f"wrote {file}" for file in files))
 
 
 def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
@@ -93,6 +100,30 @@ def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
             return kind, [kinds[kind] for kinds in found]
     received = "; ".join(f"{folder}: {', '.join(kinds)}" for folder, kinds in zip(given, found, strict=True))
     raise UserError(f"--scores: expected all of one kind, {' or '.join(FILES)}; received {received}")
+
+
+def _refuse_seen(config: CompareConfig, scores: Mapping[str, StoredScores]) -> None:
+    """Refuse scores of patients who trained the runs.
+
+    Raises:
+        UserError: names the first set and a patient.
+    """
+    for name, stored in scores.items():
+        if stored.trained and stored.split != "slice" and config.seen_patients == "refuse":  # slice splits are never ranked
+            seen = f"{len(stored.trained)} of {counted(stored.patients, 'patient')} trained the runs of {name}"
+            raise UserError(
+                f"{stored.folder}: {seen}, such as {min(stored.trained)}, so its scores are too good to be ranked; score "
+                "patients who did not, by score --cases, or compare all the same by --seen_patients warn"
+            )
+
+
+def trained_notes(scores: Mapping[str, StoredScores]) -> list[str]:
+    """Notes on how many patients of each set trained its runs: one line, and one for sets of which that is not known."""
+    known = {name: stored for name, stored in scores.items() if stored.trained is not None}
+    counts = ", ".join(f"{name} {len(stored.trained or ())} of {stored.patients}" for name, stored in known.items())
+    doubtful = [name for name, stored in scores.items() if name not in known or stored.trained_unknown]
+    notes = [f"Patients who trained the runs that are scored on them: {counts}."] if known else []
+    return notes + ([f"Not known whether patients trained the runs: {', '.join(doubtful)}."] if doubtful else [])
 
 
 def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentation]) -> Comparison:
@@ -175,11 +206,13 @@ def _compare_classifiers(config: CompareConfig, entries: list[ScoredClassifier])
     return compare_classifiers(entries, [key for key in keys if key[2] in metrics])
 
 
-def _write(out: Path, comparison: Comparison, entries: list[ScoredSegmentation], names: bool) -> list[Path]:
+def _write(
+    out: Path, comparison: Comparison, entries: list[ScoredSegmentation], names: bool, trained: Mapping[str, StoredScores]
+) -> list[Path]:
     """Write Markdown, CSV, text, and a box plot for each metric where there are patients' own scores."""
     texts = {
         "compare.md": format_markdown(comparison),
-        "compare.csv": csv_text(csv_rows(comparison)),
+        "compare.csv": csv_text(_with_trained(csv_rows(comparison), trained)),
         "compare.txt": format_text(comparison) + "\n",
     }
     for name, text in texts.items():
@@ -199,6 +232,13 @@ def _write(out: Path, comparison: Comparison, entries: list[ScoredSegmentation],
             continue
         files += draw_boxes(out / f"boxes_{name}", scores, METRICS[name], title(key), names=names)
     return files
+
+
+def _with_trained(rows: list[list[Any]], scores: Mapping[str, StoredScores]) -> list[list[Any]]:
+    """Rows with a column `trained`: how many patients of the row's set trained its runs; empty where that is not known."""
+    heading, *others = rows
+    counts = {name: len(stored.trained) for name, stored in scores.items() if stored.trained is not None}
+    return [[*heading, "trained"], *([*row, counts.get(row[heading.index("name")])] for row in others)]
 
 
 if __name__ == "__main__":

@@ -43,7 +43,13 @@ from evaluation.inference.predictions import (
     prediction_path,
     write_manifest,
 )
-from evaluation.inference.provenance import find_training_cases, merge_training_cases, spacing_warnings, training_warning
+from evaluation.inference.provenance import (
+    find_training_cases,
+    merge_training_cases,
+    spacing_warnings,
+    training_line,
+    unknown_training,
+)
 from evaluation.scores.folder import remove_scores
 from training.run import Run, open_runs
 
@@ -111,8 +117,8 @@ def main(config: PredictConfig) -> None:
             for folder, each in zip(folders, schemas.values() or [schema], strict=True)
         }
         training = find_training_cases(runs, cases)
-        if warning := training_warning(training, [files.id for files in cases]):
-            print(warning, file=sys.stderr)
+        line, is_warning = training_line(training, {files.id: files.patient for files in cases}, unknown_training(runs))
+        print(f"warning: {line}" if is_warning else line, file=sys.stderr if is_warning else sys.stdout)
         missing = _missing_cases(config, source, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
             return

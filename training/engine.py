@@ -27,6 +27,7 @@ from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
 from training.loggers.wandb_run import WandbRun, logged
 from training.optimizers import build_optimizer
+from training.patients import write_patients
 from training.phases import Phase, check_warmup, resolved_phases
 from training.resume import check_unchanged, refuse_other_options, run_to_resume
 from training.run import Run, create_run, write_environment
@@ -128,6 +129,7 @@ def start_run(folder: Path, config: TrainingConfig, data: Mixture, heads: dict[s
         init_from=resolved_origin(config.init_from),
         out=folder.resolve(),
     )
+    write_patients(folder, resolved, data)
     return create_run(folder, resolved, data, heads)
 
 

@@ -3,6 +3,7 @@
 RUN/config.yaml        every setting, resolved          history.csv        a row of scores per epoch
     preparation.yaml   how scans were prepared          best.weights.h5    of the best epoch on validation
     schema.yaml        classes, ids and regions         last.weights.h5    of the last epoch
+    patients.json      who trained it and chose its epoch
     run.json           heads, channels, records, status state/             exact states of the last two epochs
     environment.json   versions, device, threads        logs/              TensorBoard
     wandb/, examples/  Weights & Biases, pictures       before_phase2.weights.h5  what phase 2 began with
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
-BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml")
+PATIENTS = "patients.json"  # written and read by training.patients
+BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml", PATIENTS)
 """Files that `create_run` writes before run.json; what they begin may be started again (`training.start`)."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +9,9 @@ import numpy as np
 from common.errors import UserError
 from common.files import checksum
 from common.tables import counted
-from data_prep.records.folder import Records, case_path
-from data_prep.records.manifests import read_sources
+from data_prep.records.folder import Records
 from evaluation.features.cases import LabelledCase, LabelledCases
-from evaluation.inference.provenance import open_training_records
-from training.data.division import divide_cases
+from training.patients import read_patients
 from training.run import Run
 
 SeenPatients = Literal["refuse", "warn"]
@@ -85,52 +82,14 @@ class Fold:
 
 
 def training_patients(run: Run) -> TrainingPatients:
-    """Patients that trained a run, by its records and those of the runs with whose weights it began."""
-    patients: set[str] = set()
-    files: list[frozenset[int]] = []
-    validation: list[str] = []
-    records, began_with, unknown = [], [], ""
-    following: Run | None = run
-    visited: set[Path] = set()
-    while following is not None and following.path.resolve() not in visited:
-        visited.add(following.path.resolve())
-        for path in following.records_paths:
-            opened = open_training_records(path, following)
-            if opened is None:
-                unknown = f"{path}: is no longer what {following.path} was trained on"
-                continue
-            train, chosen_by = divide_cases(opened, following.config)
-            records.append(str(path) if following.config.fold is None else f"{path}, fold {following.config.fold}")
-            patients |= {opened.cases[case].patient for case in train}
-            files += [source_files(path, case) for case in train]
-            if following is run:
-                validation += [opened.cases[case].patient for case in chosen_by]
-        before, reason = _began_with(following)
-        began_with += [before] if before else []
-        unknown = reason or unknown
-        following = Run(Path(before)) if before and (Path(before) / "run.json").is_file() and not reason else None
-    return TrainingPatients(run, sorted(patients), files, sorted({*validation} - patients), records, began_with, unknown)
-
-
-def source_files(records: Path, case: str) -> frozenset[int]:
-    """CRC-32C of the source files of a case of records."""
-    return frozenset(int(each["crc32c"]) for each in read_sources(case_path(records, case, 0, ".json")))
-
-
-def _began_with(run: Run) -> tuple[str, str]:
-    """Run or file whose weights a run began with, empty for none; and the reason why its patients are not known."""
-    given = run.metadata.get("init_from")
-    if given is None and run.config.init_from is None:
-        return "", ""
-    place = str(given["path"] if isinstance(given, dict) and "path" in given else given or run.config.init_from)
-    path = Path(place)
-    if not (path / "run.json").is_file():
-        # Weights of others, such as a published file, have no records; a run that is gone had some.
-        return place, "" if path.is_file() or not path.is_absolute() else f"{path}: {run.path} began with it, and it is gone"
-    stored = given.get("checksum") if isinstance(given, dict) else None
-    if stored is not None and stored != checksum(Run(path).weights):
-        return place, f"{path}: {run.path} began with other weights than it has now"
-    return place, ""
+    """Patients that trained a run, or one of the runs with whose weights it began."""
+    known = read_patients(run)
+    patients = {case.patient for case in known.training}
+    validation = sorted({case.patient for case in known.validation} - patients)
+    places = dict.fromkeys((case.records, case.fold) for case in known.training)
+    records = [path if fold is None else f"{path}, fold {fold}" for path, fold in places]
+    files = [frozenset(crc for _, crc in case.files) for case in known.training]
+    return TrainingPatients(run, sorted(patients), files, validation, records, list(known.began_with), known.unknown)
 
 
 def make_folds(

@@ -28,6 +28,7 @@ PREDICTIONS = Fields(
         "source": Text(least=1),
         "split": Text(("patient", "slice")),
         "training": TRAINING,
+        "training_unknown": ListOf(Text()),
         "channels": MapOf(ListOf(Text(least=1))),
         "postprocessing": ListOf(_APPLIED),
         "cost": Maybe(MapOf(Number())),

@@ -24,7 +24,7 @@ from data_prep.scans import nifti
 from data_prep.scans.case import ImageRef
 from data_prep.sources import nifti_rules
 from evaluation.inference.prediction_facts import FORMAT, read_prediction_facts
-from evaluation.inference.provenance import merge_training_cases, run_state
+from evaluation.inference.provenance import merge_training_cases, run_state, unknown_training
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -52,6 +52,7 @@ class PredictionSet:
         training: predicted cases that trained the runs.
         channels: case -> its channels, of a network that serves subsets of them.
         postprocessing: that was applied, entries as of `evaluation.inference.applied`.
+        unknown: reasons why further cases may have trained the runs; None where nothing is known.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class PredictionSet:
     training: Sequence[dict[str, Any]] = ()
     channels: Mapping[str, list[str]] = field(default_factory=dict)
     postprocessing: Sequence[dict[str, Any]] = ()
+    unknown: Sequence[str] | None = None
 
 
 def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False) -> PredictionSet:
@@ -115,6 +117,7 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
         values.get("training", []),
         values.get("channels", {}),
         values.get("postprocessing", []),
+        values.get("training_unknown", [] if values.get("training") else None),
     )
 
 
@@ -224,6 +227,7 @@ def write_manifest(
         "split": "slice" if any(run.metadata["split"] == "slice" for run in runs) else "patient",
         **settings,
         "training": list(training),
+        "training_unknown": unknown_training(runs),
         "cases": list(cases),
     }
     write_json(folder / MANIFEST, manifest)
@@ -248,6 +252,7 @@ def merge_predictions(folders: Sequence[Path], out: Path) -> None:
         "states": [state for manifest in manifests for state in manifest.get("states", [])],
         "weights": [weights for manifest in manifests for weights in manifest.get("weights", [])],
         "training": merge_training_cases(entry for manifest in manifests for entry in manifest.get("training", [])),
+        "training_unknown": sorted({line for manifest in manifests for line in manifest.get("training_unknown", [])}),
         "postprocessing": _distinct(entry for manifest in manifests for entry in manifest.get("postprocessing", [])),
         "cases": sorted(case for manifest in manifests for case in manifest["cases"]),
         **(

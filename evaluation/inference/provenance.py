@@ -1,18 +1,17 @@
 """Provenance of predictions: the cases that trained the runs behind them, and the state of those runs."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
 from common.files import checksum
 from common.tables import counted
-from data_prep.records.folder import MANIFEST, Records, case_path
-from data_prep.records.manifests import read_sources
+from data_prep.records.folder import Records
 from data_prep.scans.case import CaseFiles
-from training.data.division import divide_cases
+from training.patients import RunCase, read_patients, source_files
 from training.run import Run
 from training.state.history import read_history
 
@@ -22,25 +21,66 @@ TrainingCases = list[dict[str, Any]]
 
 
 def find_training_cases(runs: Sequence[Run], cases: Sequence[CaseFiles]) -> TrainingCases:
-    """Cases of a source that trained one of the runs, by id and by the checksum of a file, as the runs' records hold them.
+    """Cases of a source that trained one of the runs, or a run with whose weights it began.
 
-    Records that are gone, or whose content is no longer that of the training, are left out.
+    A case is one of the training where it shares half of its files with it, whatever both are called, or has its id and one
+    file in common. Which these are, the runs know themselves (`training.patients`).
     """
     found: TrainingCases = []
-    checksums: dict[str, int] = {}
+    checksums: dict[Path, int] = {}
     for run in runs:
-        for path in run.records_paths:
-            records = open_training_records(path, run)
-            training = set(divide_cases(records, run.config)[0]) if records is not None else set()
-            same = []
-            for files in (files for files in cases if files.id in training):
-                if files.id not in checksums:
-                    checksums[files.id] = int(checksum(files.paths[0]), 16)
-                stored = read_sources(case_path(path, files.id, 0, ".json"))
-                if any(entry["crc32c"] == checksums[files.id] for entry in stored):
-                    same.append(files.id)
-            found.append({"records": str(path), "fold": run.config.fold, "cases": same})
+        by_file = _by_file(run)
+        sizes = {size for size, _ in by_file}
+        for files in cases:
+            alike = [path for path in files.paths if path.stat().st_size in sizes]
+            for path in alike:
+                if path not in checksums:
+                    checksums[path] = int(checksum(path), 16)
+            own = {(path.stat().st_size, checksums[path]) for path in alike}  # empty slices are equal: each file counts once
+            found += _same_cases(files.id, own, len(own) + len(files.paths) - len(alike), by_file)
     return merge_training_cases(found)
+
+
+def find_training_records(run: Run, records: Records, cases: Sequence[str]) -> TrainingCases:
+    """Cases of records that trained a run, by the files of their scans; as `find_training_cases`."""
+    by_file, found = _by_file(run), []
+    for case in cases:
+        own = source_files(records.path, case)
+        found += _same_cases(case, own, len(own), by_file)
+    return merge_training_cases(found)
+
+
+def _by_file(run: Run) -> dict[tuple[int, int], list[RunCase]]:
+    """Bytes and checksum of each file of the scans that trained a run -> cases that have it."""
+    by_file: defaultdict[tuple[int, int], list[RunCase]] = defaultdict(list)
+    for case in read_patients(run).training:
+        for file in case.files:
+            by_file[file].append(case)
+    return by_file
+
+
+def _same_cases(
+    name: str, own: Collection[tuple[int, int]], count: int, by_file: Mapping[tuple[int, int], list[RunCase]]
+) -> TrainingCases:
+    """Entries of the training cases that a case is.
+
+    Args:
+        name: id of the case.
+        own: its files that a training case may have.
+        count: of all of its files.
+        by_file: of the run.
+    """
+    shared = Counter(case for file in own for case in by_file.get(file, ()))
+    return [
+        {"records": case.records, "fold": case.fold, "cases": [name]}
+        for case, files in shared.items()
+        if case.case == name or files * 2 >= min(count, len(case.files))
+    ]
+
+
+def unknown_training(runs: Sequence[Run]) -> list[str]:
+    """Reasons why it is not known which patients trained some runs, a line each; empty where it is known of all."""
+    return list(dict.fromkeys(reason for run in runs if (reason := read_patients(run).unknown)))
 
 
 def merge_training_cases(entries: Iterable[dict[str, Any]]) -> TrainingCases:
@@ -51,20 +91,42 @@ def merge_training_cases(entries: Iterable[dict[str, Any]]) -> TrainingCases:
     return [{"records": path, "fold": fold, "cases": sorted(cases)} for (path, fold), cases in merged.items() if cases]
 
 
-def training_warning(training: Iterable[dict[str, Any]], cases: Sequence[str]) -> str | None:
-    """Warning that some of the predicted cases trained the runs; None where none did."""
-    chosen = merge_training_cases(entry | {"cases": set(entry["cases"]) & set(cases)} for entry in training)
-    if not chosen:
-        return None
-    number = len({case for entry in chosen for case in entry["cases"]})
-    folders: dict[str, list[str]] = {}
-    for entry in chosen:
-        folders.setdefault(short_path(entry["records"]), []).extend([] if entry["fold"] is None else [str(entry["fold"])])
-    places = [f"{path}, fold {' '.join(folds)}" if folds else path for path, folds in folders.items()]
-    return (
-        f"warning: {number} of {counted(len(cases), 'case')} trained these runs (records {'; '.join(places)}): "
-        "scores will be too good"
-    )
+def trained_patients(training: Iterable[dict[str, Any]], patients: Mapping[str, str]) -> list[str]:
+    """Sorted patients of whom a case trained the runs.
+
+    Args:
+        training: as of `find_training_cases`.
+        patients: case -> its patient, of the cases in question.
+    """
+    return sorted({patients[case] for entry in training for case in entry["cases"] if case in patients})
+
+
+def training_line(
+    training: Iterable[dict[str, Any]], patients: Mapping[str, str], unknown: Sequence[str] | None = ()
+) -> tuple[str, bool]:
+    """Line that counts the patients who trained the runs, and whether it is a warning.
+
+    Args:
+        training, patients: as of `trained_patients`.
+        unknown: reasons why there may be more; None: nothing is known.
+    """
+    entries = list(training)
+    seen, total = trained_patients(entries, patients), counted(len(set(patients.values())), "patient")
+    if seen:
+        chosen = merge_training_cases(entry | {"cases": set(entry["cases"]) & set(patients)} for entry in entries)
+        folders: dict[str, list[str]] = {}
+        for entry in chosen:
+            folders.setdefault(short_path(entry["records"]), []).extend([] if entry["fold"] is None else [str(entry["fold"])])
+        places = [f"{path}, fold {' '.join(folds)}" if folds else path for path, folds in folders.items()]
+        return (
+            f"{len(seen)} of {total} trained these runs (records {'; '.join(places)}): scores will be too good",
+            True,
+        )
+    if unknown is None:
+        return "whether these patients trained the runs is not known: the predictions do not say it", False
+    if unknown:
+        return f"whether {total} trained these runs is not known: {unknown[0]}", True
+    return f"0 of {total} trained these runs", False
 
 
 def spacing_warnings(case: str, spacing_mm: Sequence[float] | None, runs: Sequence[Run]) -> list[str]:
@@ -104,12 +166,3 @@ def short_path(path: str) -> str:
     """Path relative to the working directory where it lies in it, else as it is."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
-
-
-def open_training_records(path: Path, run: Run) -> Records | None:
-    """Records of a run where they still are what it was trained on; else None."""
-    try:
-        records = Records(path) if (path / MANIFEST).is_file() else None
-    except UserError:
-        return None
-    return records if records is not None and run.trained_on(records) else None

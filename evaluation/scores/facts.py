@@ -23,7 +23,15 @@ _SCORES: dict[str, Kind] = {
     "summary": ListOf(_ROW),
     "schema": Fields({"name": Text()}),
 }
-SCORES = Fields(_SCORES, {"missing": MapOf(Text()), "split": Text(SPLITS)})
+SCORES = Fields(
+    _SCORES,
+    {
+        "missing": MapOf(Text()),
+        "split": Text(SPLITS),
+        "trained_patients": ListOf(Text()),
+        "training_unknown": Maybe(ListOf(Text())),
+    },
+)
 SCORE = Fields({"value": Maybe(Number())}, {"low": Maybe(Number()), "high": Maybe(Number())})
 """A score of a level, beside its number `n`."""
 CLASSIFICATION = Fields(

@@ -61,6 +61,8 @@ class StoredScores:
         keys: (kind, structure, metric) -> key by which studies rank; of scores on records alone.
         metrics: names of all that were computed.
         missing: case -> reason why it counts the worst values.
+        trained: patients who trained the runs behind the predictions; None where that is not known.
+        trained_unknown: reasons why there may be more of them.
     """
 
     folder: Path
@@ -72,6 +74,8 @@ class StoredScores:
     keys: dict[tuple[str, str, str], str]
     metrics: frozenset[str]
     missing: dict[str, str]
+    trained: frozenset[str] | None = None
+    trained_unknown: tuple[str, ...] = ()
 
 
 def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
@@ -135,7 +139,7 @@ def write_patient_scores(
             {"channels": list(channels), "patients": subset.patients, "summary": _entries(summarise_scores(subset))}
             for channels, subset in scores.subsets.items()
         ]
-    write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores)))
+    write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores, facts)))
     files = [folder / PER_PATIENT]
     if any(metric.rule is not None for metric in scores.metrics):
         write_text(folder / PER_LESION, csv_text(lesion_rows(scores.lesions)))
@@ -159,16 +163,22 @@ def _columns(scores: PatientScores) -> list[Metric]:
     return [metric for name, metric in METRICS.items() if metric.by_default or name in used]
 
 
-def _patient_rows(scores: PatientScores) -> list[list[Any]]:
-    """Rows of per_patient.csv: a column for each metric, empty where it is unknown or has no value."""
+def _patient_rows(scores: PatientScores, facts: dict[str, Any]) -> list[list[Any]]:
+    """Rows of per_patient.csv: a column for each metric, empty where it is unknown or has no value.
+
+    `trained` is 1 for a patient who trained a run behind the predictions, and empty where that is not known.
+    """
+    trained, unknown = set(facts.get("trained_patients", ())), facts.get("training_unknown")
+    other = None if unknown is None or unknown else 0
     names = [metric.name for metric in _columns(scores)]
-    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth"]]
+    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth", "trained"]]
     for p, patient in enumerate(scores.patients):
         for structure in scores.structures:
             columns = [scores.values.get((structure, name)) for name in names]
             values = [None if column is None or math.isnan(column[p]) else float(column[p]) for column in columns]
             absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
-            rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent])
+            seen = 1 if patient in trained else other
+            rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent, seen])
     return rows
 
 
@@ -258,7 +268,12 @@ def read_scores(folder: Path) -> StoredScores:
         raise UserError(f"{file}: expected {', '.join(changed)} as this version defines it; received another rule; score again")
     schema = LabelSchema.from_dict(values.get("schema"), file)
     split = read_split(values, file)
-    return StoredScores(place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing)
+    reasons, seen = values.get("training_unknown"), values.get("trained_patients", [])
+    trained = None if reasons is None and not seen else frozenset(seen)
+    unknown = tuple(reasons or ())
+    return StoredScores(
+        place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing, trained, unknown
+    )
 
 
 def has_current_scores(folder: Path, made_from: Path, metrics: Sequence[str] = ()) -> bool:

@@ -1,5 +1,6 @@
 """Prediction into a folder that holds predictions already, and of cases that trained the run."""
 
+import csv
 import json
 
 from common.files import read_lines
@@ -27,7 +28,7 @@ def test_finished_cases_are_kept_and_stale_scores_removed(predict, command, sour
 
 def test_cases_that_trained_the_run_are_a_warning_of_prediction_and_scores(predict, command, records, source, tmp_path):
     train, test = (read_lines(records / f"{name}.txt", "list") for name in ("train", "test"))
-    words = f"1 of 2 cases trained these runs (records {records}): scores will be too good"
+    words = f"1 of 2 patients trained these runs (records {records}): scores will be too good"
     (tmp_path / "both.txt").write_text(f"{train[0]}\n{test[0]}\n")
     done = predict("--cases", tmp_path / "both.txt")
     assert f"warning: {words}" in done.err
@@ -44,3 +45,16 @@ def test_cases_that_trained_the_run_are_a_warning_of_prediction_and_scores(predi
         command("evaluation.score", "--predictions", tmp_path / "test", "--source", source),
     ):
         assert (done.status, "trained these" in done.err) == (0, False)
+        assert "0 of 1 patient trained these runs" in done.out
+    rows = list(csv.DictReader((tmp_path / "out" / "scores" / "per_patient.csv").open()))
+    assert {(row["patient"], row["trained"]) for row in rows} == {(train[0], "1"), (test[0], "0")}
+    both = ("evaluation.compare", "--scores", tmp_path / "test", tmp_path / "out")
+    refused = command(*both)
+    assert refused.status == 2
+    assert f"1 of 2 patients trained the runs of out, such as {train[0]}" in refused.err
+    done = command(*both, "--seen_patients", "warn", "--out", tmp_path / "compared")
+    assert (done.status, "scored on them: test 0 of 1, out 1 of 2." in done.out) == (0, True)
+    rows = list(csv.DictReader((tmp_path / "compared" / "compare.csv").open()))
+    assert {(row["name"], row["trained"]) for row in rows} == {("test", "0"), ("out", "1")}
+    own = command("evaluation.score", "--run", stored["runs"][0], "--records", records, "--subset", "train")
+    assert "3 of 3 patients trained these runs" in own.err

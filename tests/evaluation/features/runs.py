@@ -10,7 +10,7 @@ from data_prep.records.folder import Records
 
 def run_of(trained, out, records, fold, **facts):
     """A run as if it had been trained on a fold of other records: its weights are those of the run `trained`."""
-    shutil.copytree(trained, out, ignore=shutil.ignore_patterns("state", "logs"))
+    shutil.copytree(trained, out, ignore=shutil.ignore_patterns("state", "logs", "patients.json"))
     config = yaml.safe_load((out / "config.yaml").read_text())
     (out / "config.yaml").write_text(yaml.safe_dump(config | {"fold": fold, "records": [str(records)]}))
     metadata = read_json(out / "run.json", "run")

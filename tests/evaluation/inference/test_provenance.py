@@ -1,5 +1,6 @@
 """Cases that trained the runs behind predictions, and the state of those runs."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,9 @@ from evaluation.inference.provenance import (
     merge_training_cases,
     predicted_by,
     run_state,
-    training_warning,
+    trained_patients,
+    training_line,
+    unknown_training,
 )
 from tests.conftest import write_source
 from training.config import TrainConfig
@@ -21,6 +24,8 @@ def a_run(records, fold=None, split="patient"):
     """A run that was trained on records, or on a fold of them."""
     fingerprint = Records(records).fingerprint
     return SimpleNamespace(
+        path=Path("run"),
+        metadata={},
         records_paths=[records],
         config=TrainConfig(fold=fold, split=split),
         trained_on=lambda other: other.fingerprint == fingerprint,
@@ -50,24 +55,41 @@ def test_other_scans_of_the_same_ids_did_not_train(records, tmp_path):
     assert find_training_cases([a_run(records)], open_source(other).cases()) == []
 
 
-def test_records_that_are_gone_or_changed_are_left_out(records, source, tmp_path):
+def test_records_that_are_gone_or_changed_leave_it_unknown(records, source, tmp_path):
     run = a_run(records)
+    assert unknown_training([run]) == []
     run.records_paths = [tmp_path / "gone"]
     assert find_training_cases([run], open_source(source).cases()) == []
+    assert unknown_training([run, run]) == [f"{tmp_path / 'gone'}: is no longer what run was trained on"]
     run.records_paths, run.trained_on = [records], lambda other: False
     assert find_training_cases([run], open_source(source).cases()) == []
 
 
-def test_the_warning_counts_cases_once_and_names_folds(tmp_path, monkeypatch):
+def test_training_scans_under_another_name_are_found(records, source, tmp_path):
+    (train, *_) = Records(records).subset("train")
+    (found,) = source.glob(f"*/{train}")
+    other = tmp_path / "HGG" / "renamed"
+    other.mkdir(parents=True)
+    for path in found.iterdir():
+        (other / path.name.replace(train, "renamed")).write_bytes(path.read_bytes())
+    (entry,) = find_training_cases([a_run(records)], open_source(tmp_path).cases())
+    assert entry["cases"] == ["renamed"]
+
+
+def test_the_line_counts_patients_once_and_names_folds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     entries = [{"records": f"{tmp_path}/rec", "fold": fold, "cases": cases} for fold, cases in ((0, ["a", "b"]), (1, ["b"]))]
     assert merge_training_cases([*entries, entries[1] | {"cases": ["c"]}])[1]["cases"] == ["b", "c"]
+    patients = {"a": "p", "b": "q", "b2": "q", "x": "r"}
+    assert trained_patients(entries, patients) == ["p", "q"]
     line = "trained these runs (records rec, fold 0 1): scores will be too good"
-    assert training_warning(entries, ["a", "b", "x"]) == f"warning: 2 of 3 cases {line}"
-    assert training_warning([entries[0] | {"fold": None}], ["a"]) == (
-        "warning: 1 of 1 case trained these runs (records rec): scores will be too good"
+    assert training_line(entries, patients) == (f"2 of 3 patients {line}", True)
+    assert training_line(entries, {"x": "r"}) == ("0 of 1 patient trained these runs", False)
+    assert training_line([], {"x": "r"}, ["rec: is gone"]) == (
+        "whether 1 patient trained these runs is not known: rec: is gone",
+        True,
     )
-    assert training_warning(entries, ["x"]) is None
+    assert "not known" in training_line([], {"x": "r"}, None)[0]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_table_of_patients_has_a_column_for_each_metric(tmp_path):
     folder = write_made(tmp_path, 0) / "scores"
     heading, first, *_ = csv.reader((folder / "per_patient.csv").open())
     names = [metric.name for metric in chosen_metrics()]
-    assert heading == ["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth"]
+    assert heading == ["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth", "trained"]
     assert first[:4] == ["p00", "1", "region", "WT"]
     assert sorted(path.name for path in folder.iterdir()) == ["per_patient.csv", "scores.json", "summary.csv", "table.txt"]
 

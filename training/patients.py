@@ -1,0 +1,187 @@
+"""Patients of a run: who trained it and who chose its epoch, those of the runs that it began with included.
+
+RUN/patients.json holds them, so that a run alone says whom it has seen. Runs of earlier versions have none: there the records
+are read, as long as they are what the run was trained on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import checksum, write_json
+from common.manifests import CONTENT, Fields, ListOf, Maybe, Text, Whole, read_manifest
+from data_prep.records.folder import Records, case_path
+from data_prep.records.manifests import CRC, read_sources
+from training.config import HD_BET, TrainingConfig
+from training.data.division import divide_cases
+from training.data.mixture import Mixture
+from training.run import PATIENTS, Run
+
+FORMAT = 1
+_CASES = ListOf(
+    Fields(
+        {
+            "patient": Text(least=1),
+            "case": Text(least=1),
+            "records": Text(least=1),
+            "fold": Maybe(Whole(0)),
+            "files": ListOf(ListOf(Whole(0), 2, 2)),
+        }
+    )
+)
+SCHEMA = Fields(
+    {"training": _CASES, "validation": _CASES},
+    {"began_with": ListOf(Text(least=1)), "unknown": Text(), "format": CONTENT},
+)
+
+
+@dataclass(frozen=True)
+class RunCase:
+    """Case that a run has seen.
+
+    Attributes:
+        patient, case: ids.
+        records: path of the records folder.
+        fold: of the records; None where the run was trained on their split.
+        files: bytes and CRC-32C of each file of the scan.
+    """
+
+    patient: str
+    case: str
+    records: str
+    fold: int | None
+    files: frozenset[tuple[int, int]]
+
+    def facts(self) -> dict[str, Any]:
+        """Content for JSON."""
+        return vars(self) | {"files": sorted(map(list, self.files))}
+
+
+@dataclass(frozen=True)
+class RunPatients:
+    """Cases that a run has seen.
+
+    Attributes:
+        training: cases that trained it, or a run with whose weights it began.
+        validation: cases by which its own epoch was chosen.
+        began_with: runs or files whose weights were the first ones, in their order.
+        unknown: reason why the lists may be incomplete; empty where they are known to be complete.
+    """
+
+    training: Sequence[RunCase]
+    validation: Sequence[RunCase]
+    began_with: Sequence[str] = field(default_factory=list)
+    unknown: str = ""
+
+
+def write_patients(run: Path, config: TrainingConfig, data: Mixture) -> None:
+    """Write the patients of a run that begins, with those of the run whose weights it takes."""
+    training, validation = [], []
+    for folder in data.folders:
+        training += run_cases(folder.records, folder.train, config.fold)
+        validation += run_cases(folder.records, folder.validation, config.fold)
+    began_with, unknown = [], ""
+    if config.init_from is not None:
+        began_with.append(str(config.init_from))
+        if config.init_from != HD_BET:
+            before = read_patients(Run(config.init_from))
+            training += before.training
+            began_with += before.began_with
+            unknown = before.unknown
+    values = {
+        "format": FORMAT,
+        "training": [each.facts() for each in training],
+        "validation": [each.facts() for each in validation],
+        "began_with": began_with,
+        "unknown": unknown,
+    }
+    write_json(run / PATIENTS, values)
+
+
+def read_patients(run: Run) -> RunPatients:
+    """Patients of a run, by its patients.json or, in a run without one, by its records and those of the runs before it.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    file = run.path / PATIENTS
+    if not file.is_file():
+        return _patients_by_records(run)
+    values = read_manifest(file, "patients of a run", SCHEMA, FORMAT)
+    training, validation = ([_case(each) for each in values[name]] for name in ("training", "validation"))
+    return RunPatients(training, validation, values.get("began_with", []), values.get("unknown", ""))
+
+
+def run_cases(records: Records, cases: Sequence[str], fold: int | None) -> list[RunCase]:
+    """Cases of records as a run stores them."""
+    path = records.path.resolve()
+    return [RunCase(records.cases[case].patient, case, str(path), fold, source_files(path, case)) for case in cases]
+
+
+def source_files(records: Path, case: str) -> frozenset[tuple[int, int]]:
+    """Bytes and CRC-32C of the source files of a case of records."""
+    entries = read_sources(case_path(records, case, 0, ".json"))
+    return frozenset((int(entry["bytes"]), int(entry["crc32c"])) for entry in entries)
+
+
+def open_training_records(path: Path, run: Run) -> Records | None:
+    """Records of a run where they still are what it was trained on; else None."""
+    try:
+        records = Records(path)
+    except UserError:
+        return None
+    return records if run.trained_on(records) else None
+
+
+def _case(values: dict[str, Any]) -> RunCase:
+    files = frozenset((size, int(CRC.check(crc, "files"))) for size, crc in values["files"])
+    return RunCase(values["patient"], values["case"], values["records"], values["fold"], files)
+
+
+def _patients_by_records(run: Run) -> RunPatients:
+    """Patients of a run without patients.json."""
+    training: list[RunCase] = []
+    validation: list[RunCase] = []
+    began_with: list[str] = []
+    unknown = ""
+    following: Run | None = run
+    visited: set[Path] = set()
+    while following is not None and following.path.resolve() not in visited:
+        visited.add(following.path.resolve())
+        if following is not run and (following.path / PATIENTS).is_file():
+            known = read_patients(following)
+            training += known.training
+            began_with += known.began_with
+            unknown = known.unknown or unknown
+            break
+        for path in following.records_paths:
+            opened = open_training_records(path, following)
+            if opened is None:
+                unknown = f"{path}: is no longer what {following.path} was trained on"
+                continue
+            train, chosen_by = divide_cases(opened, following.config)
+            training += run_cases(opened, train, following.config.fold)
+            validation += run_cases(opened, chosen_by, following.config.fold) if following is run else []
+        before, reason = _began_with(following)
+        began_with += [before] if before else []
+        unknown = reason or unknown
+        following = Run(Path(before)) if before and (Path(before) / "run.json").is_file() and not reason else None
+    return RunPatients(training, validation, began_with, unknown)
+
+
+def _began_with(run: Run) -> tuple[str, str]:
+    """Run or file whose weights a run began with, empty for none; and the reason why its patients are not known."""
+    given = run.metadata.get("init_from")
+    if given is None and run.config.init_from is None:
+        return "", ""
+    place = str(given["path"] if isinstance(given, dict) and "path" in given else given or run.config.init_from)
+    path = Path(place)
+    if not (path / "run.json").is_file():
+        # Weights of others, such as a published file, have no records; a run that is gone had some.
+        return place, "" if path.is_file() or not path.is_absolute() else f"{path}: {run.path} began with it, and it is gone"
+    stored = given.get("checksum") if isinstance(given, dict) else None
+    if stored is not None and stored != checksum(Run(path).weights):
+        return place, f"{path}: {run.path} began with other weights than it has now"
+    return place, ""
