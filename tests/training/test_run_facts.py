@@ -16,7 +16,7 @@ RECORDS = {"path": "/r", "fingerprint": "0", "share": 1.0, "heads": ["segmentati
     [
         ([], "expected a run of format 3; received []"),
         ({"format": 2}, "expected a run of format 3; received 2"),
-        ({"status": 1}, "status: expected one of running, stopped, finished; received 1"),
+        ({"status": 1}, "status: expected one of running, stopped, diverged, finished; received 1"),
         ({"records": {}}, "records: expected a list; received {}"),
         ({"records": [RECORDS | {"share": "1"}]}, "records[0].share: expected a finite number of at least 0; received '1'"),
         (
