@@ -141,7 +141,7 @@ def read_lines(path: Path, what: str) -> list[str]:
 def checksum(path: Path) -> str:
     """CRC-32C of a file, 8 hexadecimal digits."""
     crc = google_crc32c.Checksum()
-    with path.open("rb") as file:
+    with open_input(path, None) as file:
         while block := file.read(BLOCK):
             crc.update(block)
     return crc.digest().hex()

@@ -16,6 +16,7 @@ from common.metrics.classification_intervals import CROSS_VALIDATED
 from common.tables import aligned, counted
 from data_prep.records.folder import Records
 from data_prep.sources import SourceConfig
+from data_prep.sources.checks import warn_of_kinds
 from evaluation.features.cases import LabelledCases, from_records, from_source
 from evaluation.features.classifier import ClassifierConfig, Samples, fit
 from evaluation.features.extraction import FEATURES, FeatureExtractor
@@ -125,6 +126,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
     with lock(config.out, "" if (config.out / STORED).is_dir() else "the classification"):
         _refuse_other_settings(config)
         samples, layers = _samples(extractors, labelled, folds)
+        warn_of_kinds(list(dict.fromkeys(labelled.warnings)), "glioskull check")
         predictions, fitted = _classify(config, labelled, folds, samples)
         names = ", ".join(dict.fromkeys(layers.values()))
         scores = summary(

@@ -17,9 +17,8 @@ from common.hardware.backend import load_backend
 from common.parallel import map_cases
 from common.tables import counted
 from data_prep.labels import LabelSchema
-from data_prep.prepare import Prepared, prepare
-from data_prep.scans.case import LABEL, Case, CaseFiles
-from data_prep.scans.unusual import case_doubts, doubt_lines
+from data_prep.prepare import prepare
+from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import check_cases, warn_of, warn_of_kinds
 from evaluation.heads import evaluators_of, predictors_of, voxel_folders
@@ -46,7 +45,7 @@ from evaluation.inference.predictions import (
 from evaluation.inference.provenance import (
     find_training_cases,
     merge_training_cases,
-    spacing_warnings,
+    scan_warnings,
     training_line,
     unknown_training,
 )
@@ -145,7 +144,7 @@ def main(config: PredictConfig) -> None:
                 case = with_channels(source.read(files), runs[0].channels)
                 present[files.id] = [name for name in case.channels if name not in case.missing]
                 prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
-                warnings.extend(_doubts(config, runs, case, prepared))
+                warnings.extend(scan_warnings(case, prepared.grid.spacing_mm, runs, config.inside_only))
                 voxels: np.ndarray | None = None
                 for predictor in predictors:
                     voxels = predictor.predict(case, prepared, voxels)
@@ -156,15 +155,6 @@ def main(config: PredictConfig) -> None:
         settings |= {"cost": meter.facts(task.engines.values()), "postprocessing": applied}
         _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training, present)
     _print_end(config.out, applied, f"{counted(len(cases), 'case')}{written}")
-
-
-def _doubts(config: PredictConfig, runs: list[Run], case: Case, prepared: Prepared) -> list[str]:
-    """Warnings about unusual voxels, images of one value among them, and about a voxel size far from that of training."""
-    preparation = runs[0].preparation
-    finds_brain = config.inside_only and preparation.statistics == "nonzero"
-    lines = case.files.constant_warnings({name: value for name, value in case.constant.items() if name != LABEL})
-    lines += doubt_lines(case.files, case_doubts(case, preparation.is_clipped, finds_brain))
-    return lines + spacing_warnings(case.files.id, prepared.grid.spacing_mm, runs)
 
 
 def _print_warnings(lines: list[str], not_written: dict[str, str]) -> None:

@@ -208,8 +208,9 @@ class TrainConfig(TrainingConfig):
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
     """Weighting of several heads' losses: by `loss_weights`, or by learnt uncertainties (Kendall et al., 2018)."""
     monitor: str = "mean_iou"
-    """Validation score by which the best model is kept: mean_iou, mean_dice, accuracy or loss; of several heads that of one,
-    such as hgg_mean_dice, or the mean over heads that all have it. Without validation cases the last model is kept."""
+    """Validation score by which the best model is kept: mean_iou or mean_dice (the mean over all classes, background
+    included), accuracy or loss; of several heads that of one, such as hgg_mean_dice, or the mean over heads that all have
+    it. Without validation cases the last model is kept."""
 
     def check(self) -> None:
         """Refuse settings that cannot be trained with, before anything is read.

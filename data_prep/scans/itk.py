@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import MissingPackage, UserError
 from common.files import write_text
+from common.input_files import TEXT_BYTES, expect_file
 from data_prep.grid.resampling import Rows, to_rows
 from data_prep.grid.voxel_grid import LPS_TO_RAS
 from data_prep.scans.volume import Volume
@@ -66,8 +67,9 @@ def read_transform(path: Path) -> Rows:
     """
     sitk = load_sitk("transforms of ITK")
     try:
+        expect_file(path, TEXT_BYTES, "transform")
         transform = sitk.ReadTransform(str(path))
-    except (RuntimeError, UnicodeDecodeError):  # the latter of its message, which holds a line of the file
+    except (OSError, RuntimeError, UnicodeDecodeError):  # the last of its message, which holds a line of the file
         raise UserError(f"{path}: expected a transform of ITK (.tfm); it cannot be read") from None
     if not transform.IsLinear():
         raise UserError(f"{path}: expected a linear transform; received {transform.GetName()}")

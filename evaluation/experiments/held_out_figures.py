@@ -30,7 +30,7 @@ def draw_scores(folder: Path, scores: HeldOutScores) -> list[Path]:
 
 
 def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> list[Path]:
-    """Draw loss and mean Dice of all runs that train on the records of a test, each the mean over its seeds.
+    """Draw loss and mean Dice with background of all runs that train on the records of a test, each the mean over seeds.
 
     They are drawn over epochs or, where trainings end by the clock, over minutes. A run of several heads has the curves of
     that of the test. A run of one head on several records is left out: its scores are of all of them.
@@ -52,7 +52,7 @@ def draw_curves(folder: Path, planned: Sequence[PlannedRun], test: OpenTest) -> 
         for name, folders in by_run.items()
     ]
     seeds = max(map(len, by_run.values()))
-    curves = Curves(f"mean Dice, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS, axis)
+    curves = Curves(f"mean Dice with background, {test.name}{f'; mean over {seeds} seeds' if seeds > 1 else ''}", PANELS, axis)
     return draw_learning_curves(folder / f"learning_curves_{test.name}", histories, curves)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from data_prep.records.manifests import read_sources
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import SourceConfig, open_source
 from data_prep.sources.checks import check_cases
+from evaluation.inference.provenance import scan_warnings
 from training.run import Run
 
 
@@ -63,11 +64,13 @@ class LabelledCases:
         cases: in the order of the records or the source.
         attribute: of the patients.
         classes: name -> values of the attribute; of two the last one is the positive one.
+        warnings: about the source and about scans that were read so far, a line each; none of records.
     """
 
     cases: list[LabelledCase]
     attribute: str
     classes: dict[str, list[str]]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def patients(self) -> dict[str, int]:
@@ -153,11 +156,15 @@ def from_source(
     if problems:
         raise Problems(problems, f"{counted(len(problems), 'problem')}; leave cases out by --cases; nothing was computed")
 
+    warnings = list(first.source_warnings())
+
     def reader(case: str) -> Callable[[Run], Volume]:
         def read(run: Run) -> Volume:
             source = sources[run.path]
             (files,) = _named(source.cases(), [case])
-            prepared = prepare(source.read(files), None, replace(run.preparation, crop=None))
+            scan = source.read(files)
+            prepared = prepare(scan, None, replace(run.preparation, crop=None))
+            warnings.extend([*source.warnings(files), *scan_warnings(scan, prepared.grid.spacing_mm, [run])])
             return Volume(prepared.image, prepared.inside, prepared.grid.spacing_mm)
 
         return read
@@ -167,7 +174,7 @@ def from_source(
         sums = [int(checksum(path), 16) for path in by_id[case].paths]
         content = f"scan {sorted(sums)}"
         cases.append(LabelledCase(case, by_id[case].patient, target, frozenset(sums), content, reader(case)))
-    return _checked(cases, attribute, classes, root)
+    return replace(_checked(cases, attribute, classes, root), warnings=warnings)
 
 
 def _named(cases: Sequence[CaseFiles], wanted: Mapping[str, int] | Sequence[str]) -> list[CaseFiles]:

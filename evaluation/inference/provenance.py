@@ -10,7 +10,8 @@ import numpy as np
 from common.files import checksum
 from common.tables import counted
 from data_prep.records.folder import Records
-from data_prep.scans.case import CaseFiles
+from data_prep.scans.case import LABEL, Case, CaseFiles
+from data_prep.scans.unusual import case_doubts, doubt_lines
 from training.patients import RunCase, read_patients, source_files
 from training.run import Run
 from training.state.history import read_history
@@ -127,6 +128,23 @@ def training_line(
     if unknown:
         return f"whether {total} trained these runs is not known: {unknown[0]}", True
     return f"0 of {total} trained these runs", False
+
+
+def scan_warnings(
+    case: Case, spacing_mm: Sequence[float] | None, runs: Sequence[Run], needs_background: bool = True
+) -> list[str]:
+    """Warnings about unusual voxels of a scan that runs look at, a line each: images of one value, scaling, size of voxels.
+
+    Args:
+        case: as read.
+        spacing_mm, runs: as of `spacing_warnings`.
+        needs_background: brain or head may be found by voxels that are not zero.
+    """
+    preparation = runs[0].preparation
+    finds_brain = needs_background and preparation.statistics == "nonzero"
+    lines = case.files.constant_warnings({name: value for name, value in case.constant.items() if name != LABEL})
+    lines += doubt_lines(case.files, case_doubts(case, preparation.is_clipped, finds_brain))
+    return lines + spacing_warnings(case.files.id, spacing_mm, runs)
 
 
 def spacing_warnings(case: str, spacing_mm: Sequence[float] | None, runs: Sequence[Run]) -> list[str]:

@@ -1,11 +1,15 @@
 """Cases with a class, from records and from scans."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from common.errors import UserError
 from data_prep.records.folder import Records
-from data_prep.sources import SourceConfig
+from data_prep.scans import nifti
+from data_prep.sources import SourceConfig, open_source
 from evaluation.features.cases import from_records, from_source
 from training.run import Run
 
@@ -27,8 +31,21 @@ def test_records_and_scans_give_the_same_cases(graded, validated):
     assert volume.inside is None
     assert whole.image.shape[:3] == whole.inside.shape == (8, 20, 18)
     assert volume.spacing_mm == whole.spacing_mm
+    assert stored.warnings == []
     inner = whole.image[:, 2:18, 1:17]
     np.testing.assert_array_equal(volume.image, inner)
+
+
+def test_unusual_scans_are_warned_of_as_predict_does(graded, validated, tmp_path):
+    source = Path(shutil.copytree(graded[0], tmp_path / "scans"))
+    files = open_source(source).cases()[0]
+    name, image = next(iter(files.channels.items()))
+    array, header = nifti.read_image(image), nifti.read_header(image.path)
+    nifti.write_image(image.path, np.full_like(array, 7), header.affine)
+    scans = from_source(source, SourceConfig(), "grade", GRADES, [Run(validated / "fold0")])
+    assert scans.warnings == []
+    scans.cases[0].read(Run(validated / "fold0"))
+    assert f"{image.path}: {name}: all voxels are 7" in scans.warnings
 
 
 def test_values_of_the_cases_are_the_classes_where_none_are_named(graded):
