@@ -34,6 +34,7 @@ from training.run import Run, create_run, write_environment
 from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
 from training.state.watchdog import Watchdog, beats
+from training.step_memory import check_step_memory
 
 if TYPE_CHECKING:
     import keras
@@ -74,6 +75,8 @@ def train(config: TrainingConfig) -> None:
             raise
         except BaseException as error:
             run.mark_stopped()
+            if isinstance(error, Exception):
+                refuse_changed_records(run, data)  # what became of a shard may be the reason
             if isinstance(error, KeyboardInterrupt):
                 print(f"\nrun: {run.path}; go on with --resume {run.path}")
             raise
@@ -168,6 +171,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     config, progress, phases = training.config, training.progress, training.phases
     write_yaml(run.path / "config.yaml", cli.as_dict(config))
     print_start(training)
+    check_step_memory(training.model, data.input_shape(config), config.input.batch_size, bool(gpus()))
     ended = "epochs"
     if progress.is_over(phases):
         print(f"{run.path}: done after {counted(progress.epoch, 'epoch')}; add more with --extend N")
@@ -272,6 +276,8 @@ def begin_phase(training: OpenTraining, phase: Phase) -> None:
 
 def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> str | None:
     """Train what is left of a phase, and log its epochs; what ended the training early, if anything did."""
+    import keras
+
     from training.data.stopwatch import StopWatch
     from training.loggers.tensorboard import tensorboard
     from training.state.callbacks import EpochKeeper
@@ -282,6 +288,8 @@ def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> st
     validation, validation_steps = data.validation_batches(config, even=training.distribution.devices > 1)
     examples = steps * config.input.batch_size
     keeper = EpochKeeper(run, config, training.heads, progress, training.phases, phase, examples, watch)
+    # Before the keeper: an epoch of other examples is not kept.
+    unchanged = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: refuse_changed_records(run, data))
     try:
         with Watchdog(run.path) as watchdog:
             training.model.fit(
@@ -291,13 +299,32 @@ def train_phase(training: OpenTraining, phase: Phase, wandb_run: WandbRun) -> st
                 steps_per_epoch=steps,
                 validation_data=validation,
                 validation_steps=validation_steps,
-                callbacks=[keeper, *wandb_run.callbacks(progress), *tensorboard(run.path / "logs"), *beats(watchdog)],
+                callbacks=[
+                    unchanged,
+                    keeper,
+                    *wandb_run.callbacks(progress),
+                    *tensorboard(run.path / "logs"),
+                    *beats(watchdog),
+                ],
                 shuffle=False,
                 verbose=0,
             )
     except Diverged as error:
         raise store_divergence(run, progress, str(error)) from None
     return keeper.ended
+
+
+def refuse_changed_records(run: Run, data: Mixture) -> None:
+    """End a training whose records were deleted or changed while it read them.
+
+    Raises:
+        UserError: names the file, and how to go on.
+    """
+    try:
+        data.refuse_changed()
+    except UserError as error:
+        again = f"go on with --resume {run.path}" if has_epochs(run.path) else "train again"
+        raise UserError(f"{error}; then {again}") from None
 
 
 def prepare_backend(run: Run) -> None:

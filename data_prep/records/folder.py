@@ -31,6 +31,8 @@ from data_prep.split import Split
 MANIFEST = "dataset.json"
 Item = tuple[str, int]
 """A shard of the records: case id, and 0 for the original or the number of the augmented copy."""
+FileState = tuple[int, int, int] | None
+"""Inode, size and time of change of a file; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Records:
         self.preparation: PrepareConfig = cli.from_dict(PrepareConfig, values["preparation"], manifest)
         self._checksums: dict[str, list[int]] = values["cases"]
         self._properties: dict[str, list[str]] = values.get("properties", {})
-        self._verified: set[Item] = set()
+        self._verified: dict[Item, FileState] = {}
         self._open = lru_cache(maxsize=4096)(self._open_shard)
 
     @cached_property
@@ -180,6 +182,17 @@ class Records:
         """
         return self._open(case, copy)
 
+    def refuse_changed(self) -> None:
+        """Refuse to go on where a shard was deleted or changed after it was opened.
+
+        Raises:
+            UserError: names the file.
+        """
+        for (case, copy), before in list(self._verified.items()):
+            path = case_path(self.path, case, copy, ".tfrecord")
+            if (now := file_state(path)) != before:
+                raise UserError(f"{path}: shard was {'deleted' if now is None else 'changed'} while it was in use; {ADVICE}")
+
     def copies_of(self, case: str) -> int:
         """Number of augmented copies of a case; cases for test have none."""
         return len(self._checksums[case]) - 1
@@ -216,10 +229,20 @@ class Records:
         channels = tuple(self.stored_channels.index(name) for name in self.channels)
         as_stored = self.channels == self.stored_channels and record.layout["dtype"] == "float16"
         shard = Shard.open(case_path(self.path, case, copy, ".tfrecord"), record.layout, None if as_stored else channels)
-        if (case, copy) not in self._verified:
+        state = file_state(shard.path)
+        if self._verified.get((case, copy)) != state:
             shard.verify(self._checksums[case][copy])
-            self._verified.add((case, copy))
+            self._verified[case, copy] = state
         return shard
+
+
+def file_state(path: Path) -> FileState:
+    """Inode, size and time of change of a file, which differ where it was changed or replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def case_path(records: Path, case: str, copy: int, suffix: str) -> Path:

@@ -80,6 +80,23 @@ class Mixture:
         """True where a folder has validation cases."""
         return any(folder.validation_examples is not None for folder in self.folders)
 
+    def input_shape(self, config: "TrainingConfig") -> tuple[int, ...]:
+        """Shape of an example of the network's input: ([D,] H, W, C)."""
+        given, channels = config.input, len(self.records.channels) * (2 * config.input.neighbours + 1)
+        if given.patch is not None:
+            return (*given.patch[-config.model.rank :], channels)
+        _, height, width = self.records.cases[self.folders[0].train[0]].shape
+        return (*(given.resize or given.size or (height, width)), channels)
+
+    def refuse_changed(self) -> None:
+        """Refuse to go on where a shard was deleted or changed after it was opened.
+
+        Raises:
+            UserError: names the file.
+        """
+        for folder in self.folders:
+            folder.records.refuse_changed()
+
     def training_batches(self, config: "TrainingConfig", start: int, watch: "StopWatch | None" = None) -> "grain.IterDataset":
         """Endless shuffled batches of all folders by their shares, from step `start` on."""
         import grain

@@ -1,0 +1,114 @@
+"""Command: cost of checksums in building, in make_records on a finished build, in opening and in the first epoch."""
+
+import contextlib
+import io
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+from benchmarks.timing import interleaved
+from common import cli
+from common.files import write_text
+from common.tables import aligned, counted
+from data_prep import make_records
+from data_prep.make_records import MakeRecordsConfig
+from data_prep.records.folder import MANIFEST, CaseRecord, Records
+from data_prep.sources import open_source
+from data_prep.split import SplitConfig
+from training.config import TrainConfig
+
+WITH, WITHOUT = "with", "without"
+
+
+@dataclass(kw_only=True)
+class ChecksumsConfig:
+    """Seconds of CPU with and without comparing checksums, interleaved, and the ratio of the medians."""
+
+    source: Path
+    """Folder of scans."""
+    records: Path
+    """Folder for the records of the cases, which are built if they are not there."""
+    cases: int = 5
+    """Number of cases."""
+    filters: int = 8
+    """Filters of the network that is trained for an epoch."""
+    rounds: int = 5
+    """Interleaved repeats."""
+
+
+def main(config: ChecksumsConfig) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        names = [case.id for case in open_source(config.source).cases()][: config.cases]
+        write_text(folder / "split.yaml", f"train: {names}\nvalidation: []\ntest: []\n")
+        options = MakeRecordsConfig(
+            source=config.source, out=config.records, split=SplitConfig(file=folder / "split.yaml"), workers=1
+        )
+        if not (config.records / MANIFEST).is_file():
+            make_records.main(options)
+        number = itertools.count()
+        steps: dict[str, Callable[[], None]] = {
+            "building": lambda: _build(options, folder / f"records{next(number)}"),
+            "make_records on the finished build": lambda: make_records.main(options),
+            "opening all shards": lambda: _open(config.records),
+            "first epoch": lambda: _train(config, folder / f"run{next(number)}"),
+        }
+        rows = [["", f"{WITH} (s)", f"{WITHOUT} (s)", "ratio"]]
+        for name, step in steps.items():
+            contenders = {WITH: partial(_quietly, step), WITHOUT: partial(_unchecked, step)}
+            medians = interleaved(contenders, config.rounds, cpu=True)
+            ratio = medians[WITH] / medians[WITHOUT]
+            rows.append([name, f"{medians[WITH]:.4g}", f"{medians[WITHOUT]:.4g}", f"{ratio:.2f}"])
+    print(f"{counted(len(names), 'case')}, CPU seconds, median of {counted(config.rounds, 'repeat')}")
+    print("\n".join(aligned(rows)))
+
+
+def _build(options: MakeRecordsConfig, out: Path) -> None:
+    make_records.main(MakeRecordsConfig(source=options.source, out=out, split=options.split, workers=1))
+
+
+def _open(path: Path) -> None:
+    records = Records(path)
+    for case, copy in records.items_of(list(records.cases), copies=True):
+        assert records.shard(case, copy).label is not None
+
+
+def _train(config: ChecksumsConfig, out: Path) -> None:
+    from training.engine import train
+
+    settings = TrainConfig(records=config.records, out=out, epochs=1, precision="float32", validate=False)
+    settings.model.filters, settings.model.depth = config.filters, 3
+    train(settings)
+
+
+def _quietly(step: Callable[[], None]) -> None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        step()
+
+
+def _unchecked(step: Callable[[], None]) -> None:
+    with without_checks():
+        _quietly(step)
+
+
+@contextlib.contextmanager
+def without_checks() -> Iterator[None]:
+    """Leave out every comparison of checksums and of files since they were opened; those that are stored are computed still."""
+    read = CaseRecord.read.__func__  # type: ignore[attr-defined]
+    unchecked = classmethod(lambda cls, path, expected=None: read(cls, path))
+    with (
+        mock.patch("data_prep.records.shard.Shard.verify"),
+        mock.patch.object(CaseRecord, "read", unchecked),
+        mock.patch("data_prep.make_records.damaged_shards", return_value={}),
+        mock.patch("data_prep.records.folder.Records.refuse_changed"),
+    ):
+        yield
+
+
+if __name__ == "__main__":
+    cli.run(main, ChecksumsConfig)
