@@ -19,7 +19,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_json
 from data_prep.alignment.manifests import read_case_facts, scanner_resampling_of
-from data_prep.alignment.outcome import FACTS, CaseOutcome, file_state, written_case
+from data_prep.alignment.outcome import FACTS, CaseOutcome, checksums, file_state, written_case
 from data_prep.alignment.pictures import Registered, draw_pictures, draw_reference
 from data_prep.alignment.registration import Registration, register, similarity_of
 from data_prep.grid.resampling import (
@@ -174,7 +174,7 @@ class CaseAligner:
             shown = Registered(files.id, name, config.reference or "", *pair, moves[name], grid, annotation)
             draw_pictures(folder, shown)
         facts = {"id": files.id, "reference": config.reference, LABEL_CHANNEL: label_channel, "warnings": warnings}
-        write_json(folder / FACTS, facts | {"images": images, "sources": file_state(files)})
+        write_json(folder / FACTS, facts | {"images": images, "files": checksums(folder), "sources": file_state(files)})
 
     def _label_channel(self, files: CaseFiles, volumes: dict[str, Volume], label: Volume | None) -> str:
         """Channel with which the annotation moves, and to whose grid predictions go back.

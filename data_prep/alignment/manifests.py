@@ -16,6 +16,7 @@ CASE = Fields(
     {},
     {
         "sources": Text(least=1),
+        "files": MapOf(Text(least=1)),
         "warnings": ListOf(Text()),
         "images": MapOf(_IMAGE),
         "label_channel": Maybe(Text(least=1)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import Problems, UserError, problem_lines
-from common.files import remove_files
+from common.files import checksum, remove_files
 from common.manifests import CONTENT, MapOf, read_manifest
 from common.tables import counted
 from data_prep.alignment.manifests import read_case_facts
@@ -16,7 +16,8 @@ from data_prep.scans.case import CaseFiles
 
 FACTS = "case.json"  # of a case's folder; written last, it commits the case
 BEGUN = ".begun"  # empty file in the folder of a case that is not finished
-MADE = (FACTS, BEGUN, "*.nii.gz", "*.tfm", "*.png")  # names of the files of a case
+DATA = ("*.nii.gz", "*.tfm")  # names of the files of a case that are read again
+MADE = (FACTS, BEGUN, *DATA, "*.png")  # names of the files of a case
 MOVABLE = ("source", "series")  # settings that are paths; their files are those of the cases
 
 
@@ -52,7 +53,7 @@ class Written(NamedTuple):
 
 
 def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None]) -> Written:
-    """Case of a folder, which is written first where it is missing or where its files have changed since.
+    """Case of a folder, which is written first where it is missing, or where its scans or its own files have changed since.
 
     Args:
         path: JSON file of the facts, which is written last; its `sources` are those of `file_state`.
@@ -61,7 +62,7 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
     """
     was_there = path.is_file()
     try:
-        is_current = was_there and read_case_facts(path).get("sources") == file_state(files)
+        is_current = was_there and _is_current(path, files)
         if not is_current:
             path.parent.mkdir(parents=True, exist_ok=True)
             (path.parent / BEGUN).touch()
@@ -71,6 +72,24 @@ def written_case(path: Path, files: CaseFiles, write: Callable[[CaseFiles], None
     except UserError as error:
         return Written({}, [line if files.id in line else f"{files.id}: {line}" for line in problem_lines(error)], False)
     return Written(read_case_facts(path), [], was_there and not is_current)
+
+
+def _is_current(path: Path, files: CaseFiles) -> bool:
+    """True for a case whose scans are those of before, and whose files are whole; cases of before have no checksums of them."""
+    try:
+        facts = read_case_facts(path)
+    except UserError:  # a damaged file, which is written again
+        return False
+    if facts.get("sources") != file_state(files):
+        return False
+    stored = facts.get("files", {})
+    return not stored or stored == checksums(path.parent, stored)
+
+
+def checksums(folder: Path, names: Collection[str] | None = None) -> dict[str, str]:
+    """Checksum of each file of a case that is read again, by name; of `names` those that are there."""
+    paths = sorted(path for pattern in DATA for path in folder.glob(pattern))
+    return {path.name: checksum(path) for path in paths if names is None or path.name in names}
 
 
 def remove_other_cases(out: Path, cases: Collection[str]) -> None:
@@ -136,7 +155,10 @@ def finish(found: Sequence[CaseOutcome], what: str) -> None:
     """
     if renewed := sum(each.is_renewed for each in found):
         were = "cases were" if renewed > 1 else "case was"
-        print(f"warning: {renewed} {were} {what} again: scans, annotation or rules have changed since", file=sys.stderr)
+        print(
+            f"warning: {renewed} {were} {what} again: scans, annotation or rules have changed since, or files are damaged",
+            file=sys.stderr,
+        )
     for line in (line for each in found for line in each.warnings):
         print(f"warning: {line}", file=sys.stderr)
     problems = [line for each in found for line in each.problem]

@@ -16,7 +16,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_json
 from data_prep.alignment.case import LABEL_CHANNEL, SCANNER_GRID
-from data_prep.alignment.outcome import FACTS, CaseOutcome, file_state, written_case
+from data_prep.alignment.outcome import FACTS, CaseOutcome, checksums, file_state, written_case
 from data_prep.brain.bias_field import correct_bias_field
 from data_prep.brain.extraction import BrainExtractor, ExtractedMask, FormatName, extract_head, grown
 from data_prep.brain.pictures import draw_outlines
@@ -126,7 +126,9 @@ class CaseStripper:
         self._save(case, folder / f"{BRAIN}.nii.gz", mask.astype(np.uint8), affine)
         draw_outlines(folder / PICTURE, volume, mask, annotation, sides_known=case.affine is not None)
         facts = self._facts(case, found, volume, mask, annotation)
-        write_json(folder / FACTS, facts | {"bias_corrected": corrected, "sources": file_state(files)})
+        write_json(
+            folder / FACTS, facts | {"bias_corrected": corrected, "files": checksums(folder), "sources": file_state(files)}
+        )
 
     def _save(self, case: Case, path: Path, array: np.ndarray, affine: np.ndarray) -> None:
         """Write an image on the grid of the case."""

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,7 @@ from common.errors import Problems, UserError
 from common.files import write_json, write_yaml
 from data_prep.alignment.outcome import (
     CaseOutcome,
+    checksums,
     file_state,
     finish,
     moved_settings,
@@ -34,6 +36,27 @@ def test_a_case_is_written_once_and_again_where_its_scans_have_changed(files, tm
     (tmp_path / "a.nii").write_bytes(b"12")
     assert written_case(path, files, write).is_renewed
     assert calls == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    "change", [Path.unlink, lambda path: path.write_bytes(b"other"), lambda path: (path.parent / "case.json").write_text("{")]
+)
+def test_a_case_whose_own_files_are_missing_or_damaged_is_written_again(files, tmp_path, change):
+    folder, calls = tmp_path / "a", []
+
+    def write(case):
+        calls.append(case.id)
+        (folder / "t1.nii.gz").write_bytes(b"voxels")
+        write_json(folder / "case.json", {"files": checksums(folder), "sources": file_state(case)})
+
+    for _ in range(2):
+        written_case(folder / "case.json", files, write)
+    assert calls == ["a"]
+    change(folder / "t1.nii.gz")
+    assert written_case(folder / "case.json", files, write).is_renewed
+    assert (calls, (folder / "t1.nii.gz").read_bytes()) == (["a", "a"], b"voxels")
+    (folder / "notes.nii.gz").write_bytes(b"somebody's")
+    assert not written_case(folder / "case.json", files, write).is_renewed
 
 
 def test_a_mistake_and_a_scan_that_is_gone_become_lines(files, tmp_path):
@@ -76,7 +99,10 @@ def test_failures_are_listed_after_the_warnings(capsys):
     finish([CaseOutcome("a", [], ["a: look"])], "aligned")
     assert capsys.readouterr().err == "warning: a: look\n"
     finish([CaseOutcome("a", is_renewed=True), CaseOutcome("b")], "aligned")
-    assert capsys.readouterr().err == "warning: 1 case was aligned again: scans, annotation or rules have changed since\n"
+    assert (
+        capsys.readouterr().err
+        == "warning: 1 case was aligned again: scans, annotation or rules have changed since, or files are damaged\n"
+    )
     with pytest.raises(Problems, match="1 of 2 cases could not be aligned; the others are written"):
         finish([CaseOutcome("a"), CaseOutcome("b", ["b: wrong"])], "aligned")
 
