@@ -1,4 +1,4 @@
-"""Command: check a source of scans and print its summary and problems."""
+"""Command: check a source of scans, or records, and print a summary and problems."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ from common.parallel import check_workers, map_cases
 from common.tables import counted
 from data_prep.leakage.comparison import Findings, alike_heads, alike_patients, same_images, same_paths
 from data_prep.leakage.fingerprint import Fingerprint, file_fingerprint, fingerprint
+from data_prep.records.folder import Records
+from data_prep.records.inspection import faults_of_records
 from data_prep.scans.case import BRAIN, LABEL, CaseFiles
 from data_prep.scans.unusual import WHOLE_CASE, case_doubts, doubt_lines, volume_doubts
 from data_prep.sources import open_source
@@ -25,10 +27,12 @@ MOST_VALUES = 8  # of one property that are printed
 
 @dataclass(kw_only=True)
 class CheckConfig(SourceConfig):
-    """Read every voxel of a source's scans; print a summary, and all that is wrong with any case (exit status 2)."""
+    """Read every voxel of scans, or of records; print a summary, and all that is wrong with any case (exit status 2)."""
 
-    source: Path
+    source: Path | None = None
     """Folder of scans, or a CSV table."""
+    records: Path | None = None
+    """Finished records instead: checksums, counts, labels, intensities, split and folds, and patients with equal voxels."""
     purpose: Literal["records", "prediction"] = "records"
     """What the scans are for: records need an annotation of every case, predictions do not."""
     own_grids: bool = False
@@ -71,13 +75,44 @@ class CaseSummary:
 
 
 def main(config: CheckConfig) -> None:
-    """Check the source and print its summary.
+    """Check a source or records, and print a summary.
+
+    Raises:
+        UserError: both were given, or neither.
+        Problems: of any case.
+    """
+    check_workers(config.workers)
+    if config.records is not None and config.source is None:
+        check_records(config.records)
+    elif config.source is not None and config.records is None:
+        check_source(config, config.source)
+    else:
+        received = "both" if config.source is not None else "neither"
+        raise UserError(f"expected either --source, scans, or --records, what make_records made of them; received {received}")
+
+
+def check_records(path: Path) -> None:
+    """Inspect finished records and print their size.
+
+    Raises:
+        Problems: a line per fault.
+    """
+    records = Records(path)
+    faults, warnings = faults_of_records(records)
+    subsets = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
+    print(f"records: {path} ({subsets}; {counted(len(records.folds), 'fold')}; fingerprint {records.fingerprint})")
+    warn_of(warnings)
+    if faults:
+        raise Problems(faults, f"{path}: {counted(len(faults), 'fault')}; nothing was changed")
+
+
+def check_source(config: CheckConfig, root: Path) -> None:
+    """Check the scans of a source and print their summary.
 
     Raises:
         Problems: of any case.
     """
-    check_workers(config.workers)
-    source = open_source(config.source, config)
+    source = open_source(root, config)
     if inventory := source.inventory():
         print("\n".join(inventory), flush=True)
     cases = source.cases()
@@ -92,14 +127,14 @@ def main(config: CheckConfig) -> None:
         lacking = {files.id for files in cases if files.label is None}
     unlabelled = [without_label(case) for case in sorted(lacking)]
     if len(lacking) == len(cases):
-        unlabelled = [without_label(str(config.source), f"none of {counted(len(cases), 'case')} has a label")]
+        unlabelled = [without_label(str(root), f"none of {counted(len(cases), 'case')} has a label")]
     problems = [*(line for case in found for line in case.problems), *unlabelled]
     if leaks.problems and not problems:
-        raise Problems(leaks.problems, f"{config.source}: {counted(len(leaks.problems), 'scan')} of two patients")
+        raise Problems(leaks.problems, f"{root}: {counted(len(leaks.problems), 'scan')} of two patients")
     if problems:
         problems += leaks.problems
         bad = lacking | {files.id for files, case in zip(cases, found, strict=True) if case.problems}
-        raise Problems(problems, f"{config.source}: {len(bad)} of {counted(len(cases), 'case')} cannot be used")
+        raise Problems(problems, f"{root}: {len(bad)} of {counted(len(cases), 'case')} cannot be used")
 
 
 def inspect(source: Source, heads: bool, files: CaseFiles) -> CaseSummary:
