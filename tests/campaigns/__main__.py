@@ -7,6 +7,7 @@ import argparse
 import sys
 from importlib import import_module
 
+from common.processes import command_signals
 from tests.campaigns.campaign import CAMPAIGNS, Bounds
 
 
@@ -25,7 +26,8 @@ def main():
         if given.only is not None and given.only not in campaign.SUBJECTS:
             parser.error(f"--only: expected one of {', '.join(campaign.SUBJECTS)} of {name}; received {given.only}")
         print(f"{name}:", flush=True)
-        faults = campaign.run(Bounds(given.only, given.count, given.seed, given.minutes))
+        with command_signals():  # else SIGTERM would leave processes and disks behind
+            faults = campaign.run(Bounds(given.only, given.count, given.seed, given.minutes))
         print(f"{name}: {len(faults)} faults", flush=True)
         found += [f"{name}: {line}" for line in faults]
     print("\n".join(found))
