@@ -103,6 +103,9 @@ def main(config: PlotsConfig) -> None:
     score_names = _names(config, "scores", config.scores)
     prediction_names = _names(config, "predictions", config.predictions)
     records = Records(config.records) if config.records else None
+    if records is not None:
+        for run in runs:
+            _ = run.config  # a network that is not trusted is refused before anything is drawn
     make_folder(config.out)
     claim(config.out, _origins(config, runs, records))
     if runs:
