@@ -19,6 +19,7 @@ from data_prep.make_records import MakeRecordsConfig
 from data_prep.records.folder import MANIFEST, CaseRecord, Records
 from data_prep.sources import open_source
 from data_prep.split import SplitConfig
+from models.unet import UNetConfig
 from training.config import TrainConfig
 
 WITH, WITHOUT = "with", "without"
@@ -81,9 +82,8 @@ def _open(path: Path) -> None:
 def _train(config: ChecksumsConfig, out: Path) -> None:
     from training.engine import train
 
-    settings = TrainConfig(records=config.records, out=out, epochs=1, precision="float32", validate=False)
-    settings.model.filters, settings.model.depth = config.filters, 3
-    train(settings)
+    network = UNetConfig(filters=config.filters, depth=3)
+    train(TrainConfig(records=config.records, out=out, epochs=1, precision="float32", validate=False, model=network))
 
 
 def _quietly(step: Callable[[], None]) -> None:

@@ -35,5 +35,6 @@ def test_records_that_change_during_a_training_end_it_in_one_line(command, recor
     assert "Traceback" not in done.err
     assert Run(out).metadata["status"] == "stopped"
     assert len(history(out)) == 1
+    monkeypatch.undo()
     resumed = command("training.train", "--resume", out)
     assert (resumed.status, len(resumed.errors)) == ((2, 1) if word == "deleted" else (0, 0)), resumed.err
