@@ -120,6 +120,10 @@ def parse(config: type, arguments: Sequence[str], program: str | None = None) ->
         parsed = parser.instantiate(parser.parse_args([*parser.given, *_last_items(config, parser.given)]))
     except _ItemError as error:
         parser.error(str(error))
+    except ValueError as error:
+        if "null byte" not in str(error):  # of a path
+            raise
+        raise UserError("expected options and values without NUL characters (byte 0); received one in a path") from None
     instance = chosen(**{item.name: parsed[item.name] for item in fields(chosen)})
     if key := null_key(instance):
         parser.error(f"--{key}: expected a value; received null")

@@ -46,3 +46,24 @@ def test_options_are_read_as_yaml():
 def test_keys_without_values_stay_text():
     assert [option_value(text) for text in ("a:", "{a, b}", "{a: null, b: 1}", "3")] == ["a:", "{a, b}", {"a": None, "b": 1}, 3]
     assert value_or_none("[1") is None
+
+
+def test_a_nul_character_is_refused_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="NUL characters"):
+        cli.from_dict(Grouped, {"group": "a\x00b"}, tmp_path / "f.yaml")
+
+
+@dataclass
+class Group:
+    """Options."""
+
+    size: int = 1
+    """Size."""
+
+
+@dataclass
+class Grouped:
+    """A command with a group of options."""
+
+    group: Group = field(default_factory=Group)
+    """Options of a group."""
