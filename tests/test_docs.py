@@ -62,10 +62,10 @@ def test_its_reading_by_tf_data_gives_the_records(page):
 
 def test_its_prediction_is_that_of_the_command(page, command, tmp_path):
     (tmp_path / "case.txt").write_text(page["files"].id)
-    options = ("--flips", "x", "--overlays", "false", "--cases", tmp_path / "case.txt", "--out", tmp_path)
+    options = ("--flips", "x", "--overlays", "false", "--cases", tmp_path / "case.txt", "--out", tmp_path / "out")
     done = command("evaluation.predict", "--runs", page["RUN"], "--source", page["SOURCE"], *options)
     assert done.status == 0, done.err
-    written, expected = (nibabel.load(folder / f"{page['files'].id}.nii.gz") for folder in (page["OUT"], tmp_path))
+    written, expected = (nibabel.load(folder / f"{page['files'].id}.nii.gz") for folder in (page["OUT"], tmp_path / "out"))
     np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(expected.dataobj))
     np.testing.assert_array_equal(written.affine, expected.affine)
 
