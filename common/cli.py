@@ -85,6 +85,12 @@ class _Parser(jsonargparse.ArgumentParser):
         )
         raise UserError(f"{line} (see {self.prog} --help)")
 
+    def dump(self, cfg: jsonargparse.Namespace, *arguments: Any, **named: Any) -> str:
+        """YAML of options, without --trust, which no file can give."""
+        options = cfg.clone()
+        options.pop("trust", None)
+        return super().dump(options, *arguments, **named)
+
 
 def run(main: Callable[[Any], None], config: type, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Command line -> `config` -> `main`, and exit with a status.

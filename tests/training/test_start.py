@@ -71,6 +71,7 @@ def begun(folder):
     write_json(folder / "run.json", {"status": "running"})
     for name in ("last.weights.h5", "best.weights.h5", "history.csv", "environment.json"):
         (folder / name).touch()
+    (folder / "history.csv").write_text("epoch,loss\n1,0.5\n")
     for name in ("state", "logs/train", "notes", "wandb/run"):
         (folder / name).mkdir(parents=True)
     for name in ("state/.tmp12.epoch_00001.npz", "logs/train/events.out.tfevents.1", "wandb/run/files"):
