@@ -101,7 +101,10 @@ COMMANDS = {
     "tune": ("evaluation.tune", "--runs {run}"),
     "plots": ("evaluation.plots", "--runs {run} --records {records} --out {out}"),
     "fine_tuning": ("evaluation.fine_tuning", "--run {run} --records {records} --out {out}"),
-    "classify_features": ("evaluation.classify_features", "--runs {run} --source {source} --attribute grade --out {out}"),
+    "classify_features": (
+        "evaluation.classify_features",
+        "--runs {run} --source {source} --attribute grade --out {out} --seen_patients warn --folds 2",
+    ),
     "resume": ("training.train", "--resume {run} --extend 1"),
     "init_from": ("training.train", "--init_from {run} --records {records} --out {out}"),
     "a config in a run": ("training.train", "--config {run}/config.yaml --records {records} --out {out}"),

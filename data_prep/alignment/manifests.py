@@ -10,7 +10,7 @@ FORMAT = 1
 ADVICE = "remove it and call the command that wrote it again"
 _IMAGE = Fields(
     {"resampling": RESAMPLING},
-    {"origin": Text(("headers", "source", "registration")), "before": Maybe(Number()), "after": Maybe(Number())},
+    {"origin": Text(("reference", "headers", "source", "registration")), "before": Maybe(Number()), "after": Maybe(Number())},
 )
 CASE = Fields(
     {},

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -85,8 +86,8 @@ def network():
 
 def weights(out):
     """Weights file of a network."""
-    model = network()
-    return Prepared(lambda: save_weights(model, out / "last.weights.h5"), [out / "last.weights.h5"])
+    model, run = network(), SimpleNamespace(path=out, expect_weights=lambda names, crc: None)
+    return Prepared(lambda: save_weights(model, run, ["last.weights.h5"]), [out / "last.weights.h5"])
 
 
 def state(out):

@@ -36,12 +36,12 @@ def scans(tmp_path_factory):
     """A table of two cases, T1 with the annotation and a displaced oblique T2, and of one whose T1 is missing."""
     root = tmp_path_factory.mktemp("scans")
     rows = []
-    for name in ("anna", "bert"):
+    for number, name in enumerate(("anna", "bert"), start=1):  # equal images of two patients are refused
         row = {"patient_id": name, "side": "left"}
         volumes = {"T1": head(REFERENCE, SHAPE).array, "T2": head(OBLIQUE, THICK, "T2", displacement()).array}
         for channel, affine in (("T1", REFERENCE), ("T2", OBLIQUE)):
             row[channel] = f"{name}_{channel}.nii.gz"
-            save(root / row[channel], volumes[channel], affine)
+            save(root / row[channel], number * volumes[channel], affine)
         row["label"] = f"{name}_label.nii.gz"
         save(root / row["label"], tumour(REFERENCE, SHAPE), REFERENCE)
         rows.append(row)

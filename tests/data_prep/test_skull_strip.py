@@ -46,8 +46,12 @@ def installed(package, monkeypatch):
 
 
 def scans_of(*names):
+    """Equal heads of other intensities: equal images of two patients are refused."""
     images = {name: head(AFFINE, SHAPE, name).array for name in ("T1", "T2")}
-    return [Scan(name, images, tumour(AFFINE, SHAPE), AFFINE) for name in names]
+    return [
+        Scan(name, {channel: array * (1 + number) for channel, array in images.items()}, tumour(AFFINE, SHAPE), AFFINE)
+        for number, name in enumerate(names)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from common.trust import trusting
 from data_prep.records.folder import Records
 from tests.training.runs import (
     CUSTOM,
@@ -18,6 +19,8 @@ from tests.training.runs import (
 )
 from training.optimizers import timed_rate
 from training.run import Run
+
+TINY = CUSTOM[CUSTOM.index("--model.name") + 1]
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def test_anybodys_network_of_volumes_is_trained_and_goes_on(train, command, tmp_
     train(tmp_path / "whole", *options, "--epochs", 2)
     train(tmp_path / "run", *options, "--epochs", 1)
     before = weights(tmp_path / "run" / "last.weights.h5")
-    done = command("training.train", "--resume", tmp_path / "run", "--extend", 1)
+    done = command("training.train", "--resume", tmp_path / "run", "--extend", 1, "--trust", TINY)
     assert done.status == 0, done.err
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
     with pytest.raises(AssertionError):
@@ -77,8 +80,10 @@ def test_anybodys_network_of_volumes_is_trained_and_goes_on(train, command, tmp_
 def test_a_network_of_one_size_learns_from_patches_with_neighbours_and_is_scored(train, command, records, tmp_path):
     patch = ("--input.patch", "[1,8,8]", "--model.input_size", "[8,8]", "--input.neighbours", 1)
     train(tmp_path / "run", *CUSTOM, *SHORT, *patch, "--epochs", 1)
-    assert Run(tmp_path / "run").sliding_window().patch == (1, 8, 8)
-    done = command("evaluation.score", "--run", tmp_path / "run", "--records", records, "--subset", "validation")
+    with trusting([TINY]):
+        assert Run(tmp_path / "run").sliding_window().patch == (1, 8, 8)
+    options = ("--run", tmp_path / "run", "--records", records, "--subset", "validation", "--trust", TINY)
+    done = command("evaluation.score", *options)
     assert done.status == 0, done.err
     assert "1 patient, 8 slices" in done.out
 
@@ -97,8 +102,9 @@ def test_a_timed_rate_follows_the_minutes_of_all_resumes(train, command, tmp_pat
     timed = ("--schedule.name", "timed", "--max_minutes", 2.0, "--steps_per_epoch", 2, "--epochs", 2)
     printed = train(tmp_path / "run", *CUSTOM, "--input.patch", "[1,16,16]", *timed).out
     assert "patches/s" in printed
-    assert Run(tmp_path / "run").sliding_window().patch is None  # whole slices are predicted, and validated
-    done = command("training.train", "--resume", tmp_path / "run", "--extend", 30)
+    with trusting([TINY]):
+        assert Run(tmp_path / "run").sliding_window().patch is None  # whole slices are predicted, and validated
+    done = command("training.train", "--resume", tmp_path / "run", "--extend", 30, "--trust", TINY)
     assert done.status == 0, done.err
     assert "another epoch would pass --max_minutes 2" in done.out
     rows = history(tmp_path / "run")

@@ -10,6 +10,7 @@ import pytest
 from common.files import read_json, write_json
 from data_prep.records.folder import Records
 from evaluation import classify_features
+from tests.copied_records import copy_records
 from tests.evaluation.features.runs import run_of
 from training.heads.classification import ClassificationHead
 
@@ -89,9 +90,9 @@ def test_sets_of_features_are_compared(scored, call, command, without_figures, t
 
 
 def test_cases_that_lack_a_channel_of_the_run_are_left_out(call, graded, validated, without_figures, tmp_path):
-    records = shutil.copytree(graded[1], tmp_path / "records")
-    path = records / "cases" / "case_0.json"
-    write_json(path, read_json(path, "case") | {"missing": ["t1"]})
+    records = copy_records(
+        graded[1], tmp_path / "records", lambda case, facts: facts | {"missing": ["t1"]} if case == "case_0" else None
+    )
     done = call(tmp_path / "out", "--records", records)  # of HGG too few remain
     assert f"left out: 1 case of {records} that lack t1, which a run needs" in done.out
     assert "grade: 7 patients (3 HGG, 4 LGG), 7 cases" in done.out

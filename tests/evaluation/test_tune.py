@@ -19,6 +19,7 @@ from evaluation.inference.ensemble import softmax
 from evaluation.inference.postprocess import FOREGROUND, HysteresisRule, PostprocessConfig, ReplaceRule, apply, load
 from evaluation.inference.search import Trial
 from evaluation.tune import TuneConfig, _report, describe, make_grid, scored_parts
+from tests.copied_records import copy_records
 from training.run import Run
 
 SMALL = ("--thresholds", "[0.2,0.4]", "--least_voxels", "[0,30]", "--region_voxels", "[10]", "--replace_below", "[20,40]")
@@ -190,11 +191,11 @@ def test_hysteresis_is_tuned_for_a_lesion_metric_and_used_by_predict(command, ru
 
 
 def test_a_mask_of_the_brain_that_records_do_not_hold_is_refused(command, run, records, tmp_path):
-    copy = shutil.copytree(records, tmp_path / "records")
-    for file in (copy / "cases").glob("*.json"):
-        facts = read_json(file, "case")
-        if "brain" in facts:
-            write_json(file, facts | {"brain": [count + 1 for count in facts["brain"]]})
+    copy = copy_records(
+        records,
+        tmp_path / "records",
+        lambda _, facts: facts | {"brain": [count + 1 for count in facts["brain"]]} if "brain" in facts else None,
+    )
     options = ("--runs", run, "--records", copy, *SMALL)
     done = command("evaluation.tune", *options)
     assert done.status == 2
@@ -203,11 +204,11 @@ def test_a_mask_of_the_brain_that_records_do_not_hold_is_refused(command, run, r
 
 
 def test_a_distance_needs_the_spacing_of_the_records(command, run, records, tmp_path):
-    copy = shutil.copytree(records, tmp_path / "records")
-    for file in (copy / "cases").glob("*.json"):
-        facts = read_json(file, "case")
-        if "geometry" in facts:
-            write_json(file, facts | {"geometry": facts["geometry"] | {"affine": None}})
+    copy = copy_records(
+        records,
+        tmp_path / "records",
+        lambda _, facts: facts | {"geometry": facts["geometry"] | {"affine": None}} if "geometry" in facts else None,
+    )
     done = command("evaluation.tune", "--runs", run, "--records", copy, "--metric", "hd95")
     assert done.status == 2
     assert "--metric hd95: needs the distance of voxels" in done.errors[0]

@@ -15,7 +15,7 @@ from training.run import Run
 
 def test_a_run_folder_holds_what_it_says(whole):
     assert {path.name for path in whole.iterdir()} - {".lock", "printed.txt"} == {
-        *("config.yaml", "preparation.yaml", "schema.yaml", "run.json", "environment.json"),
+        *("config.yaml", "preparation.yaml", "schema.yaml", "run.json", "patients.json", "environment.json"),
         *("history.csv", "best.weights.h5", "last.weights.h5", "state", "logs"),
     }
     assert sorted(path.name for path in (whole / "state").iterdir()) == ["epoch_00003.npz", "epoch_00004.npz"]

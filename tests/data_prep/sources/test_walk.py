@@ -95,7 +95,7 @@ def test_images_of_no_case_are_counted_and_named(tmp_path):
         (["Dataset001_x/dataset.json", "y/z.txt"], "give one of its folders with dataset.json: Dataset001_x"),
         (
             ["a/scan.nii.gz", "a/what.nii.gz", "a/readme"],
-            "it holds files 2 .nii.gz, 1 without ending, such as a/scan",
+            "it holds other files: 2 .nii.gz, 1 without ending, such as a/scan",
         ),
         (["a/.hidden"], "it holds no files"),
     ],

@@ -43,7 +43,7 @@ def test_curves_are_the_means_over_seeds_of_runs_that_train_on_the_records(drawn
     assert path == tmp_path / "learning_curves_hgg"
     ((_, histories, curves),) = drawn
     assert [(history.name, len(history.columns["loss"])) for history in histories] == [("a", 3), ("c", 3)]
-    assert curves.title == "mean Dice, hgg; mean over 2 seeds"
+    assert curves.title == "mean Dice with background, hgg; mean over 2 seeds"
     assert curves.axis == "epoch"
 
 

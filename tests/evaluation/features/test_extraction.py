@@ -13,6 +13,7 @@ from evaluation.features.extraction import FeatureExtractor
 from evaluation.inference.ensemble import InferenceConfig
 from models.features import POOLINGS
 from training.run import Run
+from training.state.weights import save_weights
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_other_weights_and_layers_have_features_of_their_own(extractor, cases, v
     run = Run(shutil.copytree(validated / "fold0", tmp_path / "run"))
     network = run.load_network()
     network.get_layer("bottom_conv2").kernel.assign(network.get_layer("bottom_conv2").kernel * 2)
-    network.save_weights(run.weights)
+    save_weights(network, run, [run.weights.name])
     assert not np.array_equal(extractor(run=run.path).extract(cases[:1], "features"), first)
     np.testing.assert_array_equal(extractor().extract(cases[:1], "features"), first)
     assert extractor(layer="encoder1_relu2").extract(cases[:1], "features").shape == (1, 3 * 4)

@@ -95,9 +95,12 @@ def test_a_single_patient_has_no_interval(tmp_path):
     [
         ({"format": 9}, "expected scores of format 3"),
         ({"metrics": {"iou": IOU.facts() | {"one_absent": 1.0}}}, "expected iou as this version defines it"),
-        ({"summary": [{"kind": "class", "structure": "edema", "score": "iou", "value": "x"}]}, "received a damaged file"),
-        ({"summary": [{"score": "iou"}]}, "damaged file"),
-        ({"patients": None}, "damaged file"),
+        (
+            {"summary": [{"kind": "class", "structure": "edema", "score": "iou", "value": "x"}]},
+            "value: expected a finite number",
+        ),
+        ({"summary": [{"score": "iou"}]}, "kind: expected this key"),
+        ({"patients": None}, "patients: expected a whole number"),
     ],
 )
 def test_damaged_scores_are_refused_in_a_line(tmp_path, change, told):

@@ -1,5 +1,6 @@
 """Averages of networks, and probabilities from logits of either form."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ class Made:
 
     def __init__(self, outputs, factor=1.0, head="segmentation", window=None, crop="brain"):
         self.outputs, self.factor, self.head, self.window = outputs, factor, head, window
+        self.path = Path("made")
         self.shapes = []
         self.schema = SimpleNamespace(classes=dict.fromkeys(range(outputs)))
         self.preparation = SimpleNamespace(crop=crop)

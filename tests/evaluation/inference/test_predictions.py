@@ -35,7 +35,14 @@ def a_run(folder, weights=b"1", split="patient"):
     """A run whose weights are some bytes."""
     folder.mkdir(exist_ok=True)
     (folder / "best.weights.h5").write_bytes(weights)
-    return SimpleNamespace(path=folder, weights=folder / "best.weights.h5", metadata={"split": split, "status": "stopped"})
+    metadata = {"split": split, "status": "stopped", "init_from": None}
+    return SimpleNamespace(
+        path=folder,
+        weights=folder / "best.weights.h5",
+        metadata=metadata,
+        records_paths=[],
+        config=SimpleNamespace(init_from=None),
+    )
 
 
 def write(folder, runs, cases, tmp_path, settings=SETTINGS):

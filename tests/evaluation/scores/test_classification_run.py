@@ -13,6 +13,7 @@ from common.files import read_json, write_json
 from data_prep.records.folder import Records
 from evaluation.scores.classification import SlicePredictions
 from evaluation.scores.classification_run import ScoredRun, merge_runs, score_run
+from tests.copied_records import copy_records
 from training.run import Run
 
 
@@ -23,11 +24,9 @@ def scored(classified, records):
 
 def with_attributes(records, copy, attributes):
     """A copy of records whose cases have other attributes."""
-    copy = shutil.copytree(records, copy)
-    for case, found in attributes.items():
-        for path in (copy / "cases").glob(f"{case}.*json"):
-            write_json(path, read_json(path, "case") | {"attributes": found})
-    return copy
+    return copy_records(
+        records, copy, lambda case, facts: facts | {"attributes": attributes[case]} if case in attributes else None
+    )
 
 
 def test_every_tumour_slice_is_told_once(scored, classified, records):

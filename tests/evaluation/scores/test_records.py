@@ -1,6 +1,7 @@
 """Scores of a run on records: against a direct computation, of whole volumes too, and what is refused."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_the_table_is_written_and_says_over_what(command, trained, records, tmp_
 def test_other_records_are_scored_with_a_warning_and_beside_the_scores_of_the_runs_own(command, trained, records, tmp_path):
     run, copy = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(records, tmp_path / "other")
     manifest = read_json(copy / "dataset.json", "records")
-    manifest["cases"] = {case: [1, *sums[1:]] for case, sums in manifest["cases"].items()}
+    manifest["preparation"]["crop"] = None  # in its manifest alone: other content
     write_json(copy / "dataset.json", manifest)
     done = command("evaluation.score", "--run", run, "--records", copy)
     assert done.status == 0, done.err
@@ -162,6 +163,7 @@ def test_a_network_of_one_input_size_is_scored_on_the_slices_of_a_slice_split(re
     assert 0 < len(chosen) < len(every)
     loss = SimpleNamespace(build=lambda classes: lambda bits, logits: float(len(bits)))
     run = SimpleNamespace(
+        path=Path("made"),
         sliding_window=lambda: SlidingWindow(1, (1, 16, 16)),
         heads={"segmentation": SimpleNamespace(schema=opened.schema)},
         config=SimpleNamespace(loss=loss),
