@@ -105,6 +105,8 @@ def main(config: ClassifyFeaturesConfig) -> None:
     runs = open_runs(config.runs)
     if config.division == "held_out" and len(runs) != 1:
         raise UserError(f"--division held_out: expected one run; received {len(runs)}")
+    for run in runs:
+        run.config.model.check()  # networks that are not trusted are refused before scans are read
     heads = [_head(run, config.head) for run in runs]
     records = None if config.records is None else Records(config.records)
     labelled = _labelled(config, runs, records)

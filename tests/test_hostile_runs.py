@@ -103,7 +103,7 @@ COMMANDS = {
     "fine_tuning": ("evaluation.fine_tuning", "--run {run} --records {records} --out {out}"),
     "classify_features": (
         "evaluation.classify_features",
-        "--runs {run} --source {source} --attribute grade --out {out} --seen_patients warn --folds 2",
+        "--runs {run} --source {source} --attribute grade --out {out} --seen_patients warn",
     ),
     "resume": ("training.train", "--resume {run} --extend 1"),
     "init_from": ("training.train", "--init_from {run} --records {records} --out {out}"),

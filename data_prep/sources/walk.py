@@ -82,7 +82,7 @@ def content_words(root: Path) -> str:
     converted = next((ending for ending, _ in kinds.most_common() if ending in CONVERTED), None)
     if converted:
         example = examples[converted].name
-        return f"; it holds other files: {listed}; convert {converted} such as {example} to NIfTI (SimpleITK: ReadImage, WriteImage)"
+        return f"; it holds other files: {listed}; convert {example} and the like to NIfTI (SimpleITK: ReadImage, WriteImage)"
     shown = examples[kinds.most_common(1)[0][0]].relative_to(root).as_posix()
     return f"; it holds other files: {listed}, such as {shown}; rename them, or name them in a table"
 

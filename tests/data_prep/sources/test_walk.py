@@ -89,7 +89,7 @@ def test_images_of_no_case_are_counted_and_named(tmp_path):
     [
         (
             ["x/VSD.Brain.XX.O.MR_Flair.1.mha", "x/VSD.Brain.XX.O.OT.2.mha"],
-            "files 2 .mha: convert .mha such as VSD.Brain",
+            "files: 2 .mha; convert VSD.Brain",
         ),
         (["imagesTr/a_0000.nii.gz"], "it has imagesTr, as nnU-Net's folders: add their dataset.json"),
         (["Dataset001_x/dataset.json", "y/z.txt"], "give one of its folders with dataset.json: Dataset001_x"),
