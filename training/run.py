@@ -207,9 +207,13 @@ class Run:
         return without_levels(network)
 
     def expect_weights(self, names: Sequence[str], crc32c: str) -> None:
-        """Store the checksum of weights files that are about to be written; that of each file before stays beside it."""
+        """Store the checksum of weights files that are about to be written; that of each file before stays beside it.
+
+        An epoch that is repeated after a stop gives equal weights, and changes nothing.
+        """
         known = self.metadata.get("weights", {})
-        weights = known | {name: [*known.get(name, [])[-1:], crc32c] for name in names}
+        before = {name: known.get(name, []) for name in names}
+        weights = known | {name: each if each[-1:] == [crc32c] else [*each[-1:], crc32c] for name, each in before.items()}
         self.set_status(self.metadata["status"], weights=weights)
 
     def verify_weights(self, weights: Path) -> None:

@@ -4,7 +4,9 @@ import pytest
 import yaml
 
 from common.errors import UserError
+from common.files import write_json
 from training.run import Run
+from training.run_facts import FORMAT
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
@@ -29,3 +31,14 @@ def test_a_run_without_an_epoch_has_no_weights(run):
     (run / "last.weights.h5").unlink()
     with pytest.raises(UserError, match="no epoch was finished"):
         _ = Run(run).weights
+
+
+def test_an_epoch_that_is_repeated_after_a_stop_expects_the_weights_of_one_that_was_not(tmp_path):
+    expected = []
+    for name, checksums in (("whole", "ab"), ("stopped", "abb")):
+        write_json(tmp_path / name / "run.json", {"format": FORMAT, "status": "running"})
+        run = Run(tmp_path / name)
+        for crc32c in checksums:
+            run.expect_weights(["last.weights.h5"], crc32c)
+        expected.append(Run(tmp_path / name).metadata["weights"])
+    assert expected == [{"last.weights.h5": ["a", "b"]}] * 2
