@@ -1,6 +1,7 @@
 """What many tests share: a quiet environment, small made records, and commands run in this process."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -115,16 +116,27 @@ def once(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
     root.mkdir(exist_ok=True)
+    used = set()
 
     def folder(name, make):
         done = root / f"{name}.done"
         with FileLock(root / f"{name}.lock"):
             if not done.exists():
                 make(root / name)
-                done.touch()
+                done.write_text(changes(root / name))
+        used.add(name)
         return root / name
 
-    return folder
+    yield folder
+    for name in sorted(used):  # a test that moves or changes it fails others beside it, now and then
+        assert changes(root / name) == (root / f"{name}.done").read_text(), (
+            f"a test changed {root / name}; it is to be read only"
+        )
+
+
+def changes(folder: Path) -> str:
+    """Times of change of a folder and all in it, by path; moving it away and back is a change too."""
+    return json.dumps({str(path): path.stat().st_ctime_ns for path in sorted([folder, *folder.rglob("*")])})
 
 
 @pytest.fixture(scope="session")

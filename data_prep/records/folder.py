@@ -31,7 +31,7 @@ from data_prep.split import Split
 MANIFEST = "dataset.json"
 Item = tuple[str, int]
 """A shard of the records: case id, and 0 for the original or the number of the augmented copy."""
-FileState = tuple[int, int, int] | None
+FileState = tuple[int, int] | None
 """Inode, size and time of change of a file; None: there is none."""
 
 
@@ -237,12 +237,15 @@ class Records:
 
 
 def file_state(path: Path) -> FileState:
-    """Inode, size and time of change of a file, which differ where it was changed or replaced; None where there is none."""
+    """Size and time of change of a file, which differ where it was changed or replaced; None where there is none.
+
+    Its inode is left out: file systems in user space and network shares number an unchanged file anew.
+    """
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns
 
 
 def case_path(records: Path, case: str, copy: int, suffix: str) -> Path:
