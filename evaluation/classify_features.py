@@ -286,7 +286,8 @@ def _facts(
         "settings": cli.as_dict(config),
         "patients": labelled.counts(),
         "features": {"kinds": list(config.features)},
-        "seen_patients": [name for fold in folds for name in fold.seen],
+        "trained_patients": sorted(name for fold in folds for name in fold.seen),
+        "training_unknown": [trainings[run].unknown for run in used if trainings[run].unknown],
         "runs": [trainings[run].facts() for run in used],
         "folds": [
             {

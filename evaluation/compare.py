@@ -9,13 +9,14 @@ from typing import Any, Literal
 from common import cli
 from common.errors import UserError
 from common.files import make_folder, write_text
-from common.manifests import checked
+from common.manifests import CONTENT, Fields, checked
 from common.metrics.catalogue import METRICS
 from common.tables import counted, csv_text
 from evaluation.figures.patients import draw_boxes
 from evaluation.outputs import claim, folder_origin
 from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts
-from evaluation.scores.folder import MANIFEST, StoredScores, find_scores, read_scores, read_split
+from evaluation.scores.folder import MANIFEST, find_scores, read_scores, read_split
+from evaluation.scores.trained import TrainedPatients, trained_notes
 from evaluation.tables.comparison import (
     CLASSIFICATION_SCALES,
     Cell,
@@ -70,16 +71,17 @@ def main(config: CompareConfig) -> None:
     if config.out is not None:
         make_folder(config.out)
     entries: list[ScoredSegmentation] = []
-    trained: dict[str, StoredScores] = {}
     if kind == "segmentation":
         entries = [read_scored(folder, name) for folder, name in zip(folders, names, strict=True)]
-        trained = {name: read_scores(folder) for folder, name in zip(folders, names, strict=True)}
-        _refuse_seen(config, trained)
+        trained = {entry.name: read_scores(folder).trained for folder, entry in zip(folders, entries, strict=True)}
+        _refuse_trained(config, folders, trained, [entry.split for entry in entries])
         comparison = _compare_segmentations(config, entries)
-        comparison = replace(comparison, notes=[*trained_notes(trained), *comparison.notes])
     else:
         found = [_read_classifier(folder, name) for folder, name in zip(folders, names, strict=True)]
-        comparison = _compare_classifiers(config, found)
+        trained = {entry.column.name: patients for entry, patients in found}
+        _refuse_trained(config, folders, trained, [entry.column.split for entry, _ in found])
+        comparison = _compare_classifiers(config, [entry for entry, _ in found])
+    comparison = replace(comparison, notes=[*trained_notes(trained), *comparison.notes])
     print(format_text(comparison))
     if config.out is not None:
         claim(config.out, {"a comparison": [folder_origin("scores", folder, config.out) for folder in config.scores]})
@@ -102,28 +104,27 @@ def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
     raise UserError(f"--scores: expected all of one kind, {' or '.join(FILES)}; received {received}")
 
 
-def _refuse_seen(config: CompareConfig, scores: Mapping[str, StoredScores]) -> None:
+def _refuse_trained(
+    config: CompareConfig, folders: Sequence[Path], trained: Mapping[str, TrainedPatients], splits: Sequence[str]
+) -> None:
     """Refuse scores of patients who trained the runs.
+
+    Args:
+        config: of the command.
+        folders: of the scores.
+        trained: name of each set -> its patients.
+        splits: patient or slice, of each set; a slice split is never ranked.
 
     Raises:
         UserError: names the first set and a patient.
     """
-    for name, stored in scores.items():
-        if stored.trained and stored.split != "slice" and config.seen_patients == "refuse":  # slice splits are never ranked
-            seen = f"{len(stored.trained)} of {counted(stored.patients, 'patient')} trained the runs of {name}"
+    for folder, (name, patients), split in zip(folders, trained.items(), splits, strict=True):
+        if patients.found and split != "slice" and config.seen_patients == "refuse":
+            seen = f"{len(patients.found)} of {counted(patients.scored, 'patient')} trained the runs of {name}"
             raise UserError(
-                f"{stored.folder}: {seen}, such as {min(stored.trained)}, so its scores are too good to be ranked; score "
+                f"{folder}: {seen}, such as {min(patients.found)}, so its scores are too good to be ranked; score "
                 "patients who did not, by score --cases, or compare all the same by --seen_patients warn"
             )
-
-
-def trained_notes(scores: Mapping[str, StoredScores]) -> list[str]:
-    """Notes on how many patients of each set trained its runs: one line, and one for sets of which that is not known."""
-    known = {name: stored for name, stored in scores.items() if stored.trained is not None}
-    counts = ", ".join(f"{name} {len(stored.trained or ())} of {stored.patients}" for name, stored in known.items())
-    doubtful = [name for name, stored in scores.items() if name not in known or stored.trained_unknown]
-    notes = [f"Patients who trained the runs that are scored on them: {counts}."] if known else []
-    return notes + ([f"Not known whether patients trained the runs: {', '.join(doubtful)}."] if doubtful else [])
 
 
 def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentation]) -> Comparison:
@@ -174,11 +175,11 @@ def _chosen(option: str, wanted: list[str] | None, known: list[str], default: Se
     return list(dict.fromkeys(wanted))
 
 
-def _read_classifier(folder: Path, name: str) -> ScoredClassifier:
+def _read_classifier(folder: Path, name: str) -> tuple[ScoredClassifier, TrainedPatients]:
     """Scores of a folder's `classification_scores.json`: levels (per patient, per slice) with scores and intervals."""
     file = folder / FILES["classification"]
     manifest = read_classification_facts(file)
-    levels = manifest["level"]
+    levels = checked(manifest["level"], Fields({"patient": CONTENT}), f"{file}: level", AGAIN)
     cells = {
         ("level", level, score): cell
         for level in levels
@@ -187,7 +188,8 @@ def _read_classifier(folder: Path, name: str) -> ScoredClassifier:
     sizes = ", ".join(counted(levels[level]["n"], level) for level in levels)
     head = (sizes, f"weights: {manifest['weights']}")
     task = f"{manifest['head']} ({', '.join(manifest['classes'])})"
-    return ScoredClassifier(ColumnHead(name, read_split(manifest, file), head), task, cells)
+    scored = ScoredClassifier(ColumnHead(name, read_split(manifest, file), head), task, cells)
+    return scored, TrainedPatients.read(manifest, levels["patient"]["n"])
 
 
 def _cells(level: dict[str, Any], where: str) -> dict[str, Cell]:
@@ -207,7 +209,7 @@ def _compare_classifiers(config: CompareConfig, entries: list[ScoredClassifier])
 
 
 def _write(
-    out: Path, comparison: Comparison, entries: list[ScoredSegmentation], names: bool, trained: Mapping[str, StoredScores]
+    out: Path, comparison: Comparison, entries: list[ScoredSegmentation], names: bool, trained: Mapping[str, TrainedPatients]
 ) -> list[Path]:
     """Write Markdown, CSV, text, and a box plot for each metric where there are patients' own scores."""
     texts = {
@@ -234,10 +236,10 @@ def _write(
     return files
 
 
-def _with_trained(rows: list[list[Any]], scores: Mapping[str, StoredScores]) -> list[list[Any]]:
+def _with_trained(rows: list[list[Any]], trained: Mapping[str, TrainedPatients]) -> list[list[Any]]:
     """Rows with a column `trained`: how many patients of the row's set trained its runs; empty where that is not known."""
     heading, *others = rows
-    counts = {name: len(stored.trained) for name, stored in scores.items() if stored.trained is not None}
+    counts = {name: len(patients.found) for name, patients in trained.items() if patients.found is not None}
     return [[*heading, "trained"], *([*row, counts.get(row[heading.index("name")])] for row in others)]
 
 

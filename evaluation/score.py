@@ -1,10 +1,9 @@
 """Command: score predictions per patient on the native grid, or a run on its records as the glioma paper does."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from common import cli
 from common.config_bases import ConfigWithTrust
@@ -23,14 +22,14 @@ from evaluation.inference.predictions import MANIFEST, is_finished, match_files,
 from evaluation.inference.provenance import (
     find_training_records,
     predicted_by,
+    print_training,
     run_state,
-    trained_patients,
-    training_line,
     unknown_training,
 )
 from evaluation.outputs import claim, folder_origin, records_origin
 from evaluation.scores.folder import SCORES, write_patient_scores
 from evaluation.scores.patients import Missing, score_predictions, summarise_scores
+from evaluation.scores.trained import trained_facts
 from evaluation.tables.channel_subsets import format_subsets
 from evaluation.tables.lesions import format_lesions
 from evaluation.tables.patients import format_table
@@ -122,9 +121,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     facts = {
         "runs": predictions.runs,
         "states": list(predictions.states),
-        "training": list(predictions.training),
-        "training_unknown": None if predictions.unknown is None else list(predictions.unknown),
-        "trained_patients": trained_patients(predictions.training, patients),
+        **trained_facts(list(predictions.training), patients, predictions.unknown),
         "split": predictions.split,
         "postprocessing": list(predictions.postprocessing),
         "cases": predictions.cases,
@@ -137,7 +134,7 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     files = write_patient_scores(out, scores, schema, summaries, table, cli.as_dict(config), facts)
     if predictions.split == "slice":
         print("slice split: slices of these patients may have trained the run, so the scores are too good")
-    _print_training(predictions.training, patients, predictions.unknown)
+    print_training(predictions.training, patients, predictions.unknown)
     _report(table, files, predictions.runs, predictions.states, [applied_line(each, scores.patients) for each in applied])
 
 
@@ -195,13 +192,7 @@ def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
     print(predicted_by([str(path)], [run_state(run)]))
     cases = subset_cases(opened, run.config, config.subset)
     patients = {case: opened.cases[case].patient for case in cases}
-    _print_training(find_training_records(run, opened, cases), patients, unknown_training([run]))
-
-
-def _print_training(training: Sequence[dict[str, Any]], patients: Mapping[str, str], unknown: Sequence[str] | None) -> None:
-    """Print how many patients trained the runs, as a warning where some did."""
-    line, is_warning = training_line(training, patients, unknown)
-    print(f"warning: {line}" if is_warning else line, file=sys.stderr if is_warning else sys.stdout)
+    print_training(find_training_records(run, opened, cases), patients, unknown_training([run]))
 
 
 def _check_out(out: Path | None, source: Path) -> None:

@@ -52,6 +52,7 @@ from evaluation.experiments.table import (
 )
 from evaluation.experiments.timing import estimated_time
 from evaluation.scores.folder import has_current_scores
+from evaluation.scores.trained import trained_notes
 from training.run import Run
 
 Evaluate = Callable[[PlannedRun], str | None]
@@ -243,8 +244,9 @@ def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records
     note = f"Scored on the {subset} cases of {records.path}, on the prepared grid; ranked by {heading}."
     if len(results) > 1:
         note += " The first place was chosen on these cases, so its scores are optimistic."
+    notes = [note, *trained_notes({result.folder.name: result.trained for result in results})]
     title = f"# {config.out.resolve().name}"
-    text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, [note])
+    text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, notes)
     print(f"\n{text}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
     runs = [str(result.folder) for result in results]
     words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / "figures")]
@@ -293,6 +295,7 @@ def _score_parts(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequ
         parts += [
             held_out_table.score_heading(scores, found),
             markdown_table(held_out_table.score_columns(found, reference)),
+            "\n".join(trained_notes(scores.trained)),
         ]
         rows += found
         figures += held_out_figures.draw_scores(out / "figures", scores)

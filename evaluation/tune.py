@@ -26,6 +26,7 @@ from data_prep.structures import CLASS_MEAN, Structure, averaged, scored_structu
 from evaluation.inference.ensemble import Ensemble, InferenceConfig
 from evaluation.inference.packed import Grid, PredictedCase, pack_case
 from evaluation.inference.postprocess import FOREGROUND, describe, run_file, save
+from evaluation.inference.provenance import find_training_records, merge_training_cases, print_training, unknown_training
 from evaluation.inference.search import Objective, Trial, hysteresis_stages, region_stages, search
 from evaluation.scores.lesions import rule_structures
 from training.data.division import subset_cases
@@ -155,6 +156,7 @@ def main(config: TuneConfig) -> None:
         trials, chosen = search(cases, schema, grid, objective, config.margin, progress=True)
         files = _write(jobs, grid, trials, chosen, config)
     print(_report(trials, chosen, config))
+    _print_training(jobs)
     print("\n" + "\n".join(f"wrote {file}" for file in files))
 
 
@@ -294,6 +296,13 @@ def _write(jobs: Sequence[_Job], grid: Grid, trials: Sequence[Trial], chosen: in
         write_text(table, text)
         files += [table, save(job.run, job.head, trials[chosen].setting, how)]
     return files
+
+
+def _print_training(jobs: Sequence[_Job]) -> None:
+    """Print how many of the patients trained the runs; each patient counts for the runs that predict it."""
+    found = [entry for job in jobs for entry in find_training_records(job.run, job.records, job.cases)]
+    patients = {case: job.records.cases[case].patient for job in jobs for case in job.cases}
+    print_training(merge_training_cases(found), patients, unknown_training([job.run for job in jobs]))
 
 
 def _rows(trials: Sequence[Trial], chosen: int, schema: LabelSchema, grid: Grid) -> list[tuple[Any, ...]]:

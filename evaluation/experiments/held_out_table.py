@@ -1,7 +1,7 @@
 """Tables of held-out tests: scores of every run with paired differences, and the cost of one network against several."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -14,6 +14,8 @@ from evaluation.experiments.held_out import OpenTest, head_folder, own_tests, pr
 from evaluation.experiments.plan import PlannedRun
 from evaluation.experiments.table import Column
 from evaluation.inference.predictions import is_finished, read_cost
+from evaluation.scores.folder import read_scores
+from evaluation.scores.trained import TrainedPatients
 from evaluation.tables.comparison import TEST_RULE, Comparison, RowKey, ScoredSegmentation, compare_scores, title
 from evaluation.tables.scored import mean_scored, read_scored
 from training.run import Run
@@ -35,12 +37,14 @@ class HeldOutScores:
         keys: its structures with its metric.
         seeds: run -> scores of each seed.
         runs: run -> mean of each patient's scores over the seeds.
+        trained: run and seed -> patients of the test who trained it.
     """
 
     test: OpenTest
     keys: list[RowKey]
     seeds: dict[str, list[ScoredSegmentation]]
     runs: dict[str, ScoredSegmentation]
+    trained: dict[str, TrainedPatients] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,12 @@ def read_test(test: OpenTest, folders: Folders) -> HeldOutScores:
         missing = [key for key in keys if key not in entry.values]
         if missing:
             raise UserError(f"{test.name}: {run}: expected {missing[0][2]} of {title(missing[0])}; its scores have none")
-    return HeldOutScores(test, keys, seeds, runs)
+    trained = {
+        run if len(each) == 1 else f"{run}, seed {seed}": read_scores(folder).trained
+        for run, each in folders.items()
+        for seed, folder in each.items()
+    }
+    return HeldOutScores(test, keys, seeds, runs, trained)
 
 
 def score_rows(scores: HeldOutScores, reference: str | None) -> list[ScoreRow]:

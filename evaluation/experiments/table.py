@@ -16,6 +16,7 @@ from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN
 from evaluation.scores.folder import MANIFEST, read_scores
 from evaluation.scores.records import record_keys, score_key
+from evaluation.scores.trained import TrainedPatients
 from training.run import Run
 from training.state.history import read_history
 
@@ -32,6 +33,7 @@ class Result:
         epochs: that were trained.
         minutes: that it took.
         parameters: of the network.
+        trained: scored patients who trained it.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Result:
     epochs: int
     minutes: float
     parameters: int
+    trained: TrainedPatients
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def read_result(folder: Path, subset: str) -> Result:
     scores: dict[str, float] = {}
     for row, each in stored.summary.items():
         scores.setdefault(stored.keys[row], each.value)  # of a region and a class of one name, the region
-    return Result(folder, scores, int(rows[-1]["epoch"]), rows[-1]["minutes"], count_parameters(Run(folder).weights))
+    parameters = count_parameters(Run(folder).weights)
+    return Result(folder, scores, int(rows[-1]["epoch"]), rows[-1]["minutes"], parameters, stored.trained)
 
 
 def count_parameters(weights: Path) -> int:

@@ -1,5 +1,6 @@
 """Provenance of predictions: the cases that trained the runs behind them, and the state of those runs."""
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,12 @@ def training_line(
     if unknown:
         return f"whether {total} trained these runs is not known: {unknown[0]}", True
     return f"0 of {total} trained these runs", False
+
+
+def print_training(training: Iterable[dict[str, Any]], patients: Mapping[str, str], unknown: Sequence[str] | None) -> None:
+    """Print `training_line`, as a warning where some patients trained the runs."""
+    line, is_warning = training_line(training, patients, unknown)
+    print(f"warning: {line}" if is_warning else line, file=sys.stderr if is_warning else sys.stdout)
 
 
 def scan_warnings(

@@ -17,6 +17,7 @@ from common.metrics import classification, classification_intervals
 from common.metrics.statistics import FEWEST
 from common.tables import counted, csv_text, wrapped
 from evaluation.scores.facts import CLASSIFICATION_FORMAT
+from evaluation.scores.trained import TrainedPatients
 
 AGGREGATION = "mean over the patient's slices of each class's probability"
 CLASSIFICATION_METRICS = {"accuracy": classification.accuracy, "f1": classification.f1, "auc": classification.auc}
@@ -161,7 +162,10 @@ def write_classification_scores(folder: Path, predictions: SlicePredictions, sco
     per_patient, per_slice, table, manifest = (folder / name for name in names)
     classes = scores["classes"]
     by_patient = units(predictions, "patient")
-    write_text(per_patient, csv_text(_rows({"patient": by_patient.patients}, by_patient, classes)))
+    trained = TrainedPatients.read(scores, len(by_patient.patients))
+    heading, *rows = _rows({"patient": by_patient.patients}, by_patient, classes)
+    marked = [[*row, trained.mark(patient)] for row, patient in zip(rows, by_patient.patients, strict=True)]
+    write_text(per_patient, csv_text([[*heading, "trained"], *marked]))
     if "slice" in scores["level"]:
         numbers = [int(number) for number in predictions.slices]
         keys: dict[str, list[Any]] = {"patient": predictions.patients, "case": predictions.cases, "slice": numbers}
@@ -230,9 +234,10 @@ def _notes(scores: dict[str, Any]) -> list[str]:
     ]
     if scores["split"] == "slice":
         notes.append(SLICE_SPLIT_NOTE)
-    if scores.get("seen_patients"):
-        number = counted(len(scores["seen_patients"]), "test patient")
-        notes.append(f"{number} trained the network that made their features, so these scores are too good.")
+    if scores.get("trained_patients"):
+        number = counted(len(scores["trained_patients"]), "patient")
+        network = "network that made their features" if "features" in scores else "network"
+        notes.append(f"{number} trained the {network}, so these scores are too good.")
     if any(level["auc"]["value"] is None for level in scores["level"].values()):
         notes.append("There is no AUC, because a class is missing in truth.")
     return notes

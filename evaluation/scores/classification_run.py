@@ -1,7 +1,7 @@
 """Scores of a classifier on slices of records: of one subset, or of the validation patients of several runs together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,8 +13,10 @@ from common.finite import naming
 from common.hardware.backend import load_backend
 from data_prep.records.folder import Records
 from evaluation.inference.ensemble import Classifiers, InferenceConfig, class_probabilities
+from evaluation.inference.provenance import TrainingCases, find_training_records, merge_training_cases, unknown_training
 from evaluation.scores.classification import SlicePredictions, summary
 from evaluation.scores.slices import scored_slices
+from evaluation.scores.trained import trained_facts
 from models.outputs import predict_batch
 from training.data.batches import CLASSIFICATION, validation_batches
 from training.data.slices import Slices
@@ -34,12 +36,16 @@ class ScoredRun:
         predictions: of every slice.
         loss: mean cross-entropy over slices, not weighed.
         head: name of the classification head.
+        training: scored cases that trained the run.
+        unknown: reasons why there may be more of them.
     """
 
     run: Run
     predictions: SlicePredictions
     loss: float
     head: str = CLASSIFICATION
+    training: TrainingCases = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     @property
     def trained(self) -> ClassificationHead:
@@ -84,7 +90,9 @@ def score_run(
     cases = [source.items[item][0] for item, _ in source.rows]
     patients = [records.cases[case].patient for case in cases]
     loss = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-7)).mean())
-    return ScoredRun(run, SlicePredictions(cases, patients, source.rows[:, 1], truth, probabilities), loss, head)
+    training = find_training_records(run, records, list(dict.fromkeys(cases)))
+    predictions = SlicePredictions(cases, patients, source.rows[:, 1], truth, probabilities)
+    return ScoredRun(run, predictions, loss, head, training, unknown_training([run]))
 
 
 def merge_runs(parts: Sequence[ScoredRun]) -> ScoredRun:
@@ -99,7 +107,12 @@ def merge_runs(parts: Sequence[ScoredRun]) -> ScoredRun:
     )
     weights = [len(each.truth) for each in found]
     return ScoredRun(
-        parts[0].run, predictions, float(np.average([part.loss for part in parts], weights=weights)), parts[0].head
+        run=parts[0].run,
+        predictions=predictions,
+        loss=float(np.average([part.loss for part in parts], weights=weights)),
+        head=parts[0].head,
+        training=merge_training_cases(entry for part in parts for entry in part.training),
+        unknown=list(dict.fromkeys(reason for part in parts for reason in part.unknown)),
     )
 
 
@@ -113,7 +126,8 @@ def run_summary(scored: ScoredRun) -> dict[str, Any]:
         split=run.metadata["split"],
         weights=run.metadata["pretrained"],
     )
-    return scores | {"loss": scored.loss}
+    patients = dict(zip(scored.predictions.cases, scored.predictions.patients, strict=True))
+    return scores | {"loss": scored.loss} | trained_facts(scored.training, patients, scored.unknown)
 
 
 def _of_slices(network: "keras.Model", source: Slices, batch_size: int, run: Run, head: str) -> tuple[np.ndarray, np.ndarray]:

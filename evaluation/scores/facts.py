@@ -23,13 +23,13 @@ _SCORES: dict[str, Kind] = {
     "summary": ListOf(_ROW),
     "schema": Fields({"name": Text()}),
 }
+_TRAINED: dict[str, Kind] = {"trained_patients": ListOf(Text()), "training_unknown": Maybe(ListOf(Text()))}
 SCORES = Fields(
     _SCORES,
     {
         "missing": MapOf(Text()),
         "split": Text(SPLITS),
-        "trained_patients": ListOf(Text()),
-        "training_unknown": Maybe(ListOf(Text())),
+        **_TRAINED,
     },
 )
 SCORE = Fields({"value": Maybe(Number())}, {"low": Maybe(Number()), "high": Maybe(Number())})
@@ -43,6 +43,7 @@ CLASSIFICATION = Fields(
         "level": MapOf(Fields({"n": Whole(0)})),
     },
     {
+        **_TRAINED,
         "settings": MapOf(CONTENT),
         "folds": ListOf(Fields({"weights": Text()})),
     },

@@ -29,6 +29,7 @@ from evaluation.scores.facts import FORMAT, OF_PATIENTS, OF_RECORDS, RULES, SPLI
 from evaluation.scores.lesion_table import PER_LESION, lesion_rows
 from evaluation.scores.lesions import rule_structures
 from evaluation.scores.patients import PatientScores, summarise_scores
+from evaluation.scores.trained import TrainedPatients
 
 MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
 AVERAGING = (
@@ -61,8 +62,7 @@ class StoredScores:
         keys: (kind, structure, metric) -> key by which studies rank; of scores on records alone.
         metrics: names of all that were computed.
         missing: case -> reason why it counts the worst values.
-        trained: patients who trained the runs behind the predictions; None where that is not known.
-        trained_unknown: reasons why there may be more of them.
+        trained: patients who trained the runs that are scored.
     """
 
     folder: Path
@@ -74,8 +74,7 @@ class StoredScores:
     keys: dict[tuple[str, str, str], str]
     metrics: frozenset[str]
     missing: dict[str, str]
-    trained: frozenset[str] | None = None
-    trained_unknown: tuple[str, ...] = ()
+    trained: TrainedPatients
 
 
 def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
@@ -168,8 +167,7 @@ def _patient_rows(scores: PatientScores, facts: dict[str, Any]) -> list[list[Any
 
     `trained` is 1 for a patient who trained a run behind the predictions, and empty where that is not known.
     """
-    trained, unknown = set(facts.get("trained_patients", ())), facts.get("training_unknown")
-    other = None if unknown is None or unknown else 0
+    trained = TrainedPatients.read(facts, len(scores.patients))
     names = [metric.name for metric in _columns(scores)]
     rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth", "trained"]]
     for p, patient in enumerate(scores.patients):
@@ -177,7 +175,7 @@ def _patient_rows(scores: PatientScores, facts: dict[str, Any]) -> list[list[Any
             columns = [scores.values.get((structure, name)) for name in names]
             values = [None if column is None or math.isnan(column[p]) else float(column[p]) for column in columns]
             absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
-            seen = 1 if patient in trained else other
+            seen = trained.mark(patient)
             rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent, seen])
     return rows
 
@@ -268,12 +266,8 @@ def read_scores(folder: Path) -> StoredScores:
         raise UserError(f"{file}: expected {', '.join(changed)} as this version defines it; received another rule; score again")
     schema = LabelSchema.from_dict(values.get("schema"), file)
     split = read_split(values, file)
-    reasons, seen = values.get("training_unknown"), values.get("trained_patients", [])
-    trained = None if reasons is None and not seen else frozenset(seen)
-    unknown = tuple(reasons or ())
-    return StoredScores(
-        place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing, trained, unknown
-    )
+    trained = TrainedPatients.read(values, patients)
+    return StoredScores(place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing, trained)
 
 
 def has_current_scores(folder: Path, made_from: Path, metrics: Sequence[str] = ()) -> bool:

@@ -6,10 +6,10 @@ Metrics that need masks, such as HD95, are computed per case on the prepared gri
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -33,10 +33,12 @@ from data_prep.structures import (
     scored_structures,
 )
 from evaluation.inference.ensemble import PATCHES
+from evaluation.inference.provenance import find_training_records, unknown_training
 from evaluation.scores.cases import CaseScores, ScoreKey, score_case
 from evaluation.scores.lesions import check_rules
 from evaluation.scores.patients import PatientScores, mean_over_cases
 from evaluation.scores.slices import scored_slices
+from evaluation.scores.trained import trained_facts
 from models.outputs import predict_batch
 from models.volume import predict_volume
 from training.data.batches import LABEL, SEGMENTATION, InputConfig, validation_batches
@@ -130,6 +132,7 @@ class RecordScores:
         scored_patients: patients with an annotated volume.
         patients, slices: how many.
         crop: of the records' preparation.
+        trained: patients of the subset who trained the run, as of `trained_facts`.
     """
 
     run: Path
@@ -145,6 +148,7 @@ class RecordScores:
     patients: int
     slices: int
     crop: str
+    trained: dict[str, Any] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -217,6 +221,8 @@ def score_records(
     columns = {} if counts.volumes is None else counts.volumes.values
     volumes = {key: column for key, column in columns.items() if METRICS[key[1]].from_masks}
     preparation = chosen.records.preparation
+    cases = {case: chosen.records.cases[case].patient for case, _ in chosen.source.items}
+    training = find_training_records(chosen.run, chosen.records, list(cases))
     return RecordScores(
         run=run_path,
         records=records_path,
@@ -231,6 +237,7 @@ def score_records(
         patients=len(counts.patients),
         slices=len(chosen.source),
         crop=f"{preparation.crop} {preparation.size or ''}".strip(),
+        trained=trained_facts(training, cases, unknown_training([chosen.run])),
     )
 
 

@@ -45,6 +45,7 @@ def record_facts(scores: RecordScores) -> dict[str, Any]:
         "crop": scores.crop,
         "counted": _counted(scores),
         "averaging": _averaging(scores),
+        **scores.trained,
     }
 
 

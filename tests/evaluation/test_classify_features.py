@@ -54,7 +54,7 @@ def test_no_test_patient_trained_the_run_of_its_features(scored, graded):
         assert fold["c"] in (0.1, 0.001)
         tested += fold["test"]
     assert sorted(tested) == sorted(records.cases)
-    assert scores["seen_patients"] == []
+    assert (scores["trained_patients"], scores["training_unknown"]) == ([], [])
     assert scores["patients"] == {"HGG": 4, "LGG": 4}
     assert scores["features"] == {"kinds": ["mean", "max", "tumour"], "layers": ["bottom_relu2"], "number": 24}
     assert scores["level"]["patient"]["n"] == 8
@@ -118,10 +118,10 @@ def test_patients_that_trained_the_run_are_refused_or_named(call, validated, wit
     done = call(tmp_path / "out", *one, "--seen_patients", "warn")
     assert done.status == 0, done.err
     assert "warning: 4 test patients trained the run of their features" in done.err
-    assert "4 test patients trained the network that made their features, so these scores are too good." in " ".join(
+    assert "4 patients trained the network that made their features, so these scores are too good." in " ".join(
         done.out.split()
     )
-    assert len(json.loads((tmp_path / "out" / "classification_scores.json").read_text())["seen_patients"]) == 4
+    assert len(json.loads((tmp_path / "out" / "classification_scores.json").read_text())["trained_patients"]) == 4
 
 
 def test_the_test_patients_of_records_are_classified_by_all_others(call, graded, trained, without_figures, tmp_path):
@@ -137,7 +137,7 @@ def test_the_test_patients_of_records_are_classified_by_all_others(call, graded,
     scores = json.loads((tmp_path / "out" / "classification_scores.json").read_text())
     (only,) = scores["folds"]
     assert (only["train"], only["test"]) == (sorted(fold["train"]), sorted(fold["validation"]))
-    assert (scores["runs"][0]["trained_by"], scores["seen_patients"]) == (sorted(fold["train"]), [])
+    assert (scores["runs"][0]["trained_by"], scores["trained_patients"]) == (sorted(fold["train"]), [])
     rows = list(csv.DictReader((tmp_path / "out" / "per_patient.csv").open()))
     assert [row["patient"] for row in rows] == sorted(fold["validation"])
 

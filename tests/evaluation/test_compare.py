@@ -12,7 +12,7 @@ from tests import scans
 from tests.evaluation.scores.test_folder import write_made, write_records
 
 SCHEMA = LabelSchema.load("brats2017-2021")
-COMPARE = "evaluation.compare"
+COMPARE, CLASSES = "evaluation.compare", "classification_scores.json"
 
 
 def edit(file, **changes):
@@ -32,7 +32,7 @@ def write_classes(folder, value, split="patient", classes=("grade II", "grade II
         "split": split,
         "weights": weights,
     }
-    write_json(folder / "classification_scores.json", content | {"level": {"patient": level, "slice": level | {"n": 400}}})
+    write_json(folder / CLASSES, content | {"level": {"patient": level, "slice": level | {"n": 400}}})
     return folder
 
 
@@ -174,7 +174,21 @@ def test_categories_are_compared(tmp_path, command):
     assert "0.700 [0.600, 0.800]" in done.out
     assert "accuracy, b minus a: per patient +0.200, per slice +0.200" in done.out
     assert "AUC, b minus a: per patient n/a" in done.out
+    assert "Not known whether patients trained the runs: a, b." in done.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.txt", FILE]
+
+
+def test_categories_of_patients_who_trained_the_runs_are_not_ranked(tmp_path, command):
+    first, second = write_classes(tmp_path / "a", 0.7), write_classes(tmp_path / "b", 0.9)
+    for folder, trained in ((first, []), (second, ["p1", "p2"])):
+        scores = json.loads((folder / CLASSES).read_text())
+        (folder / CLASSES).write_text(json.dumps(scores | {"trained_patients": trained, "training_unknown": []}))
+    refused = one_line(command(COMPARE, "--scores", first, second))
+    assert f"{second}: 2 of 20 patients trained the runs of b, such as p1, so its scores are too good" in refused
+    done = command(COMPARE, "--scores", first, second, "--seen_patients", "warn", "--out", tmp_path / "out")
+    assert "Patients who trained the runs that are scored on them: a 0 of 20, b 2 of 20." in done.out
+    with (tmp_path / "out" / "compare.csv").open() as file:
+        assert {(row["name"], row["trained"]) for row in csv.DictReader(file)} == {("a", "0"), ("b", "2")}
 
 
 def one_line(done):
@@ -257,7 +271,7 @@ def test_categories_that_cannot_be_compared_are_refused(tmp_path, command):
     one, other = write_classes(tmp_path / "a", 0.7), write_classes(tmp_path / "b", 0.7, classes=("x", "y"))
     assert "one head and its classes" in one_line(command(COMPARE, "--scores", one, other))
     assert "--structures" in one_line(command(COMPARE, "--scores", one, other, "--structures", "WT"))
-    edit(other / "classification_scores.json", level={"patient": 3})
+    edit(other / CLASSES, level={"patient": 3})
     assert "level.patient: expected a mapping with n; received 3" in one_line(command(COMPARE, "--scores", one, other))
 
 

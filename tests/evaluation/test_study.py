@@ -155,7 +155,15 @@ def test_the_table_holds_the_scores_of_each_run(studied):
 def test_the_table_is_printed_and_written(studied):
     printed, text = (studied / "printed.txt").read_text(), (studied / "table.md").read_text()
     assert text in printed
-    for word in ("| rank | run ", "| Dice ", "| HD95 (mm)", "wide", "Scored on the test cases", "ranked by Dice."):
+    for word in (
+        "| rank | run ",
+        "| Dice ",
+        "| HD95 (mm)",
+        "wide",
+        "Scored on the test cases",
+        "ranked by Dice.",
+        "0 of 1 patients trained the runs",
+    ):
         assert word in text
     for word in ("run 2 of 3: refused", "epoch 2/2: loss ", "about 0.0 min left", str(studied / "table.csv")):
         assert word in printed

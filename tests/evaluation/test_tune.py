@@ -124,6 +124,7 @@ def test_the_setting_and_the_table_are_written_into_the_run(command, run):
     done = command("evaluation.tune", "--runs", run, *SMALL, "--margin", 0)
     assert (done.status, done.errors) == (0, [])
     assert "Dice ↑ of class_mean, 1 validation patient" in done.out
+    assert "0 of 1 patient trained these runs" in done.out
     assert "optimistic" in done.out
     rows = list(csv.DictReader((run / "tune.csv").open()))
     stages = {"foreground": 3 * 2 * 2, "least_voxels_TC": 1, "least_voxels_ET": 1, "replace_ET_below": 2}

@@ -136,7 +136,7 @@ def test_the_files_hold_every_patient_and_slice(tmp_path):
     with (tmp_path / "per_patient.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     scored = units(given, "patient")
-    assert list(rows[0]) == ["patient", "truth", "probability", "predicted"]
+    assert list(rows[0]) == ["patient", "truth", "probability", "predicted", "trained"]
     assert [row["patient"] for row in rows] == scored.patients
     assert [row["truth"] for row in rows] == [CLASSES[index] for index in scored.truth]
     np.testing.assert_allclose([float(row["probability"]) for row in rows], scored.probabilities[:, 1], atol=1e-6)
@@ -153,7 +153,7 @@ def test_more_than_two_classes_have_a_probability_each(tmp_path):
     found = summarised(given, classes=classes, head="kind")
     write_classification_scores(tmp_path, given, found)
     heading = (tmp_path / "per_patient.csv").read_text().splitlines()[0]
-    assert heading == "patient,truth,probability_glioma,probability_meningioma,probability_pituitary_tumour,predicted"
+    assert heading == "patient,truth,probability_glioma,probability_meningioma,probability_pituitary_tumour,predicted,trained"
     assert "each class against the rest" in format_table(found)
 
 

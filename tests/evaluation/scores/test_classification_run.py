@@ -76,7 +76,10 @@ def test_the_command_scores_a_classifier(command, classified, records, tmp_path)
     assert np.isfinite(scores["loss"])
     with (out / "per_slice.csv").open(newline="") as file:
         assert len(list(csv.reader(file))) == 1 + 12
-    assert "patient" in done.out
+    with (out / "per_patient.csv").open(newline="") as file:
+        assert [row["trained"] for row in csv.DictReader(file)] == ["1"] * 3
+    assert (len(scores["trained_patients"]), scores["training_unknown"]) == (3, [])
+    assert "3 patients trained the network, so these scores are too good." in done.out
     assert f"scores: {out} (per_patient.csv" in done.out
     assert {path.stem for path in out.iterdir()} >= {"confusion", "calibration", "roc"}
 
