@@ -25,7 +25,7 @@ from training.run import Run
 
 COUNT = 20
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
-MOST_CALLS = 6
+MOST_STOPS = 4  # of one try, one after the other
 PATIENCE = 90.0  # seconds after which a process that was stopped, and its children, must have ended
 POLL = 0.005
 
@@ -84,10 +84,10 @@ class Tries:
     def disturbed(self, number):
         """Stop the command at random moments and give it again until it ends; a line for each fault."""
         rng = np.random.default_rng([self.seed, number, *self.name.encode()])
-        faults, told = [], []
-        for call in range(MOST_CALLS):
+        faults, told, stops = [], [], rng.integers(1, MOST_STOPS + 1)
+        for call in range(stops + 1):
             process = Disturbed(self.subject.call(self.inputs, self.out, again=call > 0), self.out)
-            if call < 1 + rng.integers(2):
+            if call < stops:
                 how = str(rng.choice(SIGNALS))
                 moment, reached = self._moment(rng, process)
                 sent = process.wait_for(reached, how)
@@ -99,8 +99,6 @@ class Tries:
             process.wait_for(lambda: False)
             faults += process.faults(None)
             break
-        else:
-            faults.append(f"not at its end after {MOST_CALLS} calls")
         faults += differences(self.expected, contents(self.out, self.subject.ignored)) if not faults else []
         faults += [f"{path}: temporary" for path in self.out.rglob("*") if is_temporary(path)]
         self.told = ", ".join(told)
