@@ -89,8 +89,12 @@ class _Pool(ProcessPoolExecutor):
     """Pool whose processes, which start when calls are submitted, never receive SIGINT or SIGHUP, not even when importing."""
 
     def submit(self, /, *arguments: Any, **keywords: Any) -> "Future[Any]":
-        """Submit a call with these signals blocked: new processes inherit the mask, and this one receives them afterwards."""
-        with _interrupts_blocked():
+        """Submit a call with these signals blocked: new processes inherit the mask, and this one receives them afterwards.
+
+        SIGTERM, which ends new processes, only waits here: between their start and the data that they are sent it would leave
+        them with half of it.
+        """
+        with deferred_interrupts(), _interrupts_blocked():
             return super().submit(*arguments, **keywords)
 
 
@@ -201,7 +205,7 @@ def _interrupt_again(hook: Callable[[Any], Any], unraisable: Any) -> None:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Hold back the interrupts of a command until the block ends; the import of a framework cannot be broken off."""
+    """Hold back the interrupts of a command until the block ends, for what cannot be broken off: the import of a framework."""
     waiting: list[int] = []
     numbers = [number for number in (signal.SIGINT, *TERMINATION) if signal.getsignal(number) is _interrupt]
     if current_thread() is not main_thread():

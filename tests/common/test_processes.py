@@ -36,6 +36,22 @@ if __name__ == "__main__":
         print("done")
 """
 
+STOPPED_AT_ITS_START = """
+import os, signal
+from multiprocessing import util
+from common.exit_status import exit_status
+from common.processes import worker_pool
+if __name__ == "__main__":
+    spawn = util.spawnv_passfds
+    def spawn_and_stop(*arguments):
+        process = spawn(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+    with exit_status(), worker_pool(1) as pool:
+        util.spawnv_passfds = spawn_and_stop
+        print(pool.submit(abs, 1).result())
+"""
+
 
 def own_id(seconds):
     time.sleep(seconds)
@@ -122,6 +138,19 @@ def test_an_interrupt_during_the_imports_of_the_workers_is_one_line(tmp_path, nu
         os.killpg(owner.pid, number)  # as a terminal does: this process and its workers
         output, errors = owner.communicate(timeout=60)
     assert (owner.returncode, output, errors) == (
+        130,
+        "",
+        "\nstopping ...\nstopped by the user; anything that was finished is kept\n",
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_a_termination_between_the_start_of_a_worker_and_its_data_is_one_line(tmp_path):
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED_AT_ITS_START)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (
         130,
         "",
         "\nstopping ...\nstopped by the user; anything that was finished is kept\n",
