@@ -72,7 +72,7 @@ def alike_patients(cases: Sequence[CaseFiles]) -> list[str]:
 
 
 def same_paths(cases: Sequence[CaseFiles]) -> list[str]:
-    """Files of a channel that two patients name, a line each."""
+    """Files of a channel that several patients name, a line for the first of them with each other."""
     users: defaultdict[tuple[Path, int | None], dict[str, CaseFiles]] = defaultdict(dict)
     for files in cases:
         for image in files.channels.values():
@@ -80,21 +80,22 @@ def same_paths(cases: Sequence[CaseFiles]) -> list[str]:
                 users[image.path.resolve(), image.index].setdefault(files.patient, files)
     lines: dict[tuple[str, str], str] = {}
     for (path, _), named in users.items():
-        for one, other in combinations(named.values(), 2):
+        one, *others = named.values()
+        for other in others:
             place = "" if one.anonymous else f"{path}: "
             lines.setdefault((one.id, other.id), f"{place}is an image of {_pair(one, other)}; {_remedy()}")
     return list(lines.values())
 
 
 def same_images(cases: Sequence[CaseFiles], found: Sequence[Fingerprint]) -> list[str]:
-    """Patients with the same image in two files, a line for each pair of cases."""
+    """Patients with the same image in two files, a line for the first patient with each other."""
     holders: defaultdict[str, list[tuple[CaseFiles, str]]] = defaultdict(list)
     for files, each in zip(cases, found, strict=True):
         for name, value in {**each.files, **each.voxels}.items():
             holders[value].append((files, name))
     lines: dict[tuple[str, str], str] = {}
-    for images in holders.values():
-        for (one, first), (other, second) in combinations(images, 2):
+    for (one, first), *others in holders.values():
+        for other, second in others:
             paths = [files.channels[name] for files, name in ((one, first), (other, second))]
             if one.patient == other.patient or paths[0] == paths[1] or None in paths or (one.id, other.id) in lines:
                 continue

@@ -103,7 +103,7 @@ def _shared_patients(name: str, division: Split, patients: Mapping[str, str]) ->
 
 
 def _equal_cases(records: Records, cases: Sequence[CaseFiles], prints: Sequence[Fingerprint]) -> Iterator[str]:
-    """Pairs of patients with equal prepared voxels."""
+    """Patients with equal prepared voxels, the first of them with each other."""
     sides: defaultdict[str, list[str]] = defaultdict(list)
     for side, names in records.split.items():
         for case in names:
@@ -112,7 +112,7 @@ def _equal_cases(records: Records, cases: Sequence[CaseFiles], prints: Sequence[
     for files, each in zip(cases, prints, strict=True):
         for value in each.voxels.values():
             holders[value].setdefault(files.patient, files.id)
-    pairs = {pair for named in holders.values() for pair in combinations(named.items(), 2)}
+    pairs = {(first, other) for first, *others in (named.items() for named in holders.values()) for other in others}
     for (one, first), (other, second) in sorted(pairs):
         where = " and ".join("/".join(sides[case]) or "no subset" for case in (first, second))
         yield (

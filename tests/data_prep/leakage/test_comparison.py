@@ -30,6 +30,15 @@ def test_the_same_voxels_in_two_patients_are_refused_with_both_names_and_files(t
     assert f"{tmp_path}/a/a_t2.nii.gz and {tmp_path}/b/b_t2{suffix}: patients a and b have the same voxels" in line
 
 
+def test_many_copies_of_a_scan_are_as_many_lines_and_not_one_for_each_two_of_them(tmp_path):
+    names = "abcde"
+    root = write_brats(tmp_path, [scan(name) for name in names])
+    for name in names[1:]:
+        (root / name / f"{name}_t1.nii.gz").write_bytes((root / "a" / "a_t1.nii.gz").read_bytes())
+    lines = compare(root).problems
+    assert [line.split("patients ")[1].split(" have")[0] for line in lines] == [f"a and {name}" for name in names[1:]]
+
+
 def test_the_same_bytes_are_found_without_reading_voxels(tmp_path):
     root = write_brats(tmp_path, [scan("a"), scan("b")])
     (root / "b" / "b_t1.nii.gz").write_bytes((root / "a" / "a_t1.nii.gz").read_bytes())
