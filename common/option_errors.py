@@ -130,7 +130,7 @@ def given_values(key: str, given: Sequence[str]) -> list[Given]:
 
 
 def given_options(given: Sequence[str]) -> dict[str, str]:
-    """Dotted options that the arguments and their config files give, in order -> the file, or "" for the command line."""
+    """Dotted options that the arguments and the files that they name give, in order -> the file, or "" for the command line."""
     found: dict[str, str] = {}
     for word, following in pairwise([*given, ""]):
         option, equals, value = word.partition("=")
@@ -138,7 +138,10 @@ def given_options(given: Sequence[str]) -> dict[str, str]:
             file = value if equals else following
             found |= dict.fromkeys(_dotted(read_yaml(Path(file), "config")), file)
         elif option.startswith("--"):
-            found[option.removeprefix("--").removesuffix("+")] = ""
+            name, text = option.removeprefix("--").removesuffix("+"), value if equals else following
+            found[name] = ""
+            if text.endswith((".yaml", ".yml", ".json")) and Path(text).is_file():  # of a group, such as --model FILE
+                found |= dict.fromkeys(_dotted(read_yaml(Path(text), "config"), f"{name}."), text)
     return found
 
 

@@ -108,6 +108,7 @@ COMMANDS = {
     "resume": ("training.train", "--resume {run} --extend 1"),
     "init_from": ("training.train", "--init_from {run} --records {records} --out {out}"),
     "a config in a run": ("training.train", "--config {run}/config.yaml --records {records} --out {out}"),
+    "a network in a run": ("training.train", "--model {run}/network.yaml --records {records} --out {out}"),
     "cross_validate": ("evaluation.cross_validate", "--train {run}/config.yaml --records {records} --out {out}"),
     "study": ("evaluation.study", '--runs=[{{"name":"a","train":"{run}/config.yaml"}}] --records {records} --out {out}'),
 }
@@ -120,6 +121,7 @@ def test_each_command_that_opens_a_run_refuses_it(name, hostile, command, source
     if name not in ("resume", "tune"):
         settings = yaml.safe_load((run / "config.yaml").read_text())
         (run / "config.yaml").write_text(yaml.safe_dump({**settings, "out": None, "records": None}))
+    (run / "network.yaml").write_text("name: payload_here:make\n")
     given = [word.format(run=run, source=source, records=records, out=tmp_path / "out") for word in words.split()]
     refused(command(module, *given), canary, "add --trust payload_here:make")
 

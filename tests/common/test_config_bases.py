@@ -17,6 +17,10 @@ def test_given_options_are_those_that_were_given_with_their_file(tmp_path):
         "records": "",
     }
     assert list(cli.parse(TrainConfig, ["--patience", "2", "--epochs", "3"]).given_options) == ["patience", "epochs"]
+    network = tmp_path / "network.yaml"
+    network.write_text("name: unet\nfilters: 4\n")
+    given = cli.parse(TrainConfig, ["--model", str(network), "--model.depth", "1"]).given_options
+    assert given == {"model": "", "model.name": str(network), "model.filters": str(network), "model.depth": ""}
     assert TrainConfig().given_options is None
 
 
