@@ -62,7 +62,21 @@ def differences(expected, found):
     """Lines for the files that differ between two contents."""
     lines = [f"{name}: lacks" for name in expected.keys() - found.keys()]
     lines += [f"{name}: is extra" for name in found.keys() - expected.keys()]
-    return sorted(lines + [f"{name}: differs" for name in expected.keys() & found.keys() if expected[name] != found[name]])
+    for name in expected.keys() & found.keys():
+        if expected[name] != found[name]:
+            lines.append(f"{name}: differs{first_difference(expected[name], found[name])}")
+    return sorted(lines)
+
+
+def first_difference(expected, found):
+    """Where two contents differ first, and how: `, minutes.total: expected 1, received 2`."""
+    if type(expected) is type(found) and isinstance(expected, dict) and expected.keys() == found.keys():
+        key = next(key for key in expected if expected[key] != found[key])
+        return f", {key}{first_difference(expected[key], found[key])}"
+    if type(expected) is type(found) and isinstance(expected, list) and len(expected) == len(found):
+        place = next(place for place in range(len(expected)) if expected[place] != found[place])
+        return f", {place}{first_difference(expected[place], found[place])}"
+    return f": expected {str(expected)[:300]}, received {str(found)[:300]}"
 
 
 def _text_or_bytes(array):

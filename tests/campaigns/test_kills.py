@@ -10,6 +10,8 @@ from tests.campaigns import kills
 from tests.campaigns.campaign import Bounds
 from tests.campaigns.contents import contents, differences
 
+CHANGED = "history.csv: differs, 0, loss: expected {}, received {}"
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux' /proc")
 
 
@@ -26,8 +28,8 @@ def test_contents_differ_where_more_than_times_does(tmp_path):
     (tmp_path / "c" / "extra.png").touch()
     first, second, third = (contents(tmp_path / name) for name in "abc")
     assert differences(first, second) == []
-    assert differences(first, third) == ["extra.png: is extra", "history.csv: differs"]
-    assert differences(third, first) == ["extra.png: lacks", "history.csv: differs"]
+    assert differences(first, third) == ["extra.png: is extra", CHANGED.format("0.5", "0.25")]
+    assert differences(third, first) == ["extra.png: lacks", CHANGED.format("0.25", "0.5")]
 
 
 def test_processes_that_are_left_are_found():
