@@ -197,9 +197,13 @@ def foreign_names(folder: Path, own: Collection[str] = ()) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, *own) and not is_temporary(path))
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete files that killed processes left half written below a folder, whose lock must be held; links are not followed."""
-    for parent, _, names in os.walk(folder):
+def remove_unfinished(folder: Path, deep: bool = True) -> None:
+    """Delete files that killed processes left half written in a folder, whose lock must be held, and with `deep` in all below.
+
+    Links are not followed.
+    """
+    for parent, folders, names in os.walk(folder):
+        folders[:] = folders if deep else []
         for path in (Path(parent, name) for name in names):
             if is_temporary(path):
                 path.unlink()

@@ -20,11 +20,10 @@ from threading import Thread, current_thread, main_thread
 from typing import IO, Any
 
 from common.errors import UserError
-from common.interrupts import TERMINATION, end_at_once
+from common.interrupts import PARENT, TERMINATION, block, end_at_once
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for the step that a training is in
-PARENT = "GLIOMA_PARENT_PROCESS"  # environment variable: id of the process with which a command ends
 SAFE_PATH = "PYTHONSAFEPATH"  # environment variable of Python, as its option -P
 _received: set[int] = set()  # signals that have interrupted the command
 
@@ -136,14 +135,22 @@ def run_command(
     paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), PARENT: str(os.getpid())}
     words = [sys.executable, "-P", "-m", command, *arguments]
-    # In a group of its own Ctrl-C does not reach it; `_stop` interrupts it once.
-    process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
+    process = None
     try:
+        block()
+        try:
+            # In a group of its own Ctrl-C does not reach it; `_stop` interrupts it once.
+            process = subprocess.Popen(
+                words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            )
+        finally:
+            block(False)
         while process.poll() is None and not should_stop():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
     finally:
-        _stop(process)
+        if process is not None:
+            _stop(process)
     return process.returncode
 
 

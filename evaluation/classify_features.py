@@ -11,7 +11,7 @@ import numpy as np
 from common import cli
 from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
-from common.files import checksum, lock, read_lines, refuse_inside
+from common.files import checksum, lock, read_lines, refuse_inside, remove_unfinished
 from common.metrics.classification_intervals import CROSS_VALIDATED
 from common.tables import aligned, counted
 from data_prep.records.folder import Records
@@ -126,6 +126,7 @@ def main(config: ClassifyFeaturesConfig) -> None:
         FeatureExtractor(run, head, config.layer, inference, stored, kinds) for run, head in zip(runs, heads, strict=True)
     ]
     with lock(config.out, "" if (config.out / STORED).is_dir() else "the classification"):
+        remove_unfinished(config.out)
         _refuse_other_settings(config)
         samples, layers = _samples(extractors, labelled, folds)
         warn_of_kinds(list(dict.fromkeys(labelled.warnings)), "glioskull check")

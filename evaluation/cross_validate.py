@@ -9,16 +9,16 @@ from common import cli
 from common.config_bases import ConfigWithTrust
 from common.configs import find_config
 from common.errors import Problems, UserError
-from common.files import lock, read_yaml, write_text, write_yaml
+from common.files import lock, read_yaml, remove_unfinished, write_text, write_yaml
 from common.manifests import CONTENT, MapOf, read_manifest
 from common.trust import trust_own
 from data_prep.records.folder import Records
 from evaluation.experiments import runner
 from evaluation.heads import evaluators_of
-from evaluation.heads.base import Folds
+from evaluation.heads.base import FIGURES, Folds
 from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import load_file
-from evaluation.inference.predictions import is_finished, merge_predictions
+from evaluation.inference.predictions import SCORES, is_finished, merge_predictions
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.resume import resume_options
 from training.run import Run
@@ -67,6 +67,9 @@ def main(config: CrossValidateConfig) -> None:
     config = replace(config, train=find_config(config.train, "config of the training"))
     options, settings = _checked_options(config)
     with lock(config.out, "" if (config.out / SETTINGS).is_file() else "a cross-validation", [config.train.name]):
+        remove_unfinished(config.out, deep=False)
+        for name in (PREDICTIONS, SCORES, FIGURES):  # a training removes its own
+            remove_unfinished(config.out / name)
         trainings = [_training(config, fold, options, settings) for fold in range(count)]
         _refuse_changes(config, records, trainings)
         _train(trainings)

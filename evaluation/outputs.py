@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import read_json, remove_unfinished, write_json
 from data_prep.records.folder import Records
 
 FILE = "made_from.json"
@@ -39,7 +39,7 @@ def records_origin(records: Records) -> Origin:
 
 
 def claim(out: Path, outputs: Mapping[str, Sequence[Origin]]) -> None:
-    """Note what the outputs of a folder are of, before they are written.
+    """Note what the outputs of a folder are of, before they are written; what a killed command left half written is removed.
 
     Args:
         out: the folder; outputs of other names that it holds stay.
@@ -59,6 +59,7 @@ def claim(out: Path, outputs: Mapping[str, Sequence[Origin]]) -> None:
     noted = {name: [vars(origin) for origin in origins] for name, origins in outputs.items()}
     if any(stored.get(name) != origins for name, origins in noted.items()):
         write_json(file, stored | noted)
+    remove_unfinished(out, deep=False)
 
 
 def _keys(origins: Any) -> list[tuple[str, str]]:

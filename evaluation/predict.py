@@ -1,6 +1,5 @@
 """Command: predict scans on the patients' own grids, by one run or the average of several: segmentations and classes."""
 
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from common import cli
 from common.config_bases import ConfigWithTrust
 from common.configs import find_config
 from common.errors import Problems, UserError
-from common.files import lock, read_lines, refuse_inside
+from common.files import lock, read_lines, refuse_inside, remove_unfinished
 from common.hardware.backend import load_backend
 from common.parallel import map_cases
 from common.tables import counted
@@ -45,8 +44,8 @@ from evaluation.inference.predictions import (
 from evaluation.inference.provenance import (
     find_training_cases,
     merge_training_cases,
+    print_training,
     scan_warnings,
-    training_line,
     unknown_training,
 )
 from evaluation.scores.folder import remove_scores
@@ -110,14 +109,14 @@ def main(config: PredictConfig) -> None:
     schema = next(iter(schemas.values()), _written_schema(source, runs[0].schema))
     settings, applied = _settings(config, rules, schema, runs[0]), _applied(config, runs, rules)
     with lock(config.out, "" if holds_predictions(config.out) else "predictions"):
+        remove_unfinished(config.out)
         folders = voxel_folders(config.out, evaluators) or [config.out]
         earlier = {
             folder: earlier_predictions(folder, runs, settings | {"schema": each.to_dict()})
             for folder, each in zip(folders, schemas.values() or [schema], strict=True)
         }
         training = find_training_cases(runs, cases)
-        line, is_warning = training_line(training, {files.id: files.patient for files in cases}, unknown_training(runs))
-        print(f"warning: {line}" if is_warning else line, file=sys.stderr if is_warning else sys.stdout)
+        print_training(training, {files.id: files.patient for files in cases}, unknown_training(runs))
         missing = _missing_cases(config, source, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
             return

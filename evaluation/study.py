@@ -12,8 +12,8 @@ STUDY/predictions/  of each run         STUDY/study.csv, study.md     scores on 
 """
 
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from typing import Any, Literal
 from common import cli
 from common.config_bases import ConfigWithFiles, ConfigWithTrust
 from common.errors import Problems, UserError
-from common.files import lock, write_text
+from common.files import lock, remove_unfinished, write_text
 from data_prep.records.folder import Records
 from evaluation.experiments import held_out_classes, held_out_figures, held_out_table, runner
 from evaluation.experiments.held_out import OpenTest, check_runs, open_tests, own_tests, run_test, scored_folders
@@ -51,6 +51,7 @@ from evaluation.experiments.table import (
     write_table,
 )
 from evaluation.experiments.timing import estimated_time
+from evaluation.heads.base import FIGURES
 from evaluation.scores.folder import has_current_scores
 from evaluation.scores.trained import trained_notes
 from training.run import Run
@@ -162,10 +163,14 @@ def _compare(config: StudyConfig, records: StudyRecords) -> None:
         raise Problems(problems, "the rest is done; the same command tries again what failed")
 
 
-def _locked(config: StudyConfig) -> AbstractContextManager[None]:
-    """Lock of the study's folder, which must be one of a study, or empty but for the config."""
+@contextmanager
+def _locked(config: StudyConfig) -> Iterator[None]:
+    """Lock of the study's folder, which must be one of a study, or empty but for the config; half written files are removed."""
     is_study = any((config.out / name).is_dir() for name in ("logs", "runs", "trials"))
-    return lock(config.out, "" if is_study else "a study", [path.name for path in config.config_files])
+    with lock(config.out, "" if is_study else "a study", [path.name for path in config.config_files]):
+        remove_unfinished(config.out, deep=False)
+        remove_unfinished(config.out / FIGURES)
+        yield
 
 
 def _check(run: PlannedRun, records: Records, subset: str) -> None:
@@ -249,7 +254,7 @@ def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records
     text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, notes)
     print(f"\n{text}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
     runs = [str(result.folder) for result in results]
-    words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / "figures")]
+    words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / FIGURES)]
     print(f"learning curves of all runs in one figure:\n  {shlex.join(words)}")
 
 
@@ -298,11 +303,11 @@ def _score_parts(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequ
             "\n".join(trained_notes(scores.trained)),
         ]
         rows += found
-        figures += held_out_figures.draw_scores(out / "figures", scores)
+        figures += held_out_figures.draw_scores(out / FIGURES, scores)
     if not rows:
         return [], []
     for test in {row.test: test for test in tests for row in rows if row.test == test.name}.values():
-        figures += held_out_figures.draw_curves(out / "figures", planned, test)
+        figures += held_out_figures.draw_curves(out / FIGURES, planned, test)
     compared = any(row.difference is not None for row in rows)
     parts.append("\n".join(f"- {note}" for note in held_out_table.score_notes([row.key[2] for row in rows], compared)))
     costs = held_out_table.read_costs(out, planned, tests)

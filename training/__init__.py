@@ -1,5 +1,7 @@
 """Training: input pipeline, losses, metrics, exact state, and the run folder that a training leaves."""
 
+import common  # noqa: F401  # its interrupts hold before the imports of any command
+
 LOSSES = {
     "focal": "training.objectives.losses:FocalConfig",
     "cross_entropy": "training.objectives.losses:CrossEntropyConfig",

@@ -207,13 +207,17 @@ class Run:
         return without_levels(network)
 
     def expect_weights(self, names: Sequence[str], crc32c: str) -> None:
-        """Store the checksum of weights files that are about to be written; that of each file before stays beside it.
+        """Store the checksum of weights files that are about to be written, beside that of each file as it is now.
 
-        An epoch that is repeated after a stop gives equal weights, and changes nothing.
+        An epoch that is repeated after a stop gives equal weights, and changes nothing; where a GPU gives others, the file that
+        the stopped epoch, or the one before it, has left is expected too.
         """
-        known = self.metadata.get("weights", {})
-        before = {name: known.get(name, []) for name in names}
-        weights = known | {name: each if each[-1:] == [crc32c] else [*each[-1:], crc32c] for name, each in before.items()}
+        weights = dict(self.metadata.get("weights", {}))
+        for name in names:
+            known, file = weights.get(name, []), self.path / name
+            if known[-1:] != [crc32c]:
+                now = checksum(file) if file.is_file() else None
+                weights[name] = [now, crc32c] if now is not None and (now in known or not known) else [crc32c]
         self.set_status(self.metadata["status"], weights=weights)
 
     def verify_weights(self, weights: Path) -> None:

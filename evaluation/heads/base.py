@@ -24,6 +24,9 @@ from evaluation.inference.ensemble import InferenceConfig
 from evaluation.inference.postprocess import PostprocessConfig
 from training.run import Run
 
+FIGURES = "figures"
+"""Folder of the figures of a cross-validation, in its own."""
+
 
 @dataclass(frozen=True)
 class PredictionTask:

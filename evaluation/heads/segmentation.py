@@ -20,7 +20,7 @@ from data_prep.scans.case import Case
 from evaluation.figures.overlay import draw_overlay
 from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 from evaluation.figures.runs import VOXEL_SCORES, Curves, History, voxel_curves
-from evaluation.heads.base import Folds, HeadEvaluator, PredictionTask, Predictor, RecordsScoring
+from evaluation.heads.base import FIGURES, Folds, HeadEvaluator, PredictionTask, Predictor, RecordsScoring
 from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
 from evaluation.inference.postprocess import PostprocessConfig
@@ -73,7 +73,7 @@ class SegmentationEvaluator(HeadEvaluator):
         The figures are of the Dice of the first region (or class).
         """
         folds.call("evaluation.score", "--predictions", folds.predictions, "--source", folds.source)
-        folder, records = folds.out / "figures", folds.records
+        folder, records = folds.out / FIGURES, folds.records
         scores, metric = read_patient_scores(read_scores(folds.predictions)), METRICS["dice"]
         dice = scores.by_patient(scores.structures[0], metric.name)
         boxes = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.processes import TERMINATION, _without_cancelled, command_signals, deferred_interrupts, worker_pool
+from common.processes import TERMINATION, _without_cancelled, command_signals, deferred_interrupts, run_command, worker_pool
 
 OWNER = """
 import sys, time
@@ -155,6 +155,16 @@ def test_a_termination_between_the_start_of_a_worker_and_its_data_is_one_line(tm
         "",
         "\nstopping ...\nstopped by the user; anything that was finished is kept\n",
     )
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+@pytest.mark.parametrize("command", ["data_prep.check", "training.train", "evaluation.predict"])
+def test_a_command_that_is_stopped_before_its_first_import_is_one_line(tmp_path, command):
+    with (tmp_path / "output").open("w+") as output:
+        status = run_command(command, ["--help"], output, should_stop=lambda: True)
+        output.seek(0)
+        assert (status, output.read()) == (130, "\nstopped by the user; anything that was finished is kept\n")
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []).isdisjoint({signal.SIGINT, *TERMINATION})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")

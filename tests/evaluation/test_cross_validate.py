@@ -135,7 +135,12 @@ def test_all_cases_are_scored(validated):
 
 def test_a_second_call_trains_and_predicts_nothing_again(validated, command, options, fresh):
     weights = [Run(validated / f"fold{fold}").weights.read_bytes() for fold in (0, 1)]
+    left = [validated / name for name in (".tmp12.settings.yaml", "predictions/overlays/.tmp12.a.png", "figures/.tmp1.a.png")]
+    for path in left:  # by a call that was killed
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     assert command(NAME, *options, "--out", validated).status == 0
+    assert not any(path.exists() for path in left)
     assert list(fresh) == ["evaluation.score"]
     assert weights == [Run(validated / f"fold{fold}").weights.read_bytes() for fold in (0, 1)]
 

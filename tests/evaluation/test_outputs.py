@@ -25,6 +25,16 @@ def test_what_is_moved_together_keeps_its_origin(tmp_path):
     claim(moved / "scores", {"scores": [folder_origin("run", moved, moved / "scores")]})
 
 
+def test_what_a_killed_command_left_half_written_is_removed_from_the_folder_alone(tmp_path):
+    kept = [tmp_path / ".tmp_notes", tmp_path / "mine" / ".tmp12.table.csv"]
+    for path in (*kept, left := tmp_path / ".tmp12.table.csv"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    claim(tmp_path, {"scores": [folder_origin("run", tmp_path / "a", tmp_path)]})
+    assert not left.exists()
+    assert all(path.exists() for path in kept)
+
+
 @pytest.mark.parametrize("content", ["[]", '{"scores": 3}', '{"scores": [1]}'])
 def test_a_damaged_file_is_refused_in_a_line(tmp_path, content):
     (tmp_path / FILE).write_text(content)

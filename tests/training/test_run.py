@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from common.files import write_json
+from common.files import checksum, write_json
 from training.run import Run
 from training.run_facts import FORMAT
 
@@ -34,11 +34,26 @@ def test_a_run_without_an_epoch_has_no_weights(run):
 
 
 def test_an_epoch_that_is_repeated_after_a_stop_expects_the_weights_of_one_that_was_not(tmp_path):
-    expected = []
-    for name, checksums in (("whole", "ab"), ("stopped", "abb")):
-        write_json(tmp_path / name / "run.json", {"format": FORMAT, "status": "running"})
-        run = Run(tmp_path / name)
-        for crc32c in checksums:
-            run.expect_weights(["last.weights.h5"], crc32c)
-        expected.append(Run(tmp_path / name).metadata["weights"])
-    assert expected == [{"last.weights.h5": ["a", "b"]}] * 2
+    whole, stopped = (trained_by(tmp_path / name, epochs) for name, epochs in (("whole", "ab"), ("stopped", "abb")))
+    assert whole.metadata["weights"] == stopped.metadata["weights"]
+    assert len(whole.metadata["weights"]["last.weights.h5"]) == 2
+
+
+def test_epochs_that_are_repeated_with_other_weights_expect_the_file_that_is_there(tmp_path):
+    run = trained_by(tmp_path / "run", "a")
+    file = run.path / "last.weights.h5"
+    for other in ("b1", "b2"):  # each was stopped before it wrote its file
+        run.expect_weights([file.name], other)
+        Run(run.path).verify_weights(file)
+    assert run.metadata["weights"][file.name] == [checksum(file), "b2"]
+
+
+def trained_by(folder, epochs):
+    """A run whose epochs have written a letter each in the place of weights."""
+    write_json(folder / "run.json", {"format": FORMAT, "status": "running"})
+    run, letter, file = Run(folder), folder / "letter", folder / "last.weights.h5"
+    for content in epochs:
+        letter.write_text(content)
+        run.expect_weights([file.name], checksum(letter))
+        letter.replace(file)
+    return Run(folder)

@@ -57,5 +57,5 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
 
 def _not_compiled(model: keras.Model) -> keras.Model:
-    """The same layers in a network without an optimizer."""
-    return keras.Model(model.inputs, model.output)
+    """The same layers in a network without an optimizer, of one name: equal weights are equal files."""
+    return keras.Model(model.inputs, model.output, name="network")

@@ -20,6 +20,7 @@ from training.run_facts import FORMAT
 
 SLEEPER = """\
 import signal, sys, time
+import common
 signal.signal(signal.SIGINT, signal.SIG_IGN if "deaf" in sys.argv else signal.default_int_handler)
 print("awake", flush=True)
 try:

@@ -51,6 +51,19 @@ def test_weights_come_back_and_the_optimizer_stays(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["last.weights.h5"]
 
 
+def test_equal_weights_are_equal_files_whatever_networks_were_made_before(tmp_path):
+    import keras
+
+    model = compiled(0)
+    checksums = []
+    for name in ("a.weights.h5", "b.weights.h5"):
+        run, expected = made_run(tmp_path)
+        save_weights(model, run, [name])
+        checksums += expected.values()
+        keras.Model(model.inputs, model.output)
+    assert checksums[0] == checksums[1]
+
+
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
     """HDF5 ends the process by a segmentation fault when it runs out of space, so it writes to memory."""
     path = tmp_path / "last.weights.h5"
