@@ -89,7 +89,7 @@ class Tries:
             process = Disturbed(self.subject.call(self.inputs, self.out, again=call > 0), self.out)
             if call < stops:
                 how = str(rng.choice(SIGNALS))
-                moment, reached = self._moment(rng, process)
+                moment, reached = self._moment(rng, process, 1 / (1 + call))
                 sent = process.wait_for(reached, how)
                 told.append(f"{how if sent else 'ended before'} {moment}")
                 self.kills += sent
@@ -106,12 +106,18 @@ class Tries:
         shutil.rmtree(self.out, ignore_errors=True)
         return [f"{self.name} {number} ({self.told}): {line}" for line in faults]
 
-    def _moment(self, rng, process):
-        """A moment in words, and a function that is true once it is reached."""
+    def _moment(self, rng, process, share):
+        """A moment in words, and a function that is true once it is reached.
+
+        Args:
+            rng: random numbers.
+            process: that is stopped.
+            share: of the undisturbed command that is left, about: a call that goes on is shorter.
+        """
         if rng.integers(2):
-            seconds = rng.uniform(0, self.seconds)
+            seconds = rng.uniform(0, share * self.seconds)
             return f"after {seconds:.2f} s", lambda: time.monotonic() - process.started >= seconds
-        change = int(rng.integers(1, max(self.changes, 2)))
+        change = int(rng.integers(1, max(int(share * self.changes), 2)))
         return f"after change {change} of {self.changes}", lambda: process.changes >= change
 
 
