@@ -76,4 +76,6 @@ def _name_in(text: str, option: str | None) -> str | None:
     content = read_yaml(path, "config") if is_file else value_or_none(text) if text.startswith("{") else None
     if option is not None and isinstance(content, dict):
         content = content.get(option)
+        if isinstance(content, str) and Path(content).is_file():  # model: FILE
+            return _name_in(content, None)
     return content.get("name") if isinstance(content, dict) else None

@@ -71,6 +71,10 @@ class _Parser(jsonargparse.ArgumentParser):
     config: type | None = None
     """Dataclass of the command; None in a parser that jsonargparse makes for an item of a list."""
 
+    def format_help(self, *arguments: Any) -> str:
+        """Help of the command, without the backspace that jsonargparse puts into the option --print_config."""
+        return str(super().format_help(*arguments)).replace(" \b", "")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the parser's message in plain words: which file or option, what was expected, which options are similar."""
         if self.config is None:

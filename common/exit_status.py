@@ -12,9 +12,10 @@ from common.interrupts import INTERRUPTED, STOPPED
 from common.processes import command_signals
 
 USER_ERROR = 2
+OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")  # of TensorFlow and PyTorch, which are not imported here
 OUTSIDE_OUR_HANDS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk, its quota, the largest file that is allowed
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
 }
 
 
@@ -40,8 +41,14 @@ def exit_status() -> Iterator[None]:
         if error.filename is None:
             _drop_output()
         _refuse(f"{error.filename or 'standard output'}: {error.strerror}")
-    except MemoryError as error:
-        _refuse(f"too little memory ({str(error) or 'no details'}); take smaller patches, batches or scans, or fewer --workers")
+    except Exception as error:
+        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Path.resolve
+            _refuse(f"{error}: expected a file or folder; received a link that leads back to itself; remove it")
+        if not (isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY):
+            raise
+        reason = next(iter(str(error).splitlines()), "") or "no details"
+        advice = "take smaller patches, batches, scans or networks (model.filters of the config or run), or fewer --workers"
+        _refuse(f"too little memory ({reason[:200]}); {advice}")
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -136,13 +136,22 @@ def given_options(given: Sequence[str]) -> dict[str, str]:
         option, equals, value = word.partition("=")
         if option == "--config":
             file = value if equals else following
-            found |= dict.fromkeys(_dotted(read_yaml(Path(file), "config")), file)
+            content = read_yaml(Path(file), "config")
+            found |= dict.fromkeys(_dotted(content), file)
+            for name, text in content.items() if isinstance(content, dict) else ():
+                found |= _given_by_file(name, text)
         elif option.startswith("--"):
-            name, text = option.removeprefix("--").removesuffix("+"), value if equals else following
+            name = option.removeprefix("--").removesuffix("+")
             found[name] = ""
-            if text.endswith((".yaml", ".yml", ".json")) and Path(text).is_file():  # of a group, such as --model FILE
-                found |= dict.fromkeys(_dotted(read_yaml(Path(text), "config"), f"{name}."), text)
+            found |= _given_by_file(name, value if equals else following)
     return found
+
+
+def _given_by_file(name: str, text: Any) -> dict[str, str]:
+    """Options of a group that a file gives, such as --model FILE, or model: FILE in a config -> the file; else none."""
+    if not isinstance(text, str) or not text.endswith((".yaml", ".yml", ".json")) or not Path(text).is_file():
+        return {}
+    return dict.fromkeys(_dotted(read_yaml(Path(text), "config"), f"{name}."), text)
 
 
 def _dotted(content: Any, prefix: str = "") -> Iterator[str]:

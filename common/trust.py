@@ -9,6 +9,7 @@ repeated it (`--trust`, or as the network of an own training), and these are nev
 - modules that lie in a run's folder
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,7 +61,8 @@ def trust_own(name: str, file: Path | None = None) -> None:
     Raises:
         UserError: the config lies in a run's folder, so it is part of the run, and the name is not trusted yet.
     """
-    if file is not None and (file.parent / MANIFEST).is_file():
+    # As it is given, and behind links: a link to a run's file is that file.
+    if file is not None and any((place.parent / MANIFEST).is_file() for place in (file, Path(os.path.realpath(file)))):
         refuse_untrusted(name, file)
     if ":" in name:
         _trusted.set(_trusted.get() | {name})

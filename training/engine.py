@@ -27,7 +27,7 @@ from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
 from training.loggers.wandb_run import WandbRun, logged
 from training.optimizers import build_optimizer
-from training.patients import write_patients
+from training.patients import check_validation_patients, write_patients
 from training.phases import Phase, check_warmup, resolved_phases
 from training.resume import check_unchanged, refuse_other_options, run_to_resume
 from training.run import Run, create_run, write_environment
@@ -57,6 +57,7 @@ def train(config: TrainingConfig) -> None:
     if old is None:
         check_initial_weights(settings)
     data = open_mixture(settings, records, heads)
+    check_validation_patients(settings, data)
     check_extents(settings, data)
     check_warmup(resolved_phases(settings), data.steps_per_epoch)
     check_validation(settings, data, heads)

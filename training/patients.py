@@ -4,6 +4,8 @@ RUN/patients.json holds them, so that a run alone says whom it has seen. Runs of
 are read, as long as they are what the run was trained on.
 """
 
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +14,12 @@ from typing import Any
 from common.errors import UserError
 from common.files import checksum, write_json
 from common.manifests import CONTENT, Fields, ListOf, Maybe, Text, Whole, read_manifest
+from common.tables import counted
 from data_prep.records.folder import Records, case_path
 from data_prep.records.manifests import CRC, read_sources
 from training.config import HD_BET, TrainingConfig
 from training.data.division import divide_cases
-from training.data.mixture import Mixture
+from training.data.mixture import FolderExamples, Mixture
 from training.run import PATIENTS, Run
 
 FORMAT = 1
@@ -98,6 +101,68 @@ def write_patients(run: Path, config: TrainingConfig, data: Mixture) -> None:
         "unknown": unknown,
     }
     write_json(run / PATIENTS, values)
+
+
+def check_validation_patients(config: TrainingConfig, data: Mixture) -> None:
+    """Refuse validation scans of one records folder that train in another; warn of ids in both, and of an earlier training.
+
+    A folder's own division is by patient. Nothing is compared in a slice split, whose scores are known to be too good.
+
+    Raises:
+        UserError: names both cases.
+    """
+    if config.split == "slice":
+        return
+    training = [run_cases(folder.records, folder.train, config.fold) for folder in data.folders]
+    before = [] if config.init_from in (None, HD_BET) else read_patients(Run(config.init_from)).training
+    seen: set[str] = set()
+    for folder in data.folders:
+        validation = run_cases(folder.records, folder.validation, config.fold)
+        for other, cases in zip(data.folders, training, strict=True):
+            if other is not folder:
+                _refuse_same_scans(folder, validation, other, cases)
+        seen |= {case.patient for case, _ in _same_scans(validation, before)}
+    if seen:
+        print(
+            f"warning: {counted(len(seen), 'validation patient')} trained {config.init_from}, with which this run begins, "
+            f"such as {min(seen)}: validation scores will be too good",
+            file=sys.stderr,
+        )
+
+
+def _refuse_same_scans(
+    folder: FolderExamples, validation: Sequence[RunCase], other: FolderExamples, training: Sequence[RunCase]
+) -> None:
+    """Refuse validation scans that train in another folder, by their files or their prepared voxels; warn of equal ids."""
+    voxels = {other.records.checksum(case.case): case for case in training}
+    same = _same_scans(validation, training)
+    same += [(case, voxels[key]) for case in validation if (key := folder.records.checksum(case.case)) in voxels]
+    if same:
+        one, twin = same[0]
+        raise UserError(
+            f"{folder.records.path}: {one.case} is for validation, and the same scan trains as {twin.case} of "
+            f"{other.records.path}; build both by one division (make_records --split.file), or leave one of them out"
+        )
+    if names := {case.patient for case in validation} & {case.patient for case in training}:
+        print(
+            f"warning: {counted(len(names), 'validation patient')} of {folder.records.path} have the id of one that trains in "
+            f"{other.records.path}, such as {min(names)}; if they are one, build both by one division "
+            "(make_records --split.file)",
+            file=sys.stderr,
+        )
+
+
+def _same_scans(cases: Sequence[RunCase], others: Sequence[RunCase]) -> list[tuple[RunCase, RunCase]]:
+    """Pairs of cases that have half of their files in common."""
+    by_file: defaultdict[tuple[int, int], list[RunCase]] = defaultdict(list)
+    for other in others:
+        for file in other.files:
+            by_file[file].append(other)
+    pairs = []
+    for case in cases:
+        shared = Counter(other for file in case.files for other in by_file[file])
+        pairs += [(case, other) for other, count in shared.items() if 2 * count >= min(len(case.files), len(other.files))]
+    return pairs
 
 
 def read_patients(run: Run) -> RunPatients:

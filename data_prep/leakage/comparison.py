@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +74,11 @@ def alike_patients(cases: Sequence[CaseFiles]) -> list[str]:
 
 def same_paths(cases: Sequence[CaseFiles]) -> list[str]:
     """Files of a channel that several patients name, a line for the first of them with each other."""
-    users: defaultdict[tuple[Path, int | None], dict[str, CaseFiles]] = defaultdict(dict)
+    users: defaultdict[tuple[str, int | None], dict[str, CaseFiles]] = defaultdict(dict)
     for files in cases:
         for image in files.channels.values():
             if image is not None:
-                users[image.path.resolve(), image.index].setdefault(files.patient, files)
+                users[realpath(image.path), image.index].setdefault(files.patient, files)
     lines: dict[tuple[str, str], str] = {}
     for (path, _), named in users.items():
         one, *others = named.values()

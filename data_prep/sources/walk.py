@@ -25,7 +25,7 @@ def visible_files(root: Path) -> Iterator[Path]:
 
     Raises:
         UserError: a folder cannot be read, for to pass it over would lose its patients in silence; too many files, or folders
-            in folders; a name that is not UTF-8.
+            in folders; a name that is not UTF-8, or with a line break.
     """
     seen, found = set(), 0
     above = {(status.st_dev, status.st_ino) for status in (folder.stat() for folder in root.resolve().parents)}
@@ -102,8 +102,10 @@ def _counted(root: Path, before: int, more: int) -> int:
 
 
 def _refuse_undecoded(folder: Path, names: Iterable[str]) -> None:
-    """Refuse names that are not UTF-8, which no manifest, list or terminal can hold."""
+    """Refuse names that are not UTF-8, or with a line break, which no manifest, list or message can hold."""
     for name in names:
+        if "\n" in name or "\r" in name:
+            raise UserError(f"{folder}: expected names of files without line breaks; received {name!r}; rename it")
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
             raise UserError(f"{folder}: expected names of files in UTF-8; received {shown}; rename it")

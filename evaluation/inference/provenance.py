@@ -128,7 +128,7 @@ def training_line(
         return "whether these patients trained the runs is not known: the predictions do not say it", False
     if unknown:
         return f"whether {total} trained these runs is not known: {unknown[0]}", True
-    return f"0 of {total} trained these runs", False
+    return f"0 of {total} trained these runs, by the files of their scans", False
 
 
 def print_training(training: Iterable[dict[str, Any]], patients: Mapping[str, str], unknown: Sequence[str] | None) -> None:

@@ -19,6 +19,9 @@ def test_the_name_decides_the_dataclass_wherever_it_is_given(tmp_path):
     assert kind_of("--model.name", "my_models:tiny") == kind_of("--model.name", IMPORT_PATH) == "CustomConfig"
     (tmp_path / "c.yaml").write_text("model: {name: deepmedic}\n")
     assert chosen_name("model", ["--config", str(tmp_path / "c.yaml")]) == "deepmedic"
+    (tmp_path / "own.yaml").write_text(json.dumps({"model": str(tmp_path / "network.yaml")}))
+    (tmp_path / "network.yaml").write_text("name: my_models:tiny\n")
+    assert chosen_name("model", ["--config", str(tmp_path / "own.yaml")]) == "my_models:tiny"
 
 
 @pytest.mark.parametrize("name", [{"class_path": "os.system"}, ["unet"], 3, {"a:b": 1}])

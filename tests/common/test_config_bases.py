@@ -21,6 +21,10 @@ def test_given_options_are_those_that_were_given_with_their_file(tmp_path):
     network.write_text("name: unet\nfilters: 4\n")
     given = cli.parse(TrainConfig, ["--model", str(network), "--model.depth", "1"]).given_options
     assert given == {"model": "", "model.name": str(network), "model.filters": str(network), "model.depth": ""}
+    config = tmp_path / "own.yaml"
+    config.write_text(f"epochs: 2\nmodel: {network}\n")
+    given = cli.parse(TrainConfig, ["--config", str(config)]).given_options
+    assert given == {"epochs": str(config), "model": str(config), "model.name": str(network), "model.filters": str(network)}
     assert TrainConfig().given_options is None
 
 

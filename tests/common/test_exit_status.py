@@ -26,15 +26,24 @@ def raises(error):
     return main
 
 
+class ResourceExhaustedError(Exception):
+    """In the place of TensorFlow's."""
+
+
+SMALLER = "take smaller patches, batches, scans or networks (model.filters of the config or run), or fewer --workers"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "lines"),
     [
         (UserError("a.nii: empty"), 2, ["error: a.nii: empty"]),
         (Problems(["a: bad", "b: bad"], "2 of 3"), 2, ["error: a: bad", "error: b: bad", "error: 2 of 3"]),
+        (MemoryError("for 3 GB"), 2, [f"error: too little memory (for 3 GB); {SMALLER}"]),
+        (ResourceExhaustedError("OOM of [3,3]\nnode"), 2, [f"error: too little memory (OOM of [3,3]); {SMALLER}"]),
         (
-            MemoryError("for 3 GB"),
+            RuntimeError("Symlink loop from 'a'"),
             2,
-            ["error: too little memory (for 3 GB); take smaller patches, batches or scans, or fewer --workers"],
+            ["error: Symlink loop from 'a': expected a file or folder; received a link that leads back to itself; remove it"],
         ),
         (KeyboardInterrupt(), 130, ["stopped by the user; anything that was finished is kept"]),
     ],

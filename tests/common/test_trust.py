@@ -46,8 +46,12 @@ def test_the_network_of_an_own_training_is_trusted_but_not_one_out_of_a_config_i
         refuse_untrusted("my_models:tiny", config)
         assert trust_options() == ["--trust", "my_models:tiny", "--trust", "z:z"]
         (tmp_path / "run.json").touch()
-        with pytest.raises(UserError, match="add --trust my_models:other"):
-            trust_own("my_models:other", config)
+        (tmp_path / "elsewhere").mkdir()
+        link = tmp_path / "elsewhere" / "link.yaml"
+        link.symlink_to(config)
+        for place in (config, link):
+            with pytest.raises(UserError, match="add --trust my_models:other"):
+                trust_own("my_models:other", place)
     assert trust_options() == []
 
 

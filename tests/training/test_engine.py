@@ -139,11 +139,11 @@ def test_channels_are_chosen_when_training_and_used_in_scores(toy, command, reco
 
 
 def without_validation(records, folder):
-    """A copy of some records all of whose cases train."""
+    """A copy of some records whose validation cases are for test."""
     other = shutil.copytree(records, folder)
     manifest = json.loads((other / "dataset.json").read_text())
-    cases = [case for subset in manifest["split"].values() for case in subset]
-    manifest["split"] = {"train": cases, "validation": [], "test": []}
+    split = manifest["split"]
+    manifest["split"] = {"train": split["train"], "validation": [], "test": split["validation"] + split["test"]}
     (other / "dataset.json").write_text(json.dumps(manifest))
     return other
 

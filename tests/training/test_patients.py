@@ -1,14 +1,16 @@
 """Tests of the patients that a run stores."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
 from data_prep.records.folder import Records
-from tests.training.runs import SHORT
-from training.patients import read_patients
+from tests.conftest import SMALL
+from tests.training.runs import SHORT, TOY
+from training.patients import RunCase, _refuse_same_scans, read_patients
 from training.run import Run
 
 
@@ -37,12 +39,40 @@ def test_a_run_knows_the_patients_of_the_run_that_it_began_with(train, whole, tm
     first = shutil.copytree(whole, tmp_path / "first")
     done = train(tmp_path / "out", *SHORT, "--init_from", first, "--fold", 1)
     assert done.status == 0, done.err
+    assert f"trained {first}, with which this run begins, such as " in done.err
     shutil.rmtree(first)
     known = read_patients(Run(tmp_path / "out"))
     assert list(known.began_with) == [str(first)]
     before = read_patients(Run(whole))
     assert list(known.training[-len(before.training) :]) == list(before.training)
     assert {case.fold for case in known.training} == {1, *(case.fold for case in before.training)}
+
+
+def test_a_scan_that_trains_in_one_folder_and_validates_in_another_is_refused(command, records, source, tmp_path):
+    first = Records(records)
+    trained, validating = first.subset("train")[0], first.subset("validation")[0]
+    others = [case for case in first.cases if case not in (trained, validating)]
+    (tmp_path / "split.yaml").write_text(f"train: {[validating]}\nvalidation: {[trained]}\ntest: {others}\n")
+    made = command(
+        "data_prep.make_records", "--source", source, "--out", tmp_path / "r", "--split.file", tmp_path / "split.yaml", *SMALL
+    )
+    assert made.status == 0, made.err
+    both = ("--records", records, tmp_path / "r", "--out", tmp_path / "run")
+    done = command("training.train", *both, *TOY, *SHORT)
+    assert (done.status, len(done.errors)) == (2, 1)
+    assert f"{validating} is for validation, and the same scan trains as {validating} of {tmp_path / 'r'}" in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_ids_that_train_in_one_folder_and_validate_in_another_are_warned_about(records, capsys):
+    folder, other = (SimpleNamespace(records=SimpleNamespace(path=name, checksum=lambda case: case)) for name in "ab")
+    seen = [RunCase("p", "c1", "a", None, frozenset({(1, 2)}))]
+    _refuse_same_scans(folder, seen, other, [RunCase("p", "c2", "b", None, frozenset({(3, 4)}))])
+    assert "warning: 1 validation patient of a have the id of one that trains in b, such as p; " in capsys.readouterr().err
+    with pytest.raises(UserError, match="c1 is for validation, and the same scan trains as c3 of b"):
+        _refuse_same_scans(folder, seen, other, [RunCase("q", "c3", "b", None, frozenset({(1, 2), (5, 6)}))])
+    with pytest.raises(UserError, match="c1 is for validation, and the same scan trains as c1 of b"):  # equal voxels
+        _refuse_same_scans(folder, seen, other, [RunCase("q", "c1", "b", None, frozenset({(7, 8)}))])
 
 
 def test_a_damaged_list_is_one_line(trained, tmp_path):

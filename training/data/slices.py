@@ -147,7 +147,8 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
         option = "resize" if config.resize else "size"
         raise UserError(
             f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
-            f"set --input.{option} to multiples of {stride}, such as {multiples((height, width))}"
+            f"set --input.{option} to multiples of {stride}, such as {multiples((height, width))}; a network "
+            "of your own may need less, which --model.stride says"
         )
     return height, width
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep.leakage.comparison import read_and_compare
+from data_prep.leakage.comparison import read_and_compare, same_paths
 from data_prep.phantom.patient import PhantomConfig, make_patient
 from data_prep.records.folder import Records
 from data_prep.sources import SourceConfig, open_source
@@ -57,6 +57,15 @@ def test_a_file_in_two_rows_is_refused_unless_both_are_of_one_patient(tmp_path):
     write_rows(table, [{**row, "patient_id": f"p_t{place}", "case_id": f"c{place}"} for place, row in enumerate(rows)])
     assert compare(table).problems
     assert compare(table, patient_pattern=r"(.+)_t\d").problems == []
+
+
+def test_a_link_to_itself_is_compared_by_its_path(tmp_path):
+    root = write_brats(tmp_path, [scan("a"), scan("b")])
+    cases = open_source(root, SourceConfig()).cases()
+    loop = root / "a" / "a_t1.nii.gz"
+    loop.unlink()
+    loop.symlink_to(loop)
+    assert same_paths(cases) == []
 
 
 def test_heads_that_look_alike_are_warned_about_once(tmp_path):

@@ -33,6 +33,14 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
         list(visible_files(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["a\nerror: b", "a\r"])
+def test_a_line_break_in_a_name_is_refused_in_one_line(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"expected names of files without line breaks; received 'a.*; rename it") as error:
+        list(visible_files(tmp_path))
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_a_name_that_is_not_utf8_is_refused_in_a_line_that_can_be_printed(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / os.fsdecode(b"t1\xff.nii")).touch()

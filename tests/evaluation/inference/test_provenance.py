@@ -84,7 +84,7 @@ def test_the_line_counts_patients_once_and_names_folds(tmp_path, monkeypatch):
     assert trained_patients(entries, patients) == ["p", "q"]
     line = "trained these runs (records rec, fold 0 1): scores will be too good"
     assert training_line(entries, patients) == (f"2 of 3 patients {line}", True)
-    assert training_line(entries, {"x": "r"}) == ("0 of 1 patient trained these runs", False)
+    assert training_line(entries, {"x": "r"}) == ("0 of 1 patient trained these runs, by the files of their scans", False)
     assert training_line([], {"x": "r"}, ["rec: is gone"]) == (
         "whether 1 patient trained these runs is not known: rec: is gone",
         True,
