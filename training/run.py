@@ -9,12 +9,15 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
     wandb/, examples/  Weights & Biases, pictures       before_phase2.weights.h5  what phase 2 began with
 """
 
+import json
 import platform
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import google_crc32c
 
 from common import cli
 from common.errors import UserError
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
 PATIENTS = "patients.json"  # written and read by training.patients
-BEFORE_RUN_JSON = ("config.yaml", "preparation.yaml", "schema.yaml", PATIENTS)
+PREPARATION, SCHEMA = "preparation.yaml", "schema.yaml"  # as the run began
+BEFORE_RUN_JSON = ("config.yaml", PREPARATION, SCHEMA, PATIENTS)
 """Files that `create_run` writes before run.json; what they begin may be started again (`training.start`)."""
 
 
@@ -115,15 +119,26 @@ class Run:
     @cached_property
     def preparation(self) -> PrepareConfig:
         """Preparation of the scans."""
-        file = self.path / "preparation.yaml"
-        preparation: PrepareConfig = cli.from_dict(PrepareConfig, read_yaml(file, "preparation of the run"), file)
+        values = self._read_settings(PREPARATION, "preparation of the run")
+        preparation: PrepareConfig = cli.from_dict(PrepareConfig, values, self.path / PREPARATION)
         return preparation
 
     @cached_property
     def schema(self) -> LabelSchema:
         """Classes, ids and regions."""
-        file = self.path / "schema.yaml"
-        return LabelSchema.from_dict(read_yaml(file, "label schema of the run"), file)
+        return LabelSchema.from_dict(self._read_settings(SCHEMA, "label schema of the run"), self.path / SCHEMA)
+
+    def _read_settings(self, name: str, what: str) -> Any:
+        """Values of a file that never changes after the run began; runs of before have no checksum of it.
+
+        Raises:
+            UserError: no such file, or others than the run was trained with.
+        """
+        values = read_yaml(self.path / name, what)
+        expected = self.metadata.get("settings", {}).get(name)
+        if expected not in (None, values_checksum(values)):
+            raise UserError(f"{self.path / name}: expected the {what} as it was trained; received other values; put it back")
+        return values
 
     @property
     def channels(self) -> list[str]:
@@ -286,6 +301,11 @@ class Run:
         write_json(self.path / "run.json", self.metadata)
 
 
+def values_checksum(values: Any) -> str:
+    """CRC-32C of the values of a YAML file, whatever its layout and the order of its keys."""
+    return f"{google_crc32c.value(json.dumps(values, sort_keys=True).encode()):08x}"
+
+
 def open_runs(paths: Sequence[Path]) -> list[Run]:
     """Runs of some folders; a folder of `glioskull cross_validate` gives the runs of its folds.
 
@@ -311,8 +331,8 @@ def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[st
         heads: of the network.
     """
     write_yaml(path / "config.yaml", cli.as_dict(config))
-    write_yaml(path / "preparation.yaml", cli.as_dict(data.records.preparation))
-    write_yaml(path / "schema.yaml", data.records.schema.to_dict())
+    write_yaml(path / PREPARATION, cli.as_dict(data.records.preparation))
+    write_yaml(path / SCHEMA, data.records.schema.to_dict())
     facts = {
         "format": FORMAT,
         "status": "stopped",  # until it trains
@@ -330,6 +350,7 @@ def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[st
             }
             for folder in data.folders
         ],
+        "settings": {name: values_checksum(read_yaml(path / name, name)) for name in (PREPARATION, SCHEMA)},
         "fold": config.fold,
         "split": config.split,
         "pretrained": config.model.origin(),

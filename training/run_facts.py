@@ -31,6 +31,7 @@ RUN = Fields(
         "ended": Maybe(Text(("epochs", "patience", "max_minutes", "loss", "phase"))),
         "diverged": Text(),
         "weights": MapOf(ListOf(Text(least=1))),
+        "settings": MapOf(Text(least=1)),
         "epoch": Whole(0),
         "best_epoch": Maybe(Whole(1)),
         "steps_per_epoch": Maybe(Whole(1)),

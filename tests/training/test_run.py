@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from common.files import checksum, write_json
+from common.files import checksum, read_json, write_json
 from training.run import Run
 from training.run_facts import FORMAT
 
@@ -46,6 +46,19 @@ def test_epochs_that_are_repeated_with_other_weights_expect_the_file_that_is_the
         run.expect_weights([file.name], other)
         Run(run.path).verify_weights(file)
     assert run.metadata["weights"][file.name] == [checksum(file), "b2"]
+
+
+@pytest.mark.parametrize(("name", "key"), [("preparation.yaml", "intensity"), ("schema.yaml", "name")])
+def test_preparation_and_schema_are_those_that_the_run_began_with(run, name, key):
+    values = yaml.safe_load((run / name).read_text())
+    read = {"preparation.yaml": lambda: Run(run).preparation, "schema.yaml": lambda: Run(run).schema}[name]
+    (run / name).write_text(yaml.safe_dump(values, sort_keys=True))  # another order is no change
+    before = read()
+    (run / name).write_text(yaml.safe_dump(values | {key: "zscore"}))
+    with pytest.raises(UserError, match=rf"{name}: expected the .* of the run as it was trained; received other values"):
+        read()
+    write_json(run / "run.json", {k: v for k, v in read_json(run / "run.json", "run").items() if k != "settings"})
+    assert type(read()) is type(before)  # of an earlier version
 
 
 def trained_by(folder, epochs):
