@@ -51,6 +51,7 @@ class Header:
         offset: first byte of the voxels.
         forms_apart_mm: largest distance of a voxel's positions by sform and by qform; 0 where one of both is not set.
         unit: name of the header's unit of length where it is not the millimetre; else empty.
+        has_sizes: False where the header's voxel sizes are 0, for which 1 mm stands.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Header:
     offset: int
     forms_apart_mm: float = 0.0
     unit: str = ""
+    has_sizes: bool = True
 
     @property
     def size(self) -> int:
@@ -236,7 +238,7 @@ def _parse(path: Path, start: bytes) -> Header:
         raise UserError(problem)
     try:
         raw = _raw_header(start)
-        bits = int(raw["bitpix"])
+        bits, has_sizes, stored_slope = int(raw["bitpix"]), bool(raw["pixdim"][1:4].all()), float(raw["scl_slope"])
         raw.check_fix(logger=QUIET)
         slope, inter = raw.get_slope_inter()
         shape = tuple(int(length) for length in raw.get_data_shape())
@@ -250,8 +252,12 @@ def _parse(path: Path, start: bytes) -> Header:
     if bits != 8 * dtype.itemsize:
         received = f"{bits} bits (bitpix) and {dtype.name} (datatype), which has {8 * dtype.itemsize}"
         raise UserError(f"{path}: expected a header that names one type of voxels; received {received}; save the image again")
+    if np.isinf(stored_slope):  # NaN and 0 mean by the standard that values are not scaled
+        raise UserError(f"{path}: expected a finite factor of the voxels (scl_slope); received {stored_slope}; save it again")
     slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
-    return Header(path, shape, dtype, found.affine, found.is_known, slope, inter, offset, found.forms_apart_mm, found.unit)
+    return Header(
+        path, shape, dtype, found.affine, found.is_known, slope, inter, offset, found.forms_apart_mm, found.unit, has_sizes
+    )
 
 
 def _raw_header(start: bytes) -> Any:

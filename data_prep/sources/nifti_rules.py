@@ -86,7 +86,8 @@ def geometry_warnings(header: Header) -> list[str]:
     """Warnings about the position of an image, a line each: none, two that differ, or a unit other than the millimetre."""
     lines = []
     if not header.has_affine:
-        lines.append(f"{header.path}: has neither sform nor qform: orientation and position are guessed")
+        what = "orientation and position" if header.has_sizes else "orientation, position and voxel size (1 mm)"
+        lines.append(f"{header.path}: has neither sform nor qform: {what} are guessed")
     if header.forms_apart_mm > FORMS_APART * _grid(header).spacing_mm.min():
         lines.append(
             f"{header.path}: sform and qform place a voxel up to {header.forms_apart_mm:.4g} mm apart; the sform is used"

@@ -307,3 +307,15 @@ def test_codes_are_those_of_a_like_file_or_of_a_scanner(tmp_path):
         nifti.write_image(tmp_path / "a.nii.gz", array, affine, like=tmp_path / like)
         header = nibabel.load(tmp_path / "a.nii.gz").header
         assert (int(header["qform_code"]), int(header["sform_code"])) == codes
+
+
+def test_an_infinite_factor_of_the_voxels_is_refused_and_one_that_is_not_set_is_none(tmp_path):
+    content = bytearray(saved(tmp_path / "a.nii").read_bytes())
+    for value in (np.inf, -np.inf):
+        content[112:116] = np.float32(value).tobytes()  # scl_slope
+        (tmp_path / "b.nii").write_bytes(content)
+        with pytest.raises(UserError, match=r"b\.nii: expected a finite factor of the voxels \(scl_slope\); received -?inf"):
+            nifti.read_header(tmp_path / "b.nii")
+    content[112:116] = np.float32(np.nan).tobytes()
+    (tmp_path / "b.nii").write_bytes(content)
+    np.testing.assert_array_equal(read(tmp_path / "b.nii"), VOXELS)

@@ -1,8 +1,18 @@
+import nibabel
 import numpy as np
 import pytest
 
 from data_prep.labels import LabelSchema
-from data_prep.sources.nifti_rules import affine_text, as_integers, finite_problem, label_problem, mask_problem, schema_hint
+from data_prep.scans import nifti
+from data_prep.sources.nifti_rules import (
+    affine_text,
+    as_integers,
+    finite_problem,
+    geometry_warnings,
+    label_problem,
+    mask_problem,
+    schema_hint,
+)
 
 
 def test_an_affine_on_one_line():
@@ -48,3 +58,16 @@ def test_a_hint_says_what_the_ids_would_mean_and_chooses_none_of_two(present, li
 def test_values_beyond_float32_are_refused(values):
     assert "expected voxels of at most 3.4e+38" in finite_problem("x.nii", np.array(values))
     assert finite_problem("x.nii", np.array([0, 1e38])) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(2.0, "orientation and position"), (0.0, "orientation, position and voxel size (1 mm)")]
+)
+def test_what_a_header_without_forms_leaves_to_guess_is_named(tmp_path, size, words):
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.int16), None), path)
+    content = bytearray(path.read_bytes())
+    content[80:92] = np.full(3, size, np.float32).tobytes()  # pixdim[1:4]
+    content[252:256] = bytes(4)  # qform_code, sform_code
+    path.write_bytes(content)
+    assert geometry_warnings(nifti.read_header(path)) == [f"{path}: has neither sform nor qform: {words} are guessed"]
