@@ -57,7 +57,8 @@ def train(config: TrainingConfig) -> None:
     if old is None:
         check_initial_weights(settings)
     data = open_mixture(settings, records, heads)
-    check_validation_patients(settings, data)
+    if old is None:  # the run that it began with may be gone when it is resumed
+        check_validation_patients(settings, data)
     check_extents(settings, data)
     check_warmup(resolved_phases(settings), data.steps_per_epoch)
     check_validation(settings, data, heads)

@@ -35,12 +35,14 @@ def test_a_run_without_the_list_is_known_by_its_records(trained, tmp_path):
     assert read_patients(Run(older)) == read_patients(Run(trained))
 
 
-def test_a_run_knows_the_patients_of_the_run_that_it_began_with(train, whole, tmp_path):
+def test_a_run_knows_the_patients_of_the_run_that_it_began_with(command, train, whole, tmp_path):
     first = shutil.copytree(whole, tmp_path / "first")
     done = train(tmp_path / "out", *SHORT, "--init_from", first, "--fold", 1)
     assert done.status == 0, done.err
     assert f"trained {first}, with which this run begins, such as " in done.err
     shutil.rmtree(first)
+    resumed = command("training.train", "--resume", tmp_path / "out", "--extend", 1)
+    assert resumed.status == 0, resumed.err
     known = read_patients(Run(tmp_path / "out"))
     assert list(known.began_with) == [str(first)]
     before = read_patients(Run(whole))
