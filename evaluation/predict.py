@@ -41,13 +41,8 @@ from evaluation.inference.predictions import (
     prediction_path,
     write_manifest,
 )
-from evaluation.inference.provenance import (
-    find_training_cases,
-    merge_training_cases,
-    print_training,
-    scan_warnings,
-    unknown_training,
-)
+from evaluation.inference.provenance import TrainingCases, scan_warnings
+from evaluation.inference.training_search import TrainingSearch
 from evaluation.scores.folder import remove_scores
 from training.run import Run, open_runs
 
@@ -115,24 +110,15 @@ def main(config: PredictConfig) -> None:
             folder: earlier_predictions(folder, runs, settings | {"schema": each.to_dict()})
             for folder, each in zip(folders, schemas.values() or [schema], strict=True)
         }
-        training = find_training_cases(runs, cases)
-        print_training(training, {files.id: files.patient for files in cases}, unknown_training(runs))
+        search = TrainingSearch(runs, cases, [entry for before in earlier.values() for entry in before.training])
         missing = _missing_cases(config, source, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
+            search.print_found()
             return
+        search.print_warning()
         load_backend()
         meter = CostMeter()
-        task = PredictionTask(
-            source=source,
-            out=config.out,
-            schema=schema,
-            engines=load_engines(runs),
-            inference=inference,
-            postprocess=PostprocessConfig(),
-            probabilities=config.probabilities,
-            inside_only=config.inside_only,
-            overlays=config.overlays,
-        )
+        task = _task(config, source, schema, runs, inference)
         predictors = predictors_of(evaluators, task, schemas, rules)
         preparation = replace(runs[0].preparation, crop=None)
         warnings = [line for files in missing for line in source.warnings(files)]
@@ -142,6 +128,7 @@ def main(config: PredictConfig) -> None:
             with meter.case():
                 case = with_channels(source.read(files), runs[0].channels)
                 present[files.id] = [name for name in case.channels if name not in case.missing]
+                search.compare_images(case)
                 prepared = prepare(case, None if case.label is None else source.schema or task.schema, preparation)
                 warnings.extend(scan_warnings(case, prepared.grid.spacing_mm, runs, config.inside_only))
                 voxels: np.ndarray | None = None
@@ -150,10 +137,28 @@ def main(config: PredictConfig) -> None:
 
         map_cases(predict_case, missing, title="predicting")
         _print_warnings(warnings, task.not_written)
+        search.print_rest()
         written = "".join(predictor.finish() for predictor in predictors)
         settings |= {"cost": meter.facts(task.engines.values()), "postprocessing": applied}
-        _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, training, present)
+        _write_manifests(config.source, runs, task, predictors, settings, earlier.values(), cases, search.found, present)
     _print_end(config.out, applied, f"{counted(len(cases), 'case')}{written}")
+
+
+def _task(
+    config: PredictConfig, source: Source, schema: LabelSchema, runs: list[Run], inference: InferenceConfig
+) -> PredictionTask:
+    """Task that the predictors of all heads share; loads the networks."""
+    return PredictionTask(
+        source=source,
+        out=config.out,
+        schema=schema,
+        engines=load_engines(runs),
+        inference=inference,
+        postprocess=PostprocessConfig(),
+        probabilities=config.probabilities,
+        inside_only=config.inside_only,
+        overlays=config.overlays,
+    )
 
 
 def _print_warnings(lines: list[str], not_written: dict[str, str]) -> None:
@@ -303,7 +308,7 @@ def _write_manifests(
     settings: dict[str, Any],
     earlier: Collection[EarlierPredictions],
     cases: list[CaseFiles],
-    training: list[dict[str, Any]],
+    training: TrainingCases,
     present: dict[str, list[str]],
 ) -> None:
     """Write predictions.json of every folder, with the cases of earlier calls and of this one where there are voxels.
@@ -313,7 +318,6 @@ def _write_manifests(
     folders = {folder: schema for predictor in predictors for folder, schema in predictor.folders.items()}
     known = {case for before in earlier for case in before.cases} | {files.id for files in cases}
     segmented = sorted(known) if folders else []
-    merged = merge_training_cases([*(entry for before in earlier for entry in before.training), *training])
     if runs[0].serves_subsets:
         settings["channels"] = {
             case: names for each in (*(e.channels for e in earlier), present) for case, names in each.items()
@@ -322,7 +326,7 @@ def _write_manifests(
         values = settings | {"schema": schema.to_dict()}
         own = [entry for entry in settings["postprocessing"] if entry["head"] == folder.name]
         values["postprocessing"] = own or settings["postprocessing"]
-        write_manifest(folder, runs, source, schema, values, segmented, merged)
+        write_manifest(folder, runs, source, schema, values, segmented, training)
 
 
 def _is_there(

@@ -5,8 +5,7 @@ are read, as long as they are what the run was trained on.
 """
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from common.errors import UserError
 from common.files import checksum, write_json
 from common.manifests import CONTENT, Fields, ListOf, Maybe, Text, Whole, read_manifest
 from common.tables import counted
-from data_prep.records.folder import Records, case_path
-from data_prep.records.manifests import CRC, read_sources
+from data_prep.leakage.same_scans import ScanChecksums, ScanIndex
+from data_prep.records.folder import Records
+from data_prep.records.manifests import CRC
 from training.config import HD_BET, TrainingConfig
 from training.data.division import divide_cases
 from training.data.mixture import FolderExamples, Mixture
@@ -31,7 +31,8 @@ _CASES = ListOf(
             "records": Text(least=1),
             "fold": Maybe(Whole(0)),
             "files": ListOf(ListOf(Whole(0), 2, 2)),
-        }
+        },
+        {"voxels": ListOf(Text(least=1))},
     )
 )
 SCHEMA = Fields(
@@ -48,18 +49,19 @@ class RunCase:
         patient, case: ids.
         records: path of the records folder.
         fold: of the records; None where the run was trained on their split.
-        files: bytes and CRC-32C of each file of the scan.
+        scan: checksums of its files and images.
     """
 
     patient: str
     case: str
     records: str
     fold: int | None
-    files: frozenset[tuple[int, int]]
+    scan: ScanChecksums
 
     def facts(self) -> dict[str, Any]:
         """Content for JSON."""
-        return vars(self) | {"files": sorted(map(list, self.files))}
+        own = {name: value for name, value in vars(self).items() if name != "scan"}
+        return own | {"files": sorted(map(list, self.scan.files)), "voxels": sorted(self.scan.voxels)}
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,14 @@ def check_validation_patients(config: TrainingConfig, data: Mixture) -> None:
         return
     training = [run_cases(folder.records, folder.train, config.fold) for folder in data.folders]
     before = [] if config.init_from in (None, HD_BET) else read_patients(Run(config.init_from)).training
+    earlier = index_scans(before)
     seen: set[str] = set()
     for folder in data.folders:
         validation = run_cases(folder.records, folder.validation, config.fold)
         for other, cases in zip(data.folders, training, strict=True):
             if other is not folder:
                 _refuse_same_scans(folder, validation, other, cases)
-        seen |= {case.patient for case, _ in _same_scans(validation, before)}
+        seen |= {case.patient for case in validation if earlier.find(case.scan)}
     if seen:
         print(
             f"warning: {counted(len(seen), 'validation patient')} trained {config.init_from}, with which this run begins, "
@@ -135,7 +138,8 @@ def _refuse_same_scans(
 ) -> None:
     """Refuse validation scans that train in another folder, by their files or their prepared voxels; warn of equal ids."""
     voxels = {other.records.checksum(case.case): case for case in training}
-    same = _same_scans(validation, training)
+    index = index_scans(training)
+    same = [(case, twin) for case in validation for twin in index.find(case.scan)]
     same += [(case, voxels[key]) for case in validation if (key := folder.records.checksum(case.case)) in voxels]
     if same:
         one, twin = same[0]
@@ -150,19 +154,6 @@ def _refuse_same_scans(
             "(make_records --split.file)",
             file=sys.stderr,
         )
-
-
-def _same_scans(cases: Sequence[RunCase], others: Sequence[RunCase]) -> list[tuple[RunCase, RunCase]]:
-    """Pairs of cases that have half of their files in common."""
-    by_file: defaultdict[tuple[int, int], list[RunCase]] = defaultdict(list)
-    for other in others:
-        for file in other.files:
-            by_file[file].append(other)
-    pairs = []
-    for case in cases:
-        shared = Counter(other for file in case.files for other in by_file[file])
-        pairs += [(case, other) for other, count in shared.items() if 2 * count >= min(len(case.files), len(other.files))]
-    return pairs
 
 
 def read_patients(run: Run) -> RunPatients:
@@ -182,13 +173,12 @@ def read_patients(run: Run) -> RunPatients:
 def run_cases(records: Records, cases: Sequence[str], fold: int | None) -> list[RunCase]:
     """Cases of records as a run stores them."""
     path = records.path.resolve()
-    return [RunCase(records.cases[case].patient, case, str(path), fold, source_files(path, case)) for case in cases]
+    return [RunCase(records.cases[case].patient, case, str(path), fold, records.cases[case].scan) for case in cases]
 
 
-def source_files(records: Path, case: str) -> frozenset[tuple[int, int]]:
-    """Bytes and CRC-32C of the source files of a case of records."""
-    entries = read_sources(case_path(records, case, 0, ".json"))
-    return frozenset((int(entry["bytes"]), int(entry["crc32c"])) for entry in entries)
+def index_scans(cases: Iterable[RunCase]) -> ScanIndex[RunCase]:
+    """Index of cases that a run has seen, by their scans."""
+    return ScanIndex((case.scan, case) for case in cases)
 
 
 def open_training_records(path: Path, run: Run) -> Records | None:
@@ -202,7 +192,8 @@ def open_training_records(path: Path, run: Run) -> Records | None:
 
 def _case(values: dict[str, Any]) -> RunCase:
     files = frozenset((size, int(CRC.check(crc, "files"))) for size, crc in values["files"])
-    return RunCase(values["patient"], values["case"], values["records"], values["fold"], files)
+    scan = ScanChecksums(values["case"], files, frozenset(values.get("voxels", ())))
+    return RunCase(values["patient"], values["case"], values["records"], values["fold"], scan)
 
 
 def _patients_by_records(run: Run) -> RunPatients:

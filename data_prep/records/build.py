@@ -14,6 +14,7 @@ from common.files import checksum, write_json
 from data_prep.augmentation.apply import apply
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, case_rng, draw
 from data_prep.labels import LabelSchema
+from data_prep.leakage.voxel_checksum import voxel_checksums
 from data_prep.prepare import PrepareConfig, Prepared, prepare
 from data_prep.records.folder import case_path
 from data_prep.records.manifests import read_case
@@ -107,6 +108,7 @@ class Builder:
             **({"unusual": unusual} if unusual else {}),
             "augmentation": None if augmentation is None else asdict(augmentation),
             "sources": source_state(files),
+            **({"voxel_checksums": voxel_checksums(case.channels)} if copy == 0 else {}),
             "layout": asdict(layout),
             "voxels": _voxels(prepared.label, len(self.schema.classes), layout.slices),
             "brain": np.count_nonzero(prepared.inside, axis=(1, 2)).tolist(),

@@ -23,6 +23,7 @@ from data_prep.categories import known_attributes
 from data_prep.grid.geometry import Geometry, Triple
 from data_prep.grid.prepared_grid import PreparedGrid
 from data_prep.labels import LabelSchema
+from data_prep.leakage.same_scans import ScanChecksums
 from data_prep.prepare import PrepareConfig
 from data_prep.records.manifests import read_case, read_dataset
 from data_prep.records.shard import ADVICE, Shard
@@ -49,6 +50,7 @@ class CaseRecord:
         tumour_lost: share of the tumour's voxels that the crop cut off.
         layout: of the shard.
         missing: channels that the case lacks, stored as zeros.
+        scan: checksums of the source files and, of an original, of their images; older records have none of images.
     """
 
     id: str
@@ -61,6 +63,7 @@ class CaseRecord:
     tumour_lost: float
     layout: dict[str, Any]
     missing: list[str]
+    scan: ScanChecksums
 
     @property
     def geometry(self) -> Geometry:
@@ -104,6 +107,11 @@ class CaseRecord:
             tumour_lost=values["tumour_lost"],
             layout=values["layout"],
             missing=values["missing"],
+            scan=ScanChecksums(
+                values["id"],
+                frozenset((entry["bytes"], entry["crc32c"]) for entry in values["sources"]),
+                frozenset(values.get("voxel_checksums", {}).values()),
+            ),
         )
 
 

@@ -79,6 +79,7 @@ CASE = Fields(
         "resampling": Maybe(RESAMPLING),
         "brain_unknown": Flag(),
         "unusual": MapOf(CONTENT),
+        "voxel_checksums": MapOf(Text(least=1)),
     },
 )
 _SPLIT = MapOf(ListOf(Text(least=1)))

@@ -11,9 +11,9 @@ from common.errors import Problems, UserError
 from common.files import checksum
 from common.tables import counted
 from data_prep.categories import normalised_classes
+from data_prep.leakage.same_scans import ScanChecksums
 from data_prep.prepare import prepare
-from data_prep.records.folder import Records, case_path
-from data_prep.records.manifests import read_sources
+from data_prep.records.folder import Records
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import SourceConfig, open_source
 from data_prep.sources.checks import check_cases
@@ -43,7 +43,7 @@ class LabelledCase:
     Attributes:
         id, patient: of the case.
         target: class index.
-        files: CRC-32C of its source files.
+        scan: checksums of its files and, in records, of its images.
         content: text that is equal for equal voxels of equal channels.
         read: run -> its volume.
     """
@@ -51,7 +51,7 @@ class LabelledCase:
     id: str
     patient: str
     target: int
-    files: frozenset[int]
+    scan: ScanChecksums
     content: str
     read: Callable[[Run], Volume]
 
@@ -115,10 +115,8 @@ def from_records(
 
     cases = []
     for case, target in targets.items():
-        stored = read_sources(case_path(path, case, 0, ".json"))
-        files = frozenset(int(entry["crc32c"]) for entry in stored)
-        content = f"record {records.checksum(case)}"
-        cases.append(LabelledCase(case, records.cases[case].patient, target, files, content, reader(case)))
+        record, content = records.cases[case], f"record {records.checksum(case)}"
+        cases.append(LabelledCase(case, record.patient, target, record.scan, content, reader(case)))
     return _checked(cases, attribute, classes, path)
 
 
@@ -171,9 +169,10 @@ def from_source(
 
     cases = []
     for case, target in targets.items():
-        sums = [int(checksum(path), 16) for path in by_id[case].paths]
-        content = f"scan {sorted(sums)}"
-        cases.append(LabelledCase(case, by_id[case].patient, target, frozenset(sums), content, reader(case)))
+        files = [(path.stat().st_size, int(checksum(path), 16)) for path in by_id[case].paths]
+        content = f"scan {sorted(crc for _, crc in files)}"
+        scan = ScanChecksums(case, frozenset(files))
+        cases.append(LabelledCase(case, by_id[case].patient, target, scan, content, reader(case)))
     return replace(_checked(cases, attribute, classes, root), warnings=warnings)
 
 

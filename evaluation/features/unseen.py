@@ -9,9 +9,10 @@ import numpy as np
 from common.errors import UserError
 from common.files import checksum
 from common.tables import counted
+from data_prep.leakage.same_scans import ScanIndex
 from data_prep.records.folder import Records
 from evaluation.features.cases import LabelledCase, LabelledCases
-from training.patients import read_patients
+from training.patients import RunCase, index_scans, read_patients
 from training.run import Run
 
 SeenPatients = Literal["refuse", "warn"]
@@ -27,7 +28,7 @@ class TrainingPatients:
     Attributes:
         run: the run.
         patients: sorted ids.
-        files: CRC-32C of the source files of each training case.
+        scans: of the training cases.
         validation: sorted ids of the patients by which the run's own epoch was chosen.
         records: folders of the records, with their fold, by which this is known.
         began_with: runs or files whose weights were the first ones, in their order.
@@ -36,21 +37,15 @@ class TrainingPatients:
 
     run: Run
     patients: list[str]
-    files: list[frozenset[int]]
+    scans: ScanIndex[RunCase]
     validation: list[str]
     records: list[str]
     began_with: list[str]
     unknown: str
 
     def saw(self, case: LabelledCase) -> bool:
-        """True for a case of a training patient, by the patient's id or by equal files.
-
-        Files are equal where a training case shares at least half of those of the case that has fewer: single ones, such as
-        slices without annotation, are equal in different patients.
-        """
-        if case.patient in self.patients:
-            return True
-        return any(len(files & case.files) * 2 >= max(min(len(files), len(case.files)), 1) for files in self.files)
+        """True for a case of a training patient, by the patient's id or by a copy of the scan."""
+        return case.patient in self.patients or bool(self.scans.find(case.scan))
 
     def facts(self) -> dict[str, Any]:
         """Content for JSON."""
@@ -88,8 +83,8 @@ def training_patients(run: Run) -> TrainingPatients:
     validation = sorted({case.patient for case in known.validation} - patients)
     places = dict.fromkeys((case.records, case.fold) for case in known.training)
     records = [path if fold is None else f"{path}, fold {fold}" for path, fold in places]
-    files = [frozenset(crc for _, crc in case.files) for case in known.training]
-    return TrainingPatients(run, sorted(patients), files, validation, records, list(known.began_with), known.unknown)
+    scans = index_scans(known.training)
+    return TrainingPatients(run, sorted(patients), scans, validation, records, list(known.began_with), known.unknown)
 
 
 def make_folds(

@@ -1,19 +1,18 @@
 """Provenance of predictions: the cases that trained the runs behind them, and the state of those runs."""
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.files import checksum
 from common.tables import counted
+from data_prep.leakage.same_scans import ScanChecksums, ScanIndex
 from data_prep.records.folder import Records
-from data_prep.scans.case import LABEL, Case, CaseFiles
+from data_prep.scans.case import LABEL, Case
 from data_prep.scans.unusual import case_doubts, doubt_lines
-from training.patients import RunCase, read_patients, source_files
+from training.patients import RunCase, index_scans, read_patients
 from training.run import Run
 from training.state.history import read_history
 
@@ -22,62 +21,18 @@ TrainingCases = list[dict[str, Any]]
 """Predicted cases that trained a run: an entry {records: path, fold: number or None, cases: ids} per records folder."""
 
 
-def find_training_cases(runs: Sequence[Run], cases: Sequence[CaseFiles]) -> TrainingCases:
-    """Cases of a source that trained one of the runs, or a run with whose weights it began.
-
-    A case is one of the training where it shares half of its files with it, whatever both are called, or has its id and one
-    file in common. Which these are, the runs know themselves (`training.patients`).
-    """
-    found: TrainingCases = []
-    checksums: dict[Path, int] = {}
-    for run in runs:
-        by_file = _by_file(run)
-        sizes = {size for size, _ in by_file}
-        for files in cases:
-            alike = [path for path in files.paths if path.stat().st_size in sizes]
-            for path in alike:
-                if path not in checksums:
-                    checksums[path] = int(checksum(path), 16)
-            own = {(path.stat().st_size, checksums[path]) for path in alike}  # empty slices are equal: each file counts once
-            found += _same_cases(files.id, own, len(own) + len(files.paths) - len(alike), by_file)
-    return merge_training_cases(found)
-
-
 def find_training_records(run: Run, records: Records, cases: Sequence[str]) -> TrainingCases:
-    """Cases of records that trained a run, by the files of their scans; as `find_training_cases`."""
-    by_file, found = _by_file(run), []
-    for case in cases:
-        own = source_files(records.path, case)
-        found += _same_cases(case, own, len(own), by_file)
-    return merge_training_cases(found)
+    """Cases of records that trained a run, or a run with whose weights it began, by the checksums of their scans.
 
-
-def _by_file(run: Run) -> dict[tuple[int, int], list[RunCase]]:
-    """Bytes and checksum of each file of the scans that trained a run -> cases that have it."""
-    by_file: defaultdict[tuple[int, int], list[RunCase]] = defaultdict(list)
-    for case in read_patients(run).training:
-        for file in case.files:
-            by_file[file].append(case)
-    return by_file
-
-
-def _same_cases(
-    name: str, own: Collection[tuple[int, int]], count: int, by_file: Mapping[tuple[int, int], list[RunCase]]
-) -> TrainingCases:
-    """Entries of the training cases that a case is.
-
-    Args:
-        name: id of the case.
-        own: its files that a training case may have.
-        count: of all of its files.
-        by_file: of the run.
+    What trained a run is stored with it (`training.patients`); `ScanIndex.find` defines a copy.
     """
-    shared = Counter(case for file in own for case in by_file.get(file, ()))
-    return [
-        {"records": case.records, "fold": case.fold, "cases": [name]}
-        for case, files in shared.items()
-        if case.case == name or files * 2 >= min(count, len(case.files))
-    ]
+    index = index_scans(read_patients(run).training)
+    return merge_training_cases(entry for case in cases for entry in find_copies(index, records.cases[case].scan))
+
+
+def find_copies(index: ScanIndex[RunCase], scan: ScanChecksums) -> TrainingCases:
+    """Entries of the training cases that a scan is a copy of."""
+    return [{"records": case.records, "fold": case.fold, "cases": [scan.case]} for case in index.find(scan)]
 
 
 def unknown_training(runs: Sequence[Run]) -> list[str]:
@@ -97,7 +52,7 @@ def trained_patients(training: Iterable[dict[str, Any]], patients: Mapping[str, 
     """Sorted patients of whom a case trained the runs.
 
     Args:
-        training: as of `find_training_cases`.
+        training: as of `find_training_records`.
         patients: case -> its patient, of the cases in question.
     """
     return sorted({patients[case] for entry in training for case in entry["cases"] if case in patients})
@@ -128,11 +83,11 @@ def training_line(
         return "whether these patients trained the runs is not known: the predictions do not say it", False
     if unknown:
         return f"whether {total} trained these runs is not known: {unknown[0]}", True
-    return f"0 of {total} trained these runs, by the files of their scans", False
+    return f"0 of {total} trained these runs, by the checksums of their scans", False
 
 
 def print_training(training: Iterable[dict[str, Any]], patients: Mapping[str, str], unknown: Sequence[str] | None) -> None:
-    """Print `training_line`, as a warning where some patients trained the runs."""
+    """Print `training_line`, as a warning where some patients trained the runs or where that is not known."""
     line, is_warning = training_line(training, patients, unknown)
     print(f"warning: {line}" if is_warning else line, file=sys.stderr if is_warning else sys.stdout)
 

@@ -260,7 +260,7 @@ def _check_named(subset: Subset, metrics: Sequence[Metric]) -> None:
 
 
 def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int, head: str = SEGMENTATION) -> Subset:
-    """Slices that a run is scored on; warns where the run was trained on other records.
+    """Slices that a run is scored on; prints where the run was trained on other records.
 
     Args:
         run_path, records_path, subset, batch_size, head: as of `score_records`.
@@ -278,7 +278,7 @@ def open_subset(run_path: Path, records_path: Path, subset: str, batch_size: int
         raise UserError(f"{records_path}: {run_path} was trained on the classes {expected}; found {found}")
     own = run.trained_on(records)
     if not own:
-        print(f"warning: {records_path} are not the records of {run_path}: their {subset} patients may have trained it")
+        print(f"{records_path}: not the records that {run_path} was trained on")
     config = replace(run.config.input, batch_size=batch_size)
     source = scored_slices(run, records, subset, head)
     patients = [records.cases[source.items[item][0]].patient for item, _ in source.rows]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from common.tables import counted
 from evaluation.inference.provenance import TrainingCases, trained_patients
 
 
@@ -54,12 +55,13 @@ def trained_notes(scores: Mapping[str, TrainedPatients]) -> list[str]:
 
     Equal numbers of all sets are said once.
     """
-    counts = {name: f"{len(each.found)} of {each.scored}" for name, each in scores.items() if each.found is not None}
+    known = {name: (len(each.found), each.scored) for name, each in scores.items() if each.found is not None}
     doubtful = [name for name, each in scores.items() if each.found is None or each.unknown]
     notes = []
-    if len(counts) == len(scores) and len(set(counts.values())) == 1:
-        notes.append(f"{next(iter(counts.values()))} patients trained the runs that are scored on them.")
-    elif counts:
-        each = ", ".join(f"{name} {count}" for name, count in counts.items())
+    if len(known) == len(scores) and len(set(known.values())) == 1:
+        ((found, scored),) = set(known.values())
+        notes.append(f"{found} of {counted(scored, 'patient')} trained the runs that are scored on them.")
+    elif known:
+        each = ", ".join(f"{name} {found} of {scored}" for name, (found, scored) in known.items())
         notes.append(f"Patients who trained the runs that are scored on them: {each}.")
     return notes + ([f"Not known whether patients trained the runs: {', '.join(doubtful)}."] if doubtful else [])

@@ -162,7 +162,7 @@ def test_the_table_is_printed_and_written(studied):
         "wide",
         "Scored on the test cases",
         "ranked by Dice.",
-        "0 of 1 patients trained the runs",
+        "0 of 1 patient trained the runs",
     ):
         assert word in text
     for word in ("run 2 of 3: refused", "epoch 2/2: loss ", "about 0.0 min left", str(studied / "table.csv")):

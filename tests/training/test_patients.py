@@ -7,6 +7,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
+from data_prep.leakage.same_scans import ScanChecksums
 from data_prep.records.folder import Records
 from tests.conftest import SMALL
 from tests.training.runs import SHORT, TOY
@@ -25,7 +26,8 @@ def test_a_run_stores_its_training_and_validation_patients(trained, records):
     first = known.training[0]
     assert (first.patient, first.records, first.fold) == (opened.cases[first.case].patient, str(records.resolve()), None)
     sources = read_json(records / "cases" / f"{first.case}.json", "case")["sources"]
-    assert first.files == {(entry["bytes"], entry["crc32c"]) for entry in sources}
+    assert first.scan.files == {(entry["bytes"], entry["crc32c"]) for entry in sources}
+    assert len(first.scan.voxels) == len(opened.channels)
     assert (list(known.began_with), known.unknown) == ([], "")
 
 
@@ -68,13 +70,15 @@ def test_a_scan_that_trains_in_one_folder_and_validates_in_another_is_refused(co
 
 def test_ids_that_train_in_one_folder_and_validate_in_another_are_warned_about(records, capsys):
     folder, other = (SimpleNamespace(records=SimpleNamespace(path=name, checksum=lambda case: case)) for name in "ab")
-    seen = [RunCase("p", "c1", "a", None, frozenset({(1, 2)}))]
-    _refuse_same_scans(folder, seen, other, [RunCase("p", "c2", "b", None, frozenset({(3, 4)}))])
+    seen = [RunCase("p", "c1", "a", None, ScanChecksums("c1", frozenset({(1, 2)})))]
+    _refuse_same_scans(folder, seen, other, [RunCase("p", "c2", "b", None, ScanChecksums("c2", frozenset({(3, 4)})))])
     assert "warning: 1 validation patient of a have the id of one that trains in b, such as p; " in capsys.readouterr().err
     with pytest.raises(UserError, match="c1 is for validation, and the same scan trains as c3 of b"):
-        _refuse_same_scans(folder, seen, other, [RunCase("q", "c3", "b", None, frozenset({(1, 2), (5, 6)}))])
+        _refuse_same_scans(
+            folder, seen, other, [RunCase("q", "c3", "b", None, ScanChecksums("c3", frozenset({(1, 2), (5, 6)})))]
+        )
     with pytest.raises(UserError, match="c1 is for validation, and the same scan trains as c1 of b"):  # equal voxels
-        _refuse_same_scans(folder, seen, other, [RunCase("q", "c1", "b", None, frozenset({(7, 8)}))])
+        _refuse_same_scans(folder, seen, other, [RunCase("q", "c1", "b", None, ScanChecksums("c1", frozenset({(7, 8)})))])
 
 
 def test_a_damaged_list_is_one_line(trained, tmp_path):

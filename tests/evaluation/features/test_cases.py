@@ -24,7 +24,7 @@ def test_records_and_scans_give_the_same_cases(graded, validated):
     assert stored.counts() == scans.counts() == {"low": 4, "high": 4}
     assert stored.patients == scans.patients == {f"case_{n}": int(n < 4) for n in range(8)}
     for one, other in zip(stored.cases, scans.cases, strict=True):
-        assert (one.id, one.files) == (other.id, other.files)
+        assert (one.id, one.scan.files) == (other.id, other.scan.files)
     volume, whole = stored.cases[0].read(run), scans.cases[0].read(run)
     record = Records(path).cases[stored.cases[0].id]
     assert volume.image.shape[:3] == record.shape == (8, 16, 16)

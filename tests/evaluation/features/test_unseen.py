@@ -8,17 +8,21 @@ import pytest
 
 from common.errors import UserError
 from common.files import checksum, read_json, write_json
+from data_prep.leakage.same_scans import ScanChecksums
 from data_prep.records.folder import Records
 from evaluation.features.cases import LabelledCase, LabelledCases
 from evaluation.features.unseen import deal, held_out_fold, make_folds, training_patients
 from tests.evaluation.features.runs import run_of
+from training.patients import read_patients
 from training.run import Run
 
+NO_SCAN = ScanChecksums("none")
 
-def labelled(classes, files=()):
+
+def labelled(classes, scan=NO_SCAN):
     """A case of each patient; patients a0, a1, ... of the first class, b0, ... of the second."""
     cases = [
-        LabelledCase(f"{name}{number}", f"{name}{number}", target, frozenset(files), "", None)
+        LabelledCase(f"{name}{number}", f"{name}{number}", target, scan, "", None)
         for target, (name, count) in enumerate(classes.items())
         for number in range(count)
     ]
@@ -28,7 +32,7 @@ def labelled(classes, files=()):
 def of_records(records):
     """The cases of records with their grades."""
     cases = [
-        LabelledCase(case, facts.patient, int(facts.attributes["grade"] == "LGG"), frozenset(), "", None)
+        LabelledCase(case, facts.patient, int(facts.attributes["grade"] == "LGG"), NO_SCAN, "", None)
         for case, facts in records.cases.items()
     ]
     return LabelledCases(cases, "grade", {"HGG": ["HGG"], "LGG": ["LGG"]})
@@ -78,10 +82,13 @@ def test_a_run_without_its_records_may_have_seen_anyone(trained, graded, tmp_pat
 
 def test_equal_scans_are_seen_whatever_their_patient_is_called(trainings):
     training = trainings[0]
-    known = sorted(training.files[0])
-    for files, seen in ((known, True), (known[:1], True), ([*known[:1], 1, 2, 3], False), ([], False)):
-        (case,) = labelled({"a": 1}, files).cases
+    known = read_patients(training.run).training[0].scan
+    file, further = next(iter(known.files)), {(1, 1), (2, 2), (3, 3)}
+    for files, seen in ((known.files, True), ({file}, True), ({file} | further, False), ((), False)):
+        (case,) = labelled({"a": 1}, ScanChecksums("other", frozenset(files))).cases
         assert training.saw(case) == seen
+    (case,) = labelled({"a": 1}, ScanChecksums("other", frozenset(further), known.voxels)).cases  # saved anew
+    assert training.saw(case)
 
 
 def test_each_patient_is_tested_by_the_run_that_it_did_not_train(trainings, graded):

@@ -122,14 +122,15 @@ def test_the_table_is_written_and_says_over_what(command, trained, records, tmp_
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [FILE, "scores.json", "summary.csv", "table.txt"]
 
 
-def test_other_records_are_scored_with_a_warning_and_beside_the_scores_of_the_runs_own(command, trained, records, tmp_path):
+def test_other_records_are_scored_with_a_note_and_beside_the_scores_of_the_runs_own(command, trained, records, tmp_path):
     run, copy = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(records, tmp_path / "other")
     manifest = read_json(copy / "dataset.json", "records")
     manifest["preparation"]["crop"] = None  # in its manifest alone: other content
     write_json(copy / "dataset.json", manifest)
     done = command("evaluation.score", "--run", run, "--records", copy)
     assert done.status == 0, done.err
-    assert "are not the records of" in done.out
+    assert f"{copy}: not the records that {run} was trained on" in done.out
+    assert "0 of 1 patient trained these runs" in done.out
     assert read_json(run / "scores_test_other" / "scores.json", "scores")["own_records"] is False
     assert not (run / "scores_test").exists()
     refused = command("evaluation.score", "--run", run, "--records", records, "--out", run / "scores_test_other")
