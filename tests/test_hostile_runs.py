@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from evaluation.experiments import runner
-from tests.training.runs import CUSTOM, SHORT
+from tests.training.runs import CUSTOM, SHORT, write_model
 
 MINE = "tests.models.custom_networks:tiny"
 
@@ -32,7 +32,8 @@ def hostile(trained, tmp_path, canary, monkeypatch):
 
     def made(model, **changes):
         settings = yaml.safe_load((run / "config.yaml").read_text())
-        (run / "config.yaml").write_text(yaml.safe_dump(settings | {"model": model} | changes))
+        (run / "config.yaml").write_text(yaml.safe_dump(settings | changes))
+        write_model(run, model)
         return run
 
     return made

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import cli
 from common.errors import UserError
-from common.files import lock, remove_unfinished, write_yaml
+from common.files import lock, remove_unfinished
 from common.hardware.backend import load_backend
 from common.hardware.devices import chosen_precision, device, gpus
 from common.hardware.distribution import Distribution
@@ -30,7 +29,8 @@ from training.optimizers import build_optimizer
 from training.patients import check_validation_patients, write_patients
 from training.phases import Phase, check_warmup, resolved_phases
 from training.resume import check_unchanged, refuse_other_options, run_to_resume
-from training.run import Run, create_run, write_environment
+from training.run import Run
+from training.run_creation import create_run, write_config, write_environment
 from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
 from training.state.watchdog import Watchdog, beats
@@ -171,7 +171,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     prepare_backend(run)
     training = open_training(run, data, heads)
     config, progress, phases = training.config, training.progress, training.phases
-    write_yaml(run.path / "config.yaml", cli.as_dict(config))
+    write_config(run, config)
     print_start(training)
     check_step_memory(training.model, data.input_shape(config), config.input.batch_size, bool(gpus()))
     ended = "epochs"

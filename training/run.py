@@ -10,8 +10,7 @@ RUN/config.yaml        every setting, resolved          history.csv        a row
 """
 
 import json
-import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +20,7 @@ import google_crc32c
 
 from common import cli
 from common.errors import UserError
-from common.files import checksum, copy_file, read_yaml, write_json, write_yaml
-from common.hardware.devices import cores
+from common.files import checksum, copy_file, read_yaml, write_json
 from common.packed_arrays import check_hdf5
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -31,10 +29,9 @@ from models.outputs import refuse_not_finite
 from models.unet import without_levels
 from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
-from training.data.mixture import Mixture
 from training.heads import head_from_metadata
 from training.heads.base import Head
-from training.run_facts import FORMAT, Facts, read_run_facts
+from training.run_facts import Facts, read_run_facts
 
 if TYPE_CHECKING:
     import keras
@@ -42,8 +39,10 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
 PATIENTS = "patients.json"  # written and read by training.patients
+CONFIG = "config.yaml"
 PREPARATION, SCHEMA = "preparation.yaml", "schema.yaml"  # as the run began
-BEFORE_RUN_JSON = ("config.yaml", PREPARATION, SCHEMA, PATIENTS)
+NETWORK = "network"  # of `network_checksum` among the checksums of settings in run.json
+BEFORE_RUN_JSON = (CONFIG, PREPARATION, SCHEMA, PATIENTS)
 """Files that `create_run` writes before run.json; what they begin may be started again (`training.start`)."""
 
 
@@ -109,11 +108,19 @@ class Run:
         """Every setting of the training: a `TrainConfig` or a `ClassifyConfig`.
 
         Raises:
-            UserError: a file that is no config, or one that names code that the user has not trusted (`common.trust`).
+            UserError: a file that is no config, one that names code that the user has not trusted (`common.trust`), or one of
+            another network than was trained.
         """
-        file = self.path / "config.yaml"
-        config: TrainingConfig = cli.from_dict(self.config_type, read_yaml(file, "config of the run"), file)
+        file = self.path / CONFIG
+        values = read_yaml(file, "config of the run")
+        config: TrainingConfig = cli.from_dict(self.config_type, values, file)
         config.model.refuse_untrusted(file)
+        expected = self.metadata.get("settings", {}).get(NETWORK)
+        if expected not in (None, network_checksum(values, self.metadata)):
+            raise UserError(
+                f"{file}: model, or heads and channels in run.json: expected those that the run was trained with; received "
+                "others; put both files back"
+            )
         return config
 
     @cached_property
@@ -241,10 +248,10 @@ class Run:
         Raises:
             UserError: it is damaged, or of another run.
         """
-        known = {crc32c for each in self.metadata.get("weights", {}).values() for crc32c in each}
-        if weights.name in self.metadata.get("weights", {}) and weights.is_file() and (found := checksum(weights)) not in known:
+        known = self.metadata.get("weights", {}).get(weights.name)
+        if known is not None and weights.is_file() and (found := checksum(weights)) not in known:
             raise UserError(
-                f"{weights}: is damaged, or of another run (checksum {found}, expected one of {', '.join(sorted(known))}); "
+                f"{weights}: is damaged, of another epoch or of another run (checksum {found}, expected {' or '.join(known)}); "
                 "copy it again from where it is whole"
             )
 
@@ -306,6 +313,11 @@ def values_checksum(values: Any) -> str:
     return f"{google_crc32c.value(json.dumps(values, sort_keys=True).encode()):08x}"
 
 
+def network_checksum(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """CRC-32C of what determines a run's network: the model in config.yaml, heads and channels in run.json."""
+    return values_checksum([config.get("model"), facts.get("heads"), facts.get("channels")])
+
+
 def open_runs(paths: Sequence[Path]) -> list[Run]:
     """Runs of some folders; a folder of `glioskull cross_validate` gives the runs of its folds.
 
@@ -319,67 +331,3 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
         folds = [file.parent for file in path.glob("fold*/run.json")] if not (path / "run.json").is_file() else []
         folders += sorted(folds, key=lambda folder: (len(folder.name), folder.name)) or [path]
     return [Run(folder) for folder in folders]
-
-
-def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
-    """Start a run folder.
-
-    Args:
-        path: the folder.
-        config: every setting, resolved.
-        data: of the training; channels, preparation and schema are those of its first folder.
-        heads: of the network.
-    """
-    write_yaml(path / "config.yaml", cli.as_dict(config))
-    write_yaml(path / PREPARATION, cli.as_dict(data.records.preparation))
-    write_yaml(path / SCHEMA, data.records.schema.to_dict())
-    facts = {
-        "format": FORMAT,
-        "status": "stopped",  # until it trains
-        "command": next(command for command, kind in COMMANDS.items() if isinstance(config, kind)),
-        "heads": {name: head.metadata() for name, head in heads.items()},
-        "channels": data.records.channels,
-        "records": [
-            {
-                "path": str(folder.records.path.resolve()),
-                "fingerprint": folder.records.fingerprint,
-                "source": folder.records.source,
-                "spacing_mm": folder.records.spacing_bounds(folder.train),
-                "share": folder.share,
-                "heads": sorted(folder.targets.annotates),
-            }
-            for folder in data.folders
-        ],
-        "settings": {name: values_checksum(read_yaml(path / name, name)) for name in (PREPARATION, SCHEMA)},
-        "fold": config.fold,
-        "split": config.split,
-        "pretrained": config.model.origin(),
-    }
-    write_json(path / "run.json", facts)
-    return Run(path)
-
-
-def write_environment(path: Path, device: str, deterministic: bool) -> dict[str, Any]:
-    """Record versions, device and threads in `environment.json`; what resumes must agree on for equal bits."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    import keras
-
-    def installed(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    packages = {name: installed(name) for name in ("keras", "tensorflow", "jax", "numpy", "grain")}
-    environment = {
-        "backend": keras.backend.backend(),
-        "packages": {name: number for name, number in packages.items() if number},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": device,
-        "cores": cores(),
-        "deterministic": deterministic,
-    }
-    write_json(path, environment)
-    return environment

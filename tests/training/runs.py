@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import yaml
 
+from common.files import read_json, write_json
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches, training_examples
 from training.data.slices import training_slices
 from training.data.targets import FolderTargets
 from training.heads.classification import ClassificationHead
-from training.run import Run
+from training.run import NETWORK, Run, network_checksum
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = (
@@ -101,6 +102,15 @@ def finished_after(run, epoch, copy, **settings):
     (copy / "config.yaml").write_text(yaml.safe_dump(config))
     Run(copy).set_status("finished", ended="epochs", epoch=epoch)
     return copy
+
+
+def write_model(run, model):
+    """Write the model of a run and a checksum that fits it, as somebody would who changes both."""
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"model": model}
+    facts = read_json(run / "run.json", "run")
+    facts["settings"] |= {NETWORK: network_checksum(config, facts)}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    write_json(run / "run.json", facts)
 
 
 def assert_equal_arrays(first, second):

@@ -71,7 +71,7 @@ def flip(run):
     ("change", "words"),
     [
         (put_nan, "best.weights.h5: encoder1_conv1/kernel is not finite"),
-        (flip, "best.weights.h5: is damaged, or of another run"),
+        (flip, "best.weights.h5: is damaged, of another epoch or of another run"),
     ],
 )
 def test_weights_that_are_not_finite_or_damaged_are_refused_by_every_command(

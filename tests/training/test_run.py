@@ -1,19 +1,20 @@
 """A run's folder: what is damaged, and what does not fit, is refused in one line."""
 
+import shutil
+
 import pytest
 import yaml
 
 from common.errors import UserError
-from common.files import checksum, read_json, write_json
+from common.files import checksum, read_json, write_json, write_yaml
+from tests.training.runs import write_model
 from training.run import Run
 from training.run_facts import FORMAT
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_that_do_not_fit_are_refused_in_one_line(run):
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"]["filters"] = 3
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    write_model(run, yaml.safe_load((run / "config.yaml").read_text())["model"] | {"filters": 3})
     with pytest.raises(UserError, match="weights do not fit the network") as error:
         Run(run).load_network()
     assert "\n" not in str(error.value)
@@ -59,6 +60,33 @@ def test_preparation_and_schema_are_those_that_the_run_began_with(run, name, key
         read()
     write_json(run / "run.json", {k: v for k, v in read_json(run / "run.json", "run").items() if k != "settings"})
     assert type(read()) is type(before)  # of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.yaml", lambda values: values | {"model": values["model"] | {"dropout": 0.3}}),
+        ("run.json", lambda values: values | {"channels": values["channels"][::-1]}),
+        ("run.json", lambda values: values | {"heads": dict.fromkeys(["other"], next(iter(values["heads"].values())))}),
+    ],
+)
+def test_a_network_is_the_one_that_was_trained(run, name, change):
+    write = write_json if name == "run.json" else write_yaml
+    before = yaml.safe_load((run / name).read_text())  # JSON is YAML
+    write(run / name, dict(reversed(before.items())))  # another order is no change
+    assert Run(run).config
+    write(run / name, change(before))
+    with pytest.raises(UserError, match=r"config.yaml: model, or heads and channels in run.json: expected those that the run"):
+        _ = Run(run).config
+
+
+def test_the_last_weights_are_not_taken_for_the_best(run):
+    shutil.copy(run / "last.weights.h5", run / "best.weights.h5")
+    facts = read_json(run / "run.json", "run")
+    facts["weights"]["best.weights.h5"] = ["00000000"]
+    write_json(run / "run.json", facts)
+    with pytest.raises(UserError, match=r"best.weights.h5: is damaged, of another epoch or of another run"):
+        Run(run).verify_weights(run / "best.weights.h5")
 
 
 def trained_by(folder, epochs):
