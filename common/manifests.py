@@ -219,7 +219,10 @@ def read_manifest(path: Path, what: str, kind: Kind, version: Any = None, advice
     Raises:
         UserError: not found, not JSON or YAML, of another version, or a value of another type or range.
     """
-    values = (read_yaml if path.suffix in (".yaml", ".yml") else read_json)(path, what)
+    try:
+        values = (read_yaml if path.suffix in (".yaml", ".yml") else read_json)(path, what)
+    except UserError as error:
+        raise UserError(f"{error}{_end(advice)}") from None
     if version is not None and (not isinstance(values, dict) or values.get("format") != version):
         received = shown(values.get("format") if isinstance(values, dict) else values)
         raise UserError(f"{path}: expected {what} of format {version}; received {received}{_end(advice)}")

@@ -25,6 +25,7 @@ BEGUN = "phantom.begun.json"  # manifest of an unfinished folder
 FORMAT = "synthetic patients 1"
 PHANTOM = Fields({"format": Text((FORMAT,)), "cases": Whole(1), "seed": Whole(0), "looks": MapOf(CONTENT)})
 MOST_CASES = 100_000  # as many as five digits name
+ADVICE = "choose another --out, or delete the folder"
 OLDER_NAMES = {"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "seg"}  # BraTS 2021
 SKULL_BASE_OPTIONS = ("secondary_share", "motion_mm", "motion_degrees")
 """Options of one type of tumour, which manifests of the others do not hold."""
@@ -148,13 +149,13 @@ def _refuse_others(config: MakePhantomConfig) -> None:
     now = _flat(_settings(config))
     lines = []
     for path in manifests:
-        before = _flat(read_manifest(path, "manifest of synthetic patients", PHANTOM))
+        before = _flat(read_manifest(path, "manifest of synthetic patients", PHANTOM, advice=ADVICE))
         differing = [key for key in before | now if key != "cases" and before.get(key) != now.get(key)]
         lines += [f"{path}: {key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in differing]
         if before.get("cases", 0) > config.cases:
             lines.append(f"{path}: cases was {before['cases']} and is now {config.cases}, fewer")
     if lines:
-        raise Problems(lines, f"{config.out} holds other synthetic patients; choose another --out, or delete the folder")
+        raise Problems(lines, f"{config.out} holds other synthetic patients; {ADVICE}")
 
 
 def _flat(manifest: dict[str, Any]) -> dict[str, Any]:

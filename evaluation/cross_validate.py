@@ -150,7 +150,7 @@ def _refuse_changes(config: CrossValidateConfig, records: Records, trainings: li
     if not begun or not file.is_file():
         write_yaml(file, settings)
         return
-    before = read_manifest(file, "settings of the cross-validation", MapOf(CONTENT))
+    before = read_manifest(file, "settings of the cross-validation", MapOf(CONTENT), advice="choose another --out")
     free = ("out", "records" if FINGERPRINT in before else FINGERPRINT)
     changed = [name for name in settings if name not in free and before.get(name) != settings[name]]
     if changed:

@@ -31,6 +31,7 @@ from training.phases import Phase, check_warmup, resolved_phases
 from training.resume import check_unchanged, refuse_other_options, run_to_resume
 from training.run import Run
 from training.run_creation import create_run, write_config, write_environment
+from training.run_facts import COPY_AGAIN
 from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
 from training.state.watchdog import Watchdog, beats
@@ -339,7 +340,7 @@ def prepare_backend(run: Run) -> None:
 
         tf.config.experimental.enable_op_determinism()
     file = run.path / "environment.json"
-    before = read_manifest(file, "environment of the run", MapOf(CONTENT)) if file.is_file() else None
+    before = read_manifest(file, "environment of the run", MapOf(CONTENT), advice=COPY_AGAIN) if file.is_file() else None
     now = write_environment(file, device(), deterministic)
     changed = [name for name in now if before is not None and before.get(name) != now[name]]
     if changed and before is not None:

@@ -21,6 +21,7 @@ from training.config import HD_BET, TrainingConfig
 from training.data.division import divide_cases
 from training.data.mixture import FolderExamples, Mixture
 from training.run import PATIENTS, Run
+from training.run_facts import COPY_AGAIN
 
 FORMAT = 1
 _CASES = ListOf(
@@ -165,7 +166,7 @@ def read_patients(run: Run) -> RunPatients:
     file = run.path / PATIENTS
     if not file.is_file():
         return _patients_by_records(run)
-    values = read_manifest(file, "patients of a run", SCHEMA, FORMAT)
+    values = read_manifest(file, "patients of a run", SCHEMA, FORMAT, COPY_AGAIN)
     training, validation = ([_case(each) for each in values[name]] for name in ("training", "validation"))
     return RunPatients(training, validation, values.get("began_with", []), values.get("unknown", ""))
 

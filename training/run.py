@@ -20,7 +20,8 @@ import google_crc32c
 
 from common import cli
 from common.errors import UserError
-from common.files import checksum, copy_file, read_yaml, write_json
+from common.files import checksum, copy_file, write_json
+from common.manifests import CONTENT, MapOf, read_manifest
 from common.packed_arrays import check_hdf5
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -31,7 +32,7 @@ from models.volume import SlidingWindow
 from training.config import ClassifyConfig, TrainConfig, TrainingConfig
 from training.heads import head_from_metadata
 from training.heads.base import Head
-from training.run_facts import Facts, read_run_facts
+from training.run_facts import COPY_AGAIN, Facts, read_run_facts
 
 if TYPE_CHECKING:
     import keras
@@ -112,14 +113,14 @@ class Run:
             another network than was trained.
         """
         file = self.path / CONFIG
-        values = read_yaml(file, "config of the run")
+        values = read_manifest(file, "config of the run", MapOf(CONTENT), advice=COPY_AGAIN)
         config: TrainingConfig = cli.from_dict(self.config_type, values, file)
         config.model.refuse_untrusted(file)
         expected = self.metadata.get("settings", {}).get(NETWORK)
         if expected not in (None, network_checksum(values, self.metadata)):
             raise UserError(
                 f"{file}: model, or heads and channels in run.json: expected those that the run was trained with; received "
-                "others; put both files back"
+                f"others; {COPY_AGAIN}"
             )
         return config
 
@@ -141,10 +142,10 @@ class Run:
         Raises:
             UserError: no such file, or others than the run was trained with.
         """
-        values = read_yaml(self.path / name, what)
+        values = read_manifest(self.path / name, what, MapOf(CONTENT), advice=COPY_AGAIN)
         expected = self.metadata.get("settings", {}).get(name)
         if expected not in (None, values_checksum(values)):
-            raise UserError(f"{self.path / name}: expected the {what} as it was trained; received other values; put it back")
+            raise UserError(f"{self.path / name}: expected the {what} as it was trained; received other values; {COPY_AGAIN}")
         return values
 
     @property
@@ -173,7 +174,8 @@ class Run:
         """
         best, last = self.path / "best.weights.h5", self.path / "last.weights.h5"
         if self.metadata.get("best_epoch") and last.is_file() and not best.is_file():
-            raise UserError(f"{best}: not found, though the run has a best epoch ({self.metadata['best_epoch']})")
+            epoch = self.metadata["best_epoch"]
+            raise UserError(f"{best}: not found, though the run has a best epoch ({epoch}); {COPY_AGAIN}")
         chosen = best if best.is_file() else last
         if not chosen.is_file():
             raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
@@ -252,7 +254,7 @@ class Run:
         if known is not None and weights.is_file() and (found := checksum(weights)) not in known:
             raise UserError(
                 f"{weights}: is damaged, of another epoch or of another run (checksum {found}, expected {' or '.join(known)}); "
-                "copy it again from where it is whole"
+                f"{COPY_AGAIN}"
             )
 
     @property

@@ -8,6 +8,7 @@ from common.manifests import CONTENT, Fields, ListOf, MapOf, Maybe, Number, Text
 
 FORMAT = 3
 NAME = "run.json"
+COPY_AGAIN = "copy the run again from where it is whole"  # advice about its damaged files
 _SIZES = ListOf(Number(0), 3, 3)
 _RECORDS = Fields(
     {"path": Text(least=1), "fingerprint": Text(), "share": Number(0), "heads": ListOf(Text(least=1))},
@@ -51,7 +52,7 @@ class Facts(dict[str, Any]):
         self._file = file
 
     def __missing__(self, key: str) -> Any:
-        raise UserError(f"{self._file}: {key}: expected this key of a run; received {', '.join(self)[:100]}")
+        raise UserError(f"{self._file}: {key}: expected this key of a run; received {', '.join(self)[:100]}; {COPY_AGAIN}")
 
 
 def read_run_facts(file: Path) -> Facts:
@@ -60,4 +61,4 @@ def read_run_facts(file: Path) -> Facts:
     Raises:
         UserError: of another version, or a value of another type or range.
     """
-    return Facts(file, read_manifest(file, "a run", RUN, FORMAT))
+    return Facts(file, read_manifest(file, "a run", RUN, FORMAT, COPY_AGAIN))

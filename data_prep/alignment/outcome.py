@@ -117,7 +117,7 @@ def moved_settings(out: Path, settings: dict[str, Any], cases: Sequence[CaseFile
         cases: of the source; each finished case of the folder must be among them with unchanged files.
     """
     file = out / "config.yaml"
-    stored = read_manifest(file, "config", MapOf(CONTENT)) if file.is_file() else settings
+    stored = read_manifest(file, "config", MapOf(CONTENT), advice="choose another --out") if file.is_file() else settings
     other = [name for name in MOVABLE if stored.get(name) != settings.get(name)]
     known = {files.id: files for files in cases}
     finished = out.glob(f"*/{FACTS}") if other else ()

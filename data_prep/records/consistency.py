@@ -34,7 +34,7 @@ def refuse_other_config(records: Path, settings: dict[str, Any], what: str = "re
     if not before.is_file():
         refuse_foreign(records, f"the {what}")
         return
-    stored = read_manifest(before, f"config of the {what}", MapOf(CONTENT))
+    stored = read_manifest(before, f"config of the {what}", MapOf(CONTENT), advice=ADVICE)
     now = settings | {name: stored.get(name) for name in free}
     lines = [f"{records}: {line}" for line in _differences(stored, now)]
     if lines:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.files import read_json
 from common.manifests import (
     CONTENT,
     Content,
@@ -122,7 +121,7 @@ def read_dataset(manifest: Path) -> dict[str, Any]:
 
 def read_sources(path: Path) -> list[dict[str, Any]]:
     """Files of a case's scans, when it was built: `path`, `bytes` and `crc32c` of each; errors as of `read_case`."""
-    values = checked(read_json(path, WHAT_CASE), Fields({"sources": SOURCES}), path, ADVICE)
+    values = read_manifest(path, WHAT_CASE, Fields({"sources": SOURCES}), advice=ADVICE)
     return list(values["sources"])
 
 
@@ -132,7 +131,7 @@ def read_case(path: Path) -> dict[str, Any]:
     Raises:
         UserError: a value of another type, or numbers of voxels of other slices than the shard's.
     """
-    values: dict[str, Any] = checked(read_json(path, WHAT_CASE), CASE, path, ADVICE)
+    values: dict[str, Any] = read_manifest(path, WHAT_CASE, CASE, advice=ADVICE)
     slices = values["layout"]["slices"]
     classes = len(values["voxels"][0]) if values["voxels"] else 1
     checked(values["voxels"], ListOf(ListOf(CONTENT, classes, classes), slices, slices), f"{path}: voxels", ADVICE)

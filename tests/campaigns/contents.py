@@ -1,4 +1,4 @@
-"""Contents of output folders without what differs from one call to the next: times, logs and locks."""
+"""Contents of output folders without what differs from one call to the next: dates, times, logs and locks."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import json
 
 import h5py
 import numpy as np
+import pydicom
 import yaml
 
 from common.files import LOCK
@@ -48,6 +49,10 @@ def content(path):
     if path.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(path.read_text())))
         return [{name: cell for name, cell in row.items() if name not in TIMES} for row in rows]
+    if path.suffix == ".dcm":
+        dataset = pydicom.dcmread(path)
+        dataset.walk(_without_date)
+        return {element.keyword or str(element.tag): element.to_json() for element in dataset}
     return path.read_bytes()
 
 
@@ -77,6 +82,11 @@ def first_difference(expected, found):
         place = next(place for place in range(len(expected)) if expected[place] != found[place])
         return f", {place}{first_difference(expected[place], found[place])}"
     return f": expected {str(expected)[:300]}, received {str(found)[:300]}"
+
+
+def _without_date(dataset, element):
+    if element.VR in ("DA", "TM", "DT"):
+        del dataset[element.tag]
 
 
 def _text_or_bytes(array):
