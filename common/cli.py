@@ -350,6 +350,7 @@ def from_dict(config: type, values: Any, where: Path, program: str | None = None
     except UserError as error:
         line = str(error) if program else HELP.sub("", str(error))
         line = re.sub(r"^unrecognized arguments: --([\w.+]+)=.*?(; did you mean|(?: \(see .*)?$)", r"\1: unknown key\2", line)
+        line = re.sub(r"^missing option .*", lambda found: found[0].replace("option", "key").replace("--", ""), line)
         line = re.sub(r"(^|did you mean | or )--", r"\1", line)
         raise UserError(f"{where}: {line}") from None
 

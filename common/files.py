@@ -169,7 +169,7 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or "cannot be made"
     if reason:
-        raise UserError(f"{folder}: expected a folder to write into ({reason}); choose another")
+        raise UserError(f"{folder}: expected a folder to write into ({reason}); make it writable or choose another")
 
 
 def refuse_foreign(folder: Path, what: str, own: Collection[str] = ()) -> None:

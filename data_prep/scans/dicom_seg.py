@@ -191,6 +191,9 @@ def write_seg(
             )
     except Exception as error:  # highdicom raises many types for unusual series
         raise UserError(f"{path}: no DICOM SEG can be written for {series.name} ({' '.join(str(error).split())})") from None
+    dimensions = generate_uid(entropy_srcs=["dimensions", *entropy])  # highdicom draws a random one
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions
     write_serialised(path, segmentation.save_as)
 
 

@@ -313,8 +313,8 @@ def test_runs_that_agree_in_copies_are_not_warned_of(studied):
     [
         ([], "nothing to do: give runs, or a sweep"),
         ([{"name": "a", "config": "x.yaml"}], "a: --runs: expected train, options, name, records, init_from; received config"),
-        ([{"train": {}}], "run 1: --runs: missing option --name"),
-        ([{"name": "a"}], "a: --runs: missing option --train"),
+        ([{"train": {}}], "run 1: --runs: missing key name"),
+        ([{"name": "a"}], "a: --runs: missing key train"),
         ([{"name": "a/b", "train": {}}], "a/b: --name: expected letters, digits"),
         (
             [{"name": "a", "train": "none.yaml"}],

@@ -8,6 +8,7 @@ from common.errors import UserError
 from data_prep.grid.voxel_grid import Grid
 from data_prep.scans.dicom import index_files
 from data_prep.scans.dicom_seg import read_seg, read_seg_reference, seg_masks, write_seg
+from tests.campaigns.contents import content
 from tests.dicom_files import AXIAL, BIRTH, NAME, STUDY_DATE, blob, oblique, write_enhanced, write_series
 
 SEGMENTS = {"tumor": [1], "cyst": [2, 3]}
@@ -229,3 +230,11 @@ def test_the_points_of_a_seg_are_those_of_its_voxels(tmp_path):
     expected = np.argwhere(ids) @ oblique()[:3, :3].T + oblique()[:3, 3]
     assert len(found) == len(expected)
     np.testing.assert_allclose(found[np.lexsort(found.round(3).T)], expected[np.lexsort(expected.round(3).T)], atol=1e-3)
+
+
+def test_equal_voxels_are_equal_files_but_for_the_time(tmp_path):
+    series = written_series(tmp_path / "scan")
+    for name in ("a", "b"):
+        write_seg(tmp_path / f"{name}.dcm", series, labels((12, 10, 8)), SEGMENTS, "case_1")
+    first, second = (content(tmp_path / f"{name}.dcm") for name in "ab")
+    assert first == second

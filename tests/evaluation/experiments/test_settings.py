@@ -109,7 +109,7 @@ def test_an_entry_with_an_unknown_or_missing_key_is_refused():
     assert parse_entry(RunSettings, {"name": "a", "train": {}}, "--runs") == RunSettings(name="a", train={})
     with pytest.raises(UserError, match=r"^--runs: expected train, options, name, records, init_from; received config"):
         parse_entry(RunSettings, {"name": "a", "config": "x"}, "--runs")
-    with pytest.raises(UserError, match=r"^--runs: missing option --train"):
+    with pytest.raises(UserError, match=r"^--runs: missing key train"):
         parse_entry(RunSettings, {"name": "a"}, "--runs")
 
 

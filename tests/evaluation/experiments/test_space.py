@@ -23,7 +23,7 @@ def test_axes_are_choices_or_ranges():
     [
         (3, "--sweep.space: x: expected choices [a, b] or a range {low: 0, high: 1}; received 3"),
         ([], "--sweep.space: x: expected choices [a, b] or a range {low: 0, high: 1}; received []"),
-        ({"low": 3}, "--sweep.space: x: missing option --high"),
+        ({"low": 3}, "--sweep.space: x: missing key high"),
         ({"low": 3, "high": 2}, "expected low < high"),
         ({"low": 2, "high": 2}, "expected low < high"),
         ({"low": 0, "high": 2, "log": True}, "low > 0 where log is true"),
