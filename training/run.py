@@ -300,8 +300,9 @@ class Run:
 
     def mark_stopped(self) -> None:
         """Record that a training ended before its end, as far as the disk allows it."""
-        if self.metadata.get("status") == "running":
-            with suppress(OSError):
+        with suppress(OSError, UserError):
+            self.metadata = read_run_facts(self.path / "run.json")  # an interrupt may have come between the file and memory
+            if self.metadata.get("status") == "running":
                 self.set_status("stopped")
 
     def set_status(self, status: str, **facts: Any) -> None:

@@ -89,6 +89,23 @@ def test_the_last_weights_are_not_taken_for_the_best(run):
         Run(run).verify_weights(run / "best.weights.h5")
 
 
+@pytest.mark.parametrize(("written", "status"), [(False, "stopped"), (True, "finished")])
+def test_an_interrupt_while_the_end_is_written_leaves_no_run_running(tmp_path, monkeypatch, written, status):
+    run = trained_by(tmp_path / "run", "a")
+
+    def interrupted(path, values):
+        if written:
+            write_json(path, values)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.run.write_json", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.set_status("finished")
+    run.mark_stopped()
+    assert Run(run.path).metadata["status"] == status
+
+
 def trained_by(folder, epochs):
     """A run whose epochs have written a letter each in the place of weights."""
     write_json(folder / "run.json", {"format": FORMAT, "status": "running"})
