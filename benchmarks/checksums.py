@@ -1,11 +1,11 @@
-"""Command: cost of checksums in building, in make_records on a finished build, in opening and in the first epoch."""
+"""Command: cost of checksums and of comparing patients in building, of checksums in opening and in the first epoch."""
 
 import contextlib
 import io
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -32,7 +32,7 @@ class ChecksumsConfig:
     source: Path
     """Folder of scans."""
     records: Path
-    """Folder for the records of the cases, which are built if they are not there."""
+    """Folder for the records of the cases, which are built if they are not there; the list of cases is written beside it."""
     cases: int = 5
     """Number of cases."""
     filters: int = 8
@@ -46,18 +46,18 @@ def main(config: ChecksumsConfig) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         names = [case.id for case in open_source(config.source).cases()][: config.cases]
-        write_text(folder / "split.yaml", f"train: {names}\nvalidation: []\ntest: []\n")
-        options = MakeRecordsConfig(
-            source=config.source, out=config.records, split=SplitConfig(file=folder / "split.yaml"), workers=1
-        )
+        split = config.records.with_suffix(".split.yaml")  # beside them: another path would be another build
+        write_text(split, f"train: {names}\nvalidation: []\ntest: []\n")
+        options = MakeRecordsConfig(source=config.source, out=config.records, split=SplitConfig(file=split), workers=1)
         if not (config.records / MANIFEST).is_file():
             make_records.main(options)
         number = itertools.count()
-        steps: dict[str, Callable[[], None]] = {
-            "building": lambda: _build(options, folder / f"records{next(number)}"),
-            "make_records on the finished build": lambda: make_records.main(options),
-            "opening all shards": lambda: _open(config.records),
-            "first epoch": lambda: _train(config, folder / f"run{next(number)}"),
+        steps: dict[str, Callable[[bool], None]] = {
+            "building, patients compared": lambda checked: _build(options, folder / f"records{next(number)}", checked),
+            "building": lambda _: _build(options, folder / f"records{next(number)}", False),
+            "make_records on the finished build": lambda _: make_records.main(options),
+            "opening all shards": lambda _: _open(config.records),
+            "first epoch": lambda _: _train(config, folder / f"run{next(number)}"),
         }
         rows = [["", f"{WITH} (s)", f"{WITHOUT} (s)", "ratio"]]
         for name, step in steps.items():
@@ -69,8 +69,8 @@ def main(config: ChecksumsConfig) -> None:
     print("\n".join(aligned(rows)))
 
 
-def _build(options: MakeRecordsConfig, out: Path) -> None:
-    make_records.main(MakeRecordsConfig(source=options.source, out=out, split=options.split, workers=1))
+def _build(options: MakeRecordsConfig, out: Path, compare: bool) -> None:
+    make_records.main(replace(options, out=out, compare_patients=compare))
 
 
 def _open(path: Path) -> None:
@@ -86,22 +86,23 @@ def _train(config: ChecksumsConfig, out: Path) -> None:
     train(TrainConfig(records=config.records, out=out, epochs=1, precision="float32", validate=False, model=network))
 
 
-def _quietly(step: Callable[[], None]) -> None:
+def _quietly(step: Callable[[bool], None], checked: bool = True) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        step()
+        step(checked)
 
 
-def _unchecked(step: Callable[[], None]) -> None:
+def _unchecked(step: Callable[[bool], None]) -> None:
     with without_checks():
-        _quietly(step)
+        _quietly(step, checked=False)
 
 
 @contextlib.contextmanager
 def without_checks() -> Iterator[None]:
-    """Leave out every comparison of checksums and of files since they were opened; those that are stored are computed still."""
+    """Leave out the checksums of images, and every comparison of checksums; those of shards and files are computed still."""
     read = CaseRecord.read.__func__  # type: ignore[attr-defined]
     unchecked = classmethod(lambda cls, path, expected=None: read(cls, path))
     with (
+        mock.patch("data_prep.records.build.voxel_checksums", return_value={}),
         mock.patch("data_prep.records.shard.Shard.verify"),
         mock.patch.object(CaseRecord, "read", unchecked),
         mock.patch("data_prep.make_records.damaged_shards", return_value={}),

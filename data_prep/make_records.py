@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,14 +138,13 @@ def _build(
 ) -> list[BuiltCase]:
     """Check the scans and the disk, and build what the cases lack, damaged shards included."""
     _refuse_bad_cases(source, cases, config)
-    if not (config.out / MANIFEST).is_file():
-        _compare_patients(source, cases, config)
+    voxels = {} if (config.out / MANIFEST).is_file() else _compare_patients(source, cases, config)
     for case, copy in damaged:
         case_path(config.out, case, copy, ".json").unlink(missing_ok=True)
     _check_disk(source, cases, copies, config)
     remove_unfinished(config.out)
     write_yaml(config.out / "config.yaml", _settings(config))
-    builder = Builder(source, schema, config.out, config.prepare, config.augment, copies, config.seed)
+    builder = Builder(source, schema, config.out, config.prepare, config.augment, copies, config.seed, voxels)
     return map_cases(builder.build, cases, config.workers, title="building records")
 
 
@@ -195,8 +194,8 @@ def _refuse_bad_cases(source: Source, cases: list[CaseFiles], config: MakeRecord
         print(f"warning: these scans were resampled by glioskull align and are resampled once more; {advice}", file=sys.stderr)
 
 
-def _compare_patients(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> None:
-    """Warn of patients that may be one, whom the split may put on two sides.
+def _compare_patients(source: Source, cases: list[CaseFiles], config: MakeRecordsConfig) -> Mapping[str, Mapping[str, str]]:
+    """Warn of patients that may be one, whom the split may put on two sides; checksums of the images that were read.
 
     Raises:
         Problems: a line per scan that two patients have.
@@ -207,6 +206,7 @@ def _compare_patients(source: Source, cases: list[CaseFiles], config: MakeRecord
         raise Problems(
             found.problems, f"{config.source}: {counted(len(found.problems), 'scan')} of two patients; nothing was built"
         )
+    return found.voxels
 
 
 def _check_disk(source: Source, cases: list[CaseFiles], copies: dict[str, int], config: MakeRecordsConfig) -> None:

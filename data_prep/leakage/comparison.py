@@ -5,7 +5,7 @@ In rising cost: ids that are alike, images in the same files, of the same bytes 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from os.path import realpath
@@ -34,10 +34,12 @@ class Findings:
     Attributes:
         problems: patients with the same scan, a line each.
         warnings: patients that may be one, a line each.
+        voxels: case -> checksums of its images by channel, of the cases whose voxels were read.
     """
 
     problems: list[str]
     warnings: list[str]
+    voxels: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def case_fingerprint(source: Source, heads: bool, files: CaseFiles) -> Fingerprint:
@@ -64,7 +66,8 @@ def read_and_compare(source: Source, cases: Sequence[CaseFiles], heads: bool, wo
         return Findings([], [])
     shared = same_paths(cases)
     found = map_cases(partial(case_fingerprint, source, heads), cases, workers, title="comparing patients")
-    return Findings([*shared, *same_images(cases, found)], [*alike_patients(cases), *alike_heads(cases, found)])
+    voxels = {files.id: each.voxels for files, each in zip(cases, found, strict=True)} if heads else {}
+    return Findings([*shared, *same_images(cases, found)], [*alike_patients(cases), *alike_heads(cases, found)], voxels)
 
 
 def alike_patients(cases: Sequence[CaseFiles]) -> list[str]:

@@ -96,12 +96,17 @@ def _orientations(thumbnails: np.ndarray) -> Iterator[np.ndarray]:
 
 def _shrunk(array: np.ndarray) -> np.ndarray:
     """Means of whole blocks of voxels, at most 64 along each axis, float32; what does not fill a block is left out."""
-    for axis in range(3):
+    for axis in sorted(
+        range(3), key=lambda axis: -abs(array.strides[axis])
+    ):  # the first sums, the longest, are of whole slices
         size = -(-array.shape[axis] // FINEST)
         if size > 1:
-            count = array.shape[axis] // size
-            blocks = np.moveaxis(array, axis, 0)[: count * size].reshape(count, size, *np.delete(array.shape, axis))
-            array = np.moveaxis(blocks.mean(axis=1, dtype=np.float32), 0, axis)
+            voxels = np.moveaxis(array, axis, 0)[: array.shape[axis] // size * size]
+            total = voxels[::size].astype(np.float32)
+            for place in range(1, size):
+                total += voxels[place::size]
+            total /= size
+            array = np.moveaxis(total, 0, axis)
     return array.astype(np.float32)
 
 

@@ -3,6 +3,7 @@
 Worker processes import this module, so it imports no framework.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Builder:
         preparation, augmentation: configs.
         copies: case id -> number of its augmented copies.
         seed: of the augmented copies.
+        voxels: case -> `voxel_checksums` of its images, where they are known.
     """
 
     source: Source
@@ -61,6 +63,7 @@ class Builder:
     augmentation: AugmentConfig
     copies: dict[str, int]
     seed: int
+    voxels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def build(self, files: CaseFiles) -> BuiltCase:
         """Write a case and its copies, but those that are there already."""
@@ -108,7 +111,7 @@ class Builder:
             **({"unusual": unusual} if unusual else {}),
             "augmentation": None if augmentation is None else asdict(augmentation),
             "sources": source_state(files),
-            **({"voxel_checksums": voxel_checksums(case.channels)} if copy == 0 else {}),
+            **({"voxel_checksums": self.voxels.get(files.id) or voxel_checksums(case.channels)} if copy == 0 else {}),
             "layout": asdict(layout),
             "voxels": _voxels(prepared.label, len(self.schema.classes), layout.slices),
             "brain": np.count_nonzero(prepared.inside, axis=(1, 2)).tolist(),

@@ -79,10 +79,8 @@ class Sweep:
         file = self._out / SETTINGS
         if not file.is_file():
             return
-        before, now = (
-            read_manifest(file, "settings of the sweep", MapOf(CONTENT), advice="choose another --out"),
-            self._settings(),
-        )
+        before = read_manifest(file, "settings of the sweep", MapOf(CONTENT), advice="choose another --out")
+        now = self._settings()
         changed = [name for name in now if before.get(name) != now[name]]
         if changed:
             raise UserError(f"{self._out}: its sweep was begun with another {changed[0]}; choose another --out")
