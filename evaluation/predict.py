@@ -110,6 +110,7 @@ def main(config: PredictConfig) -> None:
             folder: earlier_predictions(folder, runs, settings | {"schema": each.to_dict()})
             for folder, each in zip(folders, schemas.values() or [schema], strict=True)
         }
+        _refuse_other_source(earlier, config.source, source)
         search = TrainingSearch(runs, cases, [entry for before in earlier.values() for entry in before.training])
         missing = _missing_cases(config, source, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
@@ -264,6 +265,22 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
         found = f"{counted(len(problems), 'problem')} in {counted(len(cases), 'case')}"
         raise Problems(problems, f"{found}; leave cases out by --cases; nothing was predicted")
     return cases
+
+
+def _refuse_other_source(earlier: Mapping[Path, EarlierPredictions], root: Path, source: Source) -> None:
+    """Refuse to add to predictions of cases that the source lacks: no source would have the annotations of all.
+
+    Raises:
+        UserError: names the folder, and the first case.
+    """
+    known = {files.id for files in source.cases()}
+    for folder, before in earlier.items():
+        strange = sorted(set(before.cases) - known)
+        if strange and before.source != str(root.resolve()):
+            raise UserError(
+                f"{folder}: holds predictions of {before.source}, such as {strange[0]}, which is no case of {root}; "
+                "choose another --out"
+            )
 
 
 def _missing_cases(

@@ -6,7 +6,7 @@ are read, as long as they are what the run was trained on.
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from data_prep.records.manifests import CRC
 from training.config import HD_BET, TrainingConfig
 from training.data.division import divide_cases
 from training.data.mixture import FolderExamples, Mixture
-from training.run import PATIENTS, Run
+from training.run import PATIENTS, Run, values_checksum
 from training.run_facts import COPY_AGAIN
 
 FORMAT = 1
@@ -37,7 +37,7 @@ _CASES = ListOf(
     )
 )
 SCHEMA = Fields(
-    {"training": _CASES, "validation": _CASES},
+    {"training": replace(_CASES, least=1), "validation": _CASES},
     {"began_with": ListOf(Text(least=1)), "unknown": Text(), "format": CONTENT},
 )
 
@@ -167,6 +167,8 @@ def read_patients(run: Run) -> RunPatients:
     if not file.is_file():
         return _patients_by_records(run)
     values = read_manifest(file, "patients of a run", SCHEMA, FORMAT, COPY_AGAIN)
+    if run.metadata.get("settings", {}).get(PATIENTS) not in (None, values_checksum(values)):
+        raise UserError(f"{file}: expected the patients that the run was trained on; received others; {COPY_AGAIN}")
     training, validation = ([_case(each) for each in values[name]] for name in ("training", "validation"))
     return RunPatients(training, validation, values.get("began_with", []), values.get("unknown", ""))
 

@@ -18,6 +18,9 @@ from training.divergence import refuse_diverged
 from training.loggers.config import FilesConfig
 from training.phases import extended
 from training.run import Run
+from training.run_facts import COPY_AGAIN
+from training.state.checkpoint import has_state
+from training.state.history import read_history
 
 MAY_CHANGE = ("records", "extend", "max_minutes", "logger")
 BESIDE = ("resume", "config", "trust", *MAY_CHANGE)
@@ -55,12 +58,26 @@ def run_to_resume(config: TrainingConfig) -> Run:
     if not run.config.sources:
         raise UserError(f"{run.path}/config.yaml: no records")
     refuse_diverged(run)
+    _refuse_lost_state(run)
     changed: dict[str, Any] = {"logger": _logger(run, config)}
     if config.max_minutes is not None:
         changed["max_minutes"] = config.max_minutes
     run.config = replace(extended(run.config, config.extend), **changed)
     _move_records(run, config)
     return run
+
+
+def _refuse_lost_state(run: Run) -> None:
+    """Refuse a run whose epochs would be trained anew, over its weights, because its state is gone.
+
+    A training that was killed may have written the first row of its history, and no state yet.
+    """
+    finished = max(len(read_history(run.path)), run.metadata.get("epoch", 0))
+    if not has_state(run.path / "state") and finished > ("epoch" not in run.metadata):
+        raise UserError(
+            f"{run.path / 'state'}: expected the state after epoch {finished}; found none; {COPY_AGAIN}, or begin another run "
+            f"with its weights by --init_from {run.path}"
+        )
 
 
 def check_unchanged(run: Run, records: Sequence[Records]) -> None:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "tra
 PATIENTS = "patients.json"  # written and read by training.patients
 CONFIG = "config.yaml"
 PREPARATION, SCHEMA = "preparation.yaml", "schema.yaml"  # as the run began
+FIXED = ("model", "input", "precision")  # of config.yaml, on which predictions depend
 NETWORK = "network"  # of `network_checksum` among the checksums of settings in run.json
 BEFORE_RUN_JSON = (CONFIG, PREPARATION, SCHEMA, PATIENTS)
 """Files that `create_run` writes before run.json; what they begin may be started again (`training.start`)."""
@@ -114,14 +115,17 @@ class Run:
         """
         file = self.path / CONFIG
         values = read_manifest(file, "config of the run", MapOf(CONTENT), advice=COPY_AGAIN)
-        config: TrainingConfig = cli.from_dict(self.config_type, values, file)
-        config.model.refuse_untrusted(file)
         expected = self.metadata.get("settings", {}).get(NETWORK)
         if expected not in (None, network_checksum(values, self.metadata)):
             raise UserError(
-                f"{file}: model, or heads and channels in run.json: expected those that the run was trained with; received "
-                f"others; {COPY_AGAIN}"
+                f"{file}: {', '.join(FIXED)}, or heads and channels in run.json: expected those that the run was trained with; "
+                f"received others; {COPY_AGAIN}"
             )
+        try:
+            config: TrainingConfig = cli.from_dict(self.config_type, values, file)
+        except UserError as error:
+            raise UserError(f"{error}; {COPY_AGAIN}") from None
+        config.model.refuse_untrusted(file)
         return config
 
     @cached_property
@@ -178,7 +182,11 @@ class Run:
             raise UserError(f"{best}: not found, though the run has a best epoch ({epoch}); {COPY_AGAIN}")
         chosen = best if best.is_file() else last
         if not chosen.is_file():
-            raise UserError(f"{self.path}: no epoch was finished, so there are no weights; go on with --resume {self.path}")
+            lost = "weights" in self.metadata
+            reason = "its weights files are not there" if lost else "no epoch was finished, so there are no weights"
+            raise UserError(
+                f"{self.path}: {reason}; go on with --resume {self.path}{', which writes them again' if lost else ''}"
+            )
         return chosen
 
     def build_network(self, start: bool = False) -> "keras.Model":
@@ -317,8 +325,8 @@ def values_checksum(values: Any) -> str:
 
 
 def network_checksum(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """CRC-32C of what determines a run's network: the model in config.yaml, heads and channels in run.json."""
-    return values_checksum([config.get("model"), facts.get("heads"), facts.get("channels")])
+    """CRC-32C of what determines a run's network and its input: `FIXED` of config.yaml, heads and channels of run.json."""
+    return values_checksum([*(config.get(name) for name in FIXED), facts.get("heads"), facts.get("channels")])
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from common import cli
-from common.files import read_yaml, write_json, write_yaml
+from common.files import read_json, read_yaml, write_json, write_yaml
 from common.hardware.devices import cores
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
 from training.heads.base import Head
-from training.run import COMMANDS, CONFIG, NETWORK, PREPARATION, SCHEMA, Run, network_checksum, values_checksum
+from training.run import COMMANDS, CONFIG, FIXED, NETWORK, PATIENTS, PREPARATION, SCHEMA, Run, network_checksum, values_checksum
 from training.run_facts import FORMAT
 
 
 def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[str, Head]) -> Run:
-    """Start a run folder.
+    """Start a run folder, in which the list of its patients stands already.
 
     Args:
         path: the folder.
@@ -48,15 +48,16 @@ def create_run(path: Path, config: TrainingConfig, data: Mixture, heads: dict[st
         "pretrained": config.model.origin(),
     }
     settings = {name: values_checksum(read_yaml(path / name, name)) for name in (PREPARATION, SCHEMA)}
+    settings[PATIENTS] = values_checksum(read_json(path / PATIENTS, "patients of the run"))
     settings[NETWORK] = network_checksum(read_yaml(path / CONFIG, CONFIG), facts)
     write_json(path / "run.json", facts | {"settings": settings})
     return Run(path)
 
 
 def write_config(run: Run, config: TrainingConfig) -> None:
-    """Write the settings of a run that goes on; its model stays as it was written, whatever defaults there are by now."""
-    model = read_yaml(run.path / CONFIG, "config of the run")["model"]
-    write_yaml(run.path / CONFIG, cli.as_dict(config) | {"model": model})
+    """Write the settings of a run that goes on; those that are fixed stay as they were written, without later defaults."""
+    before = read_yaml(run.path / CONFIG, "config of the run")
+    write_yaml(run.path / CONFIG, cli.as_dict(config) | {name: before[name] for name in FIXED if name in before})
 
 
 def write_environment(path: Path, device: str, deterministic: bool) -> dict[str, Any]:

@@ -55,19 +55,13 @@ class ScanIndex(Generic[T]):
     def find(self, scan: ScanChecksums) -> list[T]:
         """Scans that are copies of a scan, in their order.
 
-        A copy shares at least half of its files, or of its images, with the other, counted in the scan that has fewer of them:
-        single ones, such as slices without annotation, are equal in different patients. Of scans of one id one is enough.
+        A copy shares an image with the other, or at least half of its files, counted in the scan that has fewer of them: single
+        files, such as slices without annotation, are equal in different patients. Of scans of one id a file is enough.
         """
-        files = Counter(place for file in scan.files for place in self._by_file.get(file, ()))
-        images = Counter(place for image in scan.voxels for place in self._by_voxels.get(image, ()))
-        found = []
-        for place in sorted(files | images):
-            other, item = self._scans[place]
-            enough = (
-                other.case == scan.case,
-                2 * files[place] >= max(min(len(scan.files) + scan.others, len(other.files)), 1),
-                2 * images[place] >= max(min(len(scan.voxels), len(other.voxels)), 1),
-            )
-            if any(enough):
-                found.append(item)
-        return found
+        shared = Counter(place for file in scan.files for place in self._by_file.get(file, ()))
+        copies = {place for image in scan.voxels for place in self._by_voxels.get(image, ())}
+        for place, count in shared.items():
+            other = self._scans[place][0]
+            if other.case == scan.case or 2 * count >= min(len(scan.files) + scan.others, len(other.files)):
+                copies.add(place)
+        return [self._scans[place][1] for place in sorted(copies)]

@@ -50,6 +50,7 @@ class CaseRecord:
         tumour_lost: share of the tumour's voxels that the crop cut off.
         layout: of the shard.
         missing: channels that the case lacks, stored as zeros.
+        stored: channels whose voxels were stored, in the order of the images; None in older records.
         scan: checksums of the source files and, of an original, of their images; older records have none of images.
     """
 
@@ -63,6 +64,7 @@ class CaseRecord:
     tumour_lost: float
     layout: dict[str, Any]
     missing: list[str]
+    stored: list[str] | None
     scan: ScanChecksums
 
     @property
@@ -107,6 +109,7 @@ class CaseRecord:
             tumour_lost=values["tumour_lost"],
             layout=values["layout"],
             missing=values["missing"],
+            stored=list(values["scaling"]) if "scaling" in values else None,
             scan=ScanChecksums(
                 values["id"],
                 frozenset((entry["bytes"], entry["crc32c"]) for entry in values["sources"]),
@@ -229,7 +232,15 @@ class Records:
     def _read_case(self, case: str, copy: int) -> CaseRecord:
         """Properties of a case or of a copy, from its JSON file, which is compared with its checksum."""
         checksums = self._properties.get(case)
-        return CaseRecord.read(case_path(self.path, case, copy, ".json"), None if checksums is None else checksums[copy])
+        path = case_path(self.path, case, copy, ".json")
+        record = CaseRecord.read(path, None if checksums is None else checksums[copy])
+        expected = [name for name in self.stored_channels if name not in record.missing]
+        if record.stored not in (None, expected):
+            raise UserError(
+                f"{path}: holds the channels {', '.join(record.stored)}; {MANIFEST} says {', '.join(expected)}; put {MANIFEST} back, "
+                "or build the records again elsewhere"
+            )
+        return record
 
     def _open_shard(self, case: str, copy: int) -> Shard:
         """Shard of a case, by the layout in its JSON file; at its first opening all of its checksums are compared."""

@@ -5,6 +5,7 @@ import json
 
 from common.files import read_lines
 from tests.evaluation.conftest import CASE
+from tests.scans import scan, write_brats
 
 
 def test_finished_cases_are_kept_and_stale_scores_removed(predict, command, source, tmp_path):
@@ -58,3 +59,13 @@ def test_cases_that_trained_the_run_are_a_warning_of_prediction_and_scores(predi
     assert {(row["name"], row["trained"]) for row in rows} == {("test", "0"), ("out", "1")}
     own = command("evaluation.score", "--run", stored["runs"][0], "--records", records, "--subset", "train")
     assert "3 of 3 patients trained these runs" in own.err
+
+
+def test_cases_of_another_source_are_not_added(predict, source, tmp_path):
+    assert predict().status == 0
+    other = write_brats(tmp_path / "other" / "HGG", [scan("stranger", shape=(18, 20, 8))]).parent
+    (tmp_path / "stranger.txt").write_text("stranger\n")
+    refused = predict("--source", other, "--cases", tmp_path / "stranger.txt")
+    line = f"out: holds predictions of {source}, such as {CASE}, which is no case of {other}; choose another --out"
+    assert (refused.status, len(refused.errors)) == (2, 1)
+    assert refused.errors[0].endswith(line)

@@ -87,3 +87,12 @@ def test_a_damaged_list_is_one_line(trained, tmp_path):
     write_json(run / "patients.json", {"format": 1, "training": [entry], "validation": []})
     with pytest.raises(UserError, match=r"patients.json: training\[0\].records: expected"):
         read_patients(Run(run))
+
+
+@pytest.mark.parametrize("change", [lambda cases: [], lambda cases: cases[1:]])
+def test_a_list_that_was_shortened_is_refused(trained, tmp_path, change):
+    run = shutil.copytree(trained, tmp_path / "run")
+    values = read_json(run / "patients.json", "patients")
+    write_json(run / "patients.json", values | {"training": change(values["training"])})
+    with pytest.raises(UserError, match=r"patients.json: .*expected .*; copy the run again from where it is whole"):
+        read_patients(Run(run))

@@ -8,6 +8,7 @@ import yaml
 
 from common import cli
 from common.errors import UserError
+from common.files import read_json, write_json
 from training.config import TrainConfig
 from training.resume import refuse_other_options, resume_options, run_to_resume
 from training.run import Run
@@ -103,3 +104,15 @@ def test_an_experiment_resumes_its_trainings_with_their_records_and_logger():
     words = resume_options(own)
     assert words[:3] == ["--records", "a", "b"]
     assert config("R", *words).logger == own.logger
+
+
+def test_a_run_whose_state_is_gone_is_not_trained_anew(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(run / "state")
+    with pytest.raises(UserError, match=r"run/state: expected the state after epoch 2; found none; .* --init_from"):
+        run_to_resume(config(run))
+    facts = read_json(run / "run.json", "run")
+    write_json(run / "run.json", {name: value for name, value in facts.items() if name != "epoch"})
+    rows = (run / "history.csv").read_text().splitlines(keepends=True)
+    (run / "history.csv").write_text("".join(rows[:2]))  # killed before the first state was written
+    assert run_to_resume(config(run)).path == run

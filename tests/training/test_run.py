@@ -30,6 +30,9 @@ def test_what_is_no_run_is_refused(run, damage):
 def test_a_run_without_an_epoch_has_no_weights(run):
     (run / "best.weights.h5").unlink()
     (run / "last.weights.h5").unlink()
+    with pytest.raises(UserError, match=r"its weights files are not there; go on with --resume .*, which writes them again"):
+        _ = Run(run).weights
+    write_json(run / "run.json", {k: v for k, v in read_json(run / "run.json", "run").items() if k != "weights"})
     with pytest.raises(UserError, match="no epoch was finished"):
         _ = Run(run).weights
 
@@ -66,6 +69,7 @@ def test_preparation_and_schema_are_those_that_the_run_began_with(run, name, key
     ("name", "change"),
     [
         ("config.yaml", lambda values: values | {"model": values["model"] | {"dropout": 0.3}}),
+        ("config.yaml", lambda values: values | {"input": values["input"] | {"resize": [32, 32]}}),
         ("run.json", lambda values: values | {"channels": values["channels"][::-1]}),
         ("run.json", lambda values: values | {"heads": dict.fromkeys(["other"], next(iter(values["heads"].values())))}),
     ],
@@ -76,7 +80,9 @@ def test_a_network_is_the_one_that_was_trained(run, name, change):
     write(run / name, dict(reversed(before.items())))  # another order is no change
     assert Run(run).config
     write(run / name, change(before))
-    with pytest.raises(UserError, match=r"config.yaml: model, or heads and channels in run.json: expected those that the run"):
+    with pytest.raises(
+        UserError, match=r"config.yaml: model, input, precision, or heads and channels in run.json: expected those that the run"
+    ):
         _ = Run(run).config
 
 

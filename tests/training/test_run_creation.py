@@ -23,6 +23,6 @@ def test_the_model_of_a_run_that_goes_on_stays_as_it_was_written(run):
 
 def test_a_new_run_has_the_checksums_of_its_settings(trained):
     run = Run(trained)
-    assert set(run.metadata["settings"]) == {"preparation.yaml", "schema.yaml", NETWORK}
+    assert set(run.metadata["settings"]) == {"preparation.yaml", "schema.yaml", "patients.json", NETWORK}
     assert run.metadata["settings"][NETWORK] == network_checksum(read_yaml(trained / "config.yaml", "config"), run.metadata)
     assert checksum(run.weights) in run.metadata["weights"][run.weights.name]

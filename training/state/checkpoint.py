@@ -99,6 +99,11 @@ def save_state(folder: Path, model: "keras.Model", progress: Progress) -> Path:
     return path
 
 
+def has_state(folder: Path) -> bool:
+    """True where there is a state to go on with."""
+    return any(folder.glob("epoch_*.npz"))
+
+
 def load_progress(folder: Path) -> Progress:
     """Progress of the newest state of a run; a fresh Progress where no epoch was finished.
 

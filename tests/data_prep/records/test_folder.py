@@ -152,3 +152,9 @@ def test_a_shortened_shard_is_refused(own):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"case_0\.tfrecord: shard has"):
         Records(own).shard("case_0")
+
+
+def test_channels_in_another_order_than_they_were_stored_are_refused(own):
+    edit(own / "dataset.json", channels=Records(own).channels[::-1])
+    with pytest.raises(UserError, match=r"json: holds the channels .*; dataset.json says .*; put dataset.json back"):
+        _ = Records(own).cases
