@@ -237,8 +237,8 @@ class Records:
         expected = [name for name in self.stored_channels if name not in record.missing]
         if record.stored not in (None, expected):
             raise UserError(
-                f"{path}: holds the channels {', '.join(record.stored)}; {MANIFEST} says {', '.join(expected)}; put {MANIFEST} back, "
-                "or build the records again elsewhere"
+                f"{path}: holds the channels {', '.join(record.stored)}; {MANIFEST} says {', '.join(expected)}; "
+                f"put {MANIFEST} back, or build the records again elsewhere"
             )
         return record
 
