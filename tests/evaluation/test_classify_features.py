@@ -90,9 +90,11 @@ def test_sets_of_features_are_compared(scored, call, command, without_figures, t
 
 
 def test_cases_that_lack_a_channel_of_the_run_are_left_out(call, graded, validated, without_figures, tmp_path):
-    records = copy_records(
-        graded[1], tmp_path / "records", lambda case, facts: facts | {"missing": ["t1"]} if case == "case_0" else None
-    )
+    def lack(case, facts):
+        scaling = {name: value for name, value in facts["scaling"].items() if name != "t1"}
+        return facts | {"missing": ["t1"], "scaling": scaling} if case == "case_0" else None
+
+    records = copy_records(graded[1], tmp_path / "records", lack)
     done = call(tmp_path / "out", "--records", records)  # of HGG too few remain
     assert f"left out: 1 case of {records} that lack t1, which a run needs" in done.out
     assert "grade: 7 patients (3 HGG, 4 LGG), 7 cases" in done.out

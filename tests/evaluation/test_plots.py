@@ -7,7 +7,7 @@ import pytest
 
 from common import cli
 from common.exit_status import USER_ERROR
-from common.files import read_json, read_yaml, write_json, write_yaml
+from common.files import read_json, read_yaml, write_yaml
 from data_prep import make_records
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
@@ -21,6 +21,7 @@ from evaluation.plots import PlotsConfig, main
 from tests import scans
 from tests.evaluation.figures.test_runs import write_run
 from tests.evaluation.scores.test_folder import write_made, write_records
+from tests.training.runs import write_facts
 
 SCHEMA = LabelSchema.load("brats2017-2021")
 
@@ -125,7 +126,7 @@ def test_figures_of_another_model_are_not_overwritten(trained, tmp_path, monkeyp
 def test_figures_of_a_run_and_other_records_are_left_out(trained, records, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures_runs, "draw_learning_curves", lambda *arguments: [])
     copy = shutil.copytree(trained, tmp_path / "run")
-    write_json(copy / "run.json", read_json(copy / "run.json", "run") | {"channels": ["pet"]})
+    write_facts(copy, read_json(copy / "run.json", "run") | {"channels": ["pet"]})
     run("--runs", copy, "--records", records, "--out", tmp_path / "out")
     assert names(tmp_path / "out") == ["class_frequencies.pdf", "class_frequencies.png"]
     assert "trained on channels ['pet']" in capsys.readouterr().out

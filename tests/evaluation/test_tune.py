@@ -20,6 +20,7 @@ from evaluation.inference.postprocess import FOREGROUND, HysteresisRule, Postpro
 from evaluation.inference.search import Trial
 from evaluation.tune import TuneConfig, _report, describe, make_grid, scored_parts
 from tests.copied_records import copy_records
+from tests.training.runs import write_facts
 from training.run import Run
 
 SMALL = ("--thresholds", "[0.2,0.4]", "--least_voxels", "[0,30]", "--region_voxels", "[10]", "--replace_below", "[20,40]")
@@ -268,7 +269,7 @@ def test_runs_of_other_classes_are_refused(command, run, trained, tmp_path):
     other = shutil.copytree(trained, tmp_path / "other")
     facts = read_json(other / "run.json", "run")
     facts["heads"]["segmentation"]["schema"]["name"] = "another"
-    write_json(other / "run.json", facts)
+    write_facts(other, facts)
     done = command("evaluation.tune", "--runs", run, other)
     assert (done.status, len(done.errors)) == (2, 1)
     assert "its schema differs" in done.errors[0]

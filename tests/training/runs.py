@@ -107,10 +107,15 @@ def finished_after(run, epoch, copy, **settings):
 def write_model(run, model):
     """Write the model of a run and a checksum that fits it, as somebody would who changes both."""
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"model": model}
-    facts = read_json(run / "run.json", "run")
-    facts["settings"] |= {NETWORK: network_checksum(config, facts)}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    write_json(run / "run.json", facts)
+    write_facts(run, read_json(run / "run.json", "run"))
+
+
+def write_facts(run, facts):
+    """Write the run.json of a run with a checksum that fits its network."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    settings = facts.get("settings", {}) | {NETWORK: network_checksum(config, facts)}
+    write_json(run / "run.json", facts | {"settings": settings})
 
 
 def assert_equal_arrays(first, second):

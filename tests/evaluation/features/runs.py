@@ -4,8 +4,9 @@ import shutil
 
 import yaml
 
-from common.files import read_json, write_json
+from common.files import read_json
 from data_prep.records.folder import Records
+from tests.training.runs import write_facts
 
 
 def run_of(trained, out, records, fold, **facts):
@@ -15,5 +16,5 @@ def run_of(trained, out, records, fold, **facts):
     (out / "config.yaml").write_text(yaml.safe_dump(config | {"fold": fold, "records": [str(records)]}))
     metadata = read_json(out / "run.json", "run")
     entry = metadata["records"][0] | {"path": str(records), "fingerprint": Records(records).fingerprint}
-    write_json(out / "run.json", metadata | {"records": [entry], "fold": fold} | facts)
+    write_facts(out, metadata | {"records": [entry], "fold": fold} | facts)
     return out
