@@ -137,7 +137,7 @@ def check_validation_patients(config: TrainingConfig, data: Mixture) -> None:
 def _refuse_same_scans(
     folder: FolderExamples, validation: Sequence[RunCase], other: FolderExamples, training: Sequence[RunCase]
 ) -> None:
-    """Refuse validation scans that train in another folder, by their files or their prepared voxels; warn of equal ids."""
+    """Refuse validation scans that train in another folder, by their files, images or prepared voxels; warn of equal ids."""
     voxels = {other.records.checksum(case.case): case for case in training}
     index = index_scans(training)
     same = [(case, twin) for case in validation for twin in index.find(case.scan)]
@@ -167,7 +167,7 @@ def read_patients(run: Run) -> RunPatients:
     if not file.is_file():
         return _patients_by_records(run)
     values = read_manifest(file, "patients of a run", SCHEMA, FORMAT, COPY_AGAIN)
-    if run.metadata.get("settings", {}).get(PATIENTS) not in (None, values_checksum(values)):
+    if not run.began_with(PATIENTS, values_checksum(values)):
         raise UserError(f"{file}: expected the patients that the run was trained on; received others; {COPY_AGAIN}")
     training, validation = ([_case(each) for each in values[name]] for name in ("training", "validation"))
     return RunPatients(training, validation, values.get("began_with", []), values.get("unknown", ""))

@@ -68,12 +68,10 @@ def run_to_resume(config: TrainingConfig) -> Run:
 
 
 def _refuse_lost_state(run: Run) -> None:
-    """Refuse a run whose epochs would be trained anew, over its weights, because its state is gone.
-
-    A training that was killed may have written the first row of its history, and no state yet.
-    """
+    """Refuse a run whose epochs would be trained anew, over its weights, because its state is gone."""
     finished = max(len(read_history(run.path)), run.metadata.get("epoch", 0))
-    if not has_state(run.path / "state") and finished > ("epoch" not in run.metadata):
+    ended = "epoch" in run.metadata  # else it was killed, perhaps between the first row of its history and the first state
+    if not has_state(run.path / "state") and finished > (0 if ended else 1):
         raise UserError(
             f"{run.path / 'state'}: expected the state after epoch {finished}; found none; {COPY_AGAIN}, or begin another run "
             f"with its weights by --init_from {run.path}"

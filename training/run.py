@@ -115,8 +115,7 @@ class Run:
         """
         file = self.path / CONFIG
         values = read_manifest(file, "config of the run", MapOf(CONTENT), advice=COPY_AGAIN)
-        expected = self.metadata.get("settings", {}).get(NETWORK)
-        if expected not in (None, network_checksum(values, self.metadata)):
+        if not self.began_with(NETWORK, network_checksum(values, self.metadata)):
             raise UserError(
                 f"{file}: {', '.join(FIXED)}, or heads and channels in run.json: expected those that the run was trained with; "
                 f"received others; {COPY_AGAIN}"
@@ -140,15 +139,18 @@ class Run:
         """Classes, ids and regions."""
         return LabelSchema.from_dict(self._read_settings(SCHEMA, "label schema of the run"), self.path / SCHEMA)
 
+    def began_with(self, name: str, crc32c: str) -> bool:
+        """True where a checksum is that of the settings `name` at the start; also in runs of before, which store none."""
+        return self.metadata.get("settings", {}).get(name, crc32c) == crc32c
+
     def _read_settings(self, name: str, what: str) -> Any:
-        """Values of a file that never changes after the run began; runs of before have no checksum of it.
+        """Values of a file that never changes after the run began.
 
         Raises:
             UserError: no such file, or others than the run was trained with.
         """
         values = read_manifest(self.path / name, what, MapOf(CONTENT), advice=COPY_AGAIN)
-        expected = self.metadata.get("settings", {}).get(name)
-        if expected not in (None, values_checksum(values)):
+        if not self.began_with(name, values_checksum(values)):
             raise UserError(f"{self.path / name}: expected the {what} as it was trained; received other values; {COPY_AGAIN}")
         return values
 
