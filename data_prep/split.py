@@ -29,6 +29,9 @@ class SplitConfig:
     """Number of cross-validation folds of the patients that are not for test; 0: none."""
     stratify: str | None = None
     """Attribute, such as grade, by which the split is stratified; patients without it form a group."""
+    group: str | None = None
+    """Attribute, such as institution, whose values make the folds in place of `folds`: each fold validates on the patients of
+    one value and trains on the others (leave one group out)."""
     seed: int = 0
     """Seed of the split."""
 
@@ -57,8 +60,10 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
     """Cross-validation folds by patient: each is {`train`: ids, `validation`: ids}.
 
     Raises:
-        UserError: fewer patients than folds.
+        UserError: fewer patients than folds; a group's attribute that a patient lacks, or that all share.
     """
+    if config.group is not None:
+        return _group_folds(cases, config, config.group)
     if config.folds == 0:
         return []
     patients = _shuffled(cases, config)
@@ -66,13 +71,30 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
         most = f", or 2 to {len(patients)}" if len(patients) > 1 else ""
         wanted = f"0{most} ({counted(len(patients), 'patient')} that are not for test)"
         raise UserError(f"--split.folds: expected {wanted}; received {config.folds}")
-    fold_of = {patient: place % config.folds for place, patient in enumerate(patients)}
+    return _folds(cases, {patient: place % config.folds for place, patient in enumerate(patients)}, config.folds)
+
+
+def _group_folds(cases: Sequence[CaseFiles], config: SplitConfig, attribute: str) -> list[Split]:
+    """A fold for each value of an attribute, in their order as text."""
+    if config.folds:
+        raise UserError(f"--split.group makes the folds; expected no --split.folds beside it; received {config.folds}")
+    values = _values(cases, attribute)
+    groups = sorted(set(values.values()))
+    lacking = [patient for patient, value in values.items() if not value]
+    if lacking or len(groups) < 2:
+        known = ", ".join(sorted({name for case in cases for name in case.attributes})) or "none at all"
+        found = f"{len(lacking)} of {len(values)} patients without it" if lacking else f"{groups[0]} for all"
+        raise UserError(f"--split.group: expected {attribute!r} of at least two values; received {found}; attributes: {known}")
+    return _folds(cases, {patient: groups.index(value) for patient, value in values.items()}, len(groups))
+
+
+def _folds(cases: Sequence[CaseFiles], fold_of: dict[str, int], count: int) -> list[Split]:
     return [
         {
             "train": sorted(case.id for case in cases if fold_of[case.patient] != fold),
             "validation": sorted(case.id for case in cases if fold_of[case.patient] == fold),
         }
-        for fold in range(config.folds)
+        for fold in range(count)
     ]
 
 

@@ -13,7 +13,7 @@ from data_prep.scans.case import BRAIN, LABEL, Case, CaseFiles
 from data_prep.scans.volume import Volume
 
 Doubts = dict[str, list[str]]
-"""Texts by channel; under an empty name those of the whole case."""
+"""Texts by channel; those of the whole case under `WHOLE_CASE`."""
 SAMPLED = 1 << 16  # voxels that percentiles are taken of
 USUAL_PERCENT = 99.9
 LEAST_SHARE = 0.05  # of the range of values, in which nearly all voxels of an image lie
@@ -21,7 +21,7 @@ LEAST_VOXELS = 100  # of a percentile
 MOST_FILLED = 0.99  # share of voxels that are not zero, in a scan with a background of zero
 STEP = 3  # voxels along each axis, of which one is looked at
 MOST_VALUES = 8  # of an annotation or mask
-WHOLE_CASE = ""
+WHOLE_CASE = "whole case"
 
 
 def case_doubts(case: Case, is_clipped: bool = False, needs_background: bool = True) -> Doubts:
@@ -59,7 +59,7 @@ def doubt_lines(files: CaseFiles, doubts: Doubts) -> list[str]:
     for name, texts in doubts.items():
         image = files.channels.get(name)
         place = files.id if files.anonymous or image is None else str(image)
-        lines += [f"{place}: {f'{name}: ' if name else ''}{text}" for text in texts]
+        lines += [f"{place}: {'' if name == WHOLE_CASE else f'{name}: '}{text}" for text in texts]
     return lines
 
 

@@ -2,7 +2,8 @@
 
 `TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_7.tif` is slice 7 of three channels: pre-contrast, FLAIR, post-contrast; beside it
 stands its mask, `..._7_mask.tif`, of 0 and 255. Patient folders may lie at any depth. `data.csv` beside or above them has a row
-per patient, `TCGA_CS_4941`, whose columns become attributes. The slices have neither spacing nor orientation.
+per patient, `TCGA_CS_4941`, whose columns become attributes; the second part of the name is the attribute `institution`. The
+slices have neither spacing nor orientation.
 """
 
 import re
@@ -30,6 +31,7 @@ TABLE, PATIENT = "data.csv", "Patient"
 PATIENT_PARTS = 3  # of a folder's name, as in the table: TCGA_CS_4941 of TCGA_CS_4941_19960909
 NAME = re.compile(r"(?P<name>.+)_(?P<number>[0-9]+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
 MOST_NAMES = 5  # in one line of a message
+INSTITUTION = "institution"
 T = TypeVar("T")
 Rows = dict[str, dict[str, str]]
 
@@ -60,6 +62,12 @@ class _Patient:
     def row(self) -> str:
         """Patient id in the table."""
         return "_".join(self.id.split("_")[:PATIENT_PARTS])
+
+    @property
+    def institution(self) -> dict[str, str]:
+        """Attribute `institution`: CS of TCGA_CS_4941_19960909; none where the name has no such parts."""
+        parts = self.id.split("_")
+        return {INSTITUTION: parts[1]} if len(parts) > PATIENT_PARTS else {}
 
     @property
     def slices(self) -> tuple[Path, ...]:
@@ -186,7 +194,7 @@ class Kaggle3mSource(Source):
         """Warnings about ignored files, missing slice numbers and missing rows of the table, a line each."""
         lines = self._patients[files.id].warnings()
         table = self._tables[files.id]
-        if table is not None and not files.attributes:
+        if table is not None and files.attributes == self._patients[files.id].institution:
             lines.append(f"{table}: has no row {self._patients[files.id].row} for {files.id}, which gets no attributes")
         return lines
 
@@ -236,7 +244,7 @@ class Kaggle3mSource(Source):
             patient=patient.id,
             channels={name: ImageRef(patient.folder, CHANNELS.index(name)) for name in self.channels},
             label=ImageRef(patient.folder) if patient.masks else None,
-            attributes=rows[table].get(patient.row, {}) if table is not None else {},
+            attributes=patient.institution | (rows[table].get(patient.row, {}) if table is not None else {}),
             slices=patient.slices,
         )
 

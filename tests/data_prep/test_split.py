@@ -111,6 +111,27 @@ def test_folds_validate_on_every_case_once():
     assert make_folds(given_cases, SplitConfig()) == []
 
 
+def test_a_group_makes_a_fold_of_each_value():
+    given_cases = cases(7, scans=2, site=lambda patient: "CS" if patient < 3 else "AB")
+    folds = make_folds(given_cases, SplitConfig(group="site"))
+    site = {case.id: case.attributes["site"] for case in given_cases}
+    assert [{site[case] for case in fold["validation"]} for fold in folds] == [{"AB"}, {"CS"}]
+    assert all(sorted(fold["train"] + fold["validation"]) == sorted(site) for fold in folds)
+
+
+@pytest.mark.parametrize(
+    ("settings", "site", "said"),
+    [
+        ({"folds": 2}, lambda patient: str(patient), "expected no --split.folds beside it; received 2"),
+        ({}, lambda patient: "CS", "of at least two values; received CS for all; attributes: site"),
+        ({}, lambda patient: "CS" if patient else "", "received 1 of 3 patients without it"),
+    ],
+)
+def test_a_group_that_makes_no_folds_is_refused(settings, site, said):
+    with pytest.raises(UserError, match=said):
+        make_folds(cases(3, site=site), SplitConfig(group="site", **settings))
+
+
 @pytest.mark.parametrize("suffix", [".yaml", ".json"])
 def test_lists_of_patients_or_cases_are_taken(tmp_path, suffix):
     lists = {"train": ["p0000", "c0001_0"], "test": ["p0003"]}

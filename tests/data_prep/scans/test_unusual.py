@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.scans.case import Case, CaseFiles, ImageRef
-from data_prep.scans.unusual import case_doubts, doubt_lines, image_doubts, looks_like_mask, volume_doubts
+from data_prep.scans.unusual import WHOLE_CASE, case_doubts, doubt_lines, image_doubts, looks_like_mask, volume_doubts
 from data_prep.scans.volume import Volume
 from tests.scans import scan, write_table
 
@@ -33,8 +33,8 @@ def test_a_few_bright_voxels_are_named_with_what_is_left_of_the_range():
 
 def test_a_background_that_is_not_zero_is_named_with_its_share():
     doubts = case_doubts(case(MADE + 7))
-    assert list(doubts) == [""]
-    assert doubts[""][0].startswith("100.0% of its voxels are not 0")
+    assert list(doubts) == [WHOLE_CASE]
+    assert doubts[WHOLE_CASE][0].startswith("100.0% of its voxels are not 0")
     assert case_doubts(case(MADE + 7), needs_background=False) == {}
     assert case_doubts(case(MADE + 7, brain=MADE > 0)) == {}
 
@@ -53,7 +53,7 @@ def test_few_whole_values_look_like_a_mask(values, is_mask):
 def test_voxel_sizes_of_another_unit_are_named():
     large = Volume(MADE, np.diag([1000.0, 1000, 1000, 1]))
     assert "has voxels of 1000 x 1000 x 1000 mm" in volume_doubts({"t1": large, "label": large})["t1"][0]
-    assert "1000 x 1000" in case_doubts(case(MADE, affine=large.affine))[""][0]
+    assert "1000 x 1000" in case_doubts(case(MADE, affine=large.affine))[WHOLE_CASE][0]
 
 
 def test_an_anonymous_case_is_named_by_its_id():

@@ -56,8 +56,8 @@ def test_the_folder_of_patients_or_one_above_is_the_root(root, place):
         (SECOND, SECOND, SECOND),
     ]
     assert [files.attributes for files in source.cases()] == [
-        {"Patient": "TCGA_CS_4941", "RNASeqCluster": "2", "neoplasm_histologic_grade": "1"},
-        {"Patient": "TCGA_HT_A61B", "death01": "0"},
+        {"institution": "CS", "Patient": "TCGA_CS_4941", "RNASeqCluster": "2", "neoplasm_histologic_grade": "1"},
+        {"institution": "HT", "Patient": "TCGA_HT_A61B", "death01": "0"},
     ]
     assert [source.warnings(files) for files in source.cases()] == [[], []]
 
@@ -65,14 +65,14 @@ def test_the_folder_of_patients_or_one_above_is_the_root(root, place):
 def test_a_table_above_the_folder_of_patients_is_used(root):
     (root / "data.csv").rename(root.parent / "data.csv")
     assert open_source(root.parent).cases()[0].attributes["RNASeqCluster"] == "2"
-    assert open_source(root).cases()[0].attributes == {}
+    assert open_source(root).cases()[0].attributes == {"institution": "CS"}
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_one_patients_folder_is_a_root(root, there, monkeypatch):
     monkeypatch.chdir(root / FIRST)
     source, files = only(root / FIRST if there else ".")
-    assert (files.id, files.attributes, source.warnings(files)) == (FIRST, {}, [])
+    assert (files.id, files.attributes, source.warnings(files)) == (FIRST, {"institution": "CS"}, [])
     assert source.check(files, deep=True) == []
 
 
@@ -99,7 +99,7 @@ def test_a_patient_without_a_row_is_warned_about(root):
     (root / "data.csv").write_text("Patient,grade\nTCGA_CS_4941,2\n")
     source = open_source(root)
     first, second = source.cases()
-    assert (first.attributes["grade"], second.attributes, source.warnings(first)) == ("2", {}, [])
+    assert (first.attributes["grade"], second.attributes, source.warnings(first)) == ("2", {"institution": "HT"}, [])
     assert source.warnings(second) == [
         f"{root / 'data.csv'}: has no row TCGA_HT_A61B for {SECOND}, which gets no attributes",
     ]
