@@ -4,6 +4,7 @@ from common.choices import IMPORT_PATH
 
 MODELS = {
     "unet": "models.unet:UNetConfig",
+    "encoder_unet": "models.encoder_unet:EncoderUNetConfig",
     "deepmedic": "models.deepmedic:DeepMedicConfig",
     "hd_bet": "models.hd_bet:HDBETConfig",
     IMPORT_PATH: "models.custom:CustomConfig",

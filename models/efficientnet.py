@@ -85,10 +85,7 @@ class EfficientNetLite0Config(ClassifierConfig):
         from keras import layers
 
         inputs = keras.Input((None, None, channels))
-        x = _convolution(inputs, "stem", STEM, 3, 2)
-        for block in blocks():
-            x = _block(x, block)
-        x = _convolution(x, "top", FEATURES)
+        x = _convolution(pyramid(inputs)[-1], "top", FEATURES)
         return keras.Model(inputs, layers.GlobalAveragePooling2D(name="pooled")(x), name=BACKBONE)
 
     def load_backbone(self, backbone: "keras.Model", weights: str, channels: int) -> None:
@@ -98,6 +95,20 @@ class EfficientNetLite0Config(ClassifierConfig):
     def preprocessing(self, channels: int, intensity: Intensity) -> "keras.Model":
         """Images as records hold them -> (x - 127) / 128 of x in 0..255, RGB."""
         return scaled_pictures(channels, intensity, [MEAN] * 3, DEVIATION)
+
+
+def pyramid(inputs: Any) -> list[Any]:
+    """Features of an image at 1/2, 1/4, 1/8, 1/16 and 1/32 of its sides, with 16, 24, 40, 112 and 320 filters.
+
+    Args:
+        inputs: (N, H, W, channels) as `EfficientNetLite0Config.preprocessing` scales them.
+    """
+    levels, x = [], _convolution(inputs, "stem", STEM, 3, 2)
+    for block in blocks():
+        if block.stride > 1:
+            levels.append(x)
+        x = _block(x, block)
+    return [*levels, x]
 
 
 def blocks() -> Iterator[Block]:

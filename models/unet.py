@@ -71,8 +71,9 @@ class UNetConfig(SegmenterConfig):
         expect_number("model.momentum", self.momentum, 0, 1)
         expect_number("model.l2", self.l2, 0)
         expect_number("model.deep_supervision", self.deep_supervision, 0, self.depth - 1)
-        if self.widths is not None and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
-            raise UserError(f"--model.widths: expected {self.depth + 1} numbers of filters (depth + 1); received {self.widths}")
+        count, meaning = self._widths_of
+        if self.widths is not None and (len(self.widths) != count or min(self.widths) < 1):
+            raise UserError(f"--model.widths: expected {count} numbers of filters ({meaning}); received {self.widths}")
 
     @property
     def bottleneck(self) -> str:
@@ -98,13 +99,9 @@ class UNetConfig(SegmenterConfig):
         """
         import keras
 
-        inputs = keras.Input((*[None] * self.rank, channels), name="image")
-        features, skips, levels = inputs, [], []
-        for level in range(self.depth):
-            features = self._block(features, level, f"encoder{level + 1}")
-            skips.append(features)
-            features = self._layer("MaxPooling", 2, name=f"pool{level + 1}")(features)
-        features = bottom = self._block(features, self.depth, "bottom")
+        inputs, levels = keras.Input((*[None] * self.rank, channels), name="image"), []
+        skips, bottom = self._encode(inputs)
+        features = bottom
         for level in reversed(range(self.depth)):
             filters = self._filters(level)
             up = self._layer("Conv{}DTranspose", filters, 2, strides=2, name=f"up{level + 1}", **self._kernels())(features)
@@ -118,6 +115,20 @@ class UNetConfig(SegmenterConfig):
             mean = self._layer("GlobalAveragePooling", name=f"{name}_pooling")(bottom)
             outputs[name] = keras.layers.Dense(heads[name], dtype="float32", name=name)(mean)
         return keras.Model(inputs, outputs, name=self.name)
+
+    def _encode(self, inputs: Any) -> tuple[list[Any], Any]:
+        """Features of each level from the first to the last, and those of the bottom."""
+        features, skips = inputs, []
+        for level in range(self.depth):
+            features = self._block(features, level, f"encoder{level + 1}")
+            skips.append(features)
+            features = self._layer("MaxPooling", 2, name=f"pool{level + 1}")(features)
+        return skips, self._block(features, self.depth, "bottom")
+
+    @property
+    def _widths_of(self) -> tuple[int, str]:
+        """Length of `widths`, and what it is the number of."""
+        return self.depth + 1, "depth + 1"
 
     def _filters(self, level: int) -> int:
         return self.filters * 2**level if self.widths is None else self.widths[level]

@@ -24,6 +24,7 @@ from training.divergence import Diverged, store_divergence
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
 from training.initialisation import check_initial_weights, initialise, read_initial_weights, resolved_origin
+from training.layer_rates import variable_factors
 from training.loggers.wandb_run import WandbRun, logged
 from training.optimizers import build_optimizer
 from training.patients import check_validation_patients, write_patients
@@ -216,6 +217,7 @@ def open_training(run: Run, data: Mixture, heads: dict[str, Head]) -> OpenTraini
         freezing = LayerFreezing(model, config.model.fixed_layers(model))
         training = OpenTraining(run, config, data, heads, phases, progress, distribution, model, freezing)
         for phase in phases:  # a prefix of a later phase that no layer has is an error now
+            variable_factors(model, phase.optimizer.rates)
             freezing.apply(config.frozen_layers(phase), f"--phases: phase {phase.number}: freeze")
         prepare_phase(training, phases[progress.phase - 1])
         training.progress = load_state(run.path / "state", model)
@@ -245,7 +247,7 @@ def compile_for(model: "keras.Model", phase: Phase, config: TrainingConfig, data
             name: UncertainLoss(losses[name], model.log_variances[name], head.any_annotated) for name, head in heads.items()
         }
     model.compile(
-        optimizer=build_optimizer(phase.optimizer, phase.schedule, data.steps_per_epoch, phase.epochs),
+        optimizer=build_optimizer(phase.optimizer, phase.schedule, data.steps_per_epoch, phase.epochs, model),
         loss=losses,
         loss_weights={name: config.loss_weights.get(name, 1.0) for name in heads} if several else None,
         metrics={

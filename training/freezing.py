@@ -20,6 +20,7 @@ class LayerFreezing:
     """
 
     def __init__(self, network: "keras.Model", fixed: Sequence[Any]) -> None:
+        self._network = network
         self._initial = [(layer, layer.trainable) for layer in nested_layers(network)]
         self._fixed = fixed
 
@@ -38,8 +39,7 @@ class LayerFreezing:
         for prefix in prefixes:
             frozen = [layer for layer, _ in self._initial if layer.name.startswith(prefix)]
             if not frozen:
-                first = list(dict.fromkeys(layer.name.partition("_")[0] for layer, _ in self._initial if layer.weights))
-                names = ", ".join(first[:NAMES]) + (", ..." if len(first) > NAMES else "")
+                names = layer_names(self._network)
                 raise UserError(f"{where}: expected beginnings of names of layers ({names}); received {prefix}")
             for layer in frozen:
                 layer.trainable = False
@@ -55,3 +55,9 @@ def nested_layers(network: "keras.Model") -> Iterator[Any]:
         yield layer
         if hasattr(layer, "layers"):
             yield from nested_layers(layer)
+
+
+def layer_names(network: "keras.Model") -> str:
+    """Names of the layers with weights up to their first underscore, the first dozen of them, for an error."""
+    first = list(dict.fromkeys(layer.name.partition("_")[0] for layer in nested_layers(network) if layer.weights))
+    return ", ".join(first[:NAMES]) + (", ..." if len(first) > NAMES else "")

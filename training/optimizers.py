@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
+from training.layer_rates import variable_factors, with_layer_rates
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +30,9 @@ class OptimizerConfig:
     """Nesterov momentum of sgd and rmsprop; null: 0.99 of sgd, 0.6 of rmsprop."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; null: not clipped."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Factors of the learning rate of layers whose names begin so, such as {backbone: 0.1} for a pretrained encoder; their
+    weights do not decay."""
 
     def check(self, where: str = "optimizer") -> None:
         """Refuse numbers that make no optimizer; `where` names the option in errors.
@@ -42,6 +46,8 @@ class OptimizerConfig:
         if self.momentum is not None and self.name in ("adam", "adamw"):
             raise UserError(f"--{where}.momentum: belongs to sgd and rmsprop; received {self.momentum} with {self.name}")
         expect_number(f"{where}.clip_norm", self.clip_norm, 0, above=True)
+        for prefix, factor in self.rates.items():
+            expect_number(f"{where}.rates.{prefix}", factor, 0)
 
 
 @dataclass
@@ -94,7 +100,11 @@ class ScheduleConfig:
 
 
 def build_optimizer(
-    optimizer: OptimizerConfig, schedule: ScheduleConfig, steps_per_epoch: int, epochs: int
+    optimizer: OptimizerConfig,
+    schedule: ScheduleConfig,
+    steps_per_epoch: int,
+    epochs: int,
+    network: "keras.Model | None" = None,
 ) -> "keras.optimizers.Optimizer":
     """The optimizer with its schedule, which counts the optimizer's own steps and so goes on exactly after a resume.
 
@@ -102,23 +112,31 @@ def build_optimizer(
         optimizer, schedule: their configs.
         steps_per_epoch: steps that make an epoch.
         epochs: length of the training, for cosine.
+        network: that is trained; needed where layers have rates of their own.
+
+    Raises:
+        UserError: a rate for layers that the network does not have.
     """
     import keras
+
+    factors = variable_factors(network, optimizer.rates) if network is not None and optimizer.rates else {}
+
+    def make(kind: type, **settings: Any) -> "keras.optimizers.Optimizer":
+        return (with_layer_rates(kind, factors) if factors else kind)(**settings)
 
     rate = _schedule(schedule, optimizer.learning_rate, steps_per_epoch, epochs)
     common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": optimizer.clip_norm}
     if optimizer.name == "adamw":
-        return keras.optimizers.AdamW(weight_decay=optimizer.weight_decay, **common)
+        return make(keras.optimizers.AdamW, weight_decay=optimizer.weight_decay, **common)
     if optimizer.name == "sgd":
-        return keras.optimizers.SGD(
-            momentum=0.99 if optimizer.momentum is None else optimizer.momentum, nesterov=True, **common
-        )
+        momentum = 0.99 if optimizer.momentum is None else optimizer.momentum
+        return make(keras.optimizers.SGD, momentum=momentum, nesterov=True, **common)
     if optimizer.name == "rmsprop":
         from training.rmsprop import NesterovRMSprop
 
         momentum = 0.6 if optimizer.momentum is None else optimizer.momentum
-        return NesterovRMSprop(rho=0.9, momentum=momentum, epsilon=1e-4, **common)
-    return keras.optimizers.Adam(**common)
+        return make(NesterovRMSprop, rho=0.9, momentum=momentum, epsilon=1e-4, **common)
+    return make(keras.optimizers.Adam, **common)
 
 
 def timed_rate(rate: float, minutes: float, max_minutes: float) -> float:

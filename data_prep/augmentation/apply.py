@@ -33,7 +33,7 @@ def apply(
         image: (Z, H, W, C) float16, float32, or uint8 (0..255 mean 0..1); 0 in all channels outside the brain.
         label: (Z, H, W) uint8, bit-packed one-hot; 0 is not annotated.
         unit_range: intensities run from 0 to 1 (min-max) and must stay there; uint8 images always do. False leaves
-            intensities unbounded (z-scores) and skips gamma.
+            intensities unbounded (z-scores).
         spacing_mm: distance of voxels (z, y, x), for rotations and tilts; None: all equal.
 
     Returns:
@@ -120,7 +120,7 @@ def _augmented_blocks(
     if drawn != channels:
         raise ValueError(f"the augmentation was drawn for {drawn} channels; received an image of {channels}")
     measure = statistics or (lambda: brain_statistics(image))
-    changes = IntensityChanges.from_augmentation(augmentation, measure, unit_range or image.dtype == np.uint8)
+    changes = IntensityChanges.from_augmentation(augmentation, measure, size, unit_range or image.dtype == np.uint8)
     for block, pixels, bits in transformed_blocks(augmentation, image, label, start, size, **reading):
         if augmentation.sources != tuple(range(channels)):
             pixels = np.ascontiguousarray(pixels[..., list(augmentation.sources)])

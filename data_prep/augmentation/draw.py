@@ -43,9 +43,14 @@ class AugmentConfig:
     contrast: float = 0.1
     """Largest relative change of a channel's contrast about its mean inside the brain."""
     gamma: float = 0.1
-    """Largest relative change of gamma (intensity ** gamma); only where intensities run from 0 to 1."""
+    """Largest relative change of gamma: intensity ** gamma where intensities run from 0 to 1; elsewhere the same curve through
+    black (three standard deviations below the channel's mean, or its lowest value) and the mean, which stay."""
     noise: float = 0.05
     """Largest standard deviation of Gaussian noise, in standard deviations of a channel's intensities inside the brain."""
+    bias: float = 0.0
+    """Bias field: largest standard deviation of its logarithm over the image; of each channel's own strength and sign."""
+    blur: float = 0.0
+    """Largest sigma of a Gaussian blur in the plane of the slices, in pixels, for each channel: scans of less resolution."""
     fill: float = 0.0
     """Probability that a channel is replaced by the channel `fill_from`, as some data sets fill missing sequences."""
     fill_from: int = 0
@@ -112,6 +117,9 @@ class Augmentation:
         sources: the channel that each channel is taken from.
         rank: 2: geometry in the plane of the slices; 3: of the volume.
         tilt_degrees: rotations about y and about x.
+        bias: standard deviation of the logarithm of the bias field per channel, with its sign; empty: none.
+        bias_seed: seed of the field, which is the same for all channels but for strength and sign.
+        blur: Gaussian sigma per channel in pixels; empty: none.
     """
 
     flips: tuple[str, ...]
@@ -130,6 +138,9 @@ class Augmentation:
     sources: tuple[int, ...]
     rank: int = 2
     tilt_degrees: tuple[float, float] = (0.0, 0.0)
+    bias: tuple[float, ...] = ()
+    bias_seed: int = 0
+    blur: tuple[float, ...] = ()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -145,6 +156,8 @@ class Augmentation:
             brightness=self.brightness * times,
             contrast=self.contrast * times,
             gamma=self.gamma * times,
+            bias=self.bias * times,
+            blur=self.blur * times,
             sources=tuple(slice_ * channels + source for slice_ in range(times) for source in self.sources),
         )
 
@@ -192,6 +205,8 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     contrast = 1 + amounts(config.contrast, channels)
     gamma = 1 + amounts(config.gamma, channels)
     filled = rng.random(channels) < config.fill
+    bias_seed = int(rng.integers(LARGEST_SEED))
+    bias, blur = amounts(config.bias, channels), np.abs(amounts(config.blur, channels))
     return Augmentation(
         rank=config.rank,
         flips=flips,
@@ -209,4 +224,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
         noise=noise,
         noise_seed=noise_seed,
         sources=tuple(config.fill_from if fill else channel for channel, fill in enumerate(filled)),
+        bias=tuple(bias.tolist()) if bias.any() else (),
+        bias_seed=bias_seed if bias.any() else 0,
+        blur=tuple(blur.tolist()) if blur.any() else (),
     )

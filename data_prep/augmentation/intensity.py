@@ -1,4 +1,4 @@
-"""Intensity transforms inside the brain: gamma, contrast, brightness and Gaussian noise.
+"""Intensity transforms inside the brain: gamma, bias field, contrast, brightness, blur and Gaussian noise, in this order.
 
 Those of albumentations clip to 0..1, which would cut off z-scores.
 """
@@ -9,33 +9,47 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from data_prep.augmentation.bias_field import bias_field
 from data_prep.augmentation.draw import Augmentation
+from data_prep.grid.geometry import Triple
 from data_prep.grid.masks import brain_mask
 from data_prep.grid.sampling import to_float
 
+BLACK = 3.0  # standard deviations below the mean of an image without a natural zero, such as one of z-scores
+
 
 class BrainStatistics(NamedTuple):
-    """Mean and standard deviation of each channel (C,) float64 over the brain, the voxels that are non-zero in any channel."""
+    """Mean, standard deviation, smallest value (C,) float64 of each channel over the brain: voxels non-zero in any channel."""
 
     mean: np.ndarray
     deviation: np.ndarray
+    smallest: np.ndarray
+
+    @property
+    def black(self) -> np.ndarray:
+        """Intensity of what gives no signal, as far as it can be known: mean - 3 deviations, or the smallest value."""
+        return np.maximum(self.mean - BLACK * self.deviation, self.smallest)
 
 
 def brain_statistics(image: np.ndarray) -> BrainStatistics:
-    """Mean and standard deviation per channel over the brain of a volume.
+    """Mean, standard deviation and smallest value per channel over the brain of a volume.
 
     Args:
         image: (Z, H, W, C) float16, float32, or uint8 (0..255 mean 0..1).
     """
     count, total, squares = 0, np.zeros(image.shape[-1]), np.zeros(image.shape[-1])
+    smallest = np.full(image.shape[-1], np.inf)
     for picture in image:  # zeros outside the brain add nothing to the sums
         pixels = to_float(picture)
-        count += int(np.count_nonzero(brain_mask(np.moveaxis(pixels, -1, 0))))
+        brain = brain_mask(np.moveaxis(pixels, -1, 0))
+        count += int(np.count_nonzero(brain))
+        smallest = np.minimum(smallest, pixels.min(axis=(0, 1), where=brain[..., None], initial=np.inf))
         flat = np.ascontiguousarray(pixels.reshape(-1, pixels.shape[-1]).T, np.float64)
         total += flat.sum(axis=1)
         squares += np.einsum("cp,cp->c", flat, flat)
     mean = total / max(count, 1)
-    return BrainStatistics(mean, np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0)))
+    deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
+    return BrainStatistics(mean, deviation, smallest if count else np.zeros_like(mean))
 
 
 @dataclass(frozen=True)
@@ -43,44 +57,51 @@ class IntensityChanges:
     """Intensity transform of one augmentation in a volume's own unit; arrays hold a value per channel.
 
     Attributes:
-        gamma: exponents, None where nothing changes.
+        augmentation: gives gamma, bias field, blur and the seed of the noise.
+        size: shape of the patch (z, y, x), over which the bias field runs.
+        black, span: intensity of no signal, and from there to the intensity that gamma leaves as it is (1, or the mean).
         factor, shift: intensities are multiplied by `factor`, then `shift` is added.
         noise: standard deviations, None where there is none.
-        noise_seed: seed of the noise.
         unit_range: results are clipped to 0..1.
     """
 
-    gamma: np.ndarray | None
+    augmentation: Augmentation
+    size: Triple
+    black: np.ndarray
+    span: np.ndarray
     factor: np.ndarray
     shift: np.ndarray
     noise: np.ndarray | None
-    noise_seed: int
     unit_range: bool
 
     @classmethod
     def from_augmentation(
-        cls, augmentation: Augmentation, statistics: Callable[[], BrainStatistics], unit_range: bool
+        cls, augmentation: Augmentation, statistics: Callable[[], BrainStatistics], size: Triple, unit_range: bool
     ) -> Self | None:
         """Convert relative changes to absolute ones; None where nothing changes.
 
         Args:
             augmentation: from `data_prep.augmentation.draw.draw`.
             statistics: called where something changes; of the volume before any change, in the order of its channels.
-            unit_range: intensities run from 0 to 1 and must stay there; else gamma is skipped.
+            size: shape of the patch (z, y, x).
+            unit_range: intensities run from 0 to 1 and must stay there.
         """
-        gamma = np.asarray(augmentation.gamma, np.float32)
-        contrast = np.asarray(augmentation.contrast)
-        use_gamma = unit_range and bool(np.any(gamma != 1))
-        if not (use_gamma or any(augmentation.brightness) or np.any(contrast != 1) or augmentation.noise):
+        a, contrast = augmentation, np.asarray(augmentation.contrast)
+        curved = any(gamma != 1 for gamma in a.gamma) or any(a.bias)
+        if not (curved or any(a.brightness) or np.any(contrast != 1) or any(a.blur) or a.noise):
             return None
-        mean, deviation = (values[list(augmentation.sources)] for values in statistics())
-        shift = mean * (1 - contrast) + deviation * np.asarray(augmentation.brightness)
+        measured = BrainStatistics(*(values[list(a.sources)] for values in statistics()))
+        black = np.zeros_like(measured.mean) if unit_range else measured.black
+        span = np.ones_like(measured.mean) if unit_range else measured.mean - black
+        shift = measured.mean * (1 - contrast) + measured.deviation * np.asarray(a.brightness)
         return cls(
-            gamma=gamma if use_gamma else None,
+            augmentation=a,
+            size=size,
+            black=black.astype(np.float32),
+            span=np.where(span > 0, span, 1).astype(np.float32),
             factor=contrast.astype(np.float32),
             shift=shift.astype(np.float32),
-            noise=(deviation * augmentation.noise).astype(np.float32) if augmentation.noise else None,
-            noise_seed=augmentation.noise_seed,
+            noise=(measured.deviation * a.noise).astype(np.float32) if a.noise else None,
             unit_range=unit_range,
         )
 
@@ -95,16 +116,44 @@ class IntensityChanges:
         brain = np.repeat(brain_mask(np.moveaxis(image, -1, 0)), channels, axis=2)
         # Rows with their channels side by side: NumPy is several times as fast along them as along a few channels.
         rows = image.reshape(*image.shape[:2], width * channels)
-        if self.gamma is not None:
-            np.power(rows, np.tile(self.gamma, width), out=rows)
+        self._curve(rows, brain, width, first_slice)
         rows *= np.tile(self.factor, width)
         np.add(rows, np.tile(self.shift, width), out=rows, where=brain)
+        for channel, sigma in enumerate(self.augmentation.blur):
+            if sigma:
+                inside = brain[..., ::channels]
+                for picture, mask in zip(image[..., channel], inside, strict=True):
+                    np.copyto(picture, _blurred(picture, sigma), where=mask)
         if self.noise is not None:
             noise = np.empty(image.shape, np.float32)
             for z, picture in enumerate(noise, first_slice):
-                np.random.default_rng([self.noise_seed, z]).standard_normal(dtype=np.float32, out=picture)
+                np.random.default_rng([self.augmentation.noise_seed, z]).standard_normal(dtype=np.float32, out=picture)
             noise = noise.reshape(rows.shape)
             noise *= np.tile(self.noise, width)
             np.add(rows, noise, out=rows, where=brain)
         if self.unit_range:
             np.clip(rows, 0, 1, out=rows)
+
+    def _curve(self, rows: np.ndarray, brain: np.ndarray, width: int, first_slice: int) -> None:
+        """Gamma and bias field, of the signal above black: black + span * (signal / span) ** gamma * exp(field)."""
+        gamma = np.asarray(self.augmentation.gamma, np.float32)
+        bias = np.asarray(self.augmentation.bias or np.zeros_like(gamma), np.float32)
+        changed = (gamma != 1) | (bias != 0)
+        if not changed.any():
+            return
+        black, span = np.tile(self.black, width), np.tile(self.span, width)
+        signal = np.maximum((rows - black) / span, 0)
+        if np.any(gamma != 1):
+            np.power(signal, np.tile(gamma, width), out=signal)
+        if bias.any():
+            field = bias_field(self.augmentation.bias_seed, self.augmentation.rank, self.size, first_slice, len(rows))
+            signal *= np.exp(field[..., None] * bias).reshape(*field.shape[:2], -1)
+        np.copyto(rows, black + span * signal, where=brain & np.tile(changed, width))
+
+
+def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of a picture (H, W) float32, which is mirrored at its edges."""
+    import cv2
+
+    cv2.setNumThreads(0)  # cases and batches are already worked on in parallel
+    return cv2.GaussianBlur(np.ascontiguousarray(picture), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)

@@ -329,17 +329,6 @@ def test_an_image_of_one_value_is_a_warning_when_it_is_built(command, tmp_path):
     assert [line for line in done.err.splitlines() if "all voxels" in line] == [f"warning: {flair}: flair: all voxels are 0"]
 
 
-def test_a_case_without_a_background_is_built_with_a_warning(command, tmp_path):
-    made = scan("a", channels=("t1",))
-    made.images["t1"] += 7
-    source = write_table(tmp_path / "source", [made])
-    options = (*SMALL, "--split.fractions", "[1,0,0]", "--labels", "brats2017-2021", "--prepare.intensity", "zscore")
-    done = command("data_prep.make_records", "--source", source, "--out", tmp_path / "out", *options)
-    assert done.status == 0, done.err
-    assert "warning: a: 100.0% of its voxels are not 0" in done.err
-    assert list(Records(tmp_path / "out").cases) == ["a"]  # the manifest with this doubt is read
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -54,8 +54,8 @@ def windows(x, kernel, stride):
     return np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
 
 
-def features(arrays, images):
-    """Images (N, H, W, 3), scaled, -> features (N, 1280)."""
+def features(arrays, images, top=True):
+    """Images (N, H, W, 3), scaled, -> features (N, 1280), or without the top (N, H / 32, W / 32, 320)."""
 
     def norm(x, name):
         weight, bias, mean, variance = (arrays[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
@@ -77,4 +77,4 @@ def features(arrays, images):
         y = relu6(norm(np.einsum("nhwcij,cij->nhwc", windows(y, kernel, stride), depthwise), f"{block}_bn1"))
         y = norm(convolution(y, f"{block}_project_conv"), f"{block}_bn2")
         x = x + y if stride == 1 and x.shape[-1] == filters else y
-    return relu6(norm(convolution(x, "_conv_head"), "_bn1")).mean((1, 2))
+    return relu6(norm(convolution(x, "_conv_head"), "_bn1")).mean((1, 2)) if top else x

@@ -43,13 +43,55 @@ def test_contrast_turns_about_the_mean_of_the_brain():
         np.testing.assert_allclose(changed[brain, channel], mean + factor * (image[brain, channel] - mean), atol=1e-3)
 
 
-def test_gamma_is_a_power_in_unit_range_and_left_out_elsewhere():
+def test_gamma_is_a_power_in_unit_range():
     image, label = scan(np.float32)
     bent = replace(OFF, gamma=(0.5, 1.0, 1.0, 2.0))
     changed, _ = apply(bent, image, label, unit_range=True)
     np.testing.assert_allclose(changed[..., 0], np.sqrt(image[..., 0]), atol=1e-6)
+    np.testing.assert_array_equal(changed[..., 1:3], image[..., 1:3])
     np.testing.assert_allclose(changed[..., 3], image[..., 3] ** 2, atol=1e-6)
-    np.testing.assert_array_equal(apply(bent, image, label, unit_range=False)[0], image)
+
+
+def test_gamma_of_other_intensities_keeps_black_and_the_mean():
+    image, label = z_scored()
+    image[image.any(-1)] += 50
+    image[10, 20, 18] = [20, 35, 50, 60]  # far below, and further: black is 3 deviations (of 3) below the mean
+    brain = image.any(-1)
+    changed, _ = apply(replace(OFF, gamma=(0.5, 1.0, 1.0, 2.0)), image, label, unit_range=False)
+    for channel, gamma in ((0, 0.5), (3, 2.0)):
+        values = image[brain, channel].astype(np.float64)
+        black = max(values.mean() - 3 * values.std(), values.min())
+        expected = black + (values.mean() - black) * (np.maximum(values - black, 0) / (values.mean() - black)) ** gamma
+        np.testing.assert_allclose(changed[brain, channel], expected, rtol=1e-4)
+    np.testing.assert_allclose(changed[..., 1:3], image[..., 1:3], rtol=1e-6)
+    assert not changed[~brain].any()
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_bias_field_is_a_smooth_factor_of_what_lies_above_black(rank):
+    image, label = np.full((6, 40, 36, 4), 2.0, np.float32), np.ones((6, 40, 36), np.uint8)
+    image[:, 0] = 0.5  # black
+    image[0, 0, 0] = 0
+    changed, _ = apply(replace(OFF, rank=rank, bias=(0.3, 0.0, -0.3, 0.1)), image, label, unit_range=False)
+    black = np.maximum(image[image.any(-1)].mean(0) - 3 * image[image.any(-1)].std(0), 0.5)[0]
+    field = np.log((changed[:, 1:] - black) / (2 - black))
+    np.testing.assert_allclose(field[..., 2], -field[..., 0], atol=1e-4)
+    np.testing.assert_allclose(field[..., 3], field[..., 0] / 3, atol=1e-4)
+    assert not field[..., 1].any()
+    assert field[..., 0].std() == pytest.approx(0.3, rel=0.2)
+    assert np.abs(np.diff(field[..., 0], axis=1)).max() < 0.15
+    assert (np.ptp(field[:, 5, 5, 0]) == 0) == (rank == 2)
+    assert not changed[0, 0, 0].any()
+
+
+def test_blur_lowers_the_resolution_of_its_channel_inside_the_brain():
+    image, label = z_scored()
+    brain = image.any(-1)
+    changed, _ = apply(replace(OFF, blur=(1.5, 0.0, 0.0, 0.0)), image, label, unit_range=False)
+    middle = (slice(8, 12), slice(15, 25), slice(15, 25))
+    assert changed[middle][..., 0].std() < 0.4 * image[middle][..., 0].std()
+    np.testing.assert_array_equal(changed[..., 1:], image[..., 1:])
+    assert not changed[~brain].any()
 
 
 def test_noise_has_the_stated_size_differs_between_slices_and_is_named_by_its_seed():
@@ -89,7 +131,8 @@ def test_statistics_are_those_of_the_brain():
     image, _ = scan(np.float32)
     image[10, 20, 18, 0] = 0  # brain, because other channels are not zero there
     brain = image.any(-1)
-    mean, deviation = brain_statistics(image)
+    mean, deviation, smallest = brain_statistics(image)
+    np.testing.assert_array_equal(smallest, image[brain].min(0))
     np.testing.assert_allclose(mean, image[brain].mean(0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(deviation, image[brain].std(0, dtype=np.float64), rtol=1e-6)
     of_bytes = brain_statistics(np.rint(image * 255).astype(np.uint8))
@@ -101,8 +144,7 @@ def test_where_nothing_changes_nothing_is_measured():
     def measured():
         raise AssertionError("measured")
 
-    assert IntensityChanges.from_augmentation(OFF, measured, unit_range=True) is None
-    gamma = replace(OFF, gamma=(0.5, 1.0, 1.0, 1.0))
-    assert IntensityChanges.from_augmentation(gamma, measured, unit_range=False) is None
-    with pytest.raises(AssertionError, match="measured"):
-        IntensityChanges.from_augmentation(gamma, measured, unit_range=True)
+    assert IntensityChanges.from_augmentation(OFF, measured, SHAPE, unit_range=True) is None
+    for change in ({"gamma": (0.5, 1.0, 1.0, 1.0)}, {"bias": (0.0, 0.0, 0.0, 0.1)}, {"blur": (0.0, 1.0, 0.0, 0.0)}):
+        with pytest.raises(AssertionError, match="measured"):
+            IntensityChanges.from_augmentation(replace(OFF, **change), measured, SHAPE, unit_range=True)

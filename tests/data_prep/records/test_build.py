@@ -10,6 +10,8 @@ from data_prep.augmentation.draw import AugmentConfig
 from data_prep.prepare import PrepareConfig
 from data_prep.records.build import Builder, source_state
 from data_prep.records.folder import case_path
+from data_prep.records.manifests import read_case
+from data_prep.scans.unusual import WHOLE_CASE
 from data_prep.sources import open_source
 from tests.scans import scan, write_brats
 
@@ -35,6 +37,18 @@ def test_a_case_and_its_copies_are_written_once(tmp_path):
     first, second = (read_json(case_path(tmp_path / "out", "a", copy, ".json"), "case") for copy in (1, 2))
     assert first["augmentation"] != second["augmentation"]
     assert read_json(case_path(tmp_path / "out", "a", 0, ".json"), "case")["augmentation"] is None
+
+
+def test_a_doubt_about_the_whole_case_is_stored_and_read(tmp_path):
+    made = scan("a")
+    for image in made.images.values():
+        image += 7  # no background of 0
+    source = open_source(write_brats(tmp_path / "source", [made]))
+    preparation = replace(SMALL, intensity="zscore")
+    build = Builder(source, source.schema, tmp_path / "out", preparation, AugmentConfig(), {}, seed=0).build
+    (files,) = source.cases()
+    assert list(build(files).unusual) == [WHOLE_CASE]
+    assert list(read_case(case_path(tmp_path / "out", "a", 0, ".json"))["unusual"]) == [WHOLE_CASE]
 
 
 def test_a_case_without_label_is_refused(tmp_path):
