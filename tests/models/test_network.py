@@ -8,6 +8,7 @@ import pytest
 from models import MODELS
 from models.custom import CustomConfig
 from models.deepmedic import DeepMedicConfig
+from models.encoder_unet import EncoderUNetConfig
 from models.hd_bet import HDBETConfig
 from models.unet import UNetConfig, without_levels
 
@@ -19,6 +20,7 @@ NETWORKS = {
     "unet 2d, all options": UNetConfig(filters=2, depth=2, **EXTRAS),
     "unet 3d, all options": UNetConfig(rank=3, filters=2, depth=2, **EXTRAS),
     "unet of widths": UNetConfig(widths=[3, 2, 5], depth=2),
+    "encoder unet": EncoderUNetConfig(weights=None, widths=[2, 2, 2, 2, 2]),
     "deepmedic 3d": DeepMedicConfig(filters=[2, 3], hidden=[4]),
     "deepmedic 2d, all options": DeepMedicConfig(
         rank=2, filters=[3, 3, 4], factors=[3, 5], residual=[2, 3], hidden=[4, 12], hidden_width=3, hidden_residual=[2]
