@@ -267,9 +267,8 @@ def begin_phase(training: OpenTraining, phase: Phase) -> None:
 
     with training.distribution.scope():
         before = training.run.keep_weights_before(phase.number, phase.restart_from)
-        if phase.restart_from == "best":
-            training.run.verify_weights(before)
-            load_weights(training.model, before)
+        training.run.verify_weights(before)
+        load_weights(training.model, before)  # the last ones too: in memory they may be those that a moving average follows
         prepare_phase(training, phase)
     training.progress.begin_phase(phase.number)
     name = f" ({phase.name})" if phase.name else ""

@@ -30,6 +30,9 @@ class OptimizerConfig:
     """Nesterov momentum of sgd and rmsprop; null: 0.99 of sgd, 0.6 of rmsprop."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; null: not clipped."""
+    ema: float | None = None
+    """Momentum of the moving average of the weights (Polyak and Juditsky, 1992), such as 0.99: the average is validated, kept
+    and predicted with; null: the weights of the last step."""
     rates: dict[str, float] = field(default_factory=dict)
     """Factors of the learning rate of layers whose names begin so, such as {backbone: 0.1} for a pretrained encoder; their
     weights do not decay."""
@@ -46,6 +49,7 @@ class OptimizerConfig:
         if self.momentum is not None and self.name in ("adam", "adamw"):
             raise UserError(f"--{where}.momentum: belongs to sgd and rmsprop; received {self.momentum} with {self.name}")
         expect_number(f"{where}.clip_norm", self.clip_norm, 0, above=True)
+        expect_number(f"{where}.ema", self.ema, 0, 0.99999)
         for prefix, factor in self.rates.items():
             expect_number(f"{where}.rates.{prefix}", factor, 0)
 
@@ -126,6 +130,8 @@ def build_optimizer(
 
     rate = _schedule(schedule, optimizer.learning_rate, steps_per_epoch, epochs)
     common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": optimizer.clip_norm}
+    if optimizer.ema is not None:
+        common |= {"use_ema": True, "ema_momentum": optimizer.ema}
     if optimizer.name == "adamw":
         return make(keras.optimizers.AdamW, weight_decay=optimizer.weight_decay, **common)
     if optimizer.name == "sgd":

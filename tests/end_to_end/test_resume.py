@@ -51,7 +51,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, records, command, tmp_pa
     assert_equal_runs(whole, killed)
 
 
-PHASES = '[{"epochs": 2, "freeze": ["encoder", "bottom"]}, {"epochs": 2, "optimizer": {"learning_rate": 0.002}}]'
+PHASES = '[{"epochs": 2, "freeze": ["encoder", "bottom"]}, {"epochs": 2, "optimizer": {"learning_rate": 0.002, "ema": 0.9}}]'
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_run_of_another_backend_is_read(jax_runs, records):
 
 def test_extending_equals_a_longer_training(train, command, tmp_path):
     longer = tmp_path / "longer"
-    train(longer, "--epochs", 2, "--schedule.name", "constant")
+    train(longer, "--epochs", 2, "--schedule.name", "constant", "--optimizer.ema", 0.9)
     out = finished_after(longer, 1, tmp_path / "run", epochs=1)
     done = command("training.train", "--resume", out, "--extend", 1)
     assert done.status == 0, done.err

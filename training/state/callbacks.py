@@ -16,6 +16,7 @@ from training.heads.base import Head, monitored_score, monitored_words
 from training.optimizers import timed_rate
 from training.phases import Phase
 from training.run import Run
+from training.state.averaging import averaged, swap_averages
 from training.state.checkpoint import Progress, diverged_variable, save_state
 from training.state.history import history_row, write_history
 from training.state.weights import save_weights
@@ -87,11 +88,13 @@ class EpochKeeper(keras.callbacks.Callback):
         self._first_step = self._first_step or time.monotonic() - self._epoch_started
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Note when validation began."""
+        """Note when validation began; averaged weights are validated."""
         self._validation_started = time.monotonic()
+        swap_averages(self.model)
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Note how long validation took."""
+        swap_averages(self.model)
         self._validating = time.monotonic() - self._validation_started
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -117,7 +120,8 @@ class EpochKeeper(keras.callbacks.Callback):
         progress.waited = 0 if better else progress.waited + 1
         if better:
             progress.best, progress.best_epoch = row[f"val_{self._config.monitor}"], progress.epoch
-        save_weights(self.model, self._run, [f"{name}.weights.h5" for name in (["last", "best"] if better else ["last"])])
+        with averaged(self.model):
+            save_weights(self.model, self._run, [f"{name}.weights.h5" for name in (["last", "best"] if better else ["last"])])
         write_history(self._run.path / "history.csv", progress.history)
         save_state(self._run.path / "state", self.model, progress)
         seconds = now - self._epoch_started
