@@ -19,7 +19,7 @@ BLACK = 3.0  # standard deviations below the mean of an image without a natural 
 
 
 class BrainStatistics(NamedTuple):
-    """Mean, standard deviation, smallest value (C,) float64 of each channel over the brain: voxels non-zero in any channel."""
+    """Mean and standard deviation of each channel (C,) float64 over the brain, voxels non-zero in any; its smallest value."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -32,7 +32,7 @@ class BrainStatistics(NamedTuple):
 
 
 def brain_statistics(image: np.ndarray) -> BrainStatistics:
-    """Mean, standard deviation and smallest value per channel over the brain of a volume.
+    """Mean and standard deviation per channel over the brain of a volume, and its smallest value.
 
     Args:
         image: (Z, H, W, C) float16, float32, or uint8 (0..255 mean 0..1).
@@ -41,15 +41,14 @@ def brain_statistics(image: np.ndarray) -> BrainStatistics:
     smallest = np.full(image.shape[-1], np.inf)
     for picture in image:  # zeros outside the brain add nothing to the sums
         pixels = to_float(picture)
-        brain = brain_mask(np.moveaxis(pixels, -1, 0))
-        count += int(np.count_nonzero(brain))
-        smallest = np.minimum(smallest, pixels.min(axis=(0, 1), where=brain[..., None], initial=np.inf))
+        count += int(np.count_nonzero(brain_mask(np.moveaxis(pixels, -1, 0))))
         flat = np.ascontiguousarray(pixels.reshape(-1, pixels.shape[-1]).T, np.float64)
+        smallest = np.minimum(smallest, flat.min(axis=1))
         total += flat.sum(axis=1)
         squares += np.einsum("cp,cp->c", flat, flat)
     mean = total / max(count, 1)
     deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-    return BrainStatistics(mean, deviation, smallest if count else np.zeros_like(mean))
+    return BrainStatistics(mean, deviation, smallest)
 
 
 @dataclass(frozen=True)

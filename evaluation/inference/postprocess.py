@@ -1,6 +1,6 @@
 """Post-processing of class probabilities to a segmentation: thresholds, connected components, small structures.
 
-The order is: threshold, hysteresis, largest component, small components, rules on whole structures.
+The order is: threshold, hysteresis, largest component, small components, rules on whole structures, holes.
 Components are three-dimensional and joined over faces, edges and corners (26 neighbours). All counts are of voxels of one case.
 """
 
@@ -78,7 +78,9 @@ class PostprocessConfig:
     that are not named become background."""
     replace: list[ReplaceRule] = field(default_factory=list)
     """Rules on a structure's voxels in the whole case, such as [{structure: ET, below_voxels: 200, by: non-enhancing tumor}];
-    done last and in this order."""
+    done in this order."""
+    fill_holes: str | None = None
+    """Class that background becomes where foreground encloses it in its slice, such as dark cysts; null: none. Done last."""
 
     @property
     def needs_probabilities(self) -> bool:
@@ -108,6 +110,9 @@ class PostprocessConfig:
             members(rule.structure, schema, f"replace[{place}].structure")
             _expect(f"replace[{place}].below_voxels", "at least 0 voxels", rule.below_voxels, rule.below_voxels >= 0)
             _check_target(f"replace[{place}].by", rule.by, rule.structure, schema)
+        if self.fill_holes is not None:
+            wanted = schema.class_names[1:]
+            _expect("fill_holes", f"one of {', '.join(wanted)}", self.fill_holes, self.fill_holes in wanted)
 
 
 def members(name: str, schema: LabelSchema, option: str) -> list[int]:
@@ -236,6 +241,8 @@ def apply_classes(
         mask = class_mask(part, members(rule.structure, schema, "replace"))
         if np.count_nonzero(mask) < rule.below_voxels:
             part[mask] = schema.class_names.index(rule.by)
+    if config.fill_holes is not None:
+        _fill_holes(part, schema.class_names.index(config.fill_holes))
     return found
 
 
@@ -248,6 +255,7 @@ def describe(setting: PostprocessConfig) -> str:
         target = f" (smaller ones become {setting.becomes[name]})" if name in setting.becomes else ""
         parts.append(f"components of {name} of {least} voxels or more{target}")
     parts += [f"{rule.structure} of fewer than {rule.below_voxels} voxels becomes {rule.by}" for rule in setting.replace]
+    parts += [] if setting.fill_holes is None else [f"holes filled with {setting.fill_holes}"]
     return ", ".join(parts) or "no post-processing"
 
 
@@ -310,6 +318,16 @@ def _remove_small(classes: np.ndarray, structure: Sequence[int], least: int, tar
     small[0] = False
     if small.any():
         classes[small[labels]] = target
+
+
+def _fill_holes(classes: np.ndarray, target: int) -> None:
+    """Turn background that is enclosed in its slice, joined over edges of pixels alone, into the class `target`, in place."""
+    from scipy.ndimage import binary_fill_holes
+
+    for picture in classes:
+        foreground = picture > 0
+        if foreground.any():
+            picture[binary_fill_holes(foreground) & ~foreground] = target
 
 
 def _sizes(labels: np.ndarray, count: int) -> np.ndarray:

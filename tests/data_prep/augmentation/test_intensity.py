@@ -60,7 +60,7 @@ def test_gamma_of_other_intensities_keeps_black_and_the_mean():
     changed, _ = apply(replace(OFF, gamma=(0.5, 1.0, 1.0, 2.0)), image, label, unit_range=False)
     for channel, gamma in ((0, 0.5), (3, 2.0)):
         values = image[brain, channel].astype(np.float64)
-        black = max(values.mean() - 3 * values.std(), values.min())
+        black = values.mean() - 3 * values.std()
         expected = black + (values.mean() - black) * (np.maximum(values - black, 0) / (values.mean() - black)) ** gamma
         np.testing.assert_allclose(changed[brain, channel], expected, rtol=1e-4)
     np.testing.assert_allclose(changed[..., 1:3], image[..., 1:3], rtol=1e-6)
@@ -132,7 +132,7 @@ def test_statistics_are_those_of_the_brain():
     image[10, 20, 18, 0] = 0  # brain, because other channels are not zero there
     brain = image.any(-1)
     mean, deviation, smallest = brain_statistics(image)
-    np.testing.assert_array_equal(smallest, image[brain].min(0))
+    np.testing.assert_array_equal(smallest, image.min((0, 1, 2)))
     np.testing.assert_allclose(mean, image[brain].mean(0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(deviation, image[brain].std(0, dtype=np.float64), rtol=1e-6)
     of_bytes = brain_statistics(np.rint(image * 255).astype(np.uint8))

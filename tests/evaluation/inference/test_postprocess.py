@@ -122,6 +122,18 @@ def test_too_little_of_a_structure_in_the_whole_case_is_another_class(below, exp
     np.testing.assert_array_equal(found, np.where(classes == 3, expected, 0))
 
 
+def test_background_that_is_enclosed_in_its_slice_is_filled():
+    classes = np.zeros((2, 9, 9), np.uint8)
+    classes[:, 1:6, 1:6] = 2
+    classes[:, 3, 3] = 0  # a hole in both slices, which two slices do not close in space
+    classes[1, 3, 3:6] = 0  # open to the side
+    classes[:, 6, 6] = classes[:, 7, 7] = 1  # joined over a corner
+    filled = apply_classes(PostprocessConfig(fill_holes="enhancing tumor"), classes, BRATS)
+    expected = classes.copy()
+    expected[0, 3, 3] = 3
+    np.testing.assert_array_equal(filled, expected)
+
+
 def test_what_lies_outside_counts_in_no_component(blobs):
     probabilities = np.stack([blobs == 0, blobs == 1], axis=-1).astype(np.float32)
     inside = np.ones(blobs.shape, bool)
