@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.augmentation.draw import Augmentation
+from data_prep.augmentation.erasing import erase
 from data_prep.augmentation.intensity import BrainStatistics, IntensityChanges, brain_statistics
 from data_prep.augmentation.spatial import transformed_blocks
 from data_prep.grid.geometry import Triple
@@ -50,6 +51,8 @@ def apply(
     for block, pixels, bits in blocks:
         new_image[block] = np.rint(pixels * 255) if image.dtype == np.uint8 else pixels
         new_label[block] = bits
+    if augmentation.erase:
+        erase(augmentation, new_image, new_label, brain_statistics(image).of(augmentation.sources))
     return new_image, new_label
 
 
@@ -96,7 +99,11 @@ def apply_to_patch(
         repeat_edge=repeat_edge,
     )
     _, pixels, bits = zip(*blocks, strict=True)
-    return (pixels[0], bits[0]) if len(pixels) == 1 else (np.concatenate(pixels), np.concatenate(bits))
+    new_image, new_label = (pixels[0], bits[0]) if len(pixels) == 1 else (np.concatenate(pixels), np.concatenate(bits))
+    if augmentation.erase:
+        measured = brain_statistics(image) if statistics is None else statistics()
+        erase(augmentation, new_image, new_label, measured.of(augmentation.sources))
+    return new_image, new_label
 
 
 def _augmented_blocks(

@@ -51,6 +51,9 @@ class AugmentConfig:
     """Bias field: largest standard deviation of its logarithm over the image; of each channel's own strength and sign."""
     blur: float = 0.0
     """Largest sigma of a Gaussian blur in the plane of the slices, in pixels, for each channel: scans of less resolution."""
+    erase: float = 0.0
+    """Random erasing: largest half axes, as a share of the sides, of an ellipsoid that becomes dark like a cyst; half of them
+    lie in the tumour. Annotations stay."""
     fill: float = 0.0
     """Probability that a channel is replaced by the channel `fill_from`, as some data sets fill missing sequences."""
     fill_from: int = 0
@@ -74,7 +77,7 @@ class AugmentConfig:
         for name in ("probability", "fill"):
             if (getattr(self, name) or 0) > 1:
                 raise UserError(f"--augment.{name}: expected a number from 0 to 1; received {getattr(self, name)}")
-        for name in ("scale", "crop", "contrast", "gamma"):
+        for name in ("scale", "crop", "contrast", "gamma", "erase"):
             if getattr(self, name) >= 1:
                 raise UserError(f"--augment.{name}: expected a number below 1; received {getattr(self, name)}")
         if self.elastic_sigma < 1:
@@ -120,6 +123,10 @@ class Augmentation:
         bias: standard deviation of the logarithm of the bias field per channel, with its sign; empty: none.
         bias_seed: seed of the field, which is the same for all channels but for strength and sign.
         blur: Gaussian sigma per channel in pixels; empty: none.
+        erase: half axes (z, y, x) of the ellipsoid that is erased, as shares of the sides; empty: none.
+        erase_tumour: its middle lies in the tumour, where there is one; else anywhere in the brain.
+        erase_at: place of its middle among these voxels, 0 to 1.
+        erase_levels: intensity per channel, from 0 (black) to 1 (the channel's mean).
     """
 
     flips: tuple[str, ...]
@@ -141,6 +148,10 @@ class Augmentation:
     bias: tuple[float, ...] = ()
     bias_seed: int = 0
     blur: tuple[float, ...] = ()
+    erase: tuple[float, ...] = ()
+    erase_tumour: bool = False
+    erase_at: float = 0.0
+    erase_levels: tuple[float, ...] = ()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -158,6 +169,7 @@ class Augmentation:
             gamma=self.gamma * times,
             bias=self.bias * times,
             blur=self.blur * times,
+            erase_levels=self.erase_levels * times,
             sources=tuple(slice_ * channels + source for slice_ in range(times) for source in self.sources),
         )
 
@@ -207,6 +219,12 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     filled = rng.random(channels) < config.fill
     bias_seed = int(rng.integers(LARGEST_SEED))
     bias, blur = amounts(config.bias, channels), np.abs(amounts(config.blur, channels))
+    shares, in_tumour, erase_at = amounts(config.erase, 3), bool(rng.random() < 0.5), float(rng.random())
+    levels = rng.random(channels)
+    erasing: dict[str, Any] = {}
+    if shares.any():
+        erasing = {"erase": tuple(np.abs(shares).tolist()), "erase_tumour": in_tumour, "erase_at": erase_at}
+        erasing["erase_levels"] = tuple(levels.tolist())
     return Augmentation(
         rank=config.rank,
         flips=flips,
@@ -227,4 +245,5 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
         bias=tuple(bias.tolist()) if bias.any() else (),
         bias_seed=bias_seed if bias.any() else 0,
         blur=tuple(blur.tolist()) if blur.any() else (),
+        **erasing,
     )

@@ -3,7 +3,7 @@
 Those of albumentations clip to 0..1, which would cut off z-scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -24,6 +24,10 @@ class BrainStatistics(NamedTuple):
     mean: np.ndarray
     deviation: np.ndarray
     smallest: np.ndarray
+
+    def of(self, channels: Sequence[int]) -> "BrainStatistics":
+        """Statistics of some channels, by their places."""
+        return BrainStatistics(*(values[list(channels)] for values in self))
 
     @property
     def black(self) -> np.ndarray:
@@ -89,7 +93,7 @@ class IntensityChanges:
         curved = any(gamma != 1 for gamma in a.gamma) or any(a.bias)
         if not (curved or any(a.brightness) or np.any(contrast != 1) or any(a.blur) or a.noise):
             return None
-        measured = BrainStatistics(*(values[list(a.sources)] for values in statistics()))
+        measured = statistics().of(a.sources)
         black = np.zeros_like(measured.mean) if unit_range else measured.black
         span = np.ones_like(measured.mean) if unit_range else measured.mean - black
         shift = measured.mean * (1 - contrast) + measured.deviation * np.asarray(a.brightness)

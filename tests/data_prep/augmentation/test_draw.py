@@ -13,6 +13,9 @@ from common.errors import UserError
 from data_prep.augmentation.draw import Augmentation, AugmentConfig, CopiesConfig, case_rng, draw
 from tests.data_prep.augmentation.synthetic import EVERYTHING, OFF
 
+PER_CHANNEL = ("brightness", "contrast", "gamma", "sources", "bias", "blur", "erase", "erase_levels")
+UNEQUAL = {"bias_seed": 0, "erase_tumour": False, "erase_at": 0.0}  # drawn after what is drawn per channel
+
 
 def test_nothing_is_drawn_where_all_is_switched_off():
     config = AugmentConfig(flips=[], rotate_degrees=0, scale=0, elastic=0, brightness=0, contrast=0, gamma=0, noise=0)
@@ -38,7 +41,7 @@ def test_one_switch_leaves_the_other_draws_as_they_are():
     assert replace(calm, noise=full.noise, rotate_degrees=full.rotate_degrees) == full
     assert (calm.noise, calm.rotate_degrees) == (0, 0)
     few = draw(EVERYTHING, case_rng(0, "a", 1), channels=2)
-    per_channel = dict.fromkeys(("brightness", "contrast", "gamma", "sources", "bias", "blur"), ()) | {"bias_seed": 0}
+    per_channel = dict.fromkeys(PER_CHANNEL, ()) | UNEQUAL
     assert replace(few, **per_channel) == replace(full, **per_channel)
 
 
@@ -72,11 +75,14 @@ def test_windows_of_a_crop_lie_inside_the_picture(seed, crop):
 
 def test_neighbouring_slices_are_changed_alike():
     drawn = draw(
-        AugmentConfig(fill=0.5, fill_from=1, probability=1.0, bias=0.2, blur=1.0), np.random.default_rng(3), channels=2
+        AugmentConfig(fill=0.5, fill_from=1, probability=1.0, bias=0.2, blur=1.0, erase=0.3),
+        np.random.default_rng(3),
+        channels=2,
     )
     wide = drawn.with_neighbours(1)
     assert wide.contrast == drawn.contrast * 3
     assert (wide.bias, wide.blur, len(wide.bias)) == (drawn.bias * 3, drawn.blur * 3, 6)
+    assert (wide.erase, wide.erase_levels) == (drawn.erase, drawn.erase_levels * 3)
     assert wide.sources == tuple(2 * place + source for place in range(3) for source in drawn.sources)
     assert wide.crop == drawn.crop
     assert drawn.with_neighbours(0) == drawn
@@ -95,6 +101,7 @@ def test_neighbouring_slices_are_changed_alike():
         ("probability", 1.1),
         ("fill", 1.1),
         ("crop", 1.0),
+        ("erase", 1.0),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name, value):
@@ -111,7 +118,7 @@ def test_pictures_are_not_tilted():
 
 def test_augmentations_from_before_there_were_volumes_are_of_pictures():
     values = asdict(replace(OFF, rotate_degrees=5.0))
-    for name in ("rank", "tilt_degrees", "bias", "bias_seed", "blur"):
+    for name in ("rank", "tilt_degrees", "bias", "bias_seed", "blur", *(name for name in values if "erase" in name)):
         del values[name]
     assert Augmentation.from_dict(values) == replace(OFF, rotate_degrees=5.0)
 
@@ -121,7 +128,7 @@ def test_geometry_and_noise_do_not_depend_on_the_number_of_channels(rank):
     config = replace(EVERYTHING, rank=rank, tilt_degrees=20.0 if rank == 3 else 0.0, crop=0.2, fill=0.5)
     drawn = [draw(config, case_rng(0, "a", 1), channels) for channels in (1, 4, 12)]
     drawn.append(draw(config, case_rng(0, "a", 1), 4).with_neighbours(1))
-    per_channel = dict.fromkeys(("brightness", "contrast", "gamma", "sources", "bias", "blur"), ()) | {"bias_seed": 0}
+    per_channel = dict.fromkeys(PER_CHANNEL, ()) | UNEQUAL
     assert len({replace(augmentation, **per_channel) for augmentation in drawn}) == 1
     assert [len(augmentation.sources) for augmentation in drawn] == [1, 4, 12, 12]
     assert any(drawn[0].tilt_degrees) == (rank == 3)
