@@ -6,6 +6,7 @@
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, Literal, Self
 
@@ -198,12 +199,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
         channels: of the images.
     """
     probability = config.probability or 0.0
-
-    def amounts(largest: float, count: int | None = None) -> np.ndarray:
-        """Uniform from -largest to largest; all 0 where the change does not happen."""
-        happens = bool(rng.random() < probability)
-        return np.asarray(happens * largest * rng.uniform(-1, 1, count) + 0.0)  # + 0.0 makes 0 of -0
-
+    amounts = partial(_amounts, rng, probability)
     flips = tuple(axis for axis in AXES if rng.random() < probability and axis in config.flips)
     rotation = float(amounts(config.rotate_degrees))
     scale = 1 + float(amounts(config.scale))
@@ -217,14 +213,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     contrast = 1 + amounts(config.contrast, channels)
     gamma = 1 + amounts(config.gamma, channels)
     filled = rng.random(channels) < config.fill
-    bias_seed = int(rng.integers(LARGEST_SEED))
-    bias, blur = amounts(config.bias, channels), np.abs(amounts(config.blur, channels))
-    shares, in_tumour, erase_at = amounts(config.erase, 3), bool(rng.random() < 0.5), float(rng.random())
-    levels = rng.random(channels)
-    erasing: dict[str, Any] = {}
-    if shares.any():
-        erasing = {"erase": tuple(np.abs(shares).tolist()), "erase_tumour": in_tumour, "erase_at": erase_at}
-        erasing["erase_levels"] = tuple(levels.tolist())
+    later = {**_scanner(config, rng, probability, channels), **_erasing(config, rng, probability, channels)}
     return Augmentation(
         rank=config.rank,
         flips=flips,
@@ -242,8 +231,30 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
         noise=noise,
         noise_seed=noise_seed,
         sources=tuple(config.fill_from if fill else channel for channel, fill in enumerate(filled)),
-        bias=tuple(bias.tolist()) if bias.any() else (),
-        bias_seed=bias_seed if bias.any() else 0,
-        blur=tuple(blur.tolist()) if blur.any() else (),
-        **erasing,
+        **later,
     )
+
+
+def _amounts(rng: np.random.Generator, probability: float, largest: float, count: int | None = None) -> np.ndarray:
+    """Uniform from -largest to largest; all 0 where the change does not happen."""
+    happens = bool(rng.random() < probability)
+    return np.asarray(happens * largest * rng.uniform(-1, 1, count) + 0.0)  # + 0.0 makes 0 of -0
+
+
+def _scanner(config: AugmentConfig, rng: np.random.Generator, probability: float, channels: int) -> dict[str, Any]:
+    """Bias field and blur, as from another scanner."""
+    seed = int(rng.integers(LARGEST_SEED))
+    bias = _amounts(rng, probability, config.bias, channels)
+    blur = np.abs(_amounts(rng, probability, config.blur, channels))
+    changes: dict[str, Any] = {"bias": tuple(bias.tolist()), "bias_seed": seed} if bias.any() else {}
+    return changes | ({"blur": tuple(blur.tolist())} if blur.any() else {})
+
+
+def _erasing(config: AugmentConfig, rng: np.random.Generator, probability: float, channels: int) -> dict[str, Any]:
+    """Ellipsoid that is erased."""
+    shares = np.abs(_amounts(rng, probability, config.erase, 3))
+    in_tumour, at = bool(rng.random() < 0.5), float(rng.random())
+    levels = tuple(rng.random(channels).tolist())
+    if not shares.any():
+        return {}
+    return {"erase": tuple(shares.tolist()), "erase_tumour": in_tumour, "erase_at": at, "erase_levels": levels}
