@@ -5,6 +5,7 @@ volume equals the augmented volume. Slices read while training are volumes of on
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,14 @@ def apply(
         ValueError: wrong shapes or dtypes, or another number of channels than the augmentation was drawn for.
     """
     new_image, new_label = np.empty_like(image, order="C"), np.empty_like(label, order="C")
-    blocks = _augmented_blocks(
-        augmentation, image, label, (0, 0, 0), label.shape, unit_range, slices_at_once=SLICES_AT_ONCE, spacing_mm=spacing_mm
-    )
+    measure = cache(lambda: brain_statistics(image))
+    reading = {"slices_at_once": SLICES_AT_ONCE, "spacing_mm": spacing_mm}
+    blocks = _augmented_blocks(augmentation, image, label, (0, 0, 0), label.shape, unit_range, measure, **reading)
     for block, pixels, bits in blocks:
         new_image[block] = np.rint(pixels * 255) if image.dtype == np.uint8 else pixels
         new_label[block] = bits
     if augmentation.erase:
-        erase(augmentation, new_image, new_label, brain_statistics(image).of(augmentation.sources))
+        erase(augmentation, new_image, new_label, measure().of(augmentation.sources))
     return new_image, new_label
 
 
@@ -85,6 +86,7 @@ def apply_to_patch(
         ValueError: as `apply`.
     """
     # Interpolation in a volume rounds coordinates by its block's position: equal blocks give equal bits.
+    measure = statistics or cache(lambda: brain_statistics(image))
     at_once = SLICES_AT_ONCE if augmentation.rank == 3 else size[0]
     blocks = _augmented_blocks(
         augmentation,
@@ -93,7 +95,7 @@ def apply_to_patch(
         start,
         size,
         unit_range,
-        statistics,
+        measure,
         slices_at_once=at_once,
         spacing_mm=spacing_mm,
         repeat_edge=repeat_edge,
@@ -101,8 +103,7 @@ def apply_to_patch(
     _, pixels, bits = zip(*blocks, strict=True)
     new_image, new_label = (pixels[0], bits[0]) if len(pixels) == 1 else (np.concatenate(pixels), np.concatenate(bits))
     if augmentation.erase:
-        measured = brain_statistics(image) if statistics is None else statistics()
-        erase(augmentation, new_image, new_label, measured.of(augmentation.sources))
+        erase(augmentation, new_image, new_label, measure().of(augmentation.sources))
     return new_image, new_label
 
 
@@ -113,7 +114,7 @@ def _augmented_blocks(
     start: Triple,
     size: Triple,
     unit_range: bool,
-    statistics: Callable[[], BrainStatistics] | None = None,
+    statistics: Callable[[], BrainStatistics],
     **reading: Any,
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Augmented blocks of slices of a patch, as `transformed_blocks` yields them; `reading` is passed to it."""
@@ -126,8 +127,7 @@ def _augmented_blocks(
     drawn, channels = len(augmentation.sources), image.shape[-1]
     if drawn != channels:
         raise ValueError(f"the augmentation was drawn for {drawn} channels; received an image of {channels}")
-    measure = statistics or (lambda: brain_statistics(image))
-    changes = IntensityChanges.from_augmentation(augmentation, measure, size, unit_range or image.dtype == np.uint8)
+    changes = IntensityChanges.from_augmentation(augmentation, statistics, size, unit_range or image.dtype == np.uint8)
     for block, pixels, bits in transformed_blocks(augmentation, image, label, start, size, **reading):
         if augmentation.sources != tuple(range(channels)):
             pixels = np.ascontiguousarray(pixels[..., list(augmentation.sources)])
