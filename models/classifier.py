@@ -78,7 +78,7 @@ class ClassifierConfig(NetworkConfig):
         They run as in inference, because the small batches of a fine-tuning would overwrite statistics of a million images.
         With random weights everything trains: frozen statistics (mean 0, variance 1) would be none at all.
         """
-        return [] if self.weights is None else _batch_norms(network.get_layer(BACKBONE))
+        return [] if self.weights is None else batch_norms(network.get_layer(BACKBONE))
 
     def build(
         self,
@@ -102,7 +102,7 @@ class ClassifierConfig(NetworkConfig):
 
         inputs = keras.Input((None, None, channels), name="image")
         backbone = self.backbone(channels)
-        for layer in _batch_norms(backbone):
+        for layer in batch_norms(backbone):
             layer.momentum = self.momentum
         if self.weights is not None and load_pretrained:
             self.load_backbone(backbone, self.weights, channels)
@@ -186,7 +186,8 @@ def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
     return kernel if channels == RGB or inflated is None else inflated
 
 
-def _batch_norms(backbone: "keras.Model") -> list[Any]:
+def batch_norms(backbone: "keras.Model") -> list[Any]:
+    """Batch normalisations of a network, in order."""
     import keras
 
     return [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]

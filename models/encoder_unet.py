@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
 from models import efficientnet_weights
-from models.classifier import BACKBONE, RANGES, WHITE
+from models.classifier import BACKBONE, RANGES, WHITE, batch_norms
 from models.efficientnet import DEVIATION, MEAN, pyramid
 from models.network import Intensity
 from models.unet import UNetConfig
@@ -70,11 +70,7 @@ class EncoderUNetConfig(UNetConfig):
 
     def fixed_layers(self, network: "keras.Model") -> list[Any]:
         """Layers that never train: batch normalisations of an encoder whose `statistics` are fixed."""
-        import keras
-
-        if self.weights is None or self.statistics == "trained":
-            return []
-        return [each for each in network.get_layer(BACKBONE).layers if isinstance(each, keras.layers.BatchNormalization)]
+        return [] if self.weights is None or self.statistics == "trained" else batch_norms(network.get_layer(BACKBONE))
 
     def build(
         self,
@@ -95,8 +91,7 @@ class EncoderUNetConfig(UNetConfig):
         Raises:
             UserError: the weights cannot be loaded.
         """
-        self._intensity = intensity
-        network = self.assemble(channels, heads, pooled)
+        network = self.assemble(channels, heads, pooled, intensity)
         if self.weights is not None and load_pretrained:
             efficientnet_weights.load_backbone_weights(network.get_layer(BACKBONE), channels)
         return network
@@ -105,17 +100,16 @@ class EncoderUNetConfig(UNetConfig):
     def _widths_of(self) -> tuple[int, str]:
         return LEVELS, "levels of the decoder"
 
-    def _encode(self, inputs: Any) -> tuple[list[Any], Any]:
+    def _encode(self, inputs: Any, intensity: Intensity) -> tuple[list[Any], Any]:
         """The scaled image and the encoder's features from the second level on; those of the bottom."""
         import keras
 
-        low, high = RANGES[self._intensity]
+        low, high = RANGES[intensity]
         scale = WHITE / (high - low)
         picture = keras.layers.Rescaling(scale / DEVIATION, (-low * scale - MEAN) / DEVIATION, name="scaled")(inputs)
         image = keras.Input((None, None, inputs.shape[-1]), name="picture")
         backbone = keras.Model(image, pyramid(image), name=BACKBONE)
-        for layer in backbone.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = self.momentum
+        for layer in batch_norms(backbone):
+            layer.momentum = self.momentum
         *features, bottom = backbone(picture)
         return [picture, *features], keras.layers.Identity(name=self.bottleneck)(bottom)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
-from models.network import SegmenterConfig
+from models.network import Intensity, SegmenterConfig
 
 if TYPE_CHECKING:
     import keras
@@ -85,13 +85,16 @@ class UNetConfig(SegmenterConfig):
         """Divisor of the input's sides."""
         return 2**self.depth
 
-    def assemble(self, channels: int, heads: dict[str, int], pooled: Sequence[str]) -> "keras.Model":
+    def assemble(
+        self, channels: int, heads: dict[str, int], pooled: Sequence[str], intensity: Intensity = "minmax"
+    ) -> "keras.Model":
         """Make the network: images of any size that is a multiple of `stride` -> {head: logits}.
 
         Args:
             channels: of the input.
             heads: name -> number of outputs, such as {"segmentation": 4}.
             pooled: heads with one vector of logits for each image, from the mean over the bottom's features (Lin et al., 2014).
+            intensity: how intensities are scaled, for encoders that were trained on pictures.
 
         Returns:
             the network; under deep supervision a head's logits are followed by those of the levels below, along the last axis,
@@ -100,7 +103,7 @@ class UNetConfig(SegmenterConfig):
         import keras
 
         inputs, levels = keras.Input((*[None] * self.rank, channels), name="image"), []
-        skips, bottom = self._encode(inputs)
+        skips, bottom = self._encode(inputs, intensity)
         features = bottom
         for level in reversed(range(self.depth)):
             filters = self._filters(level)
@@ -116,7 +119,7 @@ class UNetConfig(SegmenterConfig):
             outputs[name] = keras.layers.Dense(heads[name], dtype="float32", name=name)(mean)
         return keras.Model(inputs, outputs, name=self.name)
 
-    def _encode(self, inputs: Any) -> tuple[list[Any], Any]:
+    def _encode(self, inputs: Any, intensity: Intensity) -> tuple[list[Any], Any]:
         """Features of each level from the first to the last, and those of the bottom."""
         features, skips = inputs, []
         for level in range(self.depth):
