@@ -74,8 +74,8 @@ def main(config: ChangedScannerConfig) -> None:
             _save(case, image, config.out / row[name])
         _save(case, case.label, config.out / row["label"])
         rows.append(row)
-    columns = list(rows[0])
-    write_text(config.out / "cases.csv", csv_text([columns, *([row[name] for name in columns] for row in rows)]))
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    write_text(config.out / "cases.csv", csv_text([columns, *([row.get(name, "") for name in columns] for row in rows)]))
     print(f"{config.out}: {len(rows)} cases")
 
 
