@@ -5,6 +5,7 @@ Those of albumentations clip to 0..1, which would cut off z-scores.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -116,28 +117,28 @@ class IntensityChanges:
             first_slice: number of its first slice in the patch; each slice has noise of its own, whatever the blocks.
         """
         width, channels = image.shape[2:]
-        brain = np.repeat(brain_mask(np.moveaxis(image, -1, 0)), channels, axis=2)
-        # Rows with their channels side by side: NumPy is several times as fast along them as along a few channels.
+        # Rows with their channels side by side: NumPy is several times as fast along them as along a few channels. All voxels
+        # are changed, and those outside the brain set to 0 again: NumPy is many times slower where it changes some alone.
         rows = image.reshape(*image.shape[:2], width * channels)
-        self._curve(rows, brain, width, first_slice)
+        brain = np.repeat(brain_mask(np.moveaxis(image, -1, 0)), channels, axis=2)
+        self._curve(rows, width, first_slice)
         rows *= np.tile(self.factor, width)
-        np.add(rows, np.tile(self.shift, width), out=rows, where=brain)
+        rows += np.tile(self.shift, width)
+        rows *= brain
         for channel, sigma in enumerate(self.augmentation.blur):
             if sigma:
-                inside = brain[..., ::channels]
-                for picture, mask in zip(image[..., channel], inside, strict=True):
-                    np.copyto(picture, _blurred(picture, sigma), where=mask)
+                for picture in image[..., channel]:
+                    picture[...] = _blurred(picture, sigma)
         if self.noise is not None:
-            noise = np.empty(image.shape, np.float32)
-            for z, picture in enumerate(noise, first_slice):
-                np.random.default_rng([self.augmentation.noise_seed, z]).standard_normal(dtype=np.float32, out=picture)
-            noise = noise.reshape(rows.shape)
-            noise *= np.tile(self.noise, width)
-            np.add(rows, noise, out=rows, where=brain)
+            for z, picture in enumerate(rows, first_slice):
+                noise = _standard_normal([self.augmentation.noise_seed, z], picture.shape)
+                noise *= np.tile(self.noise, width)
+                picture += noise
+        rows[...] = np.where(brain, rows, np.float32(0))  # a product would make -0.0, which is inside the brain
         if self.unit_range:
             np.clip(rows, 0, 1, out=rows)
 
-    def _curve(self, rows: np.ndarray, brain: np.ndarray, width: int, first_slice: int) -> None:
+    def _curve(self, rows: np.ndarray, width: int, first_slice: int) -> None:
         """Gamma and bias field, of the signal above black: black + span * (signal / span) ** gamma * exp(field)."""
         gamma = np.asarray(self.augmentation.gamma, np.float32)
         bias = np.asarray(self.augmentation.bias or np.zeros_like(gamma), np.float32)
@@ -151,7 +152,25 @@ class IntensityChanges:
         if bias.any():
             field = bias_field(self.augmentation.bias_seed, self.augmentation.rank, self.size, first_slice, len(rows))
             signal *= np.exp(field[..., None] * bias).reshape(*field.shape[:2], -1)
-        np.copyto(rows, black + span * signal, where=brain & np.tile(changed, width))
+        signal *= span
+        signal += black
+        # Signal below black, which the curve would raise to it, stays in the other channels.
+        rows[...] = np.where(np.tile(changed, width), signal, rows)
+
+
+@cache
+def _normal_quantiles() -> np.ndarray:
+    """(65536,) float32 quantiles of the standard normal distribution, one for each value of 16 random bits."""
+    from scipy.special import ndtri
+
+    quantiles: np.ndarray = ndtri((np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float32)
+    return quantiles
+
+
+def _standard_normal(seed: Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal numbers, float32, by their quantiles: ten times as fast as NumPy's; none is beyond 4.3."""
+    bits = np.random.default_rng(seed).integers(1 << 16, size=shape, dtype=np.uint16)
+    return _normal_quantiles()[bits]
 
 
 def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
