@@ -86,7 +86,8 @@ class SegmentationHead(Head):
 
     def loss(self, changes: dict[str, float], examples: Sequence[tuple[Records, CountedExamples]]) -> "keras.losses.Loss":
         """The configured loss with the numbers of the phase."""
-        loss: keras.losses.Loss = replace(self.loss_config, **changes).build(self.outputs)
+        regions = list(self.schema.region_indices().values())
+        loss: keras.losses.Loss = replace(self.loss_config, **changes).build(self.outputs, regions)
         return loss
 
     def headline(self, row: Mapping[str, float], front: str, monitored: str = "") -> str | None:

@@ -4,6 +4,7 @@ A target is a byte per voxel with one bit per class (`data_prep.labels`); a voxe
 nothing, and a batch without an annotated voxel has loss 0 and no gradient.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -18,11 +19,12 @@ def soft_dice(
     over: str,
     smooth: tuple[float, float],
     squared: bool = False,
-    include_background: bool = False,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> Any:
     """Soft Dice loss (Milletari et al., 2016): 1 - (2 sum p y + s) / (sum p^n + sum y^n + r) over space.
 
-    n is 1, or 2 where squared. The loss is the mean over the classes, and over the annotated samples where `over` is "sample".
+    n is 1, or 2 where squared. The loss is the mean over the structures, and over the annotated samples where `over` is
+    "sample".
 
     Args:
         bits: (N, ...) integer, one bit per class; voxels without a bit are left out.
@@ -30,13 +32,15 @@ def soft_dice(
         over: "sample" sums over the space of each sample, "batch" over the samples too.
         smooth: s and r, in voxels.
         squared: whether the probabilities in the denominator are squared.
-        include_background: whether the background is one of the classes.
+        groups: structures, each a union of classes, by the classes' numbers; None: each class but the background.
     """
     truth = one_hot(bits, logits.shape[-1])
     annotated = ops.sum(truth, axis=-1, keepdims=True)
     found = ops.softmax(ops.cast(logits, "float32"), axis=-1) * annotated
-    if not include_background:
+    if groups is None:
         truth, found = truth[..., 1:], found[..., 1:]
+    else:  # no matrix product, which GPUs round to ten bits
+        truth, found = (ops.stack([sum(x[..., c] for c in group) for group in groups], axis=-1) for x in (truth, found))
     space = list(range(1, len(truth.shape) - 1))
     axes = [0, *space] if over == "batch" else space
     both = ops.sum(found * truth, axis=axes)

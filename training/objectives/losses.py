@@ -4,6 +4,7 @@ A loss is added here, as a config with `name`, its options, `check` and `build`,
 `training.objectives.functions`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,8 +34,8 @@ class FocalConfig:
         expect_number(f"{where}.gamma", self.gamma, 0)
         _per_class(self.alpha, classes, f"{where}.alpha")
 
-    def build(self, classes: int) -> "keras.losses.Loss":
-        """The loss for a number of classes."""
+    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+        """The loss for a number of classes; it has no use for regions."""
         from training.objectives.functions import focal
         from training.objectives.keras_objects import VoxelLoss
 
@@ -59,8 +60,8 @@ class CrossEntropyConfig:
         """
         _per_class(self.alpha, classes, f"{where}.alpha")
 
-    def build(self, classes: int) -> "keras.losses.Loss":
-        """The loss for a number of classes."""
+    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+        """The loss for a number of classes; it has no use for regions."""
         from training.objectives.functions import focal
         from training.objectives.keras_objects import VoxelLoss
 
@@ -84,6 +85,9 @@ class BceDiceConfig:
     """Weight of the Dice loss."""
     over: Literal["sample", "batch"] = "sample"
     """Voxels of one Dice: those of each slice (or patch), of which the mean is taken, or of the batch."""
+    structures: Literal["classes", "regions", "both"] = "classes"
+    """Structures whose Dice losses are averaged: the foreground classes; the label schema's regions, such as the whole tumour
+    (region-based training, Isensee et al., 2021); or both."""
     smooth: float = 1.0
     """Voxels added to numerator and denominator: a class that is absent in truth costs next to nothing where nothing is
     predicted, and more the more is."""
@@ -98,22 +102,37 @@ class BceDiceConfig:
         expect_number(f"{where}.dice", self.dice, 0)
         expect_number(f"{where}.smooth", self.smooth, 1e-6)
 
-    def build(self, classes: int) -> "keras.losses.Loss":
+    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
         """The loss for a number of classes.
 
+        Args:
+            classes: background included.
+            regions: unions of classes, by the classes' numbers.
+
         Raises:
-            UserError: see `check`.
+            UserError: see `check`; structures are regions, and there are none.
         """
         from training.objectives.functions import focal, soft_dice
         from training.objectives.keras_objects import VoxelLoss
 
         self.check(classes)
+        groups = self._groups(classes, regions)
 
         def bce_dice(bits: Any, logits: Any) -> Any:
             bce = focal(bits, logits, 0.0, [1.0] * logits.shape[-1])
-            return self.bce * bce + self.dice * soft_dice(bits, logits, over=self.over, smooth=(self.smooth, self.smooth))
+            overlap = soft_dice(bits, logits, over=self.over, smooth=(self.smooth, self.smooth), groups=groups)
+            return self.bce * bce + self.dice * overlap
 
         return VoxelLoss(bce_dice, self.name, classes)
+
+    def _groups(self, classes: int, regions: Sequence[Sequence[int]]) -> list[tuple[int, ...]] | None:
+        """Structures of the Dice loss as numbers of classes; None: each foreground class."""
+        if self.structures == "classes":
+            return None
+        if not regions:
+            raise UserError(f"--loss.structures {self.structures}: expected a label schema with regions; received one without")
+        single = [(number,) for number in range(1, classes)] if self.structures == "both" else []
+        return list(dict.fromkeys([*single, *(tuple(sorted(region)) for region in regions)]))
 
 
 @dataclass
@@ -161,8 +180,8 @@ class DiceCeConfig:
         expect_number(f"{where}.smooth_denominator", self.smooth_denominator, 1e-6)
         _per_class(self.alpha, classes, f"{where}.alpha")
 
-    def build(self, classes: int) -> "keras.losses.Loss":
-        """The loss for a number of classes.
+    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+        """The loss for a number of classes; it has no use for regions.
 
         Raises:
             UserError: see `check`.
@@ -173,11 +192,11 @@ class DiceCeConfig:
         self.check(classes)
         weights = _per_class(self.alpha, classes, "loss.alpha")
 
+        groups = [(number,) for number in range(classes)] if self.include_background else None
+
         def dice_ce(bits: Any, logits: Any) -> Any:
             smooth = (self.smooth_numerator, self.smooth_denominator)
-            overlap = soft_dice(
-                bits, logits, over=self.over, smooth=smooth, squared=self.squared, include_background=self.include_background
-            )
+            overlap = soft_dice(bits, logits, over=self.over, smooth=smooth, squared=self.squared, groups=groups)
             return self.dice * overlap + self.ce * focal(bits, logits, 0.0, weights)
 
         return VoxelLoss(dice_ce, self.name, classes)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from training.objectives.functions import soft_dice
 from training.objectives.losses import BceDiceConfig
 
@@ -69,6 +70,26 @@ def test_each_term_is_the_formula_and_the_weights_are_linear(seed, classes, anno
     assert loss(bits, logits, bce=0, dice=1, smooth=smooth) == pytest.approx(expected_dice, rel=1e-4, abs=1e-5)
     both = loss(bits, logits, bce=bce, dice=dice, smooth=smooth)
     assert both == pytest.approx(bce * expected_bce + dice * expected_dice, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(("structures", "groups"), [("regions", [[1, 2, 3], [3]]), ("both", [[1], [2], [3], [1, 2, 3]])])
+def test_dice_of_regions_is_that_of_their_unions(structures, groups):
+    bits, logits = made(classes=4, annotated=0.8)
+    p, truth = probabilities(logits), np.stack([bits == 1 << c for c in range(4)], axis=-1).astype(float)
+    expected = []
+    for sample in range(len(bits)):
+        for group in groups:
+            y, found = truth[sample][..., group].sum(-1), (p[sample] * (bits[sample] > 0)[..., None])[..., group].sum(-1)
+            expected.append(1 - (2 * (y * found).sum() + 1) / (y.sum() + found.sum() + 1))
+    dice = BceDiceConfig(bce=0, structures=structures).build(4, [[3, 1, 2], [3]])
+    assert float(dice(bits, logits)) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_dice_of_regions_needs_regions():
+    with pytest.raises(
+        UserError, match=r"^--loss\.structures regions: expected a label schema with regions; received one without"
+    ):
+        BceDiceConfig(structures="regions").build(2)
 
 
 def test_of_two_classes_it_is_sigmoid_cross_entropy_of_the_difference_of_the_logits():
