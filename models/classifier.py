@@ -159,16 +159,20 @@ def scaled_pictures(
     """
     import keras
 
-    low, high = RANGES[intensity]
-    scale = WHITE / (high - low)
-    offsets = means if channels == RGB else [sum(means) / RGB] * channels
+    scale, offsets = linear_scaling(intensity, means if channels == RGB else [sum(means) / RGB] * channels, deviation)
     inputs = keras.Input((None, None, channels), name="intensities")
-    pictures = keras.ops.clip(inputs, low, high)
+    pictures = keras.ops.clip(inputs, *RANGES[intensity])
     if bgr and channels == RGB:
         pictures = keras.ops.flip(pictures, axis=-1)
-    shifts = [(-low * scale - mean) / deviation for mean in offsets]
-    pictures = keras.layers.Rescaling(scale / deviation, shifts, dtype="float32", name="scaled")(pictures)
+    pictures = keras.layers.Rescaling(scale, offsets, dtype="float32", name="scaled")(pictures)
     return keras.Model(inputs, pictures, name=PREPROCESSING)
+
+
+def linear_scaling(intensity: Intensity, means: Sequence[float], deviation: float) -> tuple[float, list[float]]:
+    """Scale and offsets of the input of pretrained weights: intensities of `RANGES` on 0..255, less means, by a deviation."""
+    low, high = RANGES[intensity]
+    scale = WHITE / (high - low)
+    return scale / deviation, [(-low * scale - mean) / deviation for mean in means]
 
 
 def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
 from models import efficientnet_weights
-from models.classifier import BACKBONE, RANGES, WHITE, batch_norms
+from models.classifier import BACKBONE, batch_norms, linear_scaling
 from models.efficientnet import DEVIATION, MEAN, pyramid
 from models.network import Intensity
 from models.unet import UNetConfig
@@ -104,9 +104,8 @@ class EncoderUNetConfig(UNetConfig):
         """The scaled image and the encoder's features from the second level on; those of the bottom."""
         import keras
 
-        low, high = RANGES[intensity]
-        scale = WHITE / (high - low)
-        picture = keras.layers.Rescaling(scale / DEVIATION, (-low * scale - MEAN) / DEVIATION, name="scaled")(inputs)
+        scale, (offset,) = linear_scaling(intensity, [MEAN], DEVIATION)
+        picture = keras.layers.Rescaling(scale, offset, name="scaled")(inputs)
         image = keras.Input((None, None, inputs.shape[-1]), name="picture")
         backbone = keras.Model(image, pyramid(image), name=BACKBONE)
         for layer in batch_norms(backbone):
