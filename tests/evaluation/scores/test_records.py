@@ -162,7 +162,7 @@ def test_a_network_of_one_input_size_is_scored_on_the_slices_of_a_slice_split(re
     every = whole_slices(opened, cases, InputConfig())
     _, (chosen,) = slice_split([every], parts=3, part=1, seed=0)
     assert 0 < len(chosen) < len(every)
-    loss = SimpleNamespace(build=lambda classes: lambda bits, logits: float(len(bits)))
+    loss = SimpleNamespace(build=lambda classes, regions: lambda bits, logits: float(len(bits)))
     run = SimpleNamespace(
         path=Path("made"),
         sliding_window=lambda: SlidingWindow(1, (1, 16, 16)),
