@@ -19,7 +19,7 @@ from common.tables import counted
 from common.trust import trust_own
 from training.config import TrainingConfig
 from training.data.division import cases_lacking_channels, lacked_channels
-from training.data.mixture import Mixture, check_extents, open_mixture, open_records
+from training.data.mixture import Mixture, check_extents, open_mixture, open_records, with_input_size
 from training.divergence import Diverged, store_divergence
 from training.freezing import LayerFreezing
 from training.heads.base import Head, monitored_score, monitored_words
@@ -58,6 +58,7 @@ def train(config: TrainingConfig) -> None:
     check_monitor(settings, heads)
     if old is None:
         check_initial_weights(settings)
+        settings = with_input_size(settings, records)
     data = open_mixture(settings, records, heads)
     if old is None:  # the run that it began with may be gone when it is resumed
         check_validation_patients(settings, data)

@@ -48,7 +48,8 @@ class InputConfig:
     """Slices, rows and columns of patches that are drawn from the volumes, such as [64, 64, 64] for a 3D network or
     [1, 128, 128] for a 2D one; null: a 2D network is given whole slices."""
     size: tuple[int, int] | None = None
-    """Rows and columns, cut or zero-padded around the middle; null: as in the records, which must then agree."""
+    """Rows and columns, cut or zero-padded around the middle; null: the least that holds every slice and that the network can
+    halve."""
     resize: tuple[int, int] | None = None
     """Rows and columns to which slices are then resized; the network's logits are resized back, so that validation and
     prediction score the records' own pixels. null: not resized."""

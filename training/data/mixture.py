@@ -18,7 +18,7 @@ from training.data.batches import Examples, InputConfig, RandomMap, training_bat
 from training.data.channel_dropout import ChannelDropout
 from training.data.division import cases_lacking_channels, divide_cases, divide_slices
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
-from training.data.slices import Slices, check_sizes, training_slices, whole_slices
+from training.data.slices import Slices, check_sizes, padded_size, training_slices, whole_slices
 from training.data.targets import FolderTargets, Joined, Mapped
 from training.heads.base import Head
 
@@ -157,6 +157,21 @@ def open_records(config: "TrainingConfig") -> list[Records]:
             )
         opened.append(records)
     return opened
+
+
+def with_input_size(config: "TrainingConfig", records: Sequence[Records]) -> "TrainingConfig":
+    """Settings with an input size that holds every slice and that the network can halve; printed where it pads."""
+    given = config.input
+    if given.patch is not None or given.size is not None or config.model.prediction_patch(None) is not None:
+        return config
+    sizes = sorted({facts.shape[1:] for folder in records for facts in folder.cases.values()})
+    size = padded_size(sizes, 1 if given.resize else config.model.stride)
+    if sizes == [size]:
+        return config
+    known = " and ".join(f"{rows} x {columns}" for rows, columns in (sizes[0], sizes[-1])[: len(sizes)])
+    between = "between " if len(sizes) > 2 else ""
+    print(f"slices of {between}{known} are zero-padded to {size[0]} x {size[1]} (--input.size)")
+    return replace(config, input=replace(given, size=size))
 
 
 def open_mixture(config: "TrainingConfig", records: Sequence[Records], heads: Mapping[str, Head]) -> Mixture:

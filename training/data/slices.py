@@ -1,7 +1,7 @@
 """Whole slices of records for training and validation: views of memory-mapped shards."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -123,6 +123,12 @@ def whole_slices(records: Records, cases: Sequence[str], config: InputConfig, ta
     return Slices(records, [(case, 0) for case in cases], rows, config, targets=targets)
 
 
+def padded_size(sizes: Iterable[tuple[int, ...]], stride: int) -> tuple[int, int]:
+    """Rows and columns of the least input that holds slices of these sizes: multiples of a network's stride."""
+    rows, columns = (-(-max(sides) // stride) * stride for sides in zip(*sizes, strict=True))
+    return rows, columns
+
+
 def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> tuple[int, int]:
     """Refuse slices of different sizes, or of a size that the network cannot halve often enough.
 
@@ -132,22 +138,18 @@ def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, str
     Raises:
         UserError: sizes differ, or the network cannot halve them.
     """
-
-    def multiples(size: tuple[int, int]) -> list[int]:
-        return [-(-side // stride) * stride for side in size]
-
     sizes = {records.cases[case].shape[1:] for case in cases}
     if config.size is None and len(sizes) > 1:
         raise UserError(
             f"{records.path}: slices differ in size ({sorted(sizes)[:3]}, ...); "
-            f"set --input.size, such as {multiples(max(sizes))}"
+            f"set --input.size, such as {list(padded_size(sizes, stride))}"
         )
     height, width = config.resize or config.size or sizes.pop()
     if height % stride or width % stride:
         option = "resize" if config.resize else "size"
         raise UserError(
             f"{records.path}: slices of {height} x {width} do not fit a network that halves them to 1/{stride}; "
-            f"set --input.{option} to multiples of {stride}, such as {multiples((height, width))}; a network "
+            f"set --input.{option} to multiples of {stride}, such as {list(padded_size([(height, width)], stride))}; a network "
             "of your own may need less, which --model.stride says"
         )
     return height, width

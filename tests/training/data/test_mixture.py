@@ -1,6 +1,7 @@
 """Mixtures of records folders: shares, an order that is a function of (seed, step), and folders that do not go together."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from data_prep.records.folder import Records
 from tests.training.runs import assert_equal, read_batches
 from training.config import RecordsConfig, TrainConfig
 from training.data.batches import CLASSIFICATION, InputConfig
-from training.data.mixture import open_mixture, open_records
+from training.data.mixture import open_mixture, open_records, with_input_size
 from training.heads.classification import ClassificationHead
 from training.heads.segmentation import SegmentationHead
 
@@ -45,6 +46,33 @@ def opened(settings, heads=None):
 def batches(data, settings, start=0, count=12):
     iterator = iter(data.training_batches(settings, start))
     return [(image, *targets.values()) for image, targets in (next(iterator) for _ in range(count))]
+
+
+def with_slices(*sizes):
+    """Stand-in of records: cases with slices of these sizes."""
+    return SimpleNamespace(cases={str(size): SimpleNamespace(shape=(3, *size)) for size in sizes})
+
+
+def test_slices_are_padded_to_what_the_network_can_halve(capsys):
+    settings = config("r")
+    settings.model.depth = 3
+    padded = with_input_size(settings, [with_slices((20, 30)), with_slices((16, 40), (17, 17))])
+    assert padded.input == replace(settings.input, size=(24, 40))
+    assert settings.input.size is None
+    assert capsys.readouterr().out == "slices of between 16 x 40 and 20 x 30 are zero-padded to 24 x 40 (--input.size)\n"
+
+
+@pytest.mark.parametrize("given", [{}, {"size": (8, 8)}, {"patch": (1, 8, 8)}])
+def test_slices_that_fit_and_sizes_that_are_given_stay(given, capsys):
+    settings = config("r", **given)
+    sizes = [(48, 32)] if not given else [(48, 33), (20, 20)]
+    assert with_input_size(settings, [with_slices(*sizes)]) is settings
+    assert not capsys.readouterr().out
+
+
+def test_slices_that_are_resized_are_padded_to_one_size_alone():
+    settings = config("r", resize=(16, 16))
+    assert with_input_size(settings, [with_slices((20, 30), (21, 9))]).input.size == (21, 30)
 
 
 @pytest.mark.parametrize("share", [None, 0.5])
