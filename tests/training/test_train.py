@@ -125,12 +125,19 @@ def test_every_option_reaches_the_training(train, records, tmp_path):
     assert run.metadata["fold"] == 1
 
 
+def test_slices_are_padded_for_a_network_that_halves_them_more_often(train, tmp_path):
+    done = train(tmp_path / "run", "--model.depth", 5, "--epochs", 1, "--steps_per_epoch", 1)
+    assert done.status == 0, done.err
+    assert "are zero-padded to 32 x 32 (--input.size)" in done.out
+    assert Run(tmp_path / "run").config.input.size == (32, 32)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--fold", 2], "expected a fold of 0..1; received 2"),
         (["--fold", -1], "expected a fold of 0..1; received -1"),
-        (["--model.depth", 5], "multiples of 32"),
+        (["--model.depth", 5, "--input.size", "[16,16]"], "multiples of 32"),
         (["--input.size", "[15,16]"], "multiples of 2"),
         (["--loss.alpha", "[1,2]"], "expected 1 or 4 numbers"),
         (["--loss.name", "dice"], "expected one of focal, cross_entropy"),
