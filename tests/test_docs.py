@@ -130,7 +130,7 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path):
         "page.md:6: training.train: no option --model.filter; did you mean --model.filters or --model.l2 or --model.widths?",
         "page.md:6: training.train: no option --loss.gamma; did you mean --loss.name?",
         "page.md:9: train: --config glioma/trian_best: config not found; expected a YAML file or the name of a shipped one; "
-        "did you mean glioma/train_best or glioma/train_best_3d or glioma/data_best?",
+        "did you mean glioma/train_best or glioma/train_best_3d or glioma/train_unet?",
         "page.md:9: no command data_prep.nothing",
         "page.md:14: cross_validate: --options: no option --epoch; did you mean --epochs?",
     ]
