@@ -297,7 +297,7 @@ def count(subset: Subset, network: "keras.Model", metrics: Sequence[Metric] | No
     The loss is that of the run's config, so of its first phase: one measure for the weights of all phases.
     """
     classes, records = len(subset.schema.classes), subset.records
-    loss = subset.run.config.loss.build(classes, list(subset.schema.region_indices().values()))
+    loss = subset.run.config.loss.build(classes, subset.schema.region_indices().values())
     confusions = {patient: np.zeros((classes, classes), np.int64) for patient in sorted(set(subset.patients))}
     scored: dict[str, list[CaseScores]] = {}
     rows = Counter(int(item) for item, _ in subset.source.rows)

@@ -160,7 +160,7 @@ def open_records(config: "TrainingConfig") -> list[Records]:
 
 
 def with_input_size(config: "TrainingConfig", records: Sequence[Records]) -> "TrainingConfig":
-    """Settings with an input size that holds every slice and that the network can halve; printed where it pads."""
+    """Zero padding: settings with an input size that holds every slice and that the network can halve; it is printed."""
     given = config.input
     if given.patch is not None or given.size is not None or config.model.prediction_patch(None) is not None:
         return config

@@ -86,8 +86,8 @@ class SegmentationHead(Head):
 
     def loss(self, changes: dict[str, float], examples: Sequence[tuple[Records, CountedExamples]]) -> "keras.losses.Loss":
         """The configured loss with the numbers of the phase."""
-        regions = list(self.schema.region_indices().values())
-        loss: keras.losses.Loss = replace(self.loss_config, **changes).build(self.outputs, regions)
+        loss_config = replace(self.loss_config, **changes)
+        loss: keras.losses.Loss = loss_config.build(self.outputs, self.schema.region_indices().values())
         return loss
 
     def headline(self, row: Mapping[str, float], front: str, monitored: str = "") -> str | None:

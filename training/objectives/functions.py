@@ -19,7 +19,8 @@ def soft_dice(
     over: str,
     smooth: tuple[float, float],
     squared: bool = False,
-    groups: Sequence[Sequence[int]] | None = None,
+    include_background: bool = False,
+    groups: Sequence[Sequence[int]] = (),
 ) -> Any:
     """Soft Dice loss (Milletari et al., 2016): 1 - (2 sum p y + s) / (sum p^n + sum y^n + r) over space.
 
@@ -32,15 +33,16 @@ def soft_dice(
         over: "sample" sums over the space of each sample, "batch" over the samples too.
         smooth: s and r, in voxels.
         squared: whether the probabilities in the denominator are squared.
-        groups: structures, each a union of classes, by the classes' numbers; None: each class but the background.
+        include_background: whether the background is one of the classes.
+        groups: structures in the place of the classes, each a union of classes, by their numbers.
     """
     truth = one_hot(bits, logits.shape[-1])
     annotated = ops.sum(truth, axis=-1, keepdims=True)
     found = ops.softmax(ops.cast(logits, "float32"), axis=-1) * annotated
-    if groups is None:
-        truth, found = truth[..., 1:], found[..., 1:]
-    else:  # no matrix product, which GPUs round to ten bits
+    if groups:  # by sums: GPUs round a matrix product
         truth, found = (ops.stack([sum(x[..., c] for c in group) for group in groups], axis=-1) for x in (truth, found))
+    elif not include_background:
+        truth, found = truth[..., 1:], found[..., 1:]
     space = list(range(1, len(truth.shape) - 1))
     axes = [0, *space] if over == "batch" else space
     both = ops.sum(found * truth, axis=axes)

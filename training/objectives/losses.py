@@ -4,7 +4,7 @@ A loss is added here, as a config with `name`, its options, `check` and `build`,
 `training.objectives.functions`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,7 +34,7 @@ class FocalConfig:
         expect_number(f"{where}.gamma", self.gamma, 0)
         _per_class(self.alpha, classes, f"{where}.alpha")
 
-    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+    def build(self, classes: int, regions: Collection[Sequence[int]] = ()) -> "keras.losses.Loss":
         """The loss for a number of classes; it has no use for regions."""
         from training.objectives.functions import focal
         from training.objectives.keras_objects import VoxelLoss
@@ -60,7 +60,7 @@ class CrossEntropyConfig:
         """
         _per_class(self.alpha, classes, f"{where}.alpha")
 
-    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+    def build(self, classes: int, regions: Collection[Sequence[int]] = ()) -> "keras.losses.Loss":
         """The loss for a number of classes; it has no use for regions."""
         from training.objectives.functions import focal
         from training.objectives.keras_objects import VoxelLoss
@@ -102,7 +102,7 @@ class BceDiceConfig:
         expect_number(f"{where}.dice", self.dice, 0)
         expect_number(f"{where}.smooth", self.smooth, 1e-6)
 
-    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+    def build(self, classes: int, regions: Collection[Sequence[int]] = ()) -> "keras.losses.Loss":
         """The loss for a number of classes.
 
         Args:
@@ -125,10 +125,10 @@ class BceDiceConfig:
 
         return VoxelLoss(bce_dice, self.name, classes)
 
-    def _groups(self, classes: int, regions: Sequence[Sequence[int]]) -> list[tuple[int, ...]] | None:
-        """Structures of the Dice loss as numbers of classes; None: each foreground class."""
+    def _groups(self, classes: int, regions: Collection[Sequence[int]]) -> list[tuple[int, ...]]:
+        """Structures of the Dice loss as numbers of classes; none where they are the foreground classes."""
         if self.structures == "classes":
-            return None
+            return []
         if not regions:
             raise UserError(f"--loss.structures {self.structures}: expected a label schema with regions; received one without")
         single = [(number,) for number in range(1, classes)] if self.structures == "both" else []
@@ -180,7 +180,7 @@ class DiceCeConfig:
         expect_number(f"{where}.smooth_denominator", self.smooth_denominator, 1e-6)
         _per_class(self.alpha, classes, f"{where}.alpha")
 
-    def build(self, classes: int, regions: Sequence[Sequence[int]] = ()) -> "keras.losses.Loss":
+    def build(self, classes: int, regions: Collection[Sequence[int]] = ()) -> "keras.losses.Loss":
         """The loss for a number of classes; it has no use for regions.
 
         Raises:
@@ -192,11 +192,11 @@ class DiceCeConfig:
         self.check(classes)
         weights = _per_class(self.alpha, classes, "loss.alpha")
 
-        groups = [(number,) for number in range(classes)] if self.include_background else None
-
         def dice_ce(bits: Any, logits: Any) -> Any:
             smooth = (self.smooth_numerator, self.smooth_denominator)
-            overlap = soft_dice(bits, logits, over=self.over, smooth=smooth, squared=self.squared, groups=groups)
+            overlap = soft_dice(
+                bits, logits, over=self.over, smooth=smooth, squared=self.squared, include_background=self.include_background
+            )
             return self.dice * overlap + self.ce * focal(bits, logits, 0.0, weights)
 
         return VoxelLoss(dice_ce, self.name, classes)
