@@ -4,7 +4,7 @@ from common.errors import UserError
 from data_prep.records.folder import Records
 from training.data.division import subset_cases
 from training.data.mixture import open_folder
-from training.data.slices import Slices, check_sizes, whole_slices
+from training.data.slices import Slices, padded_input, whole_slices
 from training.data.targets import FolderTargets
 from training.run import Run
 
@@ -20,7 +20,7 @@ def scored_slices(run: Run, records: Records, subset: str, head: str, needed: st
         needed: noun for an annotated case, for the error.
 
     Raises:
-        UserError: the subset has no annotated case, or slices of a size that the network does not take.
+        UserError: the subset has no annotated case, or a size was given in training that the network does not take.
     """
     config, targets = run.config, FolderTargets(records, run.heads, frozenset([head]))
     if config.split == "slice" and subset == "validation":
@@ -31,6 +31,7 @@ def scored_slices(run: Run, records: Records, subset: str, head: str, needed: st
     cases = targets.cases(subset_cases(records, config, subset))
     if not cases:
         raise UserError(f"{records.path}: subset {subset} has no {needed}; choose another --subset")
+    given = config.input
     if run.sliding_window().patch is None:
-        check_sizes(records, cases, config.input, config.model.stride)
-    return whole_slices(records, cases, config.input, targets)
+        given = padded_input(records, cases, given, config.model.stride)
+    return whole_slices(records, cases, given, targets)

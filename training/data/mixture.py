@@ -18,7 +18,7 @@ from training.data.batches import Examples, InputConfig, RandomMap, training_bat
 from training.data.channel_dropout import ChannelDropout
 from training.data.division import cases_lacking_channels, divide_cases, divide_slices
 from training.data.patches import PatchIndex, PatchSampler, Tiles, training_patches
-from training.data.slices import Slices, check_sizes, padded_size, training_slices, whole_slices
+from training.data.slices import Slices, check_sizes, padded_input, padded_size, training_slices, whole_slices
 from training.data.targets import FolderTargets, Joined, Mapped
 from training.heads.base import Head
 
@@ -290,11 +290,10 @@ def folder_input(config: "TrainingConfig", targets: FolderTargets) -> InputConfi
 def _validation_of_patches(
     records: Records, cases: list[str], config: "TrainingConfig", targets: FolderTargets
 ) -> Slices | Tiles:
-    """Tiles; whole slices for a network of slices of any size."""
+    """Tiles; whole slices, zero-padded to what the network can halve, for a network of slices of any size."""
     if config.model.prediction_patch(config.input.patch) is not None:
         return Tiles(records, cases, config.input, targets, config.model.margin)
-    check_sizes(records, cases, config.input, config.model.stride)
-    return whole_slices(records, cases, config.input, targets)
+    return whole_slices(records, cases, padded_input(records, cases, config.input, config.model.stride), targets)
 
 
 def _check_slice_size(records: Records, size: tuple[int, int], config: "TrainingConfig") -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -127,6 +128,21 @@ def padded_size(sizes: Iterable[tuple[int, ...]], stride: int) -> tuple[int, int
     """Rows and columns of the least input that holds slices of these sizes: multiples of a network's stride."""
     rows, columns = (-(-max(sides) // stride) * stride for sides in zip(*sizes, strict=True))
     return rows, columns
+
+
+def padded_input(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> InputConfig:
+    """Zero padding: input with a size that holds every slice of some cases; as it is where it has a size.
+
+    Args:
+        records: open records.
+        cases: ids.
+        config: of the training.
+        stride: of the network, which halves slices as they are; slices that are resized need no multiple of it.
+    """
+    if config.size is not None:
+        return config
+    sizes = [records.cases[case].shape[1:] for case in cases]
+    return replace(config, size=padded_size(sizes, 1 if config.resize else stride))
 
 
 def check_sizes(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> tuple[int, int]:

@@ -28,6 +28,13 @@ def test_a_segmentation_is_scored_on_every_slice(trained, records, subset):
     assert pairs(scored_slices(Run(trained), opened, subset, SEGMENTATION)) == all_pairs(opened, opened.split[subset])
 
 
+def test_a_run_on_patches_is_scored_on_slices_that_it_can_halve(trained, records):
+    run = Run(trained)
+    run.config = replace(run.config, input=replace(run.config.input, patch=(1, 8, 8)), model=replace(run.config.model, depth=5))
+    image, targets = scored_slices(run, Records(records), "validation", SEGMENTATION)[0]
+    assert image.shape[:2] == targets[SEGMENTATION].shape == (32, 32)
+
+
 def test_a_classifier_of_slices_with_tumour_is_scored_on_those(classified, records):
     opened = Records(records)
     every = all_pairs(opened, opened.split["train"])

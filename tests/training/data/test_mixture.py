@@ -114,6 +114,13 @@ def test_all_folders_are_validated(records, others):
     assert data.validation_batches(replace(settings, validate=False), even=False) == (None, None)
 
 
+def test_a_2d_network_of_patches_is_validated_on_padded_slices(records):
+    settings = config(records, patch=(1, 8, 8))
+    settings.model.depth = 5
+    found, _ = opened(settings).validation_batches(settings, even=False)
+    assert next(iter(found))[0].shape[1:3] == (32, 32)
+
+
 def test_a_folder_annotates_the_heads_that_it_names(records, others):
     grade = ClassificationHead("grade", "grade", {"LGG": ["LGG"], "HGG": ["HGG"]}, slices_with_tumour=False)
     settings = config(RecordsConfig(records, 0.5, ["a"]), RecordsConfig(others, 0.5, ["b", "grade"]))

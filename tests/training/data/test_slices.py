@@ -1,11 +1,12 @@
 """Slices that are resized as they are read."""
 
 import numpy as np
+import pytest
 
 from data_prep.grid.resize import resize_image, resize_label
 from tests.training.runs import training_sources
 from training.data.batches import SEGMENTATION, InputConfig
-from training.data.slices import whole_slices
+from training.data.slices import padded_input, whole_slices
 
 
 def test_training_sees_image_and_label_resized(opened):
@@ -30,3 +31,9 @@ def test_size_comes_before_resize(opened):
     (plain, _) = training_sources(opened, InputConfig(size=(8, 20)))[0][3]
     np.testing.assert_array_equal(image, resize_image(plain, (4, 10)))
     assert labels[SEGMENTATION].shape == (4, 10)
+
+
+@pytest.mark.parametrize(("given", "size"), [({}, (32, 32)), ({"resize": (8, 8)}, (16, 16)), ({"size": (8, 8)}, (8, 8))])
+def test_slices_are_padded_where_no_size_is_given(opened, given, size):
+    assert opened.cases[opened.split["validation"][0]].shape[1:] == (16, 16)
+    assert padded_input(opened, opened.split["validation"], InputConfig(**given), 32) == InputConfig(**{**given, "size": size})
