@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError, expect_number
 from training.layer_rates import variable_factors, with_layer_rates
+from training.moving_average import with_growing_momentum
 
 if TYPE_CHECKING:
     import keras
@@ -31,8 +32,8 @@ class OptimizerConfig:
     clip_norm: float | None = None
     """Largest norm of all gradients together; null: not clipped."""
     ema: float | None = None
-    """Momentum of the moving average of the weights (Polyak and Juditsky, 1992), such as 0.99: the average is validated, kept
-    and predicted with; null: the weights of the last step."""
+    """Momentum of the moving average of the weights (Polyak and Juditsky, 1992), such as 0.99, which it grows to over the first
+    steps; the average is validated, kept and predicted with; null: the weights of the last step."""
     rates: dict[str, float] = field(default_factory=dict)
     """Factors of the learning rate of layers whose names begin so, such as {backbone: 0.1} for a pretrained encoder; their
     weights do not decay."""
@@ -126,7 +127,8 @@ def build_optimizer(
     factors = variable_factors(network, optimizer.rates) if network is not None and optimizer.rates else {}
 
     def make(kind: type, **settings: Any) -> "keras.optimizers.Optimizer":
-        return (with_layer_rates(kind, factors) if factors else kind)(**settings)
+        rated = with_layer_rates(kind, factors) if factors else kind
+        return (rated if optimizer.ema is None else with_growing_momentum(rated))(**settings)
 
     rate = _schedule(schedule, optimizer.learning_rate, steps_per_epoch, epochs)
     common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": optimizer.clip_norm}

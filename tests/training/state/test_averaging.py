@@ -23,10 +23,10 @@ def trained(ema, steps=4):
 
 
 def test_the_average_is_exponential_over_the_steps_and_training_goes_on_with_the_weights():
-    model, weights = trained(0.9)
+    model, weights = trained(0.2)
     expected = weights[0]
-    for weight in weights[1:]:
-        expected = 0.9 * expected + 0.1 * weight
+    for momentum, weight in zip((2 / 11, 0.2, 0.2), weights[1:], strict=True):
+        expected = momentum * expected + (1 - momentum) * weight
     with averaged(model):
         assert model.get_weights()[0].item() == pytest.approx(expected, rel=1e-5)
     assert model.get_weights()[0].item() == weights[-1] == -4
