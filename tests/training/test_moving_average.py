@@ -1,4 +1,4 @@
-"""Momentum of the moving average of weights: it grows to what was given, so that a short training leaves its beginning behind."""
+"""Momentum of the moving average of weights: it grows to the given one, so that short trainings leave their start behind."""
 
 import keras
 import numpy as np
