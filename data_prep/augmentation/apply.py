@@ -1,4 +1,4 @@
-"""Augmentation of a volume or of a patch of it: geometry, channels, intensities, always in this order.
+"""Augmentation of a volume or of a patch of it: geometry, channels, lesions' contrast, intensities, always in this order.
 
 Stored copies (`apply`) and patches drawn while training (`apply_to_patch`) go through the same steps: a patch as large as the
 volume equals the augmented volume. Slices read while training are volumes of one slice.
@@ -12,6 +12,7 @@ import numpy as np
 
 from data_prep.augmentation.draw import Augmentation
 from data_prep.augmentation.erasing import erase
+from data_prep.augmentation.fading import fade
 from data_prep.augmentation.intensity import BrainStatistics, IntensityChanges, brain_statistics
 from data_prep.augmentation.spatial import transformed_blocks
 from data_prep.grid.geometry import Triple
@@ -131,6 +132,7 @@ def _augmented_blocks(
     for block, pixels, bits in transformed_blocks(augmentation, image, label, start, size, **reading):
         if augmentation.sources != tuple(range(channels)):
             pixels = np.ascontiguousarray(pixels[..., list(augmentation.sources)])
+        fade(augmentation, pixels, bits)
         if changes is not None:
             changes.change(pixels, block.start)
         yield block, pixels, bits

@@ -55,6 +55,8 @@ class AugmentConfig:
     erase: float = 0.0
     """Random erasing: largest half axes, as a share of the sides, of an ellipsoid that becomes dark like a cyst; half of them
     lie in the tumour. Annotations stay."""
+    fade: float = 0.0
+    """Largest share by which a tumour's contrast to the tissue around it falls, in all channels alike. Annotations stay."""
     fill: float = 0.0
     """Probability that a channel is replaced by the channel `fill_from`, as some data sets fill missing sequences."""
     fill_from: int = 0
@@ -78,7 +80,7 @@ class AugmentConfig:
         for name in ("probability", "fill"):
             if (getattr(self, name) or 0) > 1:
                 raise UserError(f"--augment.{name}: expected a number from 0 to 1; received {getattr(self, name)}")
-        for name in ("scale", "crop", "contrast", "gamma", "erase"):
+        for name in ("scale", "crop", "contrast", "gamma", "erase", "fade"):
             if getattr(self, name) >= 1:
                 raise UserError(f"--augment.{name}: expected a number below 1; received {getattr(self, name)}")
         if self.elastic_sigma < 1:
@@ -128,6 +130,7 @@ class Augmentation:
         erase_tumour: its middle lies in the tumour, where there is one; else anywhere in the brain.
         erase_at: place of its middle among these voxels, 0 to 1.
         erase_levels: intensity per channel, from 0 (black) to 1 (the channel's mean).
+        fade: share by which a tumour's contrast falls; 0 changes nothing.
     """
 
     flips: tuple[str, ...]
@@ -153,6 +156,7 @@ class Augmentation:
     erase_tumour: bool = False
     erase_at: float = 0.0
     erase_levels: tuple[float, ...] = ()
+    fade: float = 0.0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -214,6 +218,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
     gamma = 1 + amounts(config.gamma, channels)
     filled = rng.random(channels) < config.fill
     later = {**_scanner(config, rng, probability, channels), **_erasing(config, rng, probability, channels)}
+    fade = abs(float(amounts(config.fade)))
     return Augmentation(
         rank=config.rank,
         flips=flips,
@@ -231,6 +236,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator, channels: int = 4) -> 
         noise=noise,
         noise_seed=noise_seed,
         sources=tuple(config.fill_from if fill else channel for channel, fill in enumerate(filled)),
+        fade=fade,
         **later,
     )
 

@@ -128,7 +128,7 @@ class IntensityChanges:
         for channel, sigma in enumerate(self.augmentation.blur):
             if sigma:
                 for picture in image[..., channel]:
-                    picture[...] = _blurred(picture, sigma)
+                    picture[...] = blurred(picture, sigma)
         if self.noise is not None:
             for z, picture in enumerate(rows, first_slice):
                 noise = _standard_normal([self.augmentation.noise_seed, z], picture.shape)
@@ -173,7 +173,7 @@ def _standard_normal(seed: Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
     return _normal_quantiles()[bits]
 
 
-def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of a picture (H, W) float32, which is mirrored at its edges."""
     import cv2
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from data_prep.augmentation.draw import Augmentation, AugmentConfig
 
-EVERYTHING = AugmentConfig(probability=1.0, bias=0.2, blur=1.0, erase=0.3)
+EVERYTHING = AugmentConfig(probability=1.0, bias=0.2, blur=1.0, erase=0.3, fade=0.5)
 OFF = Augmentation(
     flips=(),
     rotate_degrees=0.0,

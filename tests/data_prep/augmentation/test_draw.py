@@ -14,7 +14,7 @@ from data_prep.augmentation.draw import Augmentation, AugmentConfig, CopiesConfi
 from tests.data_prep.augmentation.synthetic import EVERYTHING, OFF
 
 PER_CHANNEL = ("brightness", "contrast", "gamma", "sources", "bias", "blur", "erase", "erase_levels")
-UNEQUAL = {"bias_seed": 0, "erase_tumour": False, "erase_at": 0.0}  # drawn after what is drawn per channel
+UNEQUAL = {"bias_seed": 0, "erase_tumour": False, "erase_at": 0.0, "fade": 0.0}  # drawn after what is drawn per channel
 
 
 def test_nothing_is_drawn_where_all_is_switched_off():
@@ -102,6 +102,7 @@ def test_neighbouring_slices_are_changed_alike():
         ("fill", 1.1),
         ("crop", 1.0),
         ("erase", 1.0),
+        ("fade", 1.0),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name, value):
@@ -118,7 +119,7 @@ def test_pictures_are_not_tilted():
 
 def test_augmentations_from_before_there_were_volumes_are_of_pictures():
     values = asdict(replace(OFF, rotate_degrees=5.0))
-    for name in ("rank", "tilt_degrees", "bias", "bias_seed", "blur", *(name for name in values if "erase" in name)):
+    for name in ("rank", "tilt_degrees", "bias", "bias_seed", "blur", "fade", *(name for name in values if "erase" in name)):
         del values[name]
     assert Augmentation.from_dict(values) == replace(OFF, rotate_degrees=5.0)
 
