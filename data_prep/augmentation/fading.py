@@ -6,7 +6,6 @@ Networks that were trained on few patients miss tumours of low contrast.
 import numpy as np
 
 from data_prep.augmentation.draw import Augmentation
-from data_prep.augmentation.erasing import BACKGROUND
 from data_prep.augmentation.intensity import blurred
 from data_prep.grid.masks import brain_mask
 
@@ -19,13 +18,13 @@ def fade(augmentation: Augmentation, image: np.ndarray, label: np.ndarray) -> No
 
     Args:
         augmentation: with the share `fade` by which contrast falls; of 0 nothing changes.
-        image: (z, H, W, C) float32.
+        image: (z, H, W, C) float32; neighbouring slices among the channels (2.5D) fade where the middle one has tumour.
         label: (z, H, W) uint8, bit-packed one-hot.
     """
     if not augmentation.fade:
         return
     for pixels, bits in zip(image, label, strict=True):
-        tumour = (bits & ~np.uint8(BACKGROUND)) > 0
+        tumour = bits > 1  # the background is 1, and 0 is not annotated
         if not tumour.any():
             continue
         brain = brain_mask(np.moveaxis(pixels, -1, 0))
