@@ -12,6 +12,8 @@ from training.run import Run
 def scored_slices(run: Run, records: Records, subset: str, head: str, needed: str = "case") -> Slices:
     """Slices of a subset that are annotated for a head of a run; of a slice split, validation is the run's own slices.
 
+    They are whole, as in prediction, where the training cut larger ones to its `input.size`.
+
     Args:
         run: that is scored.
         records: with the run's channels.
@@ -20,7 +22,7 @@ def scored_slices(run: Run, records: Records, subset: str, head: str, needed: st
         needed: noun for an annotated case, for the error.
 
     Raises:
-        UserError: the subset has no annotated case, or a size was given in training that the network does not take.
+        UserError: the subset has no annotated case.
     """
     config, targets = run.config, FolderTargets(records, run.heads, frozenset([head]))
     if config.split == "slice" and subset == "validation":

@@ -131,7 +131,7 @@ def padded_size(sizes: Iterable[tuple[int, ...]], stride: int) -> tuple[int, int
 
 
 def padded_input(records: Records, cases: Sequence[str], config: InputConfig, stride: int) -> InputConfig:
-    """Zero padding: input with a size that holds every slice of some cases; as it is where it has a size.
+    """Zero padding: input with a size that holds every slice of some cases, at least the size that it has.
 
     Args:
         records: open records.
@@ -139,9 +139,7 @@ def padded_input(records: Records, cases: Sequence[str], config: InputConfig, st
         config: of the training.
         stride: of the network, which halves slices as they are; slices that are resized need no multiple of it.
     """
-    if config.size is not None:
-        return config
-    sizes = [records.cases[case].shape[1:] for case in cases]
+    sizes = [records.cases[case].shape[1:] for case in cases] + ([] if config.size is None else [config.size])
     return replace(config, size=padded_size(sizes, 1 if config.resize else stride))
 
 

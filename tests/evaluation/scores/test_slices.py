@@ -35,6 +35,14 @@ def test_a_run_on_patches_is_scored_on_slices_that_it_can_halve(trained, records
     assert image.shape[:2] == targets[SEGMENTATION].shape == (32, 32)
 
 
+@pytest.mark.parametrize(("size", "expected"), [((8, 16), (16, 16)), ((24, 16), (24, 16))])
+def test_slices_larger_than_those_of_the_training_are_scored_whole(trained, records, size, expected):
+    run = Run(trained)
+    run.config = replace(run.config, input=replace(run.config.input, size=size))
+    image, targets = scored_slices(run, Records(records), "validation", SEGMENTATION)[0]
+    assert image.shape[:2] == targets[SEGMENTATION].shape == expected
+
+
 def test_a_classifier_of_slices_with_tumour_is_scored_on_those(classified, records):
     opened = Records(records)
     every = all_pairs(opened, opened.split["train"])
