@@ -17,9 +17,9 @@ $(VENV)/requirements: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-dicom.txt requirements-jax.txt
+$(VENV)/requirements-dev: $(VENV)/requirements requirements-dev.txt requirements-dicom.txt requirements-jax.txt requirements-report.txt
 	@echo "installing JAX, pytest and others into $(VENV): some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dicom.txt -r requirements-jax.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dicom.txt -r requirements-jax.txt -r requirements-report.txt -r requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/requirements
@@ -31,7 +31,8 @@ demo: $(VENV)/requirements
 	$(BIN)/python -m evaluation.predict --runs $(DEMO)/run --source $(DEMO)/scans --cases $(DEMO)/records/test.txt --out $(DEMO)/predictions
 	$(BIN)/python -m evaluation.score --predictions $(DEMO)/predictions --source $(DEMO)/scans
 	$(BIN)/python -m evaluation.plots --runs $(DEMO)/run --records $(DEMO)/records --source $(DEMO)/scans --out $(DEMO)/figures
-	@echo "demo: plots in $(DEMO)/figures, overlays in $(DEMO)/predictions/overlays, scores in $(DEMO)/predictions/scores"
+	$(BIN)/python -m evaluation.report --of $(DEMO)/predictions --out $(DEMO)/report.html
+	@echo "demo: a report to open in $(DEMO)/report.html, plots in $(DEMO)/figures, overlays in $(DEMO)/predictions/overlays, scores in $(DEMO)/predictions/scores"
 
 test: $(VENV)/requirements-dev
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile

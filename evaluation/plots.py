@@ -4,20 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from common import cli
 from common.config_bases import ConfigWithTrust
 from common.errors import UserError
 from common.files import make_folder
-from data_prep.grid.geometry import Geometry
-from data_prep.grid.prepared_grid import PreparedGrid
-from data_prep.grid.slice_pictures import display_channel
-from data_prep.grid.voxel_grid import Grid
-from data_prep.labels import LabelSchema, bits_to_classes
+from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig, prepare
 from data_prep.records.folder import Records
-from data_prep.scans.case import CaseFiles, ImageRef
+from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.structures import scored_structures
 from evaluation.figures import overlay
@@ -27,7 +21,8 @@ from evaluation.figures import training as figures_training
 from evaluation.figures import volume as figures_volume
 from evaluation.figures.lesions import draw_lesions
 from evaluation.heads import common_evaluators, evaluators_of
-from evaluation.inference.predictions import open_predictions, predicted_cases, prediction_path, read_classes
+from evaluation.inference.predictions import open_predictions, predicted_cases
+from evaluation.inference.scans import Scan, read_scan
 from evaluation.outputs import Origin, claim, folder_origin, records_origin
 from evaluation.scores.folder import read_scores
 from evaluation.scores.lesion_table import read_lesions
@@ -67,31 +62,6 @@ class PlotsConfig(SourceConfig, ConfigWithTrust):
     """Folder to write the figures into; those of other runs, scores or records that it holds are not overwritten."""
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """One channel of a case on the uncropped prepared grid.
-
-    Attributes:
-        id: of the case.
-        title: of its figures.
-        image: (Z, H, W).
-        classes: (Z, H, W) annotated class indices, or None.
-        predictions: (Z, H, W) class indices of each predictions folder.
-        schema: of the classes.
-        uncropped: geometry of these arrays.
-        cropped: geometry of the prepared case.
-    """
-
-    id: str
-    title: str
-    image: np.ndarray
-    classes: np.ndarray | None
-    predictions: list[np.ndarray]
-    schema: LabelSchema
-    uncropped: Geometry
-    cropped: Geometry
-
-
 def main(config: PlotsConfig) -> None:
     """Draw all figures that the options allow; prints the files and what was left out."""
     if not (config.runs or config.scores or config.records or config.source):
@@ -119,11 +89,12 @@ def main(config: PlotsConfig) -> None:
     if config.source is not None:
         schema = runs[0].schema if runs else records.schema if records is not None else None
         source = open_source(config.source, config, schema)
-        scan = _read_scan(config, source, _preparation(runs, records))
+        preparation = runs[0].preparation if runs else records.preparation if records is not None else None
+        scan = _read_scan(config, source, preparation or PrepareConfig())
         made_from = [folder_origin("source", config.source, config.out)]
         predictions = [folder_origin("predictions", folder, config.out) for folder in config.predictions]
         claim(config.out, {f"case {scan.id}": made_from} | ({f"predictions of {scan.id}": predictions} if predictions else {}))
-        _print(_draw_volume(scan, config.out, cropped=bool(runs) or records is not None))
+        _print(_draw_volume(scan, config.out, preparation))
         _print(_draw_predictions(scan, config.out, prediction_names))
 
 
@@ -207,22 +178,23 @@ def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
     return drawn
 
 
-def _draw_volume(scan: _Scan, out: Path, cropped: bool) -> list[Path]:
-    """Mosaic of all slices, and the uncropped against the cropped volume."""
+def _draw_volume(scan: Scan, out: Path, preparation: PrepareConfig | None) -> list[Path]:
+    """Mosaic of all slices, and the uncropped against the cropped volume where the preparation is known."""
     path = out / f"mosaic_{scan.id}"
-    spacing = scan.uncropped.spacing_mm
+    spacing = scan.geometry.spacing_mm
     drawn = figures_volume.draw_mosaic(path, scan.image, scan.classes, scan.schema, scan.title, spacing)
-    if scan.classes is None or not cropped:
+    if scan.classes is None or preparation is None:
         why = "has no annotation" if scan.classes is None else "its crop is that of --records or --runs, which are not given"
         print(f"{scan.id}: {why}; its uncropped against its cropped volume is left out")
         return drawn
     path = out / f"crop_{scan.id}"
-    return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, scan.cropped, scan.schema, scan.title)
+    cropped = prepare(scan.case, None, preparation).geometry
+    return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, cropped, scan.schema, scan.title)
 
 
-def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
+def _draw_predictions(scan: Scan, out: Path, names: list[str]) -> list[Path]:
     """One prediction in three slices, or several predictions in one slice."""
-    options = scan.schema, scan.title, scan.uncropped.spacing_mm
+    options = scan.schema, scan.title, scan.geometry.spacing_mm
     if not names:
         return []
     if len(names) == 1:
@@ -232,36 +204,10 @@ def _draw_predictions(scan: _Scan, out: Path, names: list[str]) -> list[Path]:
     return overlay.draw_models(out / f"models_{scan.id}", scan.image, scan.classes, predictions, *options)
 
 
-def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) -> _Scan:
+def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) -> Scan:
     """The chosen channel of the chosen case, with annotation and predictions."""
     files = _chosen_case(source, config.case, config.predictions)
-    channel = config.channel or display_channel(source.channels, drawn=source.label_channel(files))[0]
-    if channel not in source.channels:
-        raise UserError(f"{source.root}: expected --channel to be one of {', '.join(source.channels)}; received {channel}")
-    schema = _schema(source, config.predictions)
-    case = source.read(files)
-    uncropped = prepare(case, schema, replace(preparation, crop=None))
-    grid = uncropped.grid
-    return _Scan(
-        id=files.id,
-        title=f"{files.id}, {channel}",
-        image=uncropped.image[..., source.channels.index(channel)],
-        classes=None if uncropped.label is None else bits_to_classes(uncropped.label),
-        predictions=[_read_prediction(folder, files.id, schema, grid) for folder in config.predictions],
-        schema=schema,
-        uncropped=grid.geometry,
-        cropped=prepare(case, None, preparation).geometry,
-    )
-
-
-def _read_prediction(folder: Path, case: str, schema: LabelSchema, grid: PreparedGrid) -> np.ndarray:
-    """A case's prediction as class indices (Z, H, W) of the uncropped prepared grid."""
-    path, affine = prediction_path(folder, case), grid.native_affine
-    native = None if affine is None else Grid(grid.native_shape, np.asarray(affine))
-    predicted = read_classes(ImageRef(path), open_predictions(folder, [case]).schema or schema, grid=native)
-    if predicted.shape != grid.native_shape:
-        raise UserError(f"{path}: expected the shape {grid.native_shape} of case {case}; received {predicted.shape}")
-    return grid.reorient_label(predicted)
+    return read_scan(source, files, config.channel, config.predictions, _schema(source, config.predictions), preparation)
 
 
 def _chosen_case(source: Source, wanted: str | None, predictions: list[Path]) -> CaseFiles:
@@ -283,13 +229,6 @@ def _schema(source: Source, predictions: list[Path]) -> LabelSchema:
     """The source's schema, or that of the first predictions where the layout implies none."""
     found = source.schema or (open_predictions(predictions[0], []).schema if predictions else None)
     return found or LabelSchema.load("binary")
-
-
-def _preparation(runs: list[Run], records: Records | None) -> PrepareConfig:
-    """Preparation of the first run, else of the records, else the defaults."""
-    if runs:
-        return runs[0].preparation
-    return records.preparation if records is not None else PrepareConfig()
 
 
 if __name__ == "__main__":

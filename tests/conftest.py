@@ -52,6 +52,7 @@ CONFIGS = {
     "evaluation.cross_validate": "CrossValidateConfig",
     "evaluation.classify_features": "ClassifyFeaturesConfig",
     "evaluation.fine_tuning": "FineTuningConfig",
+    "evaluation.report": "ReportConfig",
 }
 
 

@@ -16,7 +16,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 SLOW = {
     *("tensorflow", "keras", "jax", "grain", "matplotlib", "sklearn", "scipy", "albumentations", "cv2"),
-    *("optuna", "tqdm", "h5py", "nibabel", "absl", "filelock", "PIL", "importlib.metadata"),
+    *("optuna", "tqdm", "h5py", "nibabel", "absl", "filelock", "PIL", "importlib.metadata", "jinja2", "markupsafe"),
     *("SimpleITK", "pydicom", "highdicom", "wandb", "openvino", "onnxruntime", "dask", "distributed"),
     *("nilearn", "ipyniivue", "torch", "monai"),
 }

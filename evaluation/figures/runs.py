@@ -227,13 +227,16 @@ def _draw_few(histories: Sequence[History], curves: Curves) -> "Figure":
 
 
 def _draw_many(histories: Sequence[History], curves: Curves) -> "Figure":
-    """Two panels for each score, training and validation beside each other on one scale that ends above the best."""
+    """Panels of training and of validation beside each other, for each score, on one scale that ends above the best."""
     panels, axis = curves.panels, curves.axis
+    sides = {"": "training", "val_": "validation"}
+    known = {name for history in histories for name in history.columns}
+    sides = {prefix: side for prefix, side in sides.items() if any(prefix + name in known for name in panels)}
     styles = style.run_styles([history.name for history in histories])
     figure = style.new_figure(height=1.5 * len(panels) + 0.7 + 0.16 * len(histories), gaps=(0.06, 0.05))
-    grid = figure.subplots(len(panels), 2, squeeze=False, sharex=True, sharey="row")
+    grid = figure.subplots(len(panels), len(sides), squeeze=False, sharex=True, sharey="row")
     for row, (name, heading) in zip(grid, panels.items(), strict=True):
-        for axes, prefix, side in zip(row, ("", "val_"), ("training", "validation"), strict=True):
+        for axes, (prefix, side) in zip(row, sides.items(), strict=True):
             for index, history in enumerate(histories):
                 _draw_line(axes, history, prefix + name, styles[index], index / len(histories), axis)
             _mark_fine_tuning(axes, histories, [style["color"] for style in styles], axis)

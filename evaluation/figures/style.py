@@ -7,6 +7,7 @@ so that a black-and-white print can be read. Figures are objects of their own: t
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,10 @@ STYLE: Any = {
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # TrueType, as journals require; drawing programs can edit its text
+    "svg.fonttype": "none",  # text stays text, in the font of the page
+    "svg.hashsalt": "figure",  # else names of parts differ from one call to the next
 }
+_formats: ContextVar[tuple[str, ...]] = ContextVar("formats", default=(".pdf", ".png"))
 
 
 @contextmanager
@@ -108,8 +112,20 @@ def new_figure(height: float, width: float = WIDTH, gaps: tuple[float, float] = 
     return figure
 
 
+@contextmanager
+def formats(*suffixes: str) -> Iterator[None]:
+    """Write figures in other formats inside the block, such as .svg for a web page."""
+    token = _formats.set(suffixes)
+    try:
+        yield
+    finally:
+        _formats.reset(token)
+
+
 def save(figure: "Figure", path: Path) -> list[Path]:
     """Write a figure as PDF (vectors, for a paper) and PNG (300 dpi) beside each other, each whole or not at all.
+
+    Inside `formats` it is written in those.
 
     Args:
         figure: what to write.
@@ -118,15 +134,18 @@ def save(figure: "Figure", path: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    return [save_as(figure, path.with_name(f"{path.name}{suffix}")) for suffix in (".pdf", ".png")]
+    return [save_as(figure, path.with_name(f"{path.name}{suffix}")) for suffix in _formats.get()]
 
 
 def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
     """Write a figure in the format that the file's suffix names, whole or not at all; the same figure gives the same bytes."""
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix, {})
     if (layout := figure.get_layout_engine()) is not None:
         if figure.axes:
             layout.execute(figure)
         figure.set_layout_engine(None)  # else matplotlib draws everything once more in order to lay it out
-    write_serialised(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=dpi, metadata=metadata))
+    clear = path.suffix == ".svg"  # a page has a background of its own
+    write_serialised(
+        path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=dpi, metadata=metadata, transparent=clear)
+    )
     return path

@@ -40,3 +40,19 @@ def validated(graded, trained, tmp_path_factory):
     for fold in (0, 1):
         run_of(trained, folder / f"fold{fold}", graded[1], fold)
     return folder
+
+
+@pytest.fixture(scope="session")
+def predictions(trained, source, command, tmp_path_factory):
+    """Predictions of a tiny run of all its five patients, with their scores; to be read only."""
+    out = tmp_path_factory.mktemp("predictions") / "tiny"
+    done = command("evaluation.predict", "--runs", trained, "--source", source, "--overlays", "false", "--out", out)
+    assert done.status == 0, done.err
+    assert command("evaluation.score", "--predictions", out, "--source", source).status == 0
+    return out
+
+
+@pytest.fixture
+def viewer_module(monkeypatch):
+    """A module of four words in the place of NiiVue, which is an optional package."""
+    monkeypatch.setattr("evaluation.report.niivue_module", lambda: "export{Niivue,NVImage,SLICE_TYPE}")

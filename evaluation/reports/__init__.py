@@ -1,0 +1,1 @@
+"""Reports: one self-contained web page for a run, a cross-validation, a comparison or a study."""

@@ -1,0 +1,90 @@
+"""Scans of a report: those of the worst patients, as large as the page may be."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from data_prep.labels import LabelSchema
+from data_prep.prepare import PrepareConfig
+from data_prep.scans.case import CaseFiles
+from data_prep.sources import Source
+from evaluation.inference.scans import read_scan
+from evaluation.reports import volumes
+from evaluation.reports.content import ScanViewer
+
+NOTE = "Volumes are cut around the head and have 8 bits; images are compressed with losses, classes without."
+QUALITIES = ((90, False), (75, False), (60, False), (45, False), (30, False), (75, True), (50, True), (30, True))
+"""Qualities of WebP, and whether voxels are halved along each axis, from the best to the smallest."""
+
+
+def scan_viewer(
+    source: Source,
+    cases: Sequence[CaseFiles],
+    folders: Mapping[str, Path],
+    names: Mapping[str, str],
+    schema: LabelSchema,
+    module: str,
+    room: int,
+    channel: str | None = None,
+) -> ScanViewer:
+    """Viewer of scans.
+
+    Args:
+        source: of the scans.
+        cases: at least one, in the order of the viewer.
+        folders: name -> predictions.
+        names: patient -> name in the report.
+        schema: of the classes.
+        module: JavaScript of NiiVue.
+        room: bytes that all scans may take in the page.
+        channel: that is shown; None: see `read_scan`.
+    """
+    packed: list[dict[str, Any]] = []
+    for files in cases:
+        scan = read_scan(source, files, channel, list(folders.values()), schema, PrepareConfig())
+        labels = {} if scan.classes is None else {"truth": scan.classes}
+        labels |= dict(zip(_keys(folders), scan.predictions, strict=True))
+        small = volumes.cropped(volumes.Scan(scan.image, labels, scan.geometry.spacing_mm))
+        name = names[files.patient]
+        packed.append(_fitted(small, room // len(cases)) | {"name": name, "caption": f"{name}, {scan.channel}"})
+    overlays = list(zip(_keys(folders), folders if len(folders) > 1 else ["prediction"], strict=True))
+    if any("truth" in scan["labels"] for scan in packed):
+        overlays = [("truth", "annotation"), *overlays, ("differences", "differences")]
+    halved = sum(scan["halved"] for scan in packed)
+    note = NOTE + (
+        f" {halved} of {len(packed)} have half as many voxels along each axis, for the size of the page." if halved else ""
+    )
+    return ScanViewer(packed, schema.class_names[1:], overlays, module, note)
+
+
+def chosen_cases(source: Source, predicted: Sequence[str], patients: Sequence[str], most: int) -> list[CaseFiles]:
+    """Cases that were predicted, patient by patient in the order given, of at most so many patients.
+
+    Raises:
+        UserError: the source has none of them.
+    """
+    known: dict[str, list[CaseFiles]] = {}
+    for files in source.cases():
+        if files.id in set(predicted):
+            known.setdefault(files.patient, []).append(files)
+    if patients and not known:
+        raise UserError(f"{source.root}: expected the scans that were predicted; it has none of them; name them by --source")
+    return [files for patient in patients[:most] for files in known.get(patient, [])]
+
+
+def _keys(folders: Mapping[str, Path]) -> list[str]:
+    """Names of predictions in the page: prediction, prediction2 and so on."""
+    return [f"prediction{number if number > 1 else ''}" for number in range(1, len(folders) + 1)]
+
+
+def _fitted(scan: volumes.Scan, room: int) -> dict[str, Any]:
+    """A packed scan, in the best quality that has room."""
+    small = None
+    for quality, is_halved in QUALITIES:
+        if is_halved and small is None:
+            small = volumes.halved(scan)
+        packed = volumes.packed(small if is_halved and small is not None else scan, quality)
+        if volumes.size(packed) <= room:
+            break
+    return packed | {"halved": is_halved}

@@ -1,0 +1,52 @@
+import pytest
+
+from common.errors import UserError
+from data_prep.labels import LabelSchema
+from data_prep.sources import open_source
+from evaluation.reports import volumes
+from evaluation.reports.scans import chosen_cases, scan_viewer
+
+SCHEMA = LabelSchema.load("brats2017-2021")
+MODULE = "export{Niivue}"
+NAMES = {f"case_{number}": f"patient {number}" for number in range(5)}
+
+
+@pytest.fixture
+def opened(source):
+    return open_source(source)
+
+
+def view(opened, predictions, room=10**6, folders=None, **options):
+    cases = chosen_cases(opened, ["case_0", "case_1"], ["case_1", "case_0"], 5)
+    return scan_viewer(opened, cases, folders or {"tiny": predictions}, NAMES, SCHEMA, MODULE, room, **options)
+
+
+def test_scans_stand_in_the_order_of_the_patients(opened, predictions):
+    viewer = view(opened, predictions)
+    assert [scan["name"] for scan in viewer.scans] == ["patient 1", "patient 0"]
+    assert viewer.scans[0]["caption"] == "patient 1, flair"
+    assert viewer.classes == SCHEMA.class_names[1:]
+    assert [name for name, _ in viewer.overlays] == ["truth", "prediction", "differences"]
+    assert set(viewer.scans[0]["labels"]) == {"truth", "prediction"}
+
+
+def test_several_predictions_have_their_names(opened, predictions):
+    viewer = view(opened, predictions, folders={"a": predictions, "b": predictions}, channel="t1ce")
+    assert viewer.overlays[1:3] == [("prediction", "a"), ("prediction2", "b")]
+    assert viewer.scans[0]["caption"] == "patient 1, t1ce"
+
+
+def test_scans_are_made_smaller_until_they_fit(opened, predictions, monkeypatch):
+    monkeypatch.setattr(volumes, "SMALLEST", 4)
+    large, small = view(opened, predictions), view(opened, predictions, room=2)
+    assert all(not scan["halved"] for scan in large.scans)
+    assert all(scan["halved"] for scan in small.scans)
+    assert "2 of 2 have half as many voxels" in small.note
+    assert "half" not in large.note
+
+
+def test_cases_of_some_patients_are_chosen(opened):
+    chosen = chosen_cases(opened, ["case_0", "case_3"], ["case_3", "case_1", "case_0"], 2)
+    assert [files.id for files in chosen] == ["case_3"]
+    with pytest.raises(UserError, match="expected the scans that were predicted; it has none of them"):
+        chosen_cases(opened, ["other"], ["other"], 5)
