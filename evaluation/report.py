@@ -18,6 +18,7 @@ from evaluation.heads import common_evaluators
 from evaluation.inference.prediction_facts import read_prediction_facts
 from evaluation.inference.predictions import MANIFEST, open_predictions, predicted_cases
 from evaluation.reports.charts import chart
+from evaluation.reports.classes import classes_section
 from evaluation.reports.content import Paragraph, Report, Section
 from evaluation.reports.markdown_tables import blocks
 from evaluation.reports.methods import methods_section
@@ -87,6 +88,7 @@ def make_report(config: ReportConfig, subject: Subject) -> Report:
     sections = [
         Section("Comparison", [block for file in subject.tables for block in blocks(read_text(file, "table"))]),
         scores_section(subject.predictions),
+        classes_section(subject.classes),
         patients_section(subject.predictions, facts),
         _scans_section(config, subject, source, cases, facts),
         _curves_section(subject),

@@ -53,6 +53,7 @@ CONFIGS = {
     "evaluation.classify_features": "ClassifyFeaturesConfig",
     "evaluation.fine_tuning": "FineTuningConfig",
     "evaluation.report": "ReportConfig",
+    "evaluation.model_card": "ModelCardConfig",
 }
 
 

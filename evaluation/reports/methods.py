@@ -68,7 +68,8 @@ def _training(run: Run) -> str:
     unit = f"patches of {words(given.patch)}" if given.patch else "slices"
     size = f" resized to {words(given.resize)}" if given.resize else ""
     schedule = f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, {run.config.schedule.name} schedule"
-    return f"batches of {given.batch_size} {unit}{size}; loss {run.config.loss.name}; {schedule}"
+    loss = f"; loss {run.config.loss.name}" if hasattr(run.config, "loss") else ""  # a classifier has but one
+    return f"batches of {given.batch_size} {unit}{size}{loss}; {schedule}"
 
 
 def _augmentation(run: Run) -> str:

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.metrics import classification, classification_intervals
 from common.metrics.statistics import FEWEST
-from common.tables import counted, csv_text, wrapped
+from common.tables import counted, csv_text, read_rows, wrapped
 from evaluation.scores.facts import CLASSIFICATION_FORMAT
 from evaluation.scores.trained import TrainedPatients
 
@@ -175,6 +175,31 @@ def write_classification_scores(folder: Path, predictions: SlicePredictions, sco
     return [per_patient, *([per_slice] if "slice" in scores["level"] else []), table, manifest]
 
 
+def read_predictions(folder: Path, scores: dict[str, Any]) -> SlicePredictions:
+    """Predictions of the slices behind some scores, or of the patients where slices are not scored.
+
+    Args:
+        folder: of the scores.
+        scores: content of its `classification_scores.json`.
+
+    Raises:
+        UserError: the table is missing, or of something else.
+    """
+    file = folder / ("per_slice.csv" if "slice" in scores["level"] else "per_patient.csv")
+    rows, classes = read_rows(file), scores["classes"]
+    columns = _probability_columns(classes)
+    try:
+        values = np.array([[float(row[name]) for name in columns] for row in rows])
+        truth = np.array([classes.index(row["truth"]) for row in rows])
+        probabilities = np.concatenate([1 - values, values], axis=1) if len(classes) == 2 else values
+        probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # the file has six decimals
+        numbers = np.array([int(row.get("slice", 0)) for row in rows])
+        patients = [row["patient"] for row in rows]
+        return SlicePredictions([row.get("case", row["patient"]) for row in rows], patients, numbers, truth, probabilities)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{file}: expected predictions of {', '.join(classes)}; received another table ({error})") from None
+
+
 def format_table(scores: dict[str, Any]) -> str:
     """The table that is printed: a row per level, each score with its interval, and definitions below.
 
@@ -182,7 +207,7 @@ def format_table(scores: dict[str, Any]) -> str:
         scores: from `summary`.
     """
     levels = list(scores["level"])
-    cells = {level: {name: _cell(scores["level"][level][name]) for name in CLASSIFICATION_METRICS} for level in levels}
+    cells = {level: {name: format_score(scores["level"][level][name]) for name in CLASSIFICATION_METRICS} for level in levels}
     width = max(len(text) for row in [HEADINGS, *cells.values()] for text in row.values()) + 2
     count = ", ".join(counted(scores["level"][level]["n"], level) for level in levels)
     heading = f"Classification by {scores['head']} ({', '.join(scores['classes'])}): {count}; split by {scores['split']}"
@@ -196,10 +221,10 @@ def format_table(scores: dict[str, Any]) -> str:
         found = scores["level"][level]
         plain = f"{found['brier']:<7.3f}{found['ece']:.3f}"
         lines.append(f"{level:<9}{found['n']:>6}  {_columns(cells[level], width)}{plain}")
-    return "\n".join([*lines, "", *wrapped(_notes(scores))])
+    return "\n".join([*lines, "", *wrapped(score_notes(scores))])
 
 
-def _cell(score: dict[str, float | None]) -> str:
+def format_score(score: dict[str, float | None]) -> str:
     """A score as it is printed: `0.850 [0.700, 1.000]`; `none` where it has no value."""
     if score["value"] is None:
         return "none"
@@ -221,7 +246,8 @@ def _columns(texts: dict[str, str], width: int) -> str:
     return "".join(f"{texts[name]:<{width}}" for name in CLASSIFICATION_METRICS)
 
 
-def _notes(scores: dict[str, Any]) -> list[str]:
+def score_notes(scores: dict[str, Any]) -> list[str]:
+    """Notes below a table: definitions, interval, and what makes scores too good."""
     classes = scores["classes"]
     positive = (
         f"F1, AUC and Brier score are of {classes[-1]}."
@@ -247,10 +273,15 @@ def _rows(keys: dict[str, list[Any]], scored: Units, classes: list[str]) -> list
     """Rows of a CSV file: the probability is that of the positive class, or of each class where there are more than two."""
     binary = len(classes) == 2
     shown = scored.probabilities[:, 1:] if binary else scored.probabilities
-    heading = ["probability"] if binary else [f"probability_{name.replace(' ', '_')}" for name in classes]
+    heading = _probability_columns(classes)
     predicted = classification.predicted_classes(scored.probabilities)
     rows: list[list[Any]] = [[*keys, "truth", *heading, "predicted"]]
     for place, key in enumerate(zip(*keys.values(), strict=True)):
         probabilities = [float(each) for each in shown[place]]
         rows.append([*key, classes[scored.truth[place]], *probabilities, classes[predicted[place]]])
     return rows
+
+
+def _probability_columns(classes: list[str]) -> list[str]:
+    """Names of the columns of probabilities: of two classes that of the positive one alone."""
+    return ["probability"] if len(classes) == 2 else [f"probability_{name.replace(' ', '_')}" for name in classes]

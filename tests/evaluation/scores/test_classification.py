@@ -6,7 +6,14 @@ import pytest
 
 from common.errors import UserError
 from common.metrics.classification_intervals import AUC_INTERVAL_NOTE, auc_interval
-from evaluation.scores.classification import SlicePredictions, format_table, summary, units, write_classification_scores
+from evaluation.scores.classification import (
+    SlicePredictions,
+    format_table,
+    read_predictions,
+    summary,
+    units,
+    write_classification_scores,
+)
 
 CLASSES = ["grade II", "grade III"]
 FACTS = {"head": "grade", "classes": CLASSES, "split": "patient", "weights": "random initialisation"}
@@ -182,3 +189,24 @@ def test_what_cannot_be_scored_is_refused(truth, probabilities):
         SlicePredictions(["a"], ["a"], np.array([0]), np.array(truth), np.array(probabilities))
     with pytest.raises(ValueError, match="at least one"):
         SlicePredictions([], [], np.zeros(0), np.zeros(0, int), np.zeros((0, 2)))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("levels", [("patient", "slice"), ("patient",)])
+def test_written_predictions_are_read_again(tmp_path, classes, levels):
+    given = predictions(6, 1 if len(levels) == 1 else 4, classes)
+    scores = summarised(given, classes=["II", "III", "IV"][:classes], levels=levels)
+    write_classification_scores(tmp_path, given, scores)
+    found = read_predictions(tmp_path, scores)
+    assert (found.patients, found.cases) == (given.patients, given.cases)
+    np.testing.assert_array_equal(found.truth, given.truth)
+    np.testing.assert_allclose(found.probabilities, given.probabilities, atol=2e-6)
+
+
+@pytest.mark.parametrize("text", ["patient,truth,probability\na,other,0.5\n", "patient,truth\na,grade II\n"])
+def test_predictions_of_something_else_are_refused(tmp_path, text):
+    (tmp_path / "per_patient.csv").write_text(text)
+    with pytest.raises(
+        UserError, match=r"per_patient.csv: expected predictions of grade II, grade III; received another table"
+    ):
+        read_predictions(tmp_path, summarised(predictions(), levels=("patient",)))
