@@ -125,10 +125,10 @@ TRIPOD_AI = (
 )
 
 
-def answered(checklist: Sequence[Item], facts: Mapping[str, str]) -> list[tuple[Item, str]]:
-    """Items that facts answer, with the answer."""
-    found = [(item, "; ".join(facts[name] for name in item.answers if facts.get(name))) for item in checklist]
-    return [(item, text) for item, text in found if text]
+def answered(checklist: Sequence[Item], facts: Mapping[str, str]) -> list[tuple[Item, list[str]]]:
+    """Items that facts answer, with the headings of these."""
+    found = [(item, [name for name in item.answers if facts.get(name)]) for item in checklist]
+    return [(item, names) for item, names in found if names]
 
 
 def open_items(checklist: Sequence[Item], facts: Mapping[str, str]) -> list[Item]:

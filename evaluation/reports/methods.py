@@ -76,7 +76,7 @@ def _augmentation(run: Run) -> str:
     augment = run.config.augment
     if augment.is_off:
         return "none"
-    hidden = ("probability", "seed", "elastic_sigma", "fill_from", "copies")
+    hidden = ("rank", "probability", "seed", "elastic_sigma", "fill_from", "copies")
     values = {item.name: getattr(augment, item.name) for item in fields(augment) if item.name not in hidden}
     return ", ".join(f"{name.replace('_', ' ')} {words(value)}" for name, value in values.items() if value)
 

@@ -71,8 +71,7 @@ def _classes(run: Run) -> str:
 
 
 def _split(run: Run) -> str:
-    fold = run.metadata.get("fold")
-    return f"by {run.metadata['split']}" + (f", fold {fold} kept apart" if fold is not None else "")
+    return f"by {run.metadata['split']}" + ("" if run.metadata.get("fold") is None else ", one fold kept apart")
 
 
 def _voxels(run: Run) -> str:
