@@ -66,23 +66,13 @@ def card(name: str, facts: Mapping[str, str], predictions: Mapping[str, Path], r
         predictions: name -> scored predictions.
         run: its folder.
     """
-    of_scores = {
-        "Scored patients",
-        "Metrics",
-        "Scores",
-        "Intervals",
-        "Worst patients",
-        "Missing predictions",
-        "Post-processing",
-    }
-    rows = [("", ""), *((heading, text) for heading, text in facts.items() if heading not in of_scores)]
-    parts = [HEAD, f"# {name}", "\n".join(f"- {line}" for line in LIMITS), "## Training", markdown(rows)]
-    parts += ["## Scores", *_scores(predictions)]
+    parts = [HEAD, f"# {name}", "\n".join(f"- {line}" for line in LIMITS)]
+    parts += ["## Facts", markdown([("", ""), *facts.items()]), "## Scores", *_scores(predictions)]
     parts += ["## Use", f"    glioskull predict --runs {run} --source SCANS --out predictions"]
     for title, items in CHECKLISTS.items():
-        filled = [("item", "topic", "answer"), *((item.number, item.topic, text) for item, text in answered(items, facts))]
-        still = [f"- {item.number} {item.topic}" for item in open_items(items, facts)]
-        parts += [f"## {title}", markdown(filled), "Open, for the authors:", "\n".join(still)]
+        filled = [(item.number, item.topic, ", ".join(names)) for item, names in answered(items, facts)]
+        still = "\n".join(f"- {item.number} {item.topic}" for item in open_items(items, facts))
+        parts += [f"## {title}", markdown([("item", "topic", "facts above"), *filled]), "Open, for the authors:", still]
     return "\n\n".join(parts) + "\n"
 
 

@@ -22,7 +22,7 @@ def card(trained, predictions, command, tmp_path):
 def test_a_card_has_training_scores_and_both_checklists(card):
     text, printed = card
     assert re.findall(r"^#+ .*$", text, re.MULTILINE) == [
-        *("# tiny", "## Training", "## Scores", "## Use", "## CLAIM 2024", "## TRIPOD+AI")
+        *("# tiny", "## Facts", "## Scores", "## Use", "## CLAIM 2024", "## TRIPOD+AI")
     ]
     assert "| Channels" in text
     assert re.search(r"\| WT \(region\) +\| 0\.\d{3} \[", text)
