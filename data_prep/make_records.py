@@ -16,6 +16,7 @@ from data_prep.augmentation.draw import CopiesConfig
 from data_prep.labels import LabelSchema
 from data_prep.leakage.comparison import read_and_compare
 from data_prep.prepare import PrepareConfig, uncropped_grid, without_mask
+from data_prep.records import croissant
 from data_prep.records.build import Builder, BuiltCase
 from data_prep.records.consistency import ADVICE as OTHERWISE
 from data_prep.records.consistency import refuse_other_config, refuse_other_files, refuse_other_scans
@@ -292,6 +293,7 @@ def _commit(
     }
     for name, ids in split.items():  # for the --cases of other commands
         write_text(config.out / f"{name}.txt", "".join(f"{case}\n" for case in ids))
+    write_json(config.out / croissant.FILE, croissant.croissant(manifest))
     write_json(config.out / MANIFEST, manifest)
 
 

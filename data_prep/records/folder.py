@@ -4,6 +4,7 @@ RECORDS/config.yaml            options of the build
         cases/ID.tfrecord      one case's slices (`shard.py`), and cases/ID.copy1.tfrecord its augmented copies
         cases/ID.json          properties of the case; written after its shard, it commits the case
         train.txt ...          ids of each subset, one a line, for the --cases of other commands
+        croissant.json         description for catalogues of data sets (`croissant.py`)
         dataset.json           schema, channels, split and folds, the list of cases; written last, it commits the records
 """
 
