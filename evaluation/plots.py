@@ -32,7 +32,7 @@ from training.run import Run, open_runs
 
 @dataclass(kw_only=True)
 class PlotsConfig(SourceConfig, ConfigWithTrust):
-    """Draw figures, each as PDF and PNG.
+    """Draw figures, each as PDF and PNG, with the numbers that are drawn as CSV beside them.
 
     From `--runs`: learning curves of training and validation (loss; IoU and Dice per class and mean, or accuracy and AUC of
     classifiers). From `--scores`: every metric, per structure and model, and lesions by volume where they were scored by a

@@ -47,7 +47,7 @@ def draw_roc(path: Path, predictions: SlicePredictions, scores: dict[str, Any], 
         level: patients or slices.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
 
     Raises:
         UserError: a class is missing in truth, so there is no curve.
@@ -69,7 +69,7 @@ def draw_roc(path: Path, predictions: SlicePredictions, scores: dict[str, Any], 
         figure.legend([*handles[1:], handles[0]], [*texts[1:], texts[0]], loc="outside lower center", ncols=2 if binary else 1)
         name = "AUC" if binary else "mean AUC"
         axes.set_title(f"ROC curve: {_counted(scored, level)}\n{name} {_with_interval(scores['level'][level]['auc'])}")
-        return style.save(figure, path)
+        return style.save(figure, path, _roc_numbers(scored, classes))
 
 
 def draw_confusion(path: Path, predictions: SlicePredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
@@ -79,7 +79,7 @@ def draw_confusion(path: Path, predictions: SlicePredictions, scores: dict[str, 
         path, predictions, scores, level: as of `draw_roc`.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
     """
     scored, classes = units(predictions, level), scores["classes"]
     counts = classification.confusion(scored.truth, scored.probabilities)
@@ -101,7 +101,8 @@ def draw_confusion(path: Path, predictions: SlicePredictions, scores: dict[str, 
         axes.spines[:].set(visible=True, color="#999999")
         title = f"{_counted(scored, level)}, % of each true class"
         axes.set_title(f"{title}\naccuracy {_with_interval(scores['level'][level]['accuracy'])}")
-        return style.save(figure, path)
+        rows = [[classes[r], classes[c], int(count), float(shares[r, c])] for (r, c), count in np.ndenumerate(counts)]
+        return style.save(figure, path, [["true", "predicted", "count", "share"], *rows])
 
 
 def draw_calibration(path: Path, predictions: SlicePredictions, scores: dict[str, Any], level: Level = "patient") -> list[Path]:
@@ -111,7 +112,7 @@ def draw_calibration(path: Path, predictions: SlicePredictions, scores: dict[str
         path, predictions, scores, level: as of `draw_roc`.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
     """
     scored, classes = units(predictions, level), scores["classes"]
     found = classification.calibration(scored.truth, scored.probabilities)
@@ -130,7 +131,19 @@ def draw_calibration(path: Path, predictions: SlicePredictions, scores: dict[str
         _draw_counts(lower, found, level)
         lower.set_xlabel(f"{'predicted ' if binary else ''}probability {subject}")
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return style.save(figure, path)
+        bins = zip(found.edges[:-1], found.edges[1:], found.counts, found.confidence, found.frequency, strict=True)
+        rows = [[float(low), float(high), int(count), float(p), float(share)] for low, high, count, p, share in bins]
+        return style.save(figure, path, [["from", "to", f"{level}s", "mean_probability", "observed_share"], *rows])
+
+
+def _roc_numbers(scored: Units, classes: list[str]) -> list[list[Any]]:
+    """Rows of the points of each ROC curve."""
+    rows: list[list[Any]] = [["class", "threshold", "false_positive_rate", "true_positive_rate"]]
+    for c in [1] if len(classes) == 2 else range(len(classes)):
+        curve = classification.roc_curve(scored.truth == c, scored.probabilities[:, c])
+        points = zip(curve.thresholds, curve.false_positive_rate, curve.true_positive_rate, strict=True)
+        rows += [[classes[c], *map(float, point)] for point in points]
+    return rows
 
 
 def _draw_curve(axes: "Axes", scored: Units, c: int, place: int, classes: list[str]) -> None:

@@ -30,7 +30,7 @@ def draw_lesions(path: Path, lesions: Sequence[LesionScores], structures: Sequen
         patients: how many, for the caption.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
 
     Raises:
         ValueError: no lesion, or lesions of several rules.
@@ -53,7 +53,12 @@ def draw_lesions(path: Path, lesions: Sequence[LesionScores], structures: Sequen
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         caption = f"{LESION_RULES[rule].title}; lesions of {counted(patients, 'patient')}; above each bar: found / true lesions"
         figure.suptitle(caption, fontsize=6.5, color=NOTE, x=0.01, ha="left")
-        return style.save(figure, path)
+        rows = [
+            [each.structure.title, each.true, each.matched, each.volume_mm3, each.dice]
+            for each in lesions
+            if each.structure in shown
+        ]
+        return style.save(figure, path, [["structure", "true", "matched", "volume_mm3", "dice"], *rows])
 
 
 def _draw_sensitivity(axes: "Axes", groups: Sequence[VolumeGroup], structure: Structure) -> None:

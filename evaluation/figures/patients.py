@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CAPTION = "diamond: mean, points: patients"
 BOXED = "box: quartiles, line: median (of {fewest} patients or more)"
-FEWEST = 6  # patients of a set that has a box; quartiles of fewer would be values of single patients
+FEWEST = 10  # patients of a set that has a box; quartiles of fewer would be values of single patients
 WORST = 3  # patients that are named beside a box
 BOX = 0.25  # half a box's width; this and the next three in inches
 JITTER = 0.16  # how far from the middle points may lie
@@ -50,7 +50,7 @@ def draw_boxes(
         names: name the worst patients.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
 
     Raises:
         ValueError: no set, or one without patients.
@@ -85,7 +85,7 @@ def draw_boxes(
         boxed = [BOXED.format(fewest=FEWEST)] if max(map(len, scores.values())) >= FEWEST else []
         caption = ", ".join([*boxed, CAPTION, *(["the worst of them named"] if names else [])])
         axes.set_title(textwrap.fill(caption, int(width * 15)), fontsize=6.5, color="#555555", loc="left")
-        return style.save(figure, path)
+        return style.save(figure, path, _numbers(scores, scale, names))
 
 
 def draw_per_patient(path: Path, scores: Mapping[str, float], scale: Scale, structure: str, names: bool = True) -> list[Path]:
@@ -99,7 +99,7 @@ def draw_per_patient(path: Path, scores: Mapping[str, float], scale: Scale, stru
         names: name patients.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
 
     Raises:
         ValueError: no patient.
@@ -129,7 +129,7 @@ def draw_per_patient(path: Path, scores: Mapping[str, float], scale: Scale, stru
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper right", ncols=2)
-        return style.save(figure, path)
+        return style.save(figure, path, _numbers({structure: scores}, scale, names))
 
 
 def short_names(patients: Iterable[str], letters: int) -> dict[str, str]:
@@ -245,6 +245,16 @@ def _name_style(relpos: tuple[float, float]) -> dict[str, Any]:
     """A small name with a thin line to its point; `relpos` is where on the name the line begins."""
     arrow = {"arrowstyle": "-", "linewidth": 0.4, "color": "#777777", "shrinkA": 0, "shrinkB": 1.5, "relpos": relpos}
     return {"fontsize": 5.5, "va": "center", "color": "#333333", "arrowprops": arrow}
+
+
+def _numbers(sets: Mapping[str, Mapping[str, float]], scale: Scale, names: bool) -> list[list[Any]]:
+    """Rows of the numbers: set, patient (without names empty) and value."""
+    rows = [
+        [" ".join(name.split()), patient if names else "", value]
+        for name, each in sets.items()
+        for patient, value in each.items()
+    ]
+    return [["set", "patient", scale.name], *rows]
 
 
 def _refuse_empty(scores: Mapping[str, Mapping[str, float]]) -> None:

@@ -1,7 +1,7 @@
 """Figures of trainings and of records: learning curves of one or several runs, and how frequent the classes are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from common.files import read_yaml
 from common.tables import counted, score_column
 from data_prep.labels import LabelSchema
 from evaluation.figures import style
+from training.run_facts import read_run_facts
 from training.state.history import read_history
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ VOXEL_SCORES = {"iou": "IoU", "dice": "Dice"}
 SLICE_SCORES = {"accuracy": "Accuracy", "auc": "AUC"}
 TRAINING_COLUMNS = ("epoch", "phase", "minutes")  # of the training as a whole, not of one of its heads
 UNITS = {"loss": "loss", "accuracy": "accuracy", "auc": "AUC"} | VOXEL_SCORES
-FINE_TUNING: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
+PHASE: Any = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 0.9}
+KEPT: Any = {"marker": "o", "markersize": 8.5, "markerfacecolor": "none", "markeredgewidth": 1.1}
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,36 @@ class History:
         name: of the run in legends.
         classes: their names, background first.
         columns: column of `history.csv` -> one number per epoch; NaN where the file has none.
+        kept: epoch whose weights predict, the best on validation; None: the last one.
+        other_loss: phases whose loss has other numbers than that of the first one, so that its values do not compare.
     """
 
     name: str
     classes: list[str]
     columns: dict[str, np.ndarray]
+    kept: int | None = None
+    other_loss: tuple[int, ...] = ()
 
-    def begin_of_fine_tuning(self, axis: Axis = "epoch") -> float | None:
-        """Begin of fine-tuning on an axis, between two epochs; None where there is none."""
-        later = np.flatnonzero(self.columns.get("phase", np.zeros(0)) > 1)
-        if not later.size:
-            return None
+    def begins_of_phases(self, axis: Axis = "epoch") -> list[float]:
+        """Begin of each phase but the first on an axis, between two epochs."""
         ends = self.columns[axis]
-        return float(ends[later[0]]) - 0.5 if axis == "epoch" else float(ends[max(later[0] - 1, 0)])
+        return [float(ends[row]) - 0.5 if axis == "epoch" else float(ends[row - 1]) for row in self._first_rows()]
+
+    def line(self, column: str, axis: Axis = "epoch") -> tuple[np.ndarray, np.ndarray]:
+        """Places and values of a curve; NaN lies between two values of a loss that changed between them."""
+        places, values = self.columns[axis].astype(float), self.columns[column]
+        phases = self.columns.get("phase", np.ones(len(places)))
+        is_loss = column.removeprefix("val_") == "loss"
+        breaks = [row for row in self._first_rows() if is_loss and self._loss_of(phases[row]) != self._loss_of(phases[row - 1])]
+        return np.insert(places, breaks, places[breaks]), np.insert(values, breaks, np.nan)
+
+    def _loss_of(self, phase: float) -> int:
+        return int(phase) if int(phase) in self.other_loss else 1
+
+    def _first_rows(self) -> list[int]:
+        """Row of the first epoch of each phase but the first."""
+        phases = self.columns.get("phase", np.zeros(0))
+        return [int(row) + 1 for row in np.flatnonzero(np.diff(phases))]
 
     def of_head(self, head: str, heads: Sequence[str], classes: list[str] | None = None) -> "History":
         """History of one of several heads: its scores under their own names, without those of other heads.
@@ -86,7 +105,7 @@ class History:
             if owner == head:
                 found[front + score.removeprefix(f"{head}_")] = values
         common = {name: self.columns[name] for name in TRAINING_COLUMNS if name in self.columns}
-        return History(self.name, self.classes if classes is None else classes, common | found)
+        return replace(self, classes=self.classes if classes is None else classes, columns=common | found)
 
 
 def mean_history(name: str, histories: Sequence[History], axis: Axis = "epoch") -> History:
@@ -130,7 +149,16 @@ def load_history(run: Path, name: str | None = None) -> History:
         )
     schema = LabelSchema.from_dict(read_yaml(run / "schema.yaml", "label schema"), run / "schema.yaml")
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return History(name or run.resolve().name, schema.class_names, columns)
+    kept = read_run_facts(run / "run.json").get("best_epoch")
+    return History(name or run.resolve().name, schema.class_names, columns, kept, _phases_of_other_loss(run / "config.yaml"))
+
+
+def _phases_of_other_loss(config: Path) -> tuple[int, ...]:
+    """Numbers of the phases whose loss has numbers of its own, from a run's config; none where it has no such file."""
+    values = read_yaml(config, "config of the run") if config.is_file() else {}
+    phases = values.get("phases") if isinstance(values, dict) else None
+    entries = enumerate(phases if isinstance(phases, list) else [], 1)
+    return tuple(number for number, phase in entries if number > 1 and isinstance(phase, dict) and phase.get("loss"))
 
 
 def voxel_curves(histories: Sequence[History], score: str) -> Curves:
@@ -160,12 +188,25 @@ def draw_learning_curves(path: Path, histories: Sequence[History], curves: Curve
         curves: panels of the figure.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
     """
     with style.style():
         figure = (_draw_many if len(histories) > MOST_TOGETHER else _draw_few)(histories, curves)
         figure.suptitle(f"Learning curves: loss and {curves.title}")
-        return style.save(figure, path)
+        return style.save(figure, path, _numbers(histories, curves))
+
+
+def _numbers(histories: Sequence[History], curves: Curves) -> list[list[Any]]:
+    """Rows of the numbers: a row per run and epoch, NaN for a score that a run lacks."""
+    known = {name for history in histories for name in history.columns}
+    names = [name for name in TRAINING_COLUMNS if name in known]
+    names += [name for panel in curves.panels for name in (panel, f"val_{panel}") if name in known]
+    rows: list[list[Any]] = [["run", *names]]
+    for history in histories:
+        lacking = np.full(len(history.columns["epoch"]), np.nan)
+        columns = [history.columns.get(name, lacking).tolist() for name in names]
+        rows += [[history.name, *values] for values in zip(*columns, strict=True)]
+    return rows
 
 
 def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> list[Path]:
@@ -177,7 +218,7 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
         cases: how many they are, for the title.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
 
     Raises:
         UserError: no voxel is annotated.
@@ -204,7 +245,8 @@ def draw_class_frequencies(path: Path, voxels: dict[str, int], cases: int) -> li
         axes.set_ylim(len(shares) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.set_title(f"Class frequency in the prepared volumes ({counted(cases, 'case')})")
-        return style.save(figure, path)
+        rows = [[name, voxels[name], share] for name, share in shares.items()]
+        return style.save(figure, path, [["class", "voxels", "percent"], *rows])
 
 
 def _draw_few(histories: Sequence[History], curves: Curves) -> "Figure":
@@ -217,7 +259,7 @@ def _draw_few(histories: Sequence[History], curves: Curves) -> "Figure":
     for axes, (name, heading) in zip(grid, panels.items(), strict=False):
         for index, history in enumerate(histories):
             _draw_run(axes, history, name, index, labels[index], axis)
-        _mark_fine_tuning(axes, histories, style.RUN_COLOURS, axis)
+        _mark_phases(axes, histories, style.RUN_COLOURS, axis)
         _finish_panel(axes, heading, name, axis)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
@@ -239,7 +281,7 @@ def _draw_many(histories: Sequence[History], curves: Curves) -> "Figure":
         for axes, (prefix, side) in zip(row, sides.items(), strict=True):
             for index, history in enumerate(histories):
                 _draw_line(axes, history, prefix + name, styles[index], index / len(histories), axis)
-            _mark_fine_tuning(axes, histories, [style["color"] for style in styles], axis)
+            _mark_phases(axes, histories, [style["color"] for style in styles], axis)
             _finish_panel(axes, f"{heading}, {side}", name, axis)
             axes.label_outer()
         top = max(axes.dataLim.y1 for axes in row if axes.lines)
@@ -255,35 +297,39 @@ def _draw_many(histories: Sequence[History], curves: Curves) -> "Figure":
 def _draw_line(axes: "Axes", history: History, column: str, style: dict[str, Any], shift: float, axis: Axis) -> None:
     """One line of a run, its markers shifted by a share of their distance, so that those of several runs do not coincide."""
     if column in history.columns:
-        ends = history.columns[axis]
-        every = max(1, -(-len(ends) // (MOST_MARKERS // 2)))
+        places, values = history.line(column, axis)
+        every = max(1, -(-len(places) // (MOST_MARKERS // 2)))
         markers = (int(shift * every), every)
-        axes.plot(ends, history.columns[column], label=history.name, markevery=markers, **style, **MANY)
+        axes.plot(places, values, label=history.name, markevery=markers, **style, **MANY)
 
 
 def _draw_run(axes: "Axes", history: History, column: str, index: int, label: str, axis: Axis) -> None:
     """One run's two lines of a panel: training dashed with hollow markers, validation solid with full ones."""
     colour = style.RUN_COLOURS[index % len(style.RUN_COLOURS)]
     marker = style.RUN_MARKERS[index % len(style.RUN_MARKERS)]
-    ends = history.columns[axis]
-    every = max(1, -(-len(ends) // MOST_MARKERS))
+    every = max(1, -(-len(history.columns[axis]) // MOST_MARKERS))
     shared: dict[str, Any] = {"color": colour, "marker": marker, "markevery": every}
     if column in history.columns:
         lines: dict[str, Any] = {"linestyle": (0, (3, 1.5)), "linewidth": 1.0, "markerfacecolor": "white"}
-        axes.plot(ends, history.columns[column], label=f"{label}training", **shared, **lines)
+        axes.plot(*history.line(column, axis), label=f"{label}training", **shared, **lines)
     if f"val_{column}" in history.columns:
-        axes.plot(ends, history.columns[f"val_{column}"], label=f"{label}validation", **shared)
+        axes.plot(*history.line(f"val_{column}", axis), label=f"{label}validation", **shared)
+        if history.kept is not None:
+            row = int(np.argmin(np.abs(history.columns["epoch"] - history.kept)))
+            place = float(history.columns[axis][row]), float(history.columns[f"val_{column}"][row])
+            axes.plot(*place, label=f"{label}kept epoch", color=colour, linestyle="none", **KEPT)
 
 
-def _mark_fine_tuning(axes: "Axes", histories: Sequence[History], colours: Sequence[str], axis: Axis) -> None:
-    """Draw a thin vertical line at the begin of fine-tuning: one for all runs, or in each run's colour where they differ."""
-    begins = [history.begin_of_fine_tuning(axis) for history in histories]
-    shared = len(set(begins)) == 1
-    for index, place in enumerate(begins[:1] if shared else begins):
-        if place is not None:
-            colour = "#555555" if shared else colours[index % len(colours)]
-            owner = "" if shared else _run_labels(histories)[index]
-            axes.axvline(place, color=colour, label=f"{owner}fine-tuning begins", **FINE_TUNING)
+def _mark_phases(axes: "Axes", histories: Sequence[History], colours: Sequence[str], axis: Axis) -> None:
+    """Draw a thin vertical line where each phase begins: one for all runs, or in each run's colour where they differ."""
+    begins = [history.begins_of_phases(axis) for history in histories]
+    shared = all(each == begins[0] for each in begins)
+    for index, places in enumerate(begins[:1] if shared else begins):
+        colour = "#555555" if shared else colours[index % len(colours)]
+        owner = "" if shared else _run_labels(histories)[index]
+        words = "fine-tuning begins" if len(places) == 1 else "a phase begins"
+        for number, place in enumerate(places):
+            axes.axvline(place, color=colour, label=f"{'_' * (number > 0)}{owner}{words}", **PHASE)
 
 
 def _finish_panel(axes: "Axes", heading: str, name: str, axis: Axis) -> None:

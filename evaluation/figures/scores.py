@@ -83,7 +83,7 @@ def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> li
         metric: of the values, for the axis.
 
     Returns:
-        The files written, PDF and PNG.
+        The files written: PDF, PNG and CSV.
 
     Raises:
         ValueError: no model.
@@ -104,7 +104,17 @@ def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> li
         _finish(axes, rows, metric)
         axes.set_title("\n".join(note), fontsize=6.5, color=NOTE, loc="left")
         style.legend_below(figure, *axes.get_legend_handles_labels())
-        return style.save(figure, path)
+        return style.save(figure, path, _numbers(models, metric))
+
+
+def _numbers(models: Sequence[ModelScores], metric: Metric) -> list[list[Any]]:
+    """Rows of the numbers: model, structure, value and the bounds of its interval."""
+    rows = [
+        [model.name, structure.kind, structure.name, each.value, each.low, each.high]
+        for model in models
+        for structure, each in model.values.items()
+    ]
+    return [["model", "kind", "structure", metric.name, "low_95", "high_95"], *rows]
 
 
 def row_label(structure: Structure) -> str:

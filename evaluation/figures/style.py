@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.files import write_serialised
+from common.files import write_serialised, write_text
+from common.tables import csv_text
 from data_prep.grid.slice_pictures import CLASS_COLOURS as CLASS_COLOURS
 from evaluation.tables.run_names import families
 
@@ -52,7 +53,7 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text, in the font of the page
     "svg.hashsalt": "figure",  # else names of parts differ from one call to the next
 }
-_formats: ContextVar[tuple[str, ...]] = ContextVar("formats", default=(".pdf", ".png"))
+_formats: ContextVar[tuple[str, ...]] = ContextVar("formats", default=(".pdf", ".png", ".csv"))
 
 
 @contextmanager
@@ -122,19 +123,26 @@ def formats(*suffixes: str) -> Iterator[None]:
         _formats.reset(token)
 
 
-def save(figure: "Figure", path: Path) -> list[Path]:
-    """Write a figure as PDF (vectors, for a paper) and PNG (300 dpi) beside each other, each whole or not at all.
+def save(figure: "Figure", path: Path, numbers: Sequence[Sequence[Any]] = ()) -> list[Path]:
+    """Write a figure as PDF (vectors, for a paper) and PNG (300 dpi), and its numbers as CSV, each whole or not at all.
 
     Inside `formats` it is written in those.
 
     Args:
         figure: what to write.
         path: the file without suffix.
+        numbers: rows of the table of what is drawn, the heading first; none for pictures.
 
     Returns:
         The files written.
     """
-    return [save_as(figure, path.with_name(f"{path.name}{suffix}")) for suffix in _formats.get()]
+    files = [path.with_name(f"{path.name}{suffix}") for suffix in _formats.get()]
+    for file in files:
+        if file.suffix != ".csv":
+            save_as(figure, file)
+        elif numbers:
+            write_text(file, csv_text(numbers))
+    return [file for file in files if numbers or file.suffix != ".csv"]
 
 
 def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:

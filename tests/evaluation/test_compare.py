@@ -69,7 +69,7 @@ def test_files_hold_what_was_printed(tmp_path, two, command):
     out = tmp_path / "out"
     done = command(COMPARE, "--scores", *two, "--out", out, "--names", "a", "b", "--structures", "TC", "WT", "--metrics", "iou")
     assert done.status == 0, done.err
-    names = ["boxes_iou.pdf", "boxes_iou.png", "compare.csv", "compare.md", "compare.txt"]
+    names = ["boxes_iou.csv", "boxes_iou.pdf", "boxes_iou.png", "compare.csv", "compare.md", "compare.txt"]
     assert sorted(path.name for path in out.iterdir() if path.name != FILE) == names
     assert done.out.startswith((out / "compare.txt").read_text().rstrip())
     assert all(f"wrote {out / name}" in done.out for name in names)

@@ -47,7 +47,7 @@ def names(folder):
 def test_runs_give_learning_curves(tmp_path, capsys):
     runs = [write_run(tmp_path / name) for name in ("model1", "model2")]
     run("--runs", *runs, "--out", tmp_path / "out")
-    expected = [f"learning_curves_{score}.{suffix}" for score in ("dice", "iou") for suffix in ("pdf", "png")]
+    expected = [f"learning_curves_{score}.{suffix}" for score in ("dice", "iou") for suffix in ("csv", "pdf", "png")]
     assert names(tmp_path / "out") == expected
     printed = capsys.readouterr().out.splitlines()
     assert sorted(printed) == sorted(f"wrote {tmp_path / 'out' / name}" for name in expected)
@@ -70,7 +70,7 @@ def test_scores_of_runs_and_of_predictions_share_figures(tmp_path, monkeypatch):
     folders = ("--scores", tmp_path / "model1" / "scores_test", tmp_path / "predictions")
     run(*folders, "--out", tmp_path / "out")
     scores = ("dice", "hd95", "iou", "precision", "sensitivity")
-    assert names(tmp_path / "out") == [f"class_scores_{score}.{end}" for score in scores for end in ("pdf", "png")]
+    assert names(tmp_path / "out") == [f"class_scores_{score}.{end}" for score in scores for end in ("csv", "pdf", "png")]
     called = []
     monkeypatch.setattr(
         figures_scores, "draw_scores", lambda path, models, metric: called.append([m.name for m in models]) or []
@@ -128,7 +128,7 @@ def test_figures_of_a_run_and_other_records_are_left_out(trained, records, tmp_p
     copy = shutil.copytree(trained, tmp_path / "run")
     write_facts(copy, read_json(copy / "run.json", "run") | {"channels": ["pet"]})
     run("--runs", copy, "--records", records, "--out", tmp_path / "out")
-    assert names(tmp_path / "out") == ["class_frequencies.pdf", "class_frequencies.png"]
+    assert names(tmp_path / "out") == ["class_frequencies.csv", "class_frequencies.pdf", "class_frequencies.png"]
     assert "trained on channels ['pet']" in capsys.readouterr().out
 
 

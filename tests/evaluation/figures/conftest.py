@@ -14,5 +14,5 @@ def panels(figure):
 def drawn(monkeypatch):
     """The figures instead of their files."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [])
     return found

@@ -30,7 +30,7 @@ def made(classes=2, patients=24, each=3):
 def drawn(monkeypatch):
     """The figures instead of their files."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [])
     return found
 
 
@@ -104,8 +104,8 @@ def test_no_texts_overlap_or_leave_the_figure(tmp_path, drawn, draw, classes):
 
 def test_figures_are_written_twice(tmp_path):
     files = [file for draw in DRAWN for file in draw(tmp_path / draw.__name__, *made())]
-    assert len(files) == 6
-    assert all(file.stat().st_size > 1000 for file in files)
+    assert len(files) == 9
+    assert all(file.stat().st_size > 1000 for file in files if file.suffix != ".csv")
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -117,3 +117,12 @@ def test_figures_of_a_classifier_have_a_roc_curve_where_every_class_is_in_truth(
     files = draw_classification(tmp_path, given, scores)
     assert {file.stem for file in files} == {"confusion", "calibration"} | (set() if missing else {"roc"})
     assert all(file.is_file() for file in files)
+
+
+def test_the_numbers_of_each_figure_are_a_table(tmp_path):
+    files = draw_classification(tmp_path, *made(2, 8))
+    tables = {file.stem: [line.split(",") for line in file.read_text().splitlines()] for file in files if file.suffix == ".csv"}
+    assert set(tables) == {"confusion", "calibration", "roc"}
+    assert sum(int(row[2]) for row in tables["confusion"][1:]) == 8
+    assert sum(int(row[2]) for row in tables["calibration"][1:]) == 8
+    assert [float(value) for value in tables["roc"][-1][2:]] == [1.0, 1.0]

@@ -16,7 +16,7 @@ from training.heads.classification import ClassificationHead
 def drawn(monkeypatch):
     """The figures instead of their files."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [])
     return found
 
 

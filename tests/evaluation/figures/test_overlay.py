@@ -84,7 +84,7 @@ def test_side_marks_and_aspect_come_from_the_geometry(volume, drawn, tmp_path):
 @pytest.fixture
 def saved(monkeypatch):
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [path])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [path])
     return found
 
 

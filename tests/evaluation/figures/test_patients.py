@@ -24,7 +24,7 @@ DICE, HD95 = METRICS["dice"], METRICS["hd95"]
 def drawn(monkeypatch):
     """The figures instead of their files."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [])
     return found
 
 
@@ -103,8 +103,10 @@ def test_of_many_patients_only_the_worst_are_named(tmp_path, drawn):
 def test_few_and_equal_patients_are_drawn(tmp_path, scores):
     boxes = draw_boxes(tmp_path / "boxes", {"one": scores}, DICE, "WT")
     dots = draw_per_patient(tmp_path / "dots", scores, DICE, "WT")
-    assert [file.name for file in (*boxes, *dots)] == ["boxes.pdf", "boxes.png", "dots.pdf", "dots.png"]
-    assert all(file.stat().st_size > 1000 for file in (*boxes, *dots))
+    assert [file.name for file in (*boxes, *dots)] == [
+        f"{name}.{end}" for name in ("boxes", "dots") for end in ("pdf", "png", "csv")
+    ]
+    assert all(file.stat().st_size > 1000 for file in (*boxes[:2], *dots[:2]))
 
 
 def test_nothing_to_draw_is_refused(tmp_path):
@@ -175,6 +177,16 @@ def test_few_patients_have_points_and_a_mean_but_no_box(tmp_path, drawn):
     assert sum(line.get_marker() == "D" for line in axes.lines) == 2
     draw_boxes(tmp_path / "f", {"few": made(FEWEST - 1)}, DICE, "WT")
     assert "box" not in drawn[1].axes[0].get_title(loc="left")
+
+
+def test_the_numbers_are_a_table_without_names_where_these_are_left_out(tmp_path):
+    for names, patients in ((True, ["a", "b"]), (False, ["", ""])):
+        file = draw_boxes(tmp_path / "f", {"fold 0\n(x)": {"a": 0.5, "b": 1.0}}, DICE, "WT", names=names)[-1]
+        rows = [line.split(",") for line in file.read_text().splitlines()]
+        assert rows[0] == ["set", "patient", "dice"]
+        assert [row[0] for row in rows[1:]] == ["fold 0 (x)"] * 2
+        assert [row[1] for row in rows[1:]] == patients
+        assert [float(row[2]) for row in rows[1:]] == [0.5, 1.0]
 
 
 def test_names_can_be_left_out(tmp_path, drawn):

@@ -1,4 +1,5 @@
 import csv
+import json
 from dataclasses import replace
 from itertools import combinations
 
@@ -173,11 +174,53 @@ def test_a_run_without_a_finished_epoch_is_refused(tmp_path, content):
         figures_runs.load_history(run)
 
 
+def test_the_kept_epoch_is_marked_on_the_validation(tmp_path, drawn):
+    folder = write_run(tmp_path / "run")
+    write_json(folder / "run.json", json.loads((folder / "run.json").read_text()) | {"best_epoch": 3})
+    history = figures_runs.load_history(folder)
+    draw(tmp_path / "f", [history])
+    lines = [line for line in panels(drawn[0])["Loss"].lines if line.get_label() == "kept epoch"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines] == [(3, history.columns["val_loss"][2])]
+
+
+def test_the_lines_of_a_loss_are_not_joined_where_its_numbers_change(tmp_path, drawn):
+    folder = write_run(tmp_path / "run", tuned=2)
+    write_yaml(folder / "config.yaml", {"phases": [{"epochs": 3}, {"epochs": 2, "loss": {"dice": 2.0}}]})
+    history = figures_runs.load_history(folder)
+    draw(tmp_path / "f", [history], score="dice")
+    found = panels(drawn[0])
+    values = found["Loss"].lines[0].get_ydata()
+    assert np.flatnonzero(np.isnan(values)).tolist() == [3]
+    np.testing.assert_array_equal(values[~np.isnan(values)], history.columns["loss"])
+    assert not np.isnan(found["Dice of edema"].lines[0].get_ydata()).any()
+
+
+def test_each_of_several_phases_begins_at_a_line(tmp_path, drawn):
+    history = figures_runs.load_history(write_run(tmp_path / "run"))
+    history.columns["phase"] = np.array([1, 1, 2, 3, 3])
+    draw(tmp_path / "f", [history])
+    begins = [line.get_xdata()[0] for line in panels(drawn[0])["Loss"].lines if "phase begins" in line.get_label()]
+    assert begins == [2.5, 3.5]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()].count("a phase begins") == 1
+
+
+def test_the_numbers_of_all_runs_are_a_table(tmp_path):
+    histories = [
+        figures_runs.load_history(write_run(tmp_path / "a", epochs=2)),
+        figures_runs.load_history(write_run(tmp_path / "b", epochs=1, validation=False)),
+    ]
+    file = draw(tmp_path / "f", histories)[-1]
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["run"], row["epoch"]) for row in rows] == [("a", "1.000000"), ("a", "2.000000"), ("b", "1.000000")]
+    assert float(rows[1]["iou_edema"]) == pytest.approx(histories[0].columns["iou_edema"][1], abs=1e-6)
+    assert rows[2]["val_loss"] == ""
+
+
 def test_figures_are_written_twice_and_equal_each_time(tmp_path):
     history = figures_runs.load_history(write_run(tmp_path / "run"))
     first = draw(tmp_path / "a" / "curves", [history])
     again = draw(tmp_path / "b" / "curves", [history])
-    assert [file.name for file in first] == ["curves.pdf", "curves.png"]
+    assert [file.name for file in first] == ["curves.pdf", "curves.png", "curves.csv"]
     assert first[0].read_bytes().startswith(b"%PDF")
     assert first[1].read_bytes().startswith(b"\x89PNG")
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in again]

@@ -120,7 +120,7 @@ def test_a_folder_without_scores_is_refused_in_a_line(tmp_path):
 def drawn(monkeypatch):
     """The figures instead of their files."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [])
     return found
 
 
@@ -189,7 +189,15 @@ def test_nothing_to_draw_is_refused(tmp_path):
         draw_scores(tmp_path / "f", [], IOU)
 
 
+def test_the_numbers_are_a_table(tmp_path):
+    made = model("a", per_patient=True)
+    file = draw_scores(tmp_path / "f", [made], DICE)[-1]
+    head, *rows = [line.split(",") for line in file.read_text().splitlines()]
+    assert head == ["model", "kind", "structure", "dice", "low_95", "high_95"]
+    assert [float(row[3]) for row in rows] == pytest.approx([each.value for each in made.values.values()], abs=1e-6)
+
+
 def test_it_is_written_twice(tmp_path):
     files = draw_scores(tmp_path / "f", [model("a", per_patient=True)], DICE)
-    assert [file.name for file in files] == ["f.pdf", "f.png"]
-    assert all(file.stat().st_size > 1000 for file in files)
+    assert [file.name for file in files] == ["f.pdf", "f.png", "f.csv"]
+    assert all(file.stat().st_size > 1000 for file in files[:2])

@@ -28,7 +28,7 @@ CHANNELS = ["t1", "flair", "t2"]
 def drawn(monkeypatch):
     """The figures instead of their files."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure) or [])
+    monkeypatch.setattr(style, "save", lambda figure, path, numbers=(): found.append(figure) or [])
     return found
 
 
