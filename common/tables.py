@@ -1,4 +1,4 @@
-"""Tables: CSV, written and read as spreadsheets write it, aligned text and Markdown."""
+"""Tables: CSV, written and read as spreadsheets write it, aligned text, Markdown and LaTeX."""
 
 import csv
 import io
@@ -6,17 +6,33 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from common.errors import UserError
 from common.files import read_text
 from common.input_files import TABLE_COLUMNS
 from common.printable import plain_cell, safe_cell
 
-WIDTH = 110  # columns of a terminal that printed tables and their notes keep within
+WIDTH = 100  # columns of a terminal that printed tables and their notes keep within
 CSV_DECIMALS = 6
+TableFormat = Literal["text", "markdown", "latex", "csv"]
+SUFFIXES: dict[TableFormat, str] = {"text": ".txt", "markdown": ".md", "latex": ".tex", "csv": ".csv"}
+LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "≥": r"$\geq$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "\n": " ",
+}
+"""Letters that LaTeX reads as something else, and what prints them."""
 SEPARATORS = ",;\t"  # of the CSV that is read
+MARKDOWN_CELL = re.compile(r"(?<!\\)\|")  # a vertical bar inside a cell is escaped
 SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>.)"?\s*')  # by which Excel names the separator, before the header
 
 
@@ -69,6 +85,59 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def folded(rows: Sequence[Sequence[str]], first: int = 1) -> list[str]:
+    """Aligned lines of a table within `WIDTH`; columns without room follow in further tables, a blank line between.
+
+    Args:
+        rows: of equal length.
+        first: columns that each of the tables begins with.
+    """
+    columns = list(zip(*rows, strict=True))
+    front, rest = columns[:first], columns[first:]
+    lines: list[str] = []
+    while rest:
+        count = len(rest)
+        table = aligned(list(zip(*front, *rest, strict=True)))
+        while count > 1 and max(map(len, table)) > WIDTH:
+            count -= 1
+            table = aligned(list(zip(*front, *rest[:count], strict=True)))
+        lines += ([""] if lines else []) + table
+        rest = rest[count:]
+    return lines or aligned(rows)
+
+
+def formatted(rows: Sequence[Sequence[str]], form: TableFormat, note: str = "") -> str:
+    """Table to print or to paste.
+
+    Args:
+        rows: of equal length, the heading first; a cell in two asterisks on each side is bold.
+        form: of the text.
+        note: one line on what is averaged, below the table; in LaTeX a comment, in CSV left out.
+    """
+    plain = [[cell.removeprefix("**").removesuffix("**") for cell in row] for row in rows]
+    if form == "csv":
+        return csv_text(plain)
+    if form == "latex":
+        return latex(rows) + (f"% {note}\n" if note else "")
+    if form == "markdown":
+        return "\n\n".join([markdown(rows), *([note] if note else [])]) + "\n"
+    return "\n".join([*folded(plain), *(["", *wrapped([note])] if note else [])]) + "\n"
+
+
+def latex(rows: Sequence[Sequence[str]]) -> str:
+    """LaTeX table (booktabs) of rows of equal length, the heading first; a cell in two asterisks on each side is bold."""
+
+    def cell(text: str) -> str:
+        bold = re.fullmatch(r"\*\*(.*)\*\*", text, re.DOTALL)
+        escaped = "".join(LATEX.get(letter, letter) for letter in (bold[1] if bold else text))
+        return rf"\textbf{{{escaped}}}" if bold else escaped
+
+    head, *body = [" & ".join(map(cell, row)) + r" \\" for row in rows]
+    columns = "l" * len(rows[0])
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
 def markdown(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Markdown table of rows of equal length, the heading first, columns padded to one width.
 
@@ -81,6 +150,24 @@ def markdown(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     rule = ["-" * (width - 1) + ":" if c in right else "-" * width for c, width in enumerate(widths)]
     padded = [[f"{text:{'>' if c in right else '<'}{widths[c]}}" for c, text in enumerate(row)] for row in cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def markdown_rows(lines: Sequence[str]) -> list[list[str]]:
+    """Rows of a Markdown table, the heading first, its cells without padding; a line break in a cell is one."""
+    cells = [[cell.strip() for cell in MARKDOWN_CELL.split(line.strip())[1:-1]] for line in (lines[0], *lines[2:])]
+    return [[cell.replace("\\|", "|").replace("<br>", "\n") for cell in row] for row in cells]
+
+
+def for_terminal(text: str) -> str:
+    """Markdown text as a terminal has room for it: tables folded, paragraphs wrapped, bold cells with a star."""
+    lines: list[str] = []
+    for is_table, group in groupby(text.splitlines(), key=lambda line: line.startswith("|")):
+        if is_table:
+            rows = markdown_rows(list(group))
+            lines += folded([[re.sub(r"^\*\*(.*)\*\*$", r"*\1", cell.replace("\n", " ")) for cell in row] for row in rows])
+        else:
+            lines += [piece for line in group for piece in (wrapped([line]) if line else [""])]
+    return "\n".join(lines)
 
 
 def wrapped(notes: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files import make_folder, write_text
 from common.manifests import CONTENT, Fields, checked
 from common.metrics.catalogue import METRICS
-from common.tables import counted, csv_text
+from common.tables import TableFormat, counted, csv_text
 from evaluation.figures.patients import draw_boxes
 from evaluation.outputs import claim, folder_origin
 from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts
@@ -29,7 +29,7 @@ from evaluation.tables.comparison import (
     compare_scores,
     title,
 )
-from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text
+from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text, paste_tables
 from evaluation.tables.run_names import names_of
 from evaluation.tables.scored import read_scored
 
@@ -56,8 +56,10 @@ class CompareConfig:
     """Metrics to compare, e.g. dice; default: those that evaluation.score prints with an interval."""
     seen_patients: Literal["refuse", "warn"] = "refuse"
     """Patients who trained the runs that are scored on them: refuse to compare, or warn and compare all the same."""
-    patient_names: bool = True
-    """Name the worst patients in the box plots."""
+    ids: bool = True
+    """Name the worst patients in the box plots, and all in their tables."""
+    format: TableFormat = "text"
+    """Form of the printed tables: text with notes, or one to paste: markdown, latex (booktabs) or csv."""
     out: Path | None = None
     """Folder to write into; default: the comparison is only printed."""
 
@@ -82,10 +84,13 @@ def main(config: CompareConfig) -> None:
         _refuse_trained(config, folders, trained, [entry.column.split for entry, _ in found])
         comparison = _compare_classifiers(config, [entry for entry, _ in found])
     comparison = replace(comparison, notes=[*trained_notes(trained), *comparison.notes])
-    print(format_text(comparison))
+    print(format_text(comparison) if config.format == "text" else paste_tables(comparison, config.format))
     if config.out is not None:
         claim(config.out, {"a comparison": [folder_origin("scores", folder, config.out) for folder in config.scores]})
-        files = _write(config.out, comparison, entries, config.patient_names, trained)
+        files = _write(config.out, comparison, entries, config.ids, trained)
+        if config.format == "latex":  # the others are written in any case
+            write_text(config.out / "compare.tex", paste_tables(comparison, config.format))
+            files.append(config.out / "compare.tex")
         print("\n" + "\n".join(f"wrote {file}" for file in files))
 
 

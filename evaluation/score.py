@@ -11,7 +11,7 @@ from common.errors import UserError, expect_number
 from common.files import make_folder, read_lines, refuse_inside
 from common.metrics.catalogue import chosen_metrics
 from common.parallel import check_workers
-from common.tables import counted
+from common.tables import TableFormat, counted
 from data_prep.labels import LabelSchema
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.sources.checks import warn_of_kinds
@@ -27,12 +27,12 @@ from evaluation.inference.provenance import (
     unknown_training,
 )
 from evaluation.outputs import claim, folder_origin, records_origin
-from evaluation.scores.folder import SCORES, write_patient_scores
+from evaluation.scores.folder import SCORES, write_pasted, write_patient_scores
 from evaluation.scores.patients import Missing, score_predictions, summarise_scores
 from evaluation.scores.trained import trained_facts
 from evaluation.tables.channel_subsets import format_subsets
 from evaluation.tables.lesions import format_lesions
-from evaluation.tables.patients import format_table
+from evaluation.tables.patients import format_table, paste_table
 from training.data.division import subset_cases
 from training.run import Run
 
@@ -80,6 +80,9 @@ class ScoreConfig(SourceConfig, ConfigWithTrust):
     """Slices in a batch; it changes speed and memory, not the scores."""
     workers: int | str = 1
     """Processes that score predictions, or a Dask scheduler's address or file; a run is scored in one process."""
+    format: TableFormat = "text"
+    """Form of the printed table: text with notes, or a table to paste: markdown, latex (booktabs) or csv, which is also written
+    beside the others."""
     out: Path | None = None
     """Folder to write into; default: P/scores, or RUN/scores_SUBSET, for other records than those of its training
     RUN/scores_SUBSET_RECORDS. Scores of something else that it holds are not overwritten."""
@@ -135,6 +138,9 @@ def _score_predictions(config: ScoreConfig, folder: Path, root: Path) -> None:
     if predictions.split == "slice":
         print("slice split: slices of these patients may have trained the run, so the scores are too good")
     print_training(predictions.training, patients, predictions.unknown)
+    if config.format != "text":
+        table = paste_table(scores, summaries, config.format)
+        files.append(write_pasted(out, table, config.format))
     _report(table, files, predictions.runs, predictions.states, [applied_line(each, scores.patients) for each in applied])
 
 
@@ -188,7 +194,8 @@ def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
         folder = config.out or path / f"scores_{config.subset}{other}"
         out = folder if len(evaluators) == 1 else folder / evaluator.name
         claim(out, {"scores": [folder_origin("run", path, out), records_origin(opened)]})
-        evaluator.score_records(RecordsScoring(records, config.subset, config.batch_size, out, cli.as_dict(config), metrics))
+        options = (config.subset, config.batch_size, out, cli.as_dict(config), metrics, config.format)
+        evaluator.score_records(RecordsScoring(records, *options))
     print(predicted_by([str(path)], [run_state(run)]))
     cases = subset_cases(opened, run.config, config.subset)
     patients = {case: opened.cases[case].patient for case in cases}

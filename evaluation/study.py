@@ -22,6 +22,7 @@ from common import cli
 from common.config_bases import ConfigWithFiles, ConfigWithTrust
 from common.errors import Problems, UserError
 from common.files import lock, remove_unfinished, write_text
+from common.tables import for_terminal
 from data_prep.records.folder import Records
 from evaluation.experiments import held_out_classes, held_out_figures, held_out_table, runner
 from evaluation.experiments.held_out import OpenTest, check_runs, open_tests, own_tests, run_test, scored_folders
@@ -252,7 +253,7 @@ def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records
     notes = [note, *trained_notes({result.folder.name: result.trained for result in results})]
     title = f"# {config.out.resolve().name}"
     text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, notes)
-    print(f"\n{text}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
+    print(f"\n{for_terminal(text)}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
     runs = [str(result.folder) for result in results]
     words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / FIGURES)]
     print(f"learning curves of all runs in one figure:\n  {shlex.join(words)}")
@@ -283,7 +284,7 @@ def _report_tests(
         return
     text = "\n\n".join([f"# {out.resolve().name}", *parts]) + "\n"
     write_text(out / "study.md", text)
-    print(f"\n{text}\ntables: {', '.join(map(str, [out / 'study.md', *files]))}; runs: {out / 'runs'}")
+    print(f"\n{for_terminal(text)}\ntables: {', '.join(map(str, [out / 'study.md', *files]))}; runs: {out / 'runs'}")
     print("\n".join(f"wrote {file}" for file in figures))
 
 

@@ -18,7 +18,7 @@ from common.metrics.catalogue import METRICS, expect_metric
 from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, STUDENT, paired_columns, student_note, summarise_columns
 from common.progress import progress
-from common.tables import aligned, counted, csv_text, wrapped
+from common.tables import counted, csv_text, folded, wrapped
 from data_prep.grid.masks import inside_mask
 from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.records.folder import Records
@@ -342,7 +342,7 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
         [f"{counted(change.one_sided, 'patient')} with a value before or after alone: {UNFAIR}"] if change.one_sided else []
     )
     notes = [result, *one_sided, OPTIMISTIC, *student_note([f"{metric.heading} of {config.structure}"] if has_student else [])]
-    return "\n".join([heading, "", *aligned(rows), "", *wrapped(notes)])
+    return "\n".join([heading, "", *folded(rows), "", *wrapped(notes)])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from common.errors import MissingPackage, UserError
 from common.exit_status import USER_ERROR
 from common.files import write_yaml
 from common.manifests import CONTENT, MapOf, read_manifest
+from common.tables import for_terminal
 from data_prep.records.folder import Records
 from evaluation.experiments.runner import last_error
 from evaluation.experiments.runs import Epochs, HistoryRow, log_path, train_run, training_of
@@ -201,7 +202,7 @@ class Sweep:
     def _report(self) -> list[str]:
         """Write and print the table, and the best trial as a command; returns a problem where no trial was finished."""
         text = write_table(self._out / "trials", self._columns(), f"# {self._out.resolve().name}: trials", [self._note()])
-        print(f"\n{text}\ntables: {self._out / 'trials.csv'}, {self._out / 'trials.md'}")
+        print(f"\n{for_terminal(text)}\ntables: {self._out / 'trials.csv'}, {self._out / 'trials.md'}")
         if not any(trial.state.name == "COMPLETE" for trial in self._trials()):
             return [f"{self._out}: no trial of the sweep was finished, so none is the best"]
         best = self._study.best_trial

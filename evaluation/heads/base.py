@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.metrics.metric import Metric
+from common.tables import TableFormat
 from data_prep.labels import LabelSchema
 from data_prep.prepare import Prepared
 from data_prep.records.folder import Records
@@ -94,6 +95,7 @@ class RecordsScoring:
         out: folder for the scores.
         settings: of the command, stored with the scores.
         metrics: of segmentations, to compute.
+        form: of the table of segmentations that is printed.
     """
 
     records: Path
@@ -102,6 +104,7 @@ class RecordsScoring:
     out: Path
     settings: dict[str, Any]
     metrics: Sequence[Metric] = ()
+    form: TableFormat = "text"
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from evaluation.inference import postprocess
 from evaluation.inference.ensemble import Ensemble
 from evaluation.inference.postprocess import PostprocessConfig
 from evaluation.inference.predictions import OVERLAYS, PROBABILITIES, SCANNER, prediction_path
-from evaluation.scores.folder import read_patient_scores, read_scores, write_record_scores
+from evaluation.scores.folder import read_patient_scores, read_scores, write_pasted, write_record_scores
 from evaluation.scores.records import score_records
-from evaluation.tables.records import format_records_table, record_facts, record_rows
+from evaluation.tables.records import format_records_table, paste_records_table, record_facts, record_rows
 from training.heads.segmentation import SegmentationHead
 from training.run import Run
 
@@ -64,6 +64,9 @@ class SegmentationEvaluator(HeadEvaluator):
         scores = score_records(self.run.path, *options, head=self.name, metrics=scoring.metrics or None)
         table, facts = format_records_table(scores), record_facts(scores)
         files = write_record_scores(scoring.out, record_rows(scores), scores.schema, table, scoring.settings, facts)
+        if scoring.form != "text":
+            table = paste_records_table(scores, scoring.form)
+            files.append(write_pasted(scoring.out, table, scoring.form))
         print(table)
         print("\n" + "\n".join(f"wrote {file}" for file in files))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from training.run import Run
 
 MANIFEST = "predictions.json"
-PREDICTED = (LOCK, "*.nii.gz", "*.seg.dcm", "*.tif", "*.png", "*.csv", "*.json", "table.txt")
+PREDICTED = (LOCK, "*.nii.gz", "*.seg.dcm", "*.tif", "*.png", "*.csv", "*.json", "table.txt", "table.md", "table.tex")
 """Names of the files of predictions, their overlays and their scores."""
 SCANNER = "scanner"  # folder of segmentations on the scanner's grid, where the source holds aligned scans
 PROBABILITIES = "_probabilities"

@@ -18,7 +18,7 @@ from common.manifests import Fields, Text, Whole, checked, read_manifest
 from common.metrics.catalogue import METRICS, absent_rule
 from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, Summary
-from common.tables import csv_text, read_rows
+from common.tables import SUFFIXES, TableFormat, csv_text, read_rows
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN, scored_structures
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
@@ -89,7 +89,8 @@ def remove_scores(folder: Path) -> bool:
     """
     if not (folder / MANIFEST).is_file():
         return False
-    for name in (MANIFEST, TABLE, SUMMARY, PER_PATIENT, PER_LESION, ORIGINS):
+    pasted = [Path(TABLE).with_suffix(suffix).name for suffix in SUFFIXES.values()]
+    for name in (MANIFEST, *pasted, SUMMARY, PER_PATIENT, PER_LESION, ORIGINS):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
@@ -146,6 +147,13 @@ def write_patient_scores(
     else:
         (folder / PER_LESION).unlink(missing_ok=True)  # of an earlier call
     return [*files, *_write(folder, _summary_rows(scores, summaries), table, manifest)]
+
+
+def write_pasted(folder: Path, table: str, form: TableFormat) -> Path:
+    """Write a table to paste beside scores, as table.md, table.tex or table.csv; returns the file."""
+    file = (folder / TABLE).with_suffix(SUFFIXES[form])
+    write_text(file, table)
+    return file
 
 
 def _entries(summaries: dict[ScoreKey, Summary]) -> list[dict[str, Any]]:

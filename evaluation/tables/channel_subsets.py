@@ -1,6 +1,6 @@
 """Table of scores by channel subset: a row for each set of channels that cases had, of a network that serves any subset."""
 
-from common.tables import aligned, counted
+from common.tables import counted, folded
 from data_prep.structures import distinct
 from evaluation.scores.patients import PatientScores, summarise_scores
 from evaluation.tables.patients import score_cell
@@ -19,4 +19,4 @@ def format_subsets(scores: PatientScores) -> str:
             front = [" ".join(channels), str(patients)] if place == 0 else ["", ""]
             rows.append([*front, structure.title, *(score_cell(structure, metric, summaries, patients) for metric in shown)])
     heading = f"By the channels that cases had: {counted(len(scores.subsets), 'subset')}; mean over patients"
-    return "\n".join([heading, *aligned(rows)])
+    return "\n".join([heading, *folded(rows, first=3)])

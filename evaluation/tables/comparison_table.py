@@ -6,7 +6,7 @@ from typing import Any
 
 from common.metrics.metric import Scale
 from common.metrics.statistics import INTERVAL
-from common.tables import aligned, counted, markdown, wrapped
+from common.tables import TableFormat, counted, folded, formatted, markdown, wrapped
 from evaluation.scores.facts import SPLITS
 from evaluation.tables.comparison import Cell, ColumnHead, Comparison, Difference, RowKey, scale_of, title
 
@@ -22,10 +22,10 @@ def format_text(comparison: Comparison) -> str:
     heads = [[f" {line}" for line in (column.name, *_head_lines(columns, column))] for column in columns]
     table = [["", "", *line] for line in zip_longest(*heads, fillvalue="")]
     table += _body(comparison, lambda text, best: f"{'*' if best else ' '}{text}")
-    parts = [[comparison.opening, "best: *", "", *aligned(table)]]
+    parts = [[comparison.opening, "best: *", "", *folded(table, first=2)]]
     if comparison.differences:
         heading, names = _difference_head(comparison)
-        parts.append([*wrapped([heading]), "", *aligned([["", "", *names], *_difference_body(comparison)])])
+        parts.append([*wrapped([heading]), "", *folded([["", "", *names], *_difference_body(comparison)], first=2)])
     if comparison.gaps:
         parts.append(wrapped(comparison.gaps))
     return "\n\n".join("\n".join(part) for part in [*parts, wrapped(comparison.notes)])
@@ -42,6 +42,18 @@ def format_markdown(comparison: Comparison) -> str:
         parts += [heading, markdown([["", "", *names], *_difference_body(comparison)])]
     parts += ["\n".join(f"- {line}" for line in lines) for lines in (comparison.gaps, comparison.notes) if lines]
     return "\n\n".join(parts) + "\n"
+
+
+def paste_tables(comparison: Comparison, form: TableFormat) -> str:
+    """Tables of a comparison to paste: the means with the best in bold, and the differences from the first set."""
+    heads = [[column.name, *_head_lines(comparison.columns, column)] for column in comparison.columns]
+    rows = [["", "", *("\n".join(lines) if form == "markdown" else lines[0] for lines in heads)]]
+    rows += _body(comparison, lambda text, best: f"**{text}**" if best else text)
+    text = formatted([[cell.replace("\n", "<br>") for cell in row] for row in rows], form, comparison.opening)
+    if comparison.differences:
+        heading, names = _difference_head(comparison)
+        text += "\n" + formatted([["", "", *names], *_difference_body(comparison)], form, heading)
+    return text
 
 
 def csv_rows(comparison: Comparison) -> list[list[Any]]:

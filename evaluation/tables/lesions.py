@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from common.metrics.lesion_rules import LESION_RULES
-from common.tables import aligned, counted, wrapped
+from common.tables import counted, folded, wrapped
 from data_prep.structures import Structure
 from evaluation.scores.lesions import LesionScores
 from evaluation.scores.patients import PatientScores
@@ -84,7 +84,7 @@ def format_lesions(scores: PatientScores) -> str:
         heading = f"Lesions by volume, {LESION_RULES[rule].title}; {counted(len(scores.patients), 'patient')}"
         if scores.missing:
             heading += f"; false positives leave out {counted(len(scores.missing), 'case')} without usable prediction"
-        parts.append([*wrapped([heading]), "", *aligned(rows)])
+        parts.append([*wrapped([heading]), "", *folded(rows, first=2)])
     return "\n\n".join("\n".join(part) for part in [*parts, wrapped([NOTE])]) if parts else ""
 
 

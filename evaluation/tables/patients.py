@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from common.metrics.catalogue import absent_rule
 from common.metrics.metric import Metric
 from common.metrics.statistics import FEWEST, INTERVAL, INTERVAL_NOTE, STUDENT, Summary, student_note
-from common.tables import WIDTH, aligned, counted, wrapped
+from common.tables import TableFormat, counted, folded, formatted, wrapped
 from data_prep.structures import CLASS_MEAN, Structure, distinct, repeated_note
 from evaluation.scores.cases import ScoreKey
 from evaluation.scores.lesions import missing_regions, rule_structures
@@ -57,7 +57,7 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
         *([f"{INTERVAL_NOTE}.", *student_note(student)] if has_interval else []),
         f"Absent in truth: {where or 'nothing in any patient'}.",
     ]
-    parts = [wrapped([heading]), aligned(_rows(groups, plain, summaries, patients)), wrapped(notes)]
+    parts = [wrapped([heading]), folded(_rows(groups, plain, summaries, patients)), wrapped(notes)]
     parts += _tables_of_further_metrics(further, scores, summaries)
     if scores.missing:
         text = f"Counted with the worst value of every metric: {counted(len(scores.missing), 'case')} of {sum(scores.cases)}"
@@ -66,6 +66,19 @@ def format_table(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> s
         more = [f"  and {left_out} more: `missing` in scores.json lists all"] if left_out else []
         parts.append([*wrapped([f"{text}. {WITHOUT_WORST}"]), *listed, *more])
     return "\n\n".join("\n".join(part) for part in parts)
+
+
+def paste_table(scores: PatientScores, summaries: dict[ScoreKey, Summary], form: TableFormat) -> str:
+    """Table of the scores to paste: all metrics that are printed, and one line on what is averaged.
+
+    Args:
+        scores, summaries: as of `format_table`.
+        form: of the text.
+    """
+    metrics = sorted((each for each in scores.metrics if each.shown != "files"), key=lambda each: each.shown != "interval")
+    patients = len(scores.patients)
+    rows = _rows(distinct(scores.structures), metrics, summaries, patients)
+    return formatted(rows, form, f"Mean over {counted(patients, 'patient')} [{INTERVAL}]; whole volumes.")
 
 
 def _rows(
@@ -85,7 +98,7 @@ def _tables_of_further_metrics(
     listed, patients = list(distinct(scores.structures)), len(scores.patients)
     plain = [metric for metric in metrics if metric.rule is None]
     if plain:
-        parts += [["Further metrics; mean over patients"], *_transposed_tables(listed, plain, summaries, patients)]
+        parts += [["Further metrics; mean over patients"], _transposed(listed, plain, summaries, patients)]
         parts.append(wrapped([absent_rule(plain)]))
     for rule in dict.fromkeys(metric.rule for metric in metrics if metric.rule is not None):
         mine = [metric for metric in metrics if metric.rule == rule]
@@ -95,30 +108,21 @@ def _tables_of_further_metrics(
         parts += [wrapped([f"Lesions by {rule.name}: {rule.title}; mean over patients"])]
         ruled = rule_structures(rule, scores.structures).values()
         ranked = [structure for structure in scores.structures if structure in ruled]
-        parts += _transposed_tables(ranked, mine, summaries, patients)
+        parts.append(_transposed(ranked, mine, summaries, patients))
         lacking = missing_regions(rule, scores.structures)
         unscored = [f"Regions of {rule.name} that the label schema lacks, not scored: {', '.join(lacking)}."] if lacking else []
         parts.append(wrapped([rule.note, *unscored, *([MAY_LACK] if left_out else [])]))
     return parts
 
 
-def _transposed_tables(
+def _transposed(
     structures: Sequence[Structure], metrics: Sequence[Metric], summaries: dict[ScoreKey, Summary], patients: int
-) -> list[list[str]]:
-    """Tables with a row per metric and a column per structure, as many in one table as a terminal has room for."""
+) -> list[str]:
+    """Lines of tables with a row per metric and a column per structure."""
     rules = [f", {metric.rule.name}" if metric.rule else "" for metric in metrics]  # it stands above the table
     labels = ["", *(metric.arrow_label.replace(rule, "") for metric, rule in zip(metrics, rules, strict=True))]
     columns = [[each.title, *(score_cell(each, metric, summaries, patients) for metric in metrics)] for each in structures]
-    tables, first = [], 0
-    while first < len(columns):
-        last = len(columns)
-        lines = aligned(list(zip(labels, *columns[first:last], strict=True)))
-        while max(map(len, lines)) > WIDTH and last > first + 1:
-            last -= 1
-            lines = aligned(list(zip(labels, *columns[first:last], strict=True)))
-        tables.append(lines)
-        first = last
-    return tables
+    return folded(list(zip(labels, *columns, strict=True)))
 
 
 def score_cell(structure: Structure, metric: Metric, summaries: dict[ScoreKey, Summary], patients: int) -> str:

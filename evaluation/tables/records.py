@@ -1,9 +1,11 @@
 """Table of a run's scores on records: structures by metrics, then loss and accuracy, as in the glioma papers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from common.metrics.catalogue import METRICS, rule_notes
-from common.tables import aligned, counted, wrapped
+from common.metrics.metric import Metric
+from common.tables import TableFormat, aligned, counted, folded, formatted, wrapped
 from data_prep.structures import background_structures, distinct, repeated_note, scored_structures
 from evaluation.scores.cases import ScoreKey
 from evaluation.scores.records import RecordScores, score_key
@@ -55,12 +57,7 @@ def format_records_table(scores: RecordScores) -> str:
     groups = distinct(scored_structures(scores.schema))
     structures = [*groups, *background_structures(scores.schema)]
     metrics = [metric for metric in METRICS.values() if any((structure, metric.name) in values for structure in structures)]
-    default = [metric for metric in metrics if metric.by_default]
-    rows = [["", *(metric.arrow_label for metric in default)]]
-    for structure in structures:
-        found = [values.get((structure, metric.name)) for metric in default]
-        texts = ["" if value is None else metric.text(value) for metric, value in zip(default, found, strict=True)]
-        rows.append([structure.title, *texts])
+    rows = _rows(scores, [metric for metric in metrics if metric.by_default])
     further = [
         [structure.title, metric.arrow_label, _mean_text(scores, (structure, metric.name), values)]
         for metric in METRICS.values()
@@ -72,7 +69,7 @@ def format_records_table(scores: RecordScores) -> str:
         [
             *wrapped([f"{scores.run.name} on {scores.subset} of {scores.records}: {_counted(scores)}"]),
             "",
-            *aligned(rows),
+            *folded(rows),
             "",
             *([*aligned(further), ""] if further else []),
             *aligned([["Loss", f"{scores.loss:.3f}"], ["Accuracy", f"{scores.accuracy:.3f}"]]),
@@ -82,6 +79,25 @@ def format_records_table(scores: RecordScores) -> str:
             ),
         ]
     )
+
+
+def paste_records_table(scores: RecordScores, form: TableFormat) -> str:
+    """Table of the scores to paste: the default metrics, and one line on what is counted."""
+    values = scores.values()
+    used = {name for _, name in values}
+    metrics = [metric for name, metric in METRICS.items() if name in used and metric.by_default]
+    return formatted(_rows(scores, metrics), form, f"{scores.subset}: {_counted(scores)}.")
+
+
+def _rows(scores: RecordScores, metrics: Sequence[Metric]) -> list[list[str]]:
+    """Rows of the table with their heading: a row per structure, a column per metric."""
+    values = scores.values()
+    rows = [["", *(metric.arrow_label for metric in metrics)]]
+    for structure in [*distinct(scored_structures(scores.schema)), *background_structures(scores.schema)]:
+        found = [values.get((structure, metric.name)) for metric in metrics]
+        texts = ["" if value is None else metric.text(value) for metric, value in zip(metrics, found, strict=True)]
+        rows.append([structure.title, *texts])
+    return rows
 
 
 def _mean_text(scores: RecordScores, key: ScoreKey, values: dict[ScoreKey, float]) -> str:

@@ -9,7 +9,21 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from common.input_files import TABLE_COLUMNS
 from common.printable import plain_cell
-from common.tables import WIDTH, aligned, counted, csv_text, markdown, read_rows, score_column, wrapped
+from common.tables import (
+    WIDTH,
+    aligned,
+    counted,
+    csv_text,
+    folded,
+    for_terminal,
+    formatted,
+    latex,
+    markdown,
+    markdown_rows,
+    read_rows,
+    score_column,
+    wrapped,
+)
 
 cells = st.text("ab |-é", max_size=6)
 tables = st.integers(1, 4).flatmap(
@@ -118,3 +132,57 @@ def test_other_text_is_refused_with_its_line(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         read_rows(tmp_path / "t.csv")
+
+
+@given(tables, st.integers(0, 2))
+def test_a_folded_table_has_every_cell_and_repeats_the_first_columns(rows, first):
+    lines = folded(rows, first)
+    text = " ".join(lines)
+    assert all(cell.strip() in text for row in rows for cell in row)
+
+
+def test_a_wide_table_is_folded_to_the_width_of_a_terminal():
+    rows = [["", *(f"metric {number}" for number in range(12))], ["WT (region)", *["0.850 [0.700, 1.000]"] * 12]]
+    lines = folded(rows)
+    assert max(map(len, lines)) <= WIDTH
+    assert sum(line.startswith("WT (region)") for line in lines) == 3
+    assert sum(line.count("0.850") for line in lines) == 12
+    assert folded([["a", "b"]]) == ["a  b"]
+    long = [["", "x" * 200]]
+    assert folded(long) == aligned(long)
+
+
+ROWS = [["", "Dice ↑", "HD95 (mm) ↓"], ["WT_1 & more", "**0.850 [0.700, 1.000]**", "5 %"]]
+
+
+def test_a_latex_table_is_escaped_and_ruled():
+    assert latex(ROWS) == (
+        "\\begin{tabular}{lll}\n\\toprule\n"
+        " & Dice $\\uparrow$ & HD95 (mm) $\\downarrow$ \\\\\n\\midrule\n"
+        "WT\\_1 \\& more & \\textbf{0.850 [0.700, 1.000]} & 5 \\% \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+@given(st.text(max_size=8))
+def test_no_cell_breaks_a_latex_table(text):
+    line = latex([["a", "b"], [text, "c"]]).split("\\midrule\n")[1].split("\\bottomrule")[0]
+    unescaped = line.replace("\\&", "").replace("\\%", "")
+    assert unescaped.count("&") == 1
+    assert "%" not in unescaped
+
+
+def test_a_table_has_four_forms():
+    assert formatted(ROWS, "csv") == ',Dice ↑,HD95 (mm) ↓\nWT_1 & more,"0.850 [0.700, 1.000]",5 %\n'
+    assert formatted(ROWS, "latex", "a note").endswith("\\end{tabular}\n% a note\n")
+    assert formatted(ROWS, "markdown", "a note").splitlines()[2].startswith("| WT_1 & more | **0.850")
+    text = formatted(ROWS, "text", "a note")
+    assert "**" not in text
+    assert text.endswith("\n\na note\n")
+
+
+def test_markdown_is_read_and_shown_on_a_terminal():
+    rows = [["", "a | b"], ["x", "**1**"]]
+    assert markdown_rows(markdown(rows).splitlines()) == rows
+    shown = for_terminal(f"# title\n\n{markdown(rows)}\n\n- {'word ' * 40}\n")
+    assert shown.splitlines()[:4] == ["# title", "", "   a | b", "x  *1"]
+    assert max(map(len, shown.splitlines())) <= WIDTH

@@ -172,7 +172,7 @@ def test_categories_are_compared(tmp_path, command):
     assert "weights: ImageNet" in done.out
     assert "20 patients, 400 slices" in done.out
     assert "0.700 [0.600, 0.800]" in done.out
-    assert "accuracy, b minus a: per patient +0.200, per slice +0.200" in done.out
+    assert "accuracy, b minus a: per patient +0.200, per slice +0.200" in " ".join(done.out.split())
     assert "AUC, b minus a: per patient n/a" in done.out
     assert "Not known whether patients trained the runs: a, b." in done.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.txt", FILE]

@@ -5,7 +5,7 @@ import io
 import math
 from dataclasses import replace
 
-from common.tables import csv_text
+from common.tables import WIDTH, csv_text
 from evaluation.tables.comparison import ScoredSegmentation, compare_scores
 from evaluation.tables.comparison_table import CSV_COLUMNS, csv_rows, format_markdown, format_text
 from tests.evaluation.tables.test_comparison import DICE, HD95, made, random
@@ -20,7 +20,9 @@ def test_all_forms_have_a_row_for_each_structure_and_metric_and_a_column_for_eac
     found = compared()
     markdown = [line for line in format_markdown(found).splitlines() if line.startswith("| WT (region)")]
     text = [line for line in format_text(found).splitlines() if line.startswith("WT (region)")]
-    assert len(markdown) == len(text) == 2 * 2  # means and differences
+    assert len(markdown) == 2 * 2  # means and differences
+    assert len(text) == 2 * 3  # the differences of two sets are wider than a terminal, so they stand in two tables
+    assert max(map(len, format_text(found).splitlines())) <= WIDTH
     assert {line.count("|") for line in markdown[:2]} == {2 + 3 + 1}
     assert sum(line.count("*") for line in text) == 2  # a best one in each row of means
     assert all("[" in line for line in text)
