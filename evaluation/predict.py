@@ -135,6 +135,8 @@ def main(config: PredictConfig) -> None:
                 voxels: np.ndarray | None = None
                 for predictor in predictors:
                     voxels = predictor.predict(case, prepared, voxels)
+            if line := meter.forecast(len(missing), config.out):
+                print(line, flush=True)
 
         map_cases(predict_case, missing, title="predicting")
         _print_warnings(warnings, task.not_written)

@@ -32,6 +32,7 @@ from training.phases import Phase, check_warmup, resolved_phases
 from training.resume import check_unchanged, refuse_other_options, run_to_resume
 from training.run import Run
 from training.run_creation import create_run, write_config, write_environment
+from training.run_disk import check_disk
 from training.run_facts import COPY_AGAIN
 from training.start import has_epochs, refuse_used, remove_start
 from training.state.checkpoint import Progress, load_progress, load_state
@@ -177,6 +178,7 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     write_config(run, config)
     print_start(training)
     check_step_memory(training.model, data.input_shape(config), config.input.batch_size, bool(gpus()))
+    check_disk(training.model, run.path, len(phases))
     ended = "epochs"
     if progress.is_over(phases):
         print(f"{run.path}: done after {counted(progress.epoch, 'epoch')}; add more with --extend N")

@@ -1,14 +1,20 @@
 """Cost of prediction: seconds per case, memory beyond the framework, and trainable parameters of the networks."""
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from common.hardware.memory import MEGABYTE, peak_memory, resident_memory
+
+MEASURED = 2  # cases from which the cost of all is expected; in the first one networks are compiled
+GIGABYTE = 1e9
 
 
 class CostMeter:
@@ -27,6 +33,33 @@ class CostMeter:
         begin = time.perf_counter()
         yield
         self._seconds.append(time.perf_counter() - begin)
+
+    def forecast(self, cases: int, folder: Path) -> str:
+        """Line on time, memory and disk of all cases, measured on the first two; empty but after the second of more.
+
+        Args:
+            cases: that are predicted.
+            folder: that their files are written into; those of the first two are all that it holds, or nearly so.
+
+        Raises:
+            UserError: the disk has no room for the others.
+        """
+        if len(self._seconds) != MEASURED or cases <= MEASURED:
+            return ""
+        minutes = (sum(self._seconds) + (cases - MEASURED) * self._seconds[-1]) / 60
+        each = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MEASURED
+        needed, free = (cases - MEASURED) * each, shutil.disk_usage(folder).free
+        if needed > free:
+            raise UserError(
+                f"{folder}: expected {needed / GIGABYTE:.1f} GB of disk for {cases - MEASURED} more cases; received "
+                f"{free / GIGABYTE:.1f} GB free; the same command goes on from here"
+            )
+        parts = (
+            f"about {minutes:.1f} min for {cases} cases",
+            f"{peak_memory() / GIGABYTE:.1f} GB of memory",
+            f"{cases * each / GIGABYTE:.2f} GB of disk ({free / GIGABYTE:.0f} GB free)",
+        )
+        return f"expected from the first two cases: {', '.join(parts)}"
 
     def facts(self, networks: Iterable[Any]) -> dict[str, float]:
         """Measured cost, as predictions.json stores it.

@@ -21,6 +21,8 @@ from training.state.checkpoint import Progress, diverged_variable, save_state
 from training.state.history import history_row, write_history
 from training.state.weights import save_weights
 
+MEASURED = 5  # steps after the first one from which the time of the training is expected
+
 
 class EpochKeeper(keras.callbacks.Callback):
     """Writes a run's files at the end of each epoch and decides when to stop.
@@ -83,9 +85,24 @@ class EpochKeeper(keras.callbacks.Callback):
         self._bar = tqdm(total=steps, desc=f"epoch {epoch + 1}/{self._last_epoch()}", unit="step", leave=False, disable=None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Advance the progress bar, and note when the first step, in which the network is compiled, was done."""
+        """Advance the progress bar; after the first steps of this process print how long the training is expected to take."""
         self._bar.update()
-        self._first_step = self._first_step or time.monotonic() - self._epoch_started
+        elapsed = time.monotonic() - self._epoch_started
+        self._first_step = self._first_step or elapsed  # in which the network is compiled
+        if batch == MEASURED and self._progress.epoch == self._epochs_before:
+            print(self._expected_time((elapsed - self._first_step) / MEASURED), flush=True)
+
+    def _expected_time(self, seconds: float) -> str:
+        """Line on the time of the training, from the seconds of a step."""
+        epochs, steps = self._last_epoch() - self._progress.epoch, self.params["steps"]
+        minutes, limit = seconds * steps * epochs / 60, self._config.max_minutes
+        if limit is not None and self._progress.minutes + minutes > limit:
+            left = limit - self._progress.minutes
+            return (
+                f"time: {left:.3g} min (--max_minutes), about {round(60 * left / max(seconds, 1e-9))} steps of {seconds:.2g} s"
+            )
+        aside = ", validation not counted" if self._config.validate else ""
+        return f"time: about {minutes:.3g} min for {counted(epochs, 'epoch')} of {steps} steps of {seconds:.2g} s{aside}"
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Note when validation began; averaged weights are validated."""

@@ -180,3 +180,29 @@ def test_no_time_is_left_where_a_training_ends(train, capsys):
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("epoch 1/1000")
     assert first.endswith("% of the time waiting for data")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"epochs": 10}, "time: about 20 min for 10 epochs of 20 steps of 6 s, validation not counted"),
+        ({"epochs": 10, "validate": False}, "time: about 20 min for 10 epochs of 20 steps of 6 s"),
+        ({"epochs": 10, "max_minutes": 5.0}, "time: 5 min (--max_minutes), about 50 steps of 6 s"),
+    ],
+)
+def test_the_time_of_a_training_is_expected_from_its_first_steps(model, clock, tmp_path, capsys, options, expected):
+    settings, progress = config(**options), Progress()
+    run = SimpleNamespace(path=tmp_path, expect_weights=lambda names, checksum: None)
+    keeper = EpochKeeper(
+        run, settings, HEADS, progress, resolved_phases(settings), resolved_phases(settings)[0], 8, StopWatch()
+    )
+    keeper.set_model(model)
+    keeper.set_params({"steps": 20})
+    for epoch in range(2):
+        keeper.on_epoch_begin(epoch)
+        clock.minutes += 1  # the network is compiled
+        for batch in range(10):
+            keeper.on_train_batch_end(batch)
+            clock.minutes += 0.1
+        progress.epoch += 1
+    assert capsys.readouterr().out.splitlines() == [expected]
