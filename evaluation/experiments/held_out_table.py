@@ -16,7 +16,7 @@ from evaluation.experiments.table import Column
 from evaluation.inference.predictions import is_finished, read_cost
 from evaluation.scores.folder import read_scores
 from evaluation.scores.trained import TrainedPatients
-from evaluation.tables.comparison import TEST_RULE, Comparison, RowKey, ScoredSegmentation, compare_scores, title
+from evaluation.tables.comparison import TEST_RULE, UNTESTED, Comparison, RowKey, ScoredSegmentation, compare_scores, title
 from evaluation.tables.scored import mean_scored, read_scored
 from training.run import Run
 from training.state.history import read_history
@@ -165,7 +165,7 @@ def score_columns(rows: Sequence[ScoreRow], reference: str | None) -> list[Colum
         for scale, each in zip(scales, pairs, strict=True)
     ]
     ps = [
-        ("too few" if row.difference else None) if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
+        (UNTESTED if row.difference else None) if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
         for row in rows
     ]
     several = len({row.key for row in rows}) > 1

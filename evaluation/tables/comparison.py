@@ -42,9 +42,10 @@ SPLIT_RULE = (
     "slice split: slices of one patient are in training and in test, so its figures do not hold for new patients. The best "
     "is marked among columns of one split alone, and columns of two splits are not tested against each other (other split)."
 )
+UNTESTED = "not tested"
 TEST_RULE = (
     "p: two-sided Wilcoxon signed-rank test over patients, those without a difference left out (zero method `wilcox`); "
-    f"too few: fewer than {FEWEST_PAIRS} patients."
+    f"{UNTESTED}: fewer than {FEWEST_PAIRS} patients."
 )
 ONE_SIDED = (
     "Patients with a value in one set alone are in one of both means and not in the difference, so it is called neither better "
@@ -206,7 +207,6 @@ def compare_scores(
         row = [found[k] for found in others]
         corrected = holm([each.p for each in row])
         differences[key] = [replace(each, p=p) for each, p in zip(row, corrected, strict=True)]
-    metrics = [METRICS[name] for name in dict.fromkeys(key[2] for key in keys) if name in METRICS]
     several = sum(entry.split == entries[0].split for entry in entries[1:]) > 1
     return Comparison(
         opening=f"Mean over patients [{INTERVAL}]",
@@ -221,7 +221,7 @@ def compare_scores(
             *_one_sided_notes(columns, differences, hidden),
             *_split_notes(columns),
             AVERAGING,
-            *rule_notes(metrics),
+            *rule_notes([METRICS[name] for name in dict.fromkeys(key[2] for key in keys) if name in METRICS]),
             f"{INTERVAL_NOTE}.",
             *student_note(student),
             CHANGE_RULE,
@@ -342,7 +342,7 @@ def _differences(entry: ScoredSegmentation, reference: ScoredSegmentation, keys:
     found = paired_columns(one, other, _ranges(keys, np.concatenate([one, other])), _may_lack_value(keys))
     differences = []
     for pair in found:
-        note = "other split" if other_split else "too few" if pair.p is None and not pair.one_sided else ""
+        note = "other split" if other_split else UNTESTED if pair.p is None and not pair.one_sided else ""
         known = Difference(pair, None if other_split else pair.p, note, pair.one_sided)
         differences.append(known if pair.n else Difference(None, None, "no value in common", pair.one_sided))
     return differences

@@ -143,9 +143,6 @@ def _difference_text(key: RowKey, found: Difference, patients: int) -> str:
     if found.one_sided:
         difference = scale_of(key).text(pair.mean, pair.low, pair.high, signed=True)
         return f"{difference}, {found.note or f'{found.one_sided} in one set alone'}{share}"
-    if found.p is None:
-        test = f"p {found.note}" if found.note == "too few" else found.note
-    else:
-        test = "p < 0.001" if found.p < 0.001 else f"p {found.p:.3f}"
+    test = found.note if found.p is None else "p < 0.001" if found.p < 0.001 else f"p {found.p:.3f}"
     scale = scale_of(key)
     return f"{scale.text(pair.mean, pair.low, pair.high, signed=True)} {scale.change(pair.mean)}, {test}{share}"

@@ -57,10 +57,10 @@ def test_scores_of_the_score_command_are_compared(tmp_path, command):
         line.split() for line in done.out.splitlines() if line.startswith("WT (region)") and "Dice" in line and "*" in line
     ]
     assert row[4:] == ["0.000", "*1.000"]
-    assert "+1.000 better, p too few" in done.out
+    assert "+1.000 better, not tested" in done.out
     (row,) = [line for line in done.out.splitlines() if line.startswith("WT (region)") and "HD95" in line and "*" in line]
     assert row.split()[5:] == ["374.00", "*0.00"]
-    assert "-374.00 better, p too few" in done.out
+    assert "-374.00 better, not tested" in done.out
     assert "nothing" in done.out
     assert "perfect" in done.out
 

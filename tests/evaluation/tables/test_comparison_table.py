@@ -69,7 +69,7 @@ def test_a_row_of_fewer_patients_than_the_head_has_its_number():
     entries = rule_that_gives_no_value()
     entries[1].values[LESION] = {name: value + 0.1 for name, value in entries[0].values[LESION].items()}
     text = format_text(compare_scores(entries, [DICE, LESION]))
-    assert [line.endswith("better, p too few (n 2)") for line in text.splitlines() if "+0.100" in line] == [True]
+    assert [line.endswith("better, not tested (n 2)") for line in text.splitlines() if "+0.100" in line] == [True]
     assert "alone" not in text
 
 
