@@ -87,7 +87,7 @@ def make_report(config: ReportConfig, subject: Subject) -> Report:
     )
     sections = [
         Section("Comparison", [block for file in subject.tables for block in blocks(read_text(file, "table"))]),
-        scores_section(subject.predictions),
+        scores_section(subject.predictions, subject.slices),
         classes_section(subject.classes),
         patients_section(subject.predictions, facts),
         _scans_section(config, subject, source, cases, facts),

@@ -1,7 +1,7 @@
 """Subject of a report: a run, a cross-validation, predictions, a comparison or a study, and the folders that belong to it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.errors import UserError
@@ -12,7 +12,7 @@ from evaluation.inference.prediction_facts import read_prediction_facts
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES, is_finished
 from evaluation.outputs import FILE as MADE_FROM
-from evaluation.scores.folder import find_scores
+from evaluation.scores.folder import MANIFEST, find_scores
 from evaluation.tables.run_names import names_of
 from training.run import Run
 
@@ -31,6 +31,7 @@ class Subject:
         path: its folder.
         runs: name -> run.
         predictions: name -> folder of predictions with scores of their patients.
+        slices: name -> folder with scores of a run on slices of records.
         classes: name -> folder with scores of a classifier.
         tables: Markdown files whose tables the report repeats.
     """
@@ -39,6 +40,7 @@ class Subject:
     path: Path
     runs: Mapping[str, Run] = field(default_factory=dict)
     predictions: Mapping[str, Path] = field(default_factory=dict)
+    slices: Mapping[str, Path] = field(default_factory=dict)
     classes: Mapping[str, Path] = field(default_factory=dict)
     tables: Sequence[Path] = ()
 
@@ -66,7 +68,8 @@ def find_subject(path: Path, predictions: Sequence[Path] = ()) -> Subject:
     if (path / SETTINGS).is_file():
         found = _cross_validation(path)
     elif (path / "run.json").is_file():
-        found = Subject("run", path, {path.resolve().name: Run(path)}, _named(_scored([path / "predictions"])), _classes(path))
+        scored = _named(_scored([path / "predictions"]))
+        found = Subject("run", path, {path.resolve().name: Run(path)}, scored, _slices(path), _classes(path))
     elif is_finished(path):
         _refuse_unscored(path)
         found = Subject("predictions", path, _runs_behind([path]), {path.resolve().name: path})
@@ -79,15 +82,13 @@ def find_subject(path: Path, predictions: Sequence[Path] = ()) -> Subject:
     for folder in predictions:
         _refuse_unscored(folder)
     added = _named([*found.predictions.values(), *predictions]) if predictions else found.predictions
-    return Subject(found.kind, path, found.runs, added, found.classes, found.tables)
+    return replace(found, predictions=added)
 
 
 def _cross_validation(path: Path) -> Subject:
-    folders = sorted(
-        (each for each in path.glob("fold*") if (each / "run.json").is_file()), key=lambda each: int(each.name[4:])
-    )
-    runs = {f"fold {folder.name[4:]}": Run(folder) for folder in folders}
-    return Subject("cross-validation", path, runs, _named(_scored([path / "predictions"])), _classes(path))
+    folders = [each for each in path.glob("fold*") if each.name[4:].isdecimal() and (each / "run.json").is_file()]
+    runs = {f"fold {each.name[4:]}": Run(each) for each in sorted(folders, key=lambda each: int(each.name[4:]))}
+    return Subject(CROSS_VALIDATION, path, runs, _named(_scored([path / "predictions"])), classes=_classes(path))
 
 
 def _comparison(path: Path) -> Subject:
@@ -102,21 +103,16 @@ def _comparison(path: Path) -> Subject:
 
 def _study(path: Path) -> Subject:
     runs = {each.name: Run(each) for each in sorted(path.glob("runs/*")) if (each / "run.json").is_file()}
-    scored = _scored(sorted(folder.parent for folder in path.glob(f"predictions/**/{PREDICTIONS}")))
-    return Subject(
-        "study", path, runs, _named(scored), tables=[path / name for name in STUDY_TABLES if (path / name).is_file()]
-    )
+    scored = _scored(sorted(file.parent for file in path.glob(f"predictions/**/{PREDICTIONS}")))
+    tables = [path / name for name in STUDY_TABLES if (path / name).is_file()]
+    return Subject("study", path, runs, _named(scored), tables=tables)
 
 
 def _runs_behind(folders: Sequence[Path]) -> dict[str, Run]:
     """Runs that made some predictions, those that are still where they were."""
-    paths = [
-        Path(run)
-        for folder in folders
-        if is_finished(folder)
-        for run in read_prediction_facts(folder / PREDICTIONS).get("runs", [])
-    ]
-    there = [path for path in dict.fromkeys(paths) if (path / "run.json").is_file()]
+    manifests = [read_prediction_facts(folder / PREDICTIONS) for folder in folders if is_finished(folder)]
+    paths = dict.fromkeys(Path(run) for values in manifests for run in values.get("runs", []))
+    there = [path for path in paths if (path / "run.json").is_file()]
     return dict(zip(names_of("runs", there, None), map(Run, there), strict=True)) if there else {}
 
 
@@ -127,6 +123,12 @@ def _scored(folders: Sequence[Path]) -> list[Path]:
 def _named(folders: Sequence[Path]) -> dict[str, Path]:
     different = list({folder.resolve(): folder for folder in folders}.values())
     return dict(zip(names_of("predictions", different, None), different, strict=True)) if different else {}
+
+
+def _slices(path: Path) -> dict[str, Path]:
+    """Scores of a run on slices of records, by their subset."""
+    folders = sorted(each for each in path.glob(f"{SCORES}_*") if (each / MANIFEST).is_file())
+    return {folder.name.removeprefix(f"{SCORES}_"): folder for folder in folders}
 
 
 def _classes(path: Path) -> dict[str, Path]:

@@ -32,3 +32,13 @@ def test_missing_predictions_are_said(predictions, tmp_path):
 
 def test_nothing_scored_gives_no_blocks():
     assert scores_section({}).blocks == []
+
+
+def test_scores_on_slices_are_a_table_of_their_own(trained, records, command, tmp_path):
+    done = command("evaluation.score", "--run", trained, "--records", records, "--out", tmp_path / "scores_test")
+    assert done.status == 0, done.err
+    (table,) = scores_section({}, {"test": tmp_path / "scores_test"}).blocks
+    assert table.caption.startswith("Slices of test, 1 patient, on the prepared grid")
+    assert table.head[1] == "Dice ↑"
+    assert [row[0] for row in table.rows[:3]] == ["WT (region)", "TC (region)", "ET (region)"]
+    assert all(len(row) == len(table.head) for row in table.rows)

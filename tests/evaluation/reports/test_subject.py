@@ -20,6 +20,12 @@ def test_a_run_and_predictions_that_are_given(predictions, trained):
     assert (found.kind, list(found.predictions.values()), len(found.runs)) == ("run", [predictions], 1)
 
 
+def test_scores_of_a_run_on_slices_belong_to_it(trained, records, command, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert command("evaluation.score", "--run", run, "--records", records).status == 0
+    assert find_subject(run).slices == {"test": run / "scores_test"}
+
+
 def test_predictions_that_are_given_twice_count_once(predictions):
     assert len(find_subject(predictions, [predictions]).predictions) == 1
 
@@ -29,10 +35,13 @@ def test_a_cross_validation_has_its_folds_in_order(predictions, trained, tmp_pat
     for fold in (10, 2):
         shutil.copytree(trained, tmp_path / f"fold{fold}")
     (tmp_path / "fold3").mkdir()
+    shutil.copytree(trained, tmp_path / "fold_old")
+    write_text(tmp_path / "scores" / "classification_scores.json", "{}")
     shutil.copytree(predictions, tmp_path / "predictions")
     found = find_subject(tmp_path)
     assert (found.kind, list(found.runs)) == (CROSS_VALIDATION, ["fold 2", "fold 10"])
     assert list(found.predictions.values()) == [tmp_path / "predictions"]
+    assert (found.classes, found.slices) == ({"scores": tmp_path / "scores"}, {})
 
 
 def test_a_comparison_finds_what_it_compared(predictions, tmp_path, command):
