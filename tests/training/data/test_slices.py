@@ -33,7 +33,16 @@ def test_size_comes_before_resize(opened):
     assert labels[SEGMENTATION].shape == (4, 10)
 
 
-@pytest.mark.parametrize(("given", "size"), [({}, (32, 32)), ({"resize": (8, 8)}, (16, 16)), ({"size": (8, 8)}, (8, 8))])
-def test_slices_are_padded_where_no_size_is_given(opened, given, size):
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({}, (32, 32)),
+        ({"resize": (8, 8)}, (16, 16)),
+        ({"size": (8, 8)}, (32, 32)),
+        ({"size": (8, 40)}, (32, 64)),
+        ({"size": (20, 16), "resize": (8, 8)}, (20, 16)),
+    ],
+)
+def test_slices_are_padded_so_that_none_is_cut(opened, given, size):
     assert opened.cases[opened.split["validation"][0]].shape[1:] == (16, 16)
     assert padded_input(opened, opened.split["validation"], InputConfig(**given), 32) == InputConfig(**{**given, "size": size})

@@ -1,0 +1,267 @@
+"""Gallery of all figures, drawn on synthetic patients: docs/gallery.md with its pictures.
+
+    python -m benchmarks.gallery --work FOLDER
+
+FOLDER holds the scans, runs and figures; what is finished in it is not made again. About ten minutes of two cores. The
+trainings are short: the figures show their form, not a result.
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+PAGE = Path("docs/gallery.md")
+PICTURES = Path("docs/images/gallery")
+WIDTH = 1000  # pixels of a picture
+CASE = "BraTS2021_00004"  # a test patient
+PHASES = "[{epochs: 3}, {epochs: 2, loss: {dice: 2.0}, optimizer: {learning_rate: 1.0e-4}}]"
+SHORT = ("--input.batch_size", "8", "--precision", "float32", "--steps_per_epoch", "15")
+INTRODUCTION = """# Gallery
+
+Every figure that the commands draw, on synthetic patients after short trainings: their form, not a result. All of them are made
+by `python -m benchmarks.gallery --work FOLDER`. Each is written as PDF and PNG, those of numbers as CSV too.
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Figure of the gallery.
+
+    Attributes:
+        file: below FOLDER.
+        title: heading.
+        command: that draws it.
+        text: below the picture.
+    """
+
+    file: str
+    title: str
+    command: str
+    text: str
+
+
+GALLERY = (
+    Picture(
+        "figures/learning_curves_dice.png",
+        "Learning curves",
+        "glioskull plots --runs RUN",
+        "Training dashed, validation solid; a ring marks the kept epoch, a dotted line the begin of a phase. The loss is not "
+        "joined where its numbers changed.",
+    ),
+    Picture(
+        "figures/class_scores_dice.png",
+        "Scores per structure",
+        "glioskull plots --scores A B",
+        "Regions first, then classes and their mean, with intervals over patients.",
+    ),
+    Picture(
+        "comparison/boxes_dice.png",
+        "Patients of several sets",
+        "glioskull compare --scores A B --out FOLDER",
+        "Every patient is a point; boxes from ten patients on; the worst are named (`--ids false`: none).",
+    ),
+    Picture(
+        "cv/figures/folds.png",
+        "Folds",
+        "glioskull cross_validate",
+        "Every patient, predicted by the run that was not trained on it.",
+    ),
+    Picture("cv/figures/patients.png", "Patients", "glioskull cross_validate", "From the best to the worst."),
+    Picture(
+        "figures/lesions_brats2023-gli.png",
+        "Lesions by volume",
+        "glioskull score --lesions brats2023-gli; glioskull plots --scores",
+        "How many are found, and the Dice of each.",
+    ),
+    Picture(
+        "cv/predictions/overlays/BraTS2021_00001.png",
+        "Overlay",
+        "glioskull predict",
+        "Image, annotation and prediction in three slices, with the Dice.",
+    ),
+    Picture(
+        f"figures/models_{CASE}.png",
+        "Several models",
+        "glioskull plots --source SCANS --predictions A B",
+        "One slice of a patient, a column for each.",
+    ),
+    Picture(
+        f"figures/mosaic_{CASE}.png", "Slices of a scan", "glioskull plots --source SCANS", "Slices without head are left out."
+    ),
+    Picture(
+        f"figures/crop_{CASE}.png",
+        "Crop",
+        "glioskull plots --source SCANS --records R",
+        "The uncropped against the cropped volume.",
+    ),
+    Picture(
+        "figures/augmentation.png",
+        "Augmentation",
+        "glioskull plots --runs RUN --records R",
+        "Slices as the network gets them, and what was changed.",
+    ),
+    Picture(
+        "figures/class_frequencies.png", "Class frequencies", "glioskull plots --records R", "Share of the voxels, logarithmic."
+    ),
+    Picture(
+        "run/fine_tuning_validation/before_after.png",
+        "Before and after fine-tuning",
+        "glioskull fine_tuning --run RUN --records R",
+        "The best, the median and the worst patient.",
+    ),
+    Picture(
+        "grade/scores/roc.png",
+        "ROC curve",
+        "glioskull cross_validate --command classify",
+        "Per patient, with the interval of the AUC.",
+    ),
+    Picture(
+        "grade/scores/confusion.png",
+        "Confusion matrix",
+        "glioskull cross_validate --command classify",
+        "Counts, and shares of the true class.",
+    ),
+    Picture(
+        "grade/scores/calibration.png",
+        "Calibration",
+        "glioskull cross_validate --command classify",
+        "Observed share by predicted probability.",
+    ),
+    Picture(
+        "grade_figures/grad_cam.png",
+        "Grad-CAM",
+        "glioskull plots --runs RUN --records R",
+        "Where a classifier looks, of several patients.",
+    ),
+)
+
+
+def main() -> None:
+    """Make what is missing, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, required=True, help="folder for scans, runs and figures")
+    work: Path = parser.parse_args().work
+    make(work)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    parts = [INTRODUCTION]
+    for picture in GALLERY:
+        name = f"{picture.title.lower().replace(' ', '_')}.png"
+        shrink(work / picture.file, PICTURES / name)
+        address = (PICTURES / name).relative_to(PAGE.parent).as_posix()
+        parts.append(f"## {picture.title}\n\n![{picture.title}]({address})\n\n{picture.text} `{picture.command}`\n")
+    PAGE.write_text("\n".join(parts))
+    print(f"gallery: {PAGE}")
+
+
+def make(work: Path) -> None:
+    """Synthetic patients, records, trainings, predictions, scores and figures, as far as they are missing."""
+    scans, records, run, cv, grade = (work / name for name in ("scans", "records", "run", "cv", "grade"))
+    split = ("--split.folds", 3, "--split.fractions", "[0.68,0.16,0.16]", "--split.stratify", "grade")
+    call("data_prep.make_phantom", scans, "--config", "synthetic/phantom", "--cases", 18, "--out", scans)
+    call("data_prep.make_records", records, "--config", "synthetic/data", *split, "--source", scans, "--out", records)
+    augment = ("--augment.flips", "[x]", "--augment.rotate_degrees", 15, "--augment.elastic", 3, "--augment.gamma", 0.3)
+    training = (
+        "--config",
+        "synthetic/train",
+        "--records",
+        records,
+        "--phases",
+        PHASES,
+        *SHORT,
+        *augment,
+        "--augment.probability",
+        0.5,
+    )
+    call("training.train", run, *training, "--loss.name", "dice_ce", "--out", run)
+    options = ("--options", "epochs=3", "steps_per_epoch=15")
+    call("evaluation.cross_validate", cv / "figures", "--train", "synthetic/train", "--records", records, "--out", cv, *options)
+    classifier = (
+        "model.name=efficientnet_lite0",
+        "model.weights=imagenet",
+        "input.resize=[64,64]",
+        "epochs=3",
+        "steps_per_epoch=10",
+        "phases=[]",
+    )
+    classes = ("target.attribute=grade", "target.classes={HGG: [HGG], LGG: [LGG]}")
+    call(
+        "evaluation.cross_validate",
+        grade / "scores",
+        "--command",
+        "classify",
+        "--train",
+        "lower_grade_glioma/train_grade_imagenet",
+        "--records",
+        records,
+        "--out",
+        grade,
+        "--options",
+        *classifier,
+        *classes,
+    )
+    predicted = work / "predictions"
+    call("evaluation.predict", predicted, "--runs", run, "--source", scans, "--cases", records / "test.txt", "--out", predicted)
+    others = work / "others"
+    call("evaluation.predict", others, "--runs", cv, "--source", scans, "--cases", records / "test.txt", "--out", others)
+    for folder in (predicted, others):
+        call("evaluation.score", folder / "scores", "--predictions", folder, "--source", scans, "--lesions", "brats2023-gli")
+    call(
+        "evaluation.compare",
+        work / "comparison",
+        "--scores",
+        predicted,
+        others,
+        "--seen_patients",
+        "warn",
+        "--out",
+        work / "comparison",
+    )
+    call("evaluation.fine_tuning", run / "fine_tuning_validation", "--run", run, "--records", records)
+    figures = (
+        "--scores",
+        predicted,
+        others,
+        "--predictions",
+        predicted,
+        others,
+        "--source",
+        scans,
+        "--case",
+        CASE,
+        "--out",
+        work / "figures",
+    )
+    call("evaluation.plots", work / "figures", "--runs", run, "--records", records, *figures)
+    call(
+        "evaluation.plots",
+        work / "grade_figures",
+        "--runs",
+        grade / "fold0",
+        "--records",
+        records,
+        "--out",
+        work / "grade_figures",
+    )
+
+
+def call(module: str, result: Path, *words: object) -> None:
+    """Run a command of the toolkit, unless its result is there."""
+    if not result.exists():
+        print(f"== {module}", flush=True)
+        subprocess.run([sys.executable, "-m", module, *map(str, words)], check=True)
+
+
+def shrink(picture: Path, out: Path) -> None:
+    """Write a picture with at most WIDTH columns, in few colours, for a page."""
+    with Image.open(picture) as opened:
+        image = opened.convert("RGB")
+        image.thumbnail((WIDTH, 2 * WIDTH))
+        image.quantize(128).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
