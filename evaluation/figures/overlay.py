@@ -50,12 +50,12 @@ def draw_overlay(
     shown = _Display.from_image(image, spacing_mm)
     with style.style():
         size = 2.0 * len(columns)
-        figure = style.new_figure(height=2.0 * len(slices) * shown.ratio + 0.7, width=size, gaps=(0.01, 0.03))
+        figure = style.new_figure(height=2.0 * len(slices) * shown.ratio + 0.85, width=size, gaps=(0.01, 0.03))
         grid = figure.subplots(len(slices), len(columns), squeeze=False)
         for row, z in enumerate(slices):
             for axes, (name, classes) in zip(grid[row], columns.items(), strict=True):
                 shown.draw(axes, z, classes)
-                axes.set_title(name if row == 0 else "")
+                axes.set_title(named_with_dice(name, truth, prediction) if row == 0 else "")
             _slice_number(grid[row][0], z, len(image))
         display.class_legend(figure, schema)
         figure.suptitle(title)
@@ -92,7 +92,8 @@ def draw_models(
     rows = -(-len(pictures) // ACROSS)
     across = -(-len(pictures) // rows)  # as many in each row, or nearly so
     size = min(style.WIDTH / across, LARGEST)
-    names = [textwrap.fill(name, int(size / LETTER)) for name in pictures]
+    titled = [named_with_dice(name, truth, predictions[name]) if name in predictions else name for name in pictures]
+    names = ["\n".join(textwrap.fill(line, int(size / LETTER)) for line in name.splitlines()) for name in titled]
     heads = 0.14 * max(name.count("\n") + 1 for name in names)
     with style.style():
         figure = style.new_figure(height=rows * (size * shown.ratio + heads) + 0.7, width=size * across, gaps=(0.02, 0.03))
@@ -106,6 +107,22 @@ def draw_models(
         display.class_legend(figure, schema)
         figure.suptitle(title)
         return style.save(figure, path)
+
+
+def named_with_dice(name: str, truth: np.ndarray | None, prediction: np.ndarray) -> str:
+    """Name of a picture; behind that of a prediction its Dice of all tumour in the volume, where there is a truth.
+
+    Args:
+        name: image, truth, prediction or a model's.
+        truth: (Z, H, W) class indices, 255 where not annotated, or None.
+        prediction: (Z, H, W) class indices.
+    """
+    if truth is None or name in ("image", "truth"):
+        return name
+    known = truth != 255
+    true, found = (truth > 0) & known, (prediction > 0) & known
+    total = int(true.sum()) + int(found.sum())
+    return f"{name}\ntumour Dice {2 * int((true & found).sum()) / total:.3f}" if total else f"{name}\nno tumour in both"
 
 
 def displayed_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:

@@ -1,5 +1,6 @@
 """Figures of one volume: the mosaic of its slices, and the uncropped against the cropped volume."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TILES_ACROSS = 13
+MOST_TILES = 78  # six rows, which a page has room for
 
 
 def draw_mosaic(
@@ -25,7 +27,10 @@ def draw_mosaic(
     title: str,
     spacing_mm: Spacing | None = (1.0, 1.0, 1.0),
 ) -> list[Path]:
-    """Draw every slice of a volume side by side, from inferior to superior, with its annotation in colour.
+    """Draw slices of a volume side by side, from inferior to superior, with the annotation in colour.
+
+    Slices that are zero everywhere at the ends are left out; of more than `MOST_TILES` others every second, third and so on is
+    drawn.
 
     Args:
         path: the files to write, without suffix.
@@ -43,19 +48,22 @@ def draw_mosaic(
     rows, lines = crop_box((image != 0).any(axis=0), margin=2)
     grey = display.grey(image)[:, rows, lines]
     marked = np.zeros(grey.shape, np.uint8) if classes is None else classes[:, rows, lines]
-    tiles = [display.paint(display.axial(grey, z, oriented), display.axial(marked, z, oriented)) for z in range(len(grey))]
+    numbers = mosaic_slices(image)
+    tiles = [display.paint(display.axial(grey, z, oriented), display.axial(marked, z, oriented)) for z in numbers]
     picture = _tiled(tiles)
     with style.style():
         height, width = picture.shape[0] * aspect, picture.shape[1]
         figure = style.new_figure(height=style.WIDTH * height / width + 0.6)
         axes = figure.subplots()
         display.show(axes, picture, aspect)
-        _number_tiles(axes, len(tiles), grey.shape[1:])
+        _number_tiles(axes, numbers, grey.shape[1:])
         if classes is not None:
             display.class_legend(figure, schema)
         if oriented:
             _mark_tiles(axes, len(tiles), grey.shape[1:])
-        numbered = f"{title}: all {len(tiles)} axial slices, numbered from inferior to superior; R: the patient's right"
+        step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        which = f"every {step}th of the" if step > 3 else {1: "the", 2: "every second of the", 3: "every third of the"}[step]
+        numbered = f"{title}: {which} axial slices with head, numbered from inferior to superior; R: the patient's right"
         figure.suptitle(numbered if oriented else title)
         return style.save(figure, path)
 
@@ -89,12 +97,12 @@ def draw_crop(
     spacing = geometry.spacing_mm or (1.0, 1.0, 1.0)
     aspects = {"axial": display.pixel_aspect(spacing), "coronal": spacing[0] / spacing[2]}
     volumes = {
-        "uncut": (whole_grey, np.where(classes == 255, 0, classes), (0, 0, 0)),
-        "cut": (geometry.cut(whole_grey), geometry.cut(np.where(classes == 255, 0, classes)), geometry.start),
+        "uncropped": (whole_grey, np.where(classes == 255, 0, classes), (0, 0, 0)),
+        "cropped": (geometry.cut(whole_grey), geometry.cut(np.where(classes == 255, 0, classes)), geometry.start),
     }
     is_whole = geometry.start == (0, 0, 0) and geometry.size == geometry.uncropped_size
     if is_whole:
-        del volumes["cut"]
+        del volumes["cropped"]
     lost = f"tumour voxels outside the crop: {100 * share_lost(classes, geometry):.2g} %"
     with style.style():
         figure = style.new_figure(height=0.5 + 2.1 * len(volumes))
@@ -108,12 +116,20 @@ def draw_crop(
                 size = " x ".join(str(length) for length in picture.shape)
                 image_axes.set_title(f"{plane}, {state} ({size})")
                 mask_axes.set_title("mask")
-                if state == "uncut" and not is_whole:
+                if state == "uncropped" and not is_whole:
                     for axes in (image_axes, mask_axes):
                         _mark_window(axes, geometry, plane, oriented)
         display.class_legend(figure, schema)
         figure.suptitle(f"{title}\n{'the crop takes the whole volume' if is_whole else lost}")
         return style.save(figure, path)
+
+
+def mosaic_slices(image: np.ndarray) -> list[int]:
+    """Slices of a mosaic: from the first to the last that is not zero everywhere, evenly spaced, at most `MOST_TILES`."""
+    inside = np.flatnonzero((image != 0).any(axis=(1, 2)))
+    first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, len(image) - 1)
+    step = -(-(last - first + 1) // MOST_TILES)
+    return list(range(first, last + 1, step))
 
 
 def share_lost(classes: np.ndarray, geometry: Geometry) -> float:
@@ -134,12 +150,13 @@ def _tiled(tiles: list[np.ndarray]) -> np.ndarray:
     return picture
 
 
-def _number_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:
-    across = min(TILES_ACROSS, count)
-    for index in range(count):
+def _number_tiles(axes: "Axes", numbers: Sequence[int], shape: tuple[int, ...]) -> None:
+    """Write the number of each tile's slice, counted from 1, into its corner."""
+    across = min(TILES_ACROSS, len(numbers))
+    for index, number in enumerate(numbers):
         row, column = divmod(index, across)
         place = ((column + 0.03) * shape[1], (row + 0.03) * shape[0])
-        axes.text(*place, str(index + 1), color="white", fontsize=4.5, ha="left", va="top")
+        axes.text(*place, str(number + 1), color="white", fontsize=4.5, ha="left", va="top")
 
 
 def _mark_tiles(axes: "Axes", count: int, shape: tuple[int, ...]) -> None:

@@ -31,11 +31,11 @@ def test_the_window_is_marked_where_the_cut_volume_comes_from(volume, drawn, tmp
     whole = Geometry.uncropped((16, 20, 12), np.eye(4))
     cut = whole.cropped(middle_start(whole.size, (6, 10, 8)), (6, 10, 8))
     figures_volume.draw_crop(tmp_path / "f", image, classes, cut, SCHEMA, "case")
-    axes = panels(drawn[0])["axial, uncut (20 x 16)"]
+    axes = panels(drawn[0])["axial, uncropped (20 x 16)"]
     frame = axes.patches[0]
     left, top = int(frame.get_x() + 0.5), int(frame.get_y() + 0.5)
     framed = np.asarray(axes.images[0].get_array())[top : top + 10, left : left + 8]
-    np.testing.assert_array_equal(framed, panels(drawn[0])["axial, cut (10 x 8)"].images[0].get_array())
+    np.testing.assert_array_equal(framed, panels(drawn[0])["axial, cropped (10 x 8)"].images[0].get_array())
 
 
 def test_windows_larger_than_the_volume_can_be_drawn(volume, tmp_path):
@@ -52,6 +52,19 @@ def test_the_mosaic_shows_every_slice_once(volume, drawn, tmp_path):
     axes = drawn[0].axes[0]
     assert [text.get_text() for text in axes.texts] == [*(str(index + 1) for index in range(len(image))), "R", "L"]
     assert np.asarray(axes.images[0].get_array()).shape == (20, 12 * 16, 3)
+
+
+def test_the_mosaic_leaves_out_empty_ends_and_thins_out_many_slices(volume, drawn, tmp_path):
+    image, classes = volume
+    padded = np.pad(image, ((3, 5), (0, 0), (0, 0)))
+    figures_volume.draw_mosaic(tmp_path / "f", padded, np.pad(classes, ((3, 5), (0, 0), (0, 0))), SCHEMA, "case")
+    shown = [text.get_text() for text in drawn[0].axes[0].texts if text.get_text() not in "RL"]
+    assert shown == [str(number) for number in range(4, 4 + len(image))]
+    assert drawn[0].get_suptitle().startswith("case: the axial slices with head")
+    deep = np.ones((155, 2, 2))
+    assert figures_volume.mosaic_slices(deep) == list(range(0, 155, 2))
+    assert len(figures_volume.mosaic_slices(np.ones((1000, 1, 1)))) <= figures_volume.MOST_TILES
+    assert figures_volume.mosaic_slices(np.zeros((4, 2, 2))) == [0, 1, 2, 3]
 
 
 def test_every_row_of_the_mosaic_has_the_patients_sides_and_none_without_geometry(volume, drawn, tmp_path):
