@@ -53,6 +53,8 @@ class CrossValidateConfig(ConfigWithTrust):
     """Axes that are mirrored in prediction, as in evaluation.predict."""
     postprocess: Path | None = None
     """Post-processing, as in evaluation.predict."""
+    ids: bool = True
+    """Name patients in the figures, and copy the pictures of the worst; false: figures without ids."""
 
 
 def main(config: CrossValidateConfig) -> None:
@@ -80,6 +82,7 @@ def main(config: CrossValidateConfig) -> None:
             out=config.out,
             predictions=config.out / PREDICTIONS,
             call=_call,
+            ids=config.ids,
         )
         evaluators = evaluators_of(folds.runs)
         if any(evaluator.writes_voxels for evaluator in evaluators):
@@ -151,7 +154,7 @@ def _refuse_changes(config: CrossValidateConfig, records: Records, trainings: li
         write_yaml(file, settings)
         return
     before = read_manifest(file, "settings of the cross-validation", MapOf(CONTENT), advice="choose another --out")
-    free = ("out", "records" if FINGERPRINT in before else FINGERPRINT)
+    free = ("out", "ids", "records" if FINGERPRINT in before else FINGERPRINT)
     changed = [name for name in settings if name not in free and before.get(name) != settings[name]]
     if changed:
         option = "records" if changed[0] == FINGERPRINT else changed[0]

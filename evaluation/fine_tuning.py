@@ -9,6 +9,7 @@ from common.config_bases import ConfigWithTrust
 from common.errors import UserError, expect_number
 from common.files import make_folder, refuse_inside
 from data_prep.records.folder import Records
+from evaluation.figures import style
 from evaluation.figures.fine_tuning import draw_fine_tuning
 from evaluation.outputs import claim, folder_origin, records_origin
 from evaluation.scores import records as records_score
@@ -39,6 +40,8 @@ class FineTuningConfig(ConfigWithTrust):
     """Which of the records' cases are scored."""
     batch_size: int = 16
     """Slices in a batch; it changes speed and memory, not the scores."""
+    ids: bool = True
+    """Name the patients in the figure."""
     out: Path | None = None
     """Folder to write into; default: fine_tuning_SUBSET in the first of the runs. Tables of other runs or records that it
     holds are not overwritten."""
@@ -85,7 +88,8 @@ def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[RunS
     subset = records_score.open_subset(path, config.records, config.subset, config.batch_size)
     networks = [records_score.load(subset.run, weights) for weights in (subset.run.weights_before_last_phase, None)]
     before, after = (records_score.count(subset, network) for network in networks)
-    files = draw_fine_tuning(out / "before_after", subset, networks, (before, after))
+    with style.ids(config.ids):
+        files = draw_fine_tuning(out / "before_after", subset, networks, (before, after))
     return segmentation_scores(subset.run, before, after, len(subset.source), _subset_name(config)), files
 
 

@@ -14,7 +14,7 @@ from data_prep.records.folder import Records
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
 from data_prep.structures import scored_structures
-from evaluation.figures import overlay
+from evaluation.figures import overlay, style
 from evaluation.figures import runs as figures_runs
 from evaluation.figures import scores as figures_scores
 from evaluation.figures import training as figures_training
@@ -58,12 +58,19 @@ class PlotsConfig(SourceConfig, ConfigWithTrust):
     """Channel that is drawn; default: the first."""
     predictions: list[Path] = field(default_factory=list)
     """Folders of predictions that have one of the case; of several, one slice of the case is drawn side by side."""
+    ids: bool = True
+    """Write ids of patients and cases into titles and names of files."""
     out: Path
     """Folder to write the figures into; those of other runs, scores or records that it holds are not overwritten."""
 
 
 def main(config: PlotsConfig) -> None:
     """Draw all figures that the options allow; prints the files and what was left out."""
+    with style.ids(config.ids):
+        _draw(config)
+
+
+def _draw(config: PlotsConfig) -> None:
     if not (config.runs or config.scores or config.records or config.source):
         raise UserError("nothing to draw: give at least one of --runs, --scores, --records, --source")
     if config.source is None and (config.case or config.channel or config.predictions):
@@ -180,28 +187,29 @@ def _draw_runs_on_records(runs: list[Run], path: Path, out: Path) -> list[Path]:
 
 def _draw_volume(scan: Scan, out: Path, preparation: PrepareConfig | None) -> list[Path]:
     """Mosaic of all slices, and the uncropped against the cropped volume where the preparation is known."""
-    path = out / f"mosaic_{scan.id}"
-    spacing = scan.geometry.spacing_mm
-    drawn = figures_volume.draw_mosaic(path, scan.image, scan.classes, scan.schema, scan.title, spacing)
+    title, spacing = style.named(scan.title, scan.channel), scan.geometry.spacing_mm
+    path = out / f"mosaic{style.named(f'_{scan.id}')}"
+    drawn = figures_volume.draw_mosaic(path, scan.image, scan.classes, scan.schema, title, spacing)
     if scan.classes is None or preparation is None:
         why = "has no annotation" if scan.classes is None else "its crop is that of --records or --runs, which are not given"
         print(f"{scan.id}: {why}; its uncropped against its cropped volume is left out")
         return drawn
-    path = out / f"crop_{scan.id}"
+    path = out / f"crop{style.named(f'_{scan.id}')}"
     cropped = prepare(scan.case, None, preparation).geometry
-    return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, cropped, scan.schema, scan.title)
+    return drawn + figures_volume.draw_crop(path, scan.image, scan.classes, cropped, scan.schema, title)
 
 
 def _draw_predictions(scan: Scan, out: Path, names: list[str]) -> list[Path]:
     """One prediction in three slices, or several predictions in one slice."""
-    options = scan.schema, scan.title, scan.geometry.spacing_mm
+    options = scan.schema, style.named(scan.title, scan.channel), scan.geometry.spacing_mm
+    tag = style.named(f"_{scan.id}")
     if not names:
         return []
     if len(names) == 1:
-        path = out / f"overlay_{scan.id}.png"
+        path = out / f"overlay{tag}.png"
         return [overlay.draw_overlay(path, scan.image, scan.classes, scan.predictions[0], *options)]
     predictions = dict(zip(names, scan.predictions, strict=True))
-    return overlay.draw_models(out / f"models_{scan.id}", scan.image, scan.classes, predictions, *options)
+    return overlay.draw_models(out / f"models{tag}", scan.image, scan.classes, predictions, *options)
 
 
 def _read_scan(config: PlotsConfig, source: Source, preparation: PrepareConfig) -> Scan:

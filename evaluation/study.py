@@ -95,6 +95,8 @@ class StudyConfig(ConfigWithFiles, ConfigWithTrust):
     the features of each run, as classify_features --division held_out has them."""
     time_first: bool = False
     """Time some steps of the first run that is left, and print how long the trainings will take, before they begin."""
+    ids: bool = True
+    """Name the worst patients in the figures of the tests."""
     reference: str | None = None
     """Run of which the tests print the paired difference from each other run."""
     sweep: dict[str, Any] | None = None
@@ -304,7 +306,7 @@ def _score_parts(config: StudyConfig, planned: Sequence[PlannedRun], tests: Sequ
             "\n".join(trained_notes(scores.trained)),
         ]
         rows += found
-        figures += held_out_figures.draw_scores(out / FIGURES, scores)
+        figures += held_out_figures.draw_scores(out / FIGURES, scores, config.ids)
     if not rows:
         return [], []
     for test in {row.test: test for test in tests for row in rows if row.test == test.name}.values():

@@ -15,8 +15,13 @@ from training.state.history import read_history
 PANELS = {"loss": "Loss", "mean_dice": "Mean Dice (background included)"}
 
 
-def draw_scores(folder: Path, scores: HeldOutScores) -> list[Path]:
+def draw_scores(folder: Path, scores: HeldOutScores, ids: bool = True) -> list[Path]:
     """Draw a box per run for each structure of a test, a patient's score being the mean over the seeds.
+
+    Args:
+        folder: for the figures.
+        scores: of the test.
+        ids: name the worst patients.
 
     Returns:
         The files written.
@@ -25,7 +30,7 @@ def draw_scores(folder: Path, scores: HeldOutScores) -> list[Path]:
     for key in scores.keys:
         boxes = {_label(run): entry.values[key] for run, entry in scores.runs.items()}
         path = folder / f"boxes_{scores.test.name}_{key[1].replace(' ', '_')}_{key[2]}"
-        files += draw_boxes(path, boxes, METRICS[key[2]], f"{title(key)}, {scores.test.name}")
+        files += draw_boxes(path, boxes, METRICS[key[2]], f"{title(key)}, {scores.test.name}", names=ids)
     return files
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.grid.slice_pictures import display_channel
 from data_prep.records.folder import CaseRecord
+from evaluation.figures import style
 from evaluation.figures.display import pixel_aspect
 from evaluation.figures.training import Picture, display_orientation, draw_before_after
 from evaluation.scores.records import Counts, Subset, predicted, tumour_dice
@@ -57,7 +58,7 @@ def draw_fine_tuning(path: Path, subset: Subset, networks: "Sequence[keras.Model
         picture = display_orientation(images[place], facts)
         dice = [tumour_dice(one.patients[each.patient]) for one in counts]
         titles = ["truth", *(f"{state}, Dice {value:.3f}" for state, value in zip(STATES, dice, strict=True))]
-        row = [Picture(f"{each.rank}: {each.patient}\nslice {number + 1}", picture)]
+        row = [Picture(f"{each.rank}{style.named(f': {each.patient}')}\nslice {number + 1}", picture)]
         for title, classes in zip(titles, (truth, *predictions), strict=True):
             row.append(Picture(title, picture, display_orientation(classes[place], facts)))
         rows.append(row)

@@ -57,7 +57,7 @@ def draw_run_gradcam(path: Path, run: Run, records: Records, head: Classificatio
     for place, index in enumerate(chosen):
         item, number = source.rows[index]
         facts, predicted = records.cases[source.items[item][0]], int(probabilities[place].argmax())
-        words = f"{facts.patient}, slice {number + 1}: {names[truth[place]]}"
+        words = style.named(f"{facts.patient}, ") + f"slice {number + 1}: {names[truth[place]]}"
         words += f"\npredicted {names[predicted]}, probability {probabilities[place, predicted]:.2f}"
         rows.append((words, display_orientation(images[place][..., channel], facts), display_orientation(heat[place], facts)))
     lines = [

@@ -53,6 +53,7 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text, in the font of the page
     "svg.hashsalt": "figure",  # else names of parts differ from one call to the next
 }
+_ids: ContextVar[bool] = ContextVar("ids", default=True)
 _formats: ContextVar[tuple[str, ...]] = ContextVar("formats", default=(".pdf", ".png", ".csv"))
 
 
@@ -111,6 +112,21 @@ def new_figure(height: float, width: float = WIDTH, gaps: tuple[float, float] = 
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("constrained", w_pad=gaps[0], h_pad=gaps[1], wspace=0.01, hspace=0.01)
     return figure
+
+
+@contextmanager
+def ids(shown: bool) -> Iterator[None]:
+    """Draw figures with or without the ids of patients and cases inside the block."""
+    token = _ids.set(shown)
+    try:
+        yield
+    finally:
+        _ids.reset(token)
+
+
+def named(identified: str, otherwise: str = "") -> str:
+    """Text with an id; inside `ids(False)` the other one."""
+    return identified if _ids.get() else otherwise
 
 
 @contextmanager

@@ -226,7 +226,7 @@ def _augmented(run: Run, records: Records, source: Slices, row: int) -> tuple[Pi
         drawn = draw(config.augment, np.random.default_rng(seeds), len(run.channels))  # the same numbers, for the title
         words = _folded(describe(drawn, run.channels, channel), TITLE_WIDTH)
         made.append(_panel(run, words, augment(example, np.random.default_rng(seeds)), facts))
-    return _panel(run, f"{facts.patient}\nslice {number + 1}, original", example, facts), made
+    return _panel(run, style.named(f"{facts.patient}\n") + f"slice {number + 1}, original", example, facts), made
 
 
 def _augmented_patches(run: Run, records: Records, cases: Sequence[str]) -> list[tuple[Picture, list[Picture]]]:
@@ -238,7 +238,7 @@ def _augmented_patches(run: Run, records: Records, cases: Sequence[str]) -> list
     for row, case in enumerate(cases):
         facts, element = records.cases[case], np.array([row, 1])
         start, _ = sampler.drawn(element, np.random.default_rng([config.seed, row]))
-        title = f"{facts.patient}\nslice {start[0] + slices // 2 + 1}, original"
+        title = style.named(f"{facts.patient}\n") + f"slice {start[0] + slices // 2 + 1}, original"
         original, made = _panel(run, title, sampler.patch(element, start, still), facts), []
         for column in range(AUGMENTED):
             drawn = sampler.drawn(element, np.random.default_rng([config.seed, row, column]))[1]

@@ -118,6 +118,7 @@ class Folds:
         out: folder of the cross-validation.
         predictions: folder of the merged predictions; they exist where a head writes voxels.
         call: runs a command of the toolkit in a process of its own.
+        ids: write ids of patients into figures.
     """
 
     runs: Sequence[Run]
@@ -126,6 +127,7 @@ class Folds:
     out: Path
     predictions: Path
     call: Callable[..., None]
+    ids: bool = True
 
 
 class HeadEvaluator(ABC):

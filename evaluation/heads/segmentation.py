@@ -84,8 +84,11 @@ class SegmentationEvaluator(HeadEvaluator):
             patients = {records.cases[case].patient for case in records.subset("validation", fold)}
             boxes[f"fold {fold}"] = {name: dice[name] for name in sorted(patients)}
         structure = f"{scores.structures[0].title}, whole volume"
-        draw_boxes(folder / "folds", boxes | {"all folds": dice}, metric, structure)
-        draw_per_patient(folder / "patients", dice, metric, structure)
+        draw_boxes(folder / "folds", boxes | {"all folds": dice}, metric, structure, names=folds.ids)
+        draw_per_patient(folder / "patients", dice, metric, structure, names=folds.ids)
+        if not folds.ids:
+            print(f"figures: {folder} (folds, patients)")
+            return
         worst = worst_patients(dice, metric)
         for rank, patient in enumerate(worst, start=1):
             for case in (case for case, facts in records.cases.items() if facts.patient == patient):

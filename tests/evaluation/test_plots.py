@@ -181,6 +181,8 @@ def test_a_scan_gives_mosaic_and_crop_and_with_predictions_an_overlay(tmp_path, 
     run(*options, "--runs", model, "--out", tmp_path / "out")
     expected = ["crop_case_b.pdf", "crop_case_b.png", "mosaic_case_b.pdf", "mosaic_case_b.png", "overlay_case_b.png"]
     assert names(tmp_path / "out") == expected
+    run(*options, "--runs", model, "--ids", "false", "--out", tmp_path / "nameless")
+    assert names(tmp_path / "nameless") == [name.replace("_case_b", "") for name in expected]
 
 
 def test_several_predictions_stand_beside_each_other_under_their_names(tmp_path, cases, brats, monkeypatch):

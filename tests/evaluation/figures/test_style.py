@@ -64,3 +64,22 @@ def test_the_suffix_chooses_the_format_and_dpi_the_size(tmp_path):
     figure = style.new_figure(height=1, width=2)
     with Image.open(style.save_as(figure, tmp_path / "figure.png", dpi=50)) as picture:
         assert (picture.format, picture.size) == ("PNG", (100, 50))
+
+
+def test_ids_are_left_out_inside_the_block_alone():
+    assert style.named("case_a, flair", "flair") == "case_a, flair"
+    with style.ids(False):
+        assert style.named("case_a, flair", "flair") == "flair"
+        assert style.named("case_a") == ""
+    assert style.named("case_a") == "case_a"
+
+
+def test_other_formats_are_written_inside_the_block_alone(tmp_path):
+    figure = style.new_figure(height=1, width=2)
+    figure.subplots().plot([0, 1])
+    rows = [["x", "y"], [1, 0.5]]
+    with style.formats(".svg"):
+        assert [file.name for file in style.save(figure, tmp_path / "a", rows)] == ["a.svg"]
+    files = style.save(figure, tmp_path / "b", rows)
+    assert [file.name for file in files] == ["b.pdf", "b.png", "b.csv"]
+    assert files[-1].read_text() == "x,y\n1,0.500000\n"

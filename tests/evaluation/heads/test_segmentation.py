@@ -132,8 +132,8 @@ def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     scores = SimpleNamespace(structures=[structure], by_patient=lambda structure, metric: dice)
     monkeypatch.setattr(segmentation, "read_scores", lambda path: path)
     monkeypatch.setattr(segmentation, "read_patient_scores", lambda path: scores)
-    monkeypatch.setattr(segmentation, "draw_boxes", lambda path, boxes, metric, title: drawn.update(boxes))
-    monkeypatch.setattr(segmentation, "draw_per_patient", lambda path, scores, metric, title: drawn.update(title=title))
+    monkeypatch.setattr(segmentation, "draw_boxes", lambda path, boxes, metric, title, names: drawn.update(boxes))
+    monkeypatch.setattr(segmentation, "draw_per_patient", lambda path, scores, metric, title, names: drawn.update(title=title))
     (tmp_path / "figures").mkdir()
     folds = Folds(["run0", "run1"], records, tmp_path, tmp_path, predictions, lambda *words: called.append(words))
     SegmentationEvaluator("segmentation", []).score_folds(folds)
@@ -145,3 +145,7 @@ def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     worst = figures_patients.worst_patients(dice, METRICS["dice"])
     names = [f"worst_{rank}_{patient.lower()}.png" for rank, patient in enumerate(worst, 1)]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
+    for path in (tmp_path / "figures").iterdir():
+        path.unlink()
+    SegmentationEvaluator("segmentation", []).score_folds(replace(folds, ids=False))
+    assert not list((tmp_path / "figures").iterdir())
