@@ -29,7 +29,7 @@ class Scan:
         classes: (Z, H, W) annotated class indices, or None.
         predictions: (Z, H, W) class indices of each predictions folder.
         schema: of the classes.
-        geometry: of these arrays.
+        grid: of these arrays.
     """
 
     case: Case
@@ -38,12 +38,17 @@ class Scan:
     classes: np.ndarray | None
     predictions: list[np.ndarray]
     schema: LabelSchema
-    geometry: Geometry
+    grid: PreparedGrid
 
     @property
     def id(self) -> str:
         """Id of the case."""
         return self.case.files.id
+
+    @property
+    def geometry(self) -> Geometry:
+        """Geometry of these arrays."""
+        return self.grid.geometry
 
     @property
     def title(self) -> str:
@@ -85,7 +90,7 @@ def read_scan(
         None if uncropped.label is None else bits_to_classes(uncropped.label),
         [read_prediction(folder, files.id, schema, uncropped.grid) for folder in folders],
         schema,
-        uncropped.grid.geometry,
+        uncropped.grid,
     )
 
 

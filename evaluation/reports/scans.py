@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.errors import UserError
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
-from data_prep.scans.case import CaseFiles
+from data_prep.scans import nifti
+from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
-from evaluation.inference.scans import read_scan
+from evaluation.inference.predictions import PROBABILITIES
+from evaluation.inference.scans import Scan, read_scan
 from evaluation.reports import volumes
 from evaluation.reports.content import ScanViewer
 
@@ -45,17 +49,41 @@ def scan_viewer(
         scan = read_scan(source, files, channel, list(folders.values()), schema, PrepareConfig())
         labels = {} if scan.classes is None else {"truth": scan.classes}
         labels |= dict(zip(_keys(folders), scan.predictions, strict=True))
+        if (tumour := tumour_probability(next(iter(folders.values())), scan)) is not None:
+            labels["probability"] = tumour
         small = volumes.cropped(volumes.Scan(scan.image, labels, scan.geometry.spacing_mm))
         name = names[files.patient]
         packed.append(_fitted(small, room // len(cases)) | {"name": name, "caption": f"{name}, {scan.channel}"})
     overlays = list(zip(_keys(folders), folders if len(folders) > 1 else ["prediction"], strict=True))
     if any("truth" in scan["labels"] for scan in packed):
         overlays = [("truth", "annotation"), *overlays, ("differences", "differences")]
+    if any("probability" in scan["labels"] for scan in packed):
+        overlays.append(("probability", "tumour probability"))
     halved = sum(scan["halved"] for scan in packed)
     note = NOTE + (
         f" {halved} of {len(packed)} have half as many voxels along each axis, for the size of the page." if halved else ""
     )
     return ScanViewer(packed, schema.class_names[1:], overlays, module, note)
+
+
+def tumour_probability(folder: Path, scan: Scan) -> np.ndarray | None:
+    """Probability of any class but background on the scan's grid, in steps of 8 from 0 to 248; None where it is not stored.
+
+    Args:
+        folder: of predictions, with --probabilities.
+        scan: of the case.
+
+    Raises:
+        UserError: a file that does not fit the case.
+    """
+    path = folder / f"{scan.id}{PROBABILITIES}.nii.gz"
+    if not path.is_file():
+        return None
+    background = nifti.read_image(ImageRef(path, 0))
+    if background.shape != scan.grid.native_shape:
+        raise UserError(f"{path}: expected the shape {scan.grid.native_shape} of case {scan.id}; received {background.shape}")
+    levels = np.round(31 * (1 - np.clip(background, 0, 1))).astype(np.uint8) * 8
+    return scan.grid.reorient_label(levels)
 
 
 def chosen_cases(source: Source, predicted: Sequence[str], patients: Sequence[str], most: int) -> list[CaseFiles]:

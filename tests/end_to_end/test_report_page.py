@@ -18,7 +18,7 @@ def page(trained, source, command, tmp_path_factory):
     """Report of predictions of five made patients, as a file."""
     folder = tmp_path_factory.mktemp("report")
     out = folder / "predictions"
-    words = ("--overlays", "false", "--out", out)
+    words = ("--overlays", "false", "--probabilities", "true", "--out", out)
     assert command("evaluation.predict", "--runs", trained, "--source", source, *words).status == 0
     assert command("evaluation.score", "--predictions", out, "--source", source).status == 0
     done = command("evaluation.report", "--of", out, "--out", folder / "report.html")
@@ -104,8 +104,9 @@ def test_scans_are_shown_one_after_the_other(browser):
     viewer.send_keys("n")
     wait_for(browser, "document.getElementById('viewer').dataset.shown === '1'")
     assert browser.find_element("id", "caption").text != first
-    viewer.send_keys("t2")
-    assert browser.execute_script("return document.querySelector('[data-overlay=truth]').checked")
+    viewer.send_keys("tr2")
+    for name in ("truth", "prediction", "probability"):
+        assert browser.execute_script(f"return document.querySelector('[data-overlay={name}]').checked")
     assert browser.execute_script("return document.querySelector('[data-plane=axial]').ariaPressed") == "true"
     place = browser.find_element("id", "location").text
     viewer.send_keys("\ue013")  # arrow up

@@ -123,7 +123,8 @@ class Viewer {
   }
 
   async volume(scan, voxels, name, colours, names) {
-    const image = await this.niivue.NVImage.new(nifti(scan, voxels), `${name}.nii`, "gray", 1, null, 0, 255, true, 0.02,
+    const [map, least, most] = name === "probability" ? ["warm", 25, 248] : ["gray", 0, 255]; // below the least it is clear
+    const image = await this.niivue.NVImage.new(nifti(scan, voxels), `${name}.nii`, map, 1, null, least, most, true, 0.02,
       false, false, "", 0, 0, NaN, NaN, false, null, 0, null);
     if (colours) image.setColormapLabel(colourMap(colours, names));
     return image;
@@ -146,7 +147,8 @@ class Viewer {
     this.overlays = {};
     for (const [name, label] of Object.entries(labels)) {
       this.overlays[name] = volumes.length;
-      volumes.push(await this.volume(scan, label, name, colours, classes));
+      const isMap = name === "probability";
+      volumes.push(await this.volume(scan, label, name, isMap ? null : colours, classes));
     }
     if (labels.truth && labels.prediction) {
       this.overlays.differences = volumes.length;
@@ -207,7 +209,7 @@ class Viewer {
   press(event) {
     const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) && event.target.type !== "checkbox";
     if (typing || event.ctrlKey || event.metaKey || event.altKey || !element("viewer").contains(document.activeElement)) return;
-    const toggled = { t: "truth", p: "prediction", d: "differences" }[event.key];
+    const toggled = { t: "truth", p: "prediction", d: "differences", r: "probability" }[event.key];
     const plane = { 1: "all", 2: "axial", 3: "coronal", 4: "sagittal", 5: "render" }[event.key];
     if (toggled) document.querySelector(`[data-overlay=${toggled}]`)?.click();
     else if (plane) this.showPlane(plane);

@@ -1,3 +1,9 @@
+import base64
+import shutil
+import zlib
+
+import nibabel
+import numpy as np
 import pytest
 
 from common.errors import UserError
@@ -50,3 +56,25 @@ def test_cases_of_some_patients_are_chosen(opened):
     assert [files.id for files in chosen] == ["case_3"]
     with pytest.raises(UserError, match="expected the scans that were predicted; it has none of them"):
         chosen_cases(opened, ["other"], ["other"], 5)
+
+
+def test_stored_probabilities_are_an_overlay(opened, predictions, tmp_path):
+    copy = shutil.copytree(predictions, tmp_path / "copy")
+    image = nibabel.load(copy / "case_0.nii.gz")
+    background = np.ones((*image.shape, 2), np.float32)
+    background[5, 6, 4, 0] = 0.5
+    nibabel.save(nibabel.Nifti1Image(background, image.affine), copy / "case_0_probabilities.nii.gz")
+    viewer = view(opened, copy)
+    assert viewer.overlays[-1] == ("probability", "tumour probability")
+    with_map, without = viewer.scans[1], viewer.scans[0]
+    levels = np.frombuffer(zlib.decompress(base64.b64decode(with_map["labels"]["probability"])), np.uint8)
+    assert sorted(set(levels.tolist())) == [0, 128]
+    assert (levels == 128).sum() == 1
+    assert "probability" not in without["labels"]
+
+
+def test_probabilities_of_another_shape_are_refused(opened, predictions, tmp_path):
+    copy = shutil.copytree(predictions, tmp_path / "copy")
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2, 2), np.float32), np.eye(4)), copy / "case_0_probabilities.nii.gz")
+    with pytest.raises(UserError, match=r"case_0_probabilities.nii.gz: expected the shape"):
+        view(opened, copy)
