@@ -166,7 +166,9 @@ def save_as(figure: "Figure", path: Path, dpi: int = DPI) -> Path:
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix, {})
     if (layout := figure.get_layout_engine()) is not None:
         if figure.axes:
+            shown, figure.dpi = figure.dpi, DPI  # letters are narrower in few pixels, and names would be cut
             layout.execute(figure)
+            figure.dpi = shown
         figure.set_layout_engine(None)  # else matplotlib draws everything once more in order to lay it out
     clear = path.suffix == ".svg"  # a page has a background of its own
     write_serialised(

@@ -14,6 +14,9 @@ COLOURS = {
     "#ffffff": "var(--paper)",
     "#dddddd": "var(--grid)",
     "#555555": "var(--soft)",
+    "#333333": "currentColor",
+    "#777777": "var(--soft)",
+    "#f4f4f4": "var(--shade)",
     "#0072b2": "var(--blue)",  # too dark on a dark page
 }
 """Colours of figures that follow the page's, by variables of report.css."""

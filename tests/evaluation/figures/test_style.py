@@ -83,3 +83,14 @@ def test_other_formats_are_written_inside_the_block_alone(tmp_path):
     files = style.save(figure, tmp_path / "b", rows)
     assert [file.name for file in files] == ["b.pdf", "b.png", "b.csv"]
     assert files[-1].read_text() == "x,y\n1,0.500000\n"
+
+
+def test_long_names_beside_an_axis_are_not_cut_in_print(tmp_path):
+    with style.style():
+        figure = style.new_figure(height=2, width=3)
+        axes = figure.subplots()
+        axes.set_yticks(range(3), [f"Brats18_TCIA{number:02}_{number}{number}{number}_1" for number in range(3)], fontsize=6)
+        style.save(figure, tmp_path / "a")
+    figure.dpi = style.DPI
+    figure.draw_without_rendering()
+    assert min(label.get_window_extent().x0 for label in axes.get_yticklabels()) >= 0
