@@ -16,7 +16,7 @@ from data_prep.sources import Source, SourceConfig, open_source
 from evaluation.figures.runs import draw_learning_curves, load_history
 from evaluation.heads import common_evaluators
 from evaluation.inference.prediction_facts import read_prediction_facts
-from evaluation.inference.predictions import MANIFEST, open_predictions, predicted_cases
+from evaluation.inference.predictions import MANIFEST, open_predictions
 from evaluation.reports.charts import chart
 from evaluation.reports.classes import classes_section
 from evaluation.reports.content import Paragraph, Report, Section
@@ -28,6 +28,7 @@ from evaluation.reports.patients import PatientFacts, patients_section, shown_at
 from evaluation.reports.scans import chosen_cases, scan_viewer
 from evaluation.reports.scores import scores_section
 from evaluation.reports.subject import CROSS_VALIDATION, Subject, find_subject
+from evaluation.scores.folder import scored_cases
 from training.patients import read_patients
 
 PAGE = 2_000_000  # bytes of a page that are no scans: the viewer, charts and tables
@@ -67,7 +68,8 @@ def main(config: ReportConfig) -> None:
             f"received {config.scans} and {config.megabytes:g}"
         )
     subject = find_subject(config.of, config.predictions)
-    text = html(make_report(config, subject), f"Made by glioskull from {subject.name}, {date.today():%-d %B %Y}.")
+    today = date.today()
+    text = html(make_report(config, subject), f"Made by glioskull from {subject.name}, {today.day} {today:%B %Y}.")
     write_text(config.out, text)
     print(f"report: {config.out} ({len(text.encode()) / 1e6:.1f} MB); open it in a browser")
 
@@ -77,7 +79,7 @@ def make_report(config: ReportConfig, subject: Subject) -> Report:
     scored = next(iter(subject.predictions.values()), None)
     patients = [] if scored is None else worst_first(scored)
     source = None if scored is None else _open_source(config, scored)
-    cases = [] if source is None or scored is None else chosen_cases(source, predicted_cases(scored), patients, config.scans)
+    cases = [] if source is None or scored is None else chosen_cases(source, scored_cases(scored), patients, config.scans)
     attributes = {} if source is None else {files.patient: files.attributes for files in source.cases()}
     facts = PatientFacts(
         {patient: f"patient {number}" if config.hide_ids else patient for number, patient in enumerate(patients, 1)},

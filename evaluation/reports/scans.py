@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.parallel import map_cases
 from data_prep.labels import LabelSchema
 from data_prep.prepare import PrepareConfig
 from data_prep.scans import nifti
 from data_prep.scans.case import CaseFiles, ImageRef
 from data_prep.sources import Source
-from evaluation.inference.predictions import PROBABILITIES
+from evaluation.inference.predictions import PROBABILITIES, prediction_path
 from evaluation.inference.scans import Scan, read_scan
 from evaluation.reports import volumes
 from evaluation.reports.content import ScanViewer
@@ -44,17 +45,21 @@ def scan_viewer(
         room: bytes that all scans may take in the page.
         channel: that is shown; None: see `read_scan`.
     """
-    packed: list[dict[str, Any]] = []
-    for files in cases:
-        scan = read_scan(source, files, channel, list(folders.values()), schema, PrepareConfig())
+
+    def pack(files: CaseFiles) -> dict[str, Any]:
+        there = {key: folder for key, folder in keys.items() if prediction_path(folder, files.id).is_file()}
+        scan = read_scan(source, files, channel, list(there.values()), schema, PrepareConfig())
         labels = {} if scan.classes is None else {"truth": scan.classes}
-        labels |= dict(zip(_keys(folders), scan.predictions, strict=True))
+        labels |= dict(zip(there, scan.predictions, strict=True))
         if (tumour := tumour_probability(next(iter(folders.values())), scan)) is not None:
             labels["probability"] = tumour
         small = volumes.cropped(volumes.Scan(scan.image, labels, scan.geometry.spacing_mm))
         name = names[files.patient]
-        packed.append(_fitted(small, room // len(cases)) | {"name": name, "caption": f"{name}, {scan.channel}"})
-    overlays = list(zip(_keys(folders), folders if len(folders) > 1 else ["prediction"], strict=True))
+        return _fitted(small, room // len(cases)) | {"name": name, "caption": f"{name}, {scan.channel}"}
+
+    keys = dict(zip(_keys(folders), folders.values(), strict=True))
+    packed = map_cases(pack, cases, title="packing scans")
+    overlays = list(zip(keys, folders if len(folders) > 1 else ["prediction"], strict=True))
     if any("truth" in scan["labels"] for scan in packed):
         overlays = [("truth", "annotation"), *overlays, ("differences", "differences")]
     if any("probability" in scan["labels"] for scan in packed):

@@ -70,7 +70,7 @@ def find_subject(path: Path, predictions: Sequence[Path] = ()) -> Subject:
     elif (path / "run.json").is_file():
         scored = _named(_scored([path / "predictions"]))
         found = Subject("run", path, {path.resolve().name: Run(path)}, scored, _slices(path), _classes(path))
-    elif is_finished(path):
+    elif is_finished(path) or (path / SCORES / MANIFEST).is_file():  # those of other tools have no manifest
         _refuse_unscored(path)
         found = Subject("predictions", path, _runs_behind([path]), {path.resolve().name: path})
     elif (path / COMPARISON).is_file():

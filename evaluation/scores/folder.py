@@ -82,6 +82,16 @@ def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
     return next((place for place in (folder, folder / SCORES) if (place / name).is_file()), None)
 
 
+def scored_cases(folder: Path) -> list[str]:
+    """Ids of the cases whose scores a folder, or its `scores`, holds; none where it has none.
+
+    Raises:
+        UserError: scores of another version, or damaged.
+    """
+    place = find_scores(folder)
+    return [] if place is None else [str(case) for case in read_score_facts(place / MANIFEST).get("cases", [])]
+
+
 def remove_scores(folder: Path) -> bool:
     """Remove the files of scores from a folder, whose predictions are about to change; False where there are none.
 

@@ -26,6 +26,18 @@ def test_a_report_of_predictions(predictions, viewer_module, command, tmp_path):
     assert "case_0" in text
 
 
+def test_predictions_of_another_tool_have_a_report_once_they_are_scored(predictions, viewer_module, command, tmp_path, source):
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in predictions.glob("*.nii.gz"):
+        shutil.copy(file, other)
+    assert command("evaluation.score", "--predictions", other, "--source", source).status == 0
+    done = command(REPORT, "--of", other, "--source", source, "--out", tmp_path / "report.html")
+    assert done.status == 0, done.err
+    assert sections(tmp_path / "report.html") == ["Scores", "Patients", "Scans", "What was done"]
+    assert len(re.findall(r'id="scan-\d+"', (tmp_path / "report.html").read_text())) == 5
+
+
 def test_ids_are_hidden_everywhere(predictions, viewer_module, command, tmp_path):
     done = command(REPORT, "--of", predictions, "--hide_ids", "true", "--out", tmp_path / "report.html")
     assert done.status == 0, done.err

@@ -78,3 +78,11 @@ def test_probabilities_of_another_shape_are_refused(opened, predictions, tmp_pat
     nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2, 2), np.float32), np.eye(4)), copy / "case_0_probabilities.nii.gz")
     with pytest.raises(UserError, match=r"case_0_probabilities.nii.gz: expected the shape"):
         view(opened, copy)
+
+
+def test_a_set_without_a_prediction_of_a_case_is_passed_over(opened, predictions, tmp_path):
+    copy = shutil.copytree(predictions, tmp_path / "copy")
+    (copy / "case_0.nii.gz").unlink()
+    viewer = view(opened, predictions, folders={"a": predictions, "b": copy})
+    assert set(viewer.scans[0]["labels"]) == {"truth", "prediction", "prediction2"}
+    assert set(viewer.scans[1]["labels"]) == {"truth", "prediction"}
