@@ -203,6 +203,12 @@ def make(work: Path) -> None:
         *classifier,
         *classes,
     )
+    draw(work)
+
+
+def draw(work: Path) -> None:
+    """Predictions, scores and figures of the trainings, as far as they are missing."""
+    scans, records, run, cv, grade = (work / name for name in ("scans", "records", "run", "cv", "grade"))
     predicted = work / "predictions"
     call("evaluation.predict", predicted, "--runs", run, "--source", scans, "--cases", records / "test.txt", "--out", predicted)
     others = work / "others"
