@@ -26,6 +26,7 @@ class CostMeter:
     def __init__(self) -> None:
         self._seconds: list[float] = []
         self._memory_before = resident_memory()
+        self._begun = time.time()
 
     @contextmanager
     def case(self) -> Iterator[None]:
@@ -39,7 +40,7 @@ class CostMeter:
 
         Args:
             cases: that are predicted.
-            folder: that their files are written into; those of the first two are all that it holds, or nearly so.
+            folder: that their files are written into; what an earlier call has left there does not count.
 
         Raises:
             UserError: the disk has no room for the others.
@@ -47,7 +48,8 @@ class CostMeter:
         if len(self._seconds) != MEASURED or cases <= MEASURED:
             return ""
         minutes = (sum(self._seconds) + (cases - MEASURED) * self._seconds[-1]) / 60
-        each = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MEASURED
+        written = [path.stat() for path in folder.rglob("*") if path.is_file()]
+        each = sum(file.st_size for file in written if file.st_mtime >= self._begun) / MEASURED
         needed, free = (cases - MEASURED) * each, shutil.disk_usage(folder).free
         if needed > free:
             raise UserError(

@@ -1,5 +1,6 @@
 """The cost of prediction: what is measured, and that one slow case does not change it."""
 
+import os
 import time
 from types import SimpleNamespace
 
@@ -66,6 +67,17 @@ def test_the_first_case_counts_once_and_the_second_for_all_others(monkeypatch, t
     meter = CostMeter()
     meter._seconds = [30.0, 6.0]
     assert "about 1.6 min for 12 cases" in meter.forecast(12, tmp_path)  # 36 s, and 10 times 6 s
+
+
+def test_files_of_an_earlier_call_do_not_count(monkeypatch, tmp_path):
+    old = tmp_path / "old.nii.gz"
+    old.write_bytes(bytes(10**6))
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(cost.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100_000))
+    meter = CostMeter()
+    meter._begun -= 5  # file systems round times
+    predicted(meter, tmp_path, 2)
+    assert meter.forecast(50, tmp_path)  # 48 more cases of 1,000 bytes, not of half a million
 
 
 def test_cases_for_which_the_disk_has_no_room_are_refused(monkeypatch, tmp_path):
