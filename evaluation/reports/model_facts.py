@@ -17,7 +17,7 @@ from evaluation.tables.patients import score_cell
 from training.heads.segmentation import SegmentationHead
 from training.run import Run
 
-WORST = 3  # patients that are named
+WORST = 3  # patients whose scores are given
 
 
 def training_facts(runs: Mapping[str, Run]) -> dict[str, str]:
@@ -37,7 +37,7 @@ def score_facts(folder: Path) -> dict[str, str]:
     metrics = printed_metrics(scores)
     first = scores.structures[0]
     values = scores.by_patient(first, dice.name)
-    worst = [f"{patient} {values[patient]:.3f}" for patient in dice.worst_first(values)[:WORST]]
+    worst = [f"{values[patient]:.3f}" for patient in dice.worst_first(values)[:WORST]]  # a card is published: no ids
     predictions = open_predictions(folder, [])
     return {
         "Scored patients": f"{counted(stored.patients, 'patient')}"

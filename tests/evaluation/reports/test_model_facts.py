@@ -26,7 +26,8 @@ def test_facts_of_scores(predictions):
     assert facts["Scored patients"] == "5 patients, 3 of whom trained the runs"
     assert facts["Scores"].startswith("WT (region) Dice 0.")
     assert facts["Missing predictions"] == "none"
-    assert facts["Worst patients"].count("case_") == 3
+    assert facts["Worst patients"].count("0.") == 3
+    assert "case_" not in repr(facts)
     assert facts["Post-processing"] == "post-processing: none"
 
 
