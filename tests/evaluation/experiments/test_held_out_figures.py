@@ -21,7 +21,7 @@ def drawn(monkeypatch):
     """Arguments of the figures instead of their files."""
     found = []
     for name in ("draw_boxes", "draw_learning_curves"):
-        monkeypatch.setattr(held_out_figures, name, lambda path, *rest: found.append((path, *rest)) or [path])
+        monkeypatch.setattr(held_out_figures, name, lambda path, *rest, **names: found.append((path, *rest)) or [path])
     return found
 
 
