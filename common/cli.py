@@ -25,6 +25,7 @@ from common.configs import find_config
 from common.errors import UserError, did_you_mean
 from common.exit_status import exit_status
 from common.files import read_yaml
+from common.help_text import HelpFormatter, in_reading_order
 from common.manifests import shown
 from common.option_errors import HELP, explained, file_of, given_options, given_values, plain, refuse_undecoded, unknown_key
 from common.option_values import bound_parser, value_or_none
@@ -201,13 +202,15 @@ def _built_parser(chosen: type, wants_help: bool) -> _Parser:
     """Parser of the options of a dataclass; building it takes longer than parsing does, and a run's files are parsed too."""
     # Only help needs attributes' docstrings, which are slow. Dataclasses with an abstract base are groups of options too.
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=wants_help, subclasses_disabled=[is_dataclass])
-    parser = _Parser(allow_abbrev=False, description=chosen.__doc__, formatter_class=jsonargparse.DefaultHelpFormatter)
+    parser = _Parser(allow_abbrev=False, description=chosen.__doc__, formatter_class=HelpFormatter)
     parser.config = chosen
     parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(chosen, None)
     if issubclass(chosen, ConfigWithTrust):
         parser.add_argument("--trust", type=list[str], default=[], help=TRUST_HELP)
     _list_choices(parser, chosen)
+    if wants_help:
+        in_reading_order(parser)
     return parser
 
 

@@ -270,7 +270,7 @@ def test_option_names_are_those_of_the_choices_made(config_file):
 def test_the_usage_line_names_the_program(capsys):
     with pytest.raises(SystemExit):
         cli.parse(ExampleConfig, ["--help"], "draw example")
-    assert capsys.readouterr().out.startswith("usage: draw example [--config CONFIG]")
+    assert capsys.readouterr().out.startswith("usage: draw example --out OUT [options]\n")
 
 
 def test_a_command_is_named_as_users_type_it():
