@@ -1,4 +1,4 @@
-"""Command: write synthetic patients, in the layout of BraTS or, for the skull base, as a table of scans."""
+"""Command: write synthetic patients, in the layout of BraTS, as TIFF slices or, for the skull base, as a table of scans."""
 
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from common.manifests import CONTENT, Fields, MapOf, Text, Whole, read_manifest
 from common.parallel import check_workers, map_cases
 from common.tables import csv_text
 from data_prep.grid.resampling import to_rows
-from data_prep.phantom import skull_base
+from data_prep.phantom import skull_base, slices
 from data_prep.phantom.patient import PhantomConfig, grade_of, make_patient
 from data_prep.scans.case import LABEL
 from data_prep.scans.itk import write_transform
@@ -36,9 +36,10 @@ NEWER_NAMES = {"flair": "t2f", "t1": "t1n", "t1ce": "t1c", "t2": "t2w", "seg": "
 class MakePhantomConfig(PhantomConfig):
     """Generate synthetic patients with gliomas, metastases or skull-base tumours from random numbers.
 
-    Gliomas and metastases are BraTS cases in OUT/HGG, OUT/LGG, OUT/METS. Skull-base patients are a table, OUT/cases.csv, and a
-    folder each, with the true transforms between the scans as ITK files. A patient depends on the seed, its number and its
-    appearance options alone: more cases can be added to a folder later, and an interrupted run continues.
+    Gliomas and metastases are BraTS cases in OUT/HGG, OUT/LGG, OUT/METS; those of the type lower_grade a folder of slices each,
+    with data.csv. Skull-base patients are a table, OUT/cases.csv, and a folder each, with the true transforms between the scans
+    as ITK files. A patient depends on the seed, its number and its appearance options alone: more cases can be added to a
+    folder later, and an interrupted run continues.
     """
 
     out: Path
@@ -69,6 +70,8 @@ def main(config: MakePhantomConfig) -> None:
         map_cases(write, missing, config.workers, title="generating patients" if missing else None)
         if config.tumour == "skull_base":
             write_text(config.out / TABLE, _table(config))
+        elif config.tumour == "lower_grade":
+            write_text(config.out / slices.TABLE, _grades(config))
         (config.out / BEGUN).replace(config.out / MANIFEST)
     kinds = Counter(kind_of(config, index) for index in range(config.cases))
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -76,7 +79,7 @@ def main(config: MakePhantomConfig) -> None:
 
 
 def write_patient(config: PhantomConfig, out: Path, seed: int, index: int) -> None:
-    """Generate patient `index` and write its channels and label (`.nii.gz`), each file atomically."""
+    """Generate patient `index` and write its channels and label (NIfTI, or TIFF slices), each file atomically."""
     paths = patient_paths(config, out, index)
     if config.tumour == "skull_base":
         head = skull_base.make_skull_base_patient(config, seed, index)
@@ -86,13 +89,21 @@ def write_patient(config: PhantomConfig, out: Path, seed: int, index: int) -> No
             write_transform(paths[f"{name}.tfm"], to_rows(motion))
         return
     patient = make_patient(config, seed, index)
+    if config.tumour == "lower_grade":
+        slices.write_slices(patient, paths)
+        return
     for name, array in (*patient.channels.items(), ("seg", patient.label)):
         write_image(paths[name], array, patient.affine)
 
 
 def patient_paths(config: PhantomConfig, out: Path, index: int) -> dict[str, Path]:
-    """Files of patient `index`: channel name, `seg` (skull base: `label`, and CHANNEL.tfm of each channel) -> path."""
+    """Files of patient `index`: channel name, `seg` (skull base: `label`, and CHANNEL.tfm of each channel) -> path.
+
+    Of lower-grade gliomas those of `slices.slice_paths`.
+    """
     kind = kind_of(config, index)
+    if config.tumour == "lower_grade":
+        return slices.slice_paths(out, index, config.size[2])
     if config.tumour == "skull_base":
         folder = out / f"SB-{index:05d}"
         images = {name: folder / f"{name}.nii.gz" for name in (*skull_base.CHANNELS, LABEL)}
@@ -120,6 +131,12 @@ def _table(config: MakePhantomConfig) -> str:
         files = [paths[name].relative_to(config.out).as_posix() for name in columns]
         rows.append([paths[LABEL].parent.name, *files, kind_of(config, index)])
     return csv_text(rows)
+
+
+def _grades(config: MakePhantomConfig) -> str:
+    """Table of lower-grade gliomas: the grade of each patient, by the data set's codes."""
+    rows = [[slices.row_name(index), slices.GRADES[kind_of(config, index)]] for index in range(config.cases)]
+    return csv_text([["Patient", "neoplasm_histologic_grade"], *rows])
 
 
 def _appearance(config: PhantomConfig) -> PhantomConfig:

@@ -48,15 +48,17 @@ TEXTURE = np.array([0.04, 0.05, 0.04, 0.08, 0.10, 0.11, 0.10, 0.12], np.float32)
 class PhantomConfig:
     """Synthetic patients: tumour type, size and appearance."""
 
-    tumour: Literal["glioma", "hgg", "mets", "skull_base"] = "glioma"
+    tumour: Literal["glioma", "hgg", "mets", "lower_grade", "skull_base"] = "glioma"
     """Tumour type: glioma (one large lesion of higher or lower grade; named as in BraTS 2021), hgg (the same, of higher grade),
-    mets (1 to 12 small metastases); hgg and mets are named as in BraTS 2023. skull_base: whole heads in CT and MR, each scan on
-    a grid of its own, with a tumour at the skull base."""
+    mets (1 to 12 small metastases); hgg and mets are named as in BraTS 2023. lower_grade: gliomas as TIFF slices of three
+    channels, as in the LGG Segmentation Dataset. skull_base: whole heads in CT and MR, each scan on a grid of its own, with a
+    tumour at the skull base."""
     size: tuple[int, int, int] = (96, 96, 64)
     """Voxels of every image (i, j, k), 1 mm each; skull_base: of T1 alone, 216 x 216 x 208 mm wide, whose voxels decide those
     of the other scans."""
     lgg_share: float = 0.25
-    """Share of patients of lower grade (LGG), whose tumours enhance little or not at all; of the type glioma alone."""
+    """Share of patients of lower grade (LGG; code 1 of the type lower_grade), whose tumours enhance little or not at all; of
+    the types glioma and lower_grade."""
     noise: float = 0.025
     """Standard deviation of the Rician noise, as a share of a channel's level."""
     bias: float = 0.3
@@ -106,7 +108,7 @@ class Patient:
 
 def grade_of(config: PhantomConfig, index: int) -> str | None:
     """Grade of patient `index`: LGG at regular intervals, independent of the number of patients; None for metastases."""
-    if config.tumour != "glioma":
+    if config.tumour not in ("glioma", "lower_grade"):
         return "HGG" if config.tumour == "hgg" else None
     return "LGG" if floor((index + 1) * config.lgg_share) > floor(index * config.lgg_share) else "HGG"
 
@@ -130,7 +132,7 @@ def make_patient(config: PhantomConfig, seed: int, index: int) -> Patient:
     label = metastases(rng, tissues, brain) if grade is None else glioma(rng, tissues, brain, grade)
     for identifier, tissue in ((EDEMA, Tissue.EDEMA), (NECROSIS, Tissue.NECROSIS), (ENHANCING, Tissue.ENHANCING)):
         tissues[label == identifier] = tissue
-    if config.tumour != "glioma":
+    if config.tumour in ("hgg", "mets"):
         label[label == ENHANCING] = NEWER_ENHANCING
     contrast = CONTRAST * (1 + config.variation * rng.standard_normal(CONTRAST.shape).astype(np.float32))
     channels = {name: _channel(rng, config, name, contrast[:, c], tissues, brain) for c, name in enumerate(CHANNELS)}

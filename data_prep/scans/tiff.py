@@ -63,17 +63,17 @@ def read_slice(path: Path, channels: int) -> np.ndarray:
         return np.asarray(image)
 
 
-def write_mask(path: Path, mask: np.ndarray) -> None:
-    """Write a mask (rows, columns) uint8 as uncompressed grey TIFF, atomically.
+def write_slice(path: Path, pixels: np.ndarray) -> None:
+    """Write a slice, uint8 (rows, columns) such as a mask, or (rows, columns, 3), as uncompressed TIFF, atomically.
 
     Raises:
-        ValueError: another type, or not two axes.
+        ValueError: another type or shape.
     """
-    if mask.dtype != np.uint8 or mask.ndim != 2:
-        raise ValueError(f"expected (rows, columns) uint8; received {mask.shape} {mask.dtype}")
+    if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)) or pixels.ndim < 2:
+        raise ValueError(f"expected (rows, columns) or (rows, columns, 3) uint8; received {pixels.shape} {pixels.dtype}")
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(mask))
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
     write_serialised(path, lambda file: picture.save(file, format="TIFF"))
 
 

@@ -228,7 +228,7 @@ class Kaggle3mSource(Source):
         if len(planes) != len(paths):
             raise ValueError(f"case {files.id}: expected {len(paths)} slices; received {len(planes)}")
         for path, mask in zip(paths, planes, strict=True):
-            tiff.write_mask(path, mask)
+            tiff.write_slice(path, mask)
         return paths
 
     def prediction_names(self, files: CaseFiles) -> list[str]:

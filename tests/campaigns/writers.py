@@ -18,7 +18,7 @@ from data_prep.scans.dicom import index_files
 from data_prep.scans.dicom_seg import write_seg
 from data_prep.scans.itk import write_transform
 from data_prep.scans.nifti import write_image
-from data_prep.scans.tiff import write_mask
+from data_prep.scans.tiff import write_slice
 from evaluation.experiments.table import Column, write_csv
 from evaluation.figures.style import save, save_as
 from tests.dicom_files import blob, oblique, write_series
@@ -116,7 +116,7 @@ WRITERS = {
     "nifti": of("a.nii", lambda path: write_image(path, VOLUME, np.eye(4))),
     "nifti_gz": of("a.nii.gz", lambda path: write_image(path, VOLUME, np.eye(4))),
     "transform": of("a.tfm", lambda path: write_transform(path, np.eye(4).tolist())),
-    "tiff": of("a.tif", lambda path: write_mask(path, np.zeros((99, 99), np.uint8))),
+    "tiff": of("a.tif", lambda path: write_slice(path, np.zeros((99, 99), np.uint8))),
     "rows": of("a.png", lambda path: save_rows(path, [[np.full((99, 99, 3), 9, np.uint8)]])),
     "dicom_seg": segmentation,
     "figure": figure,

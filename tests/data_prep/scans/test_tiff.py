@@ -35,23 +35,23 @@ def test_what_pillow_writes_is_read(tmp_path, shape, compression):
 @given(mask=arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.sampled_from([0, 255])))
 def test_masks_come_back(tmp_path, mask):
     path = tmp_path / "new" / "mask.tif"
-    tiff.write_mask(path, mask)
+    tiff.write_slice(path, mask)
     np.testing.assert_array_equal(tiff.read_slice(path, 1), mask)
 
 
 def test_a_mask_is_uncompressed_grey_and_whole(tmp_path):
     path = tmp_path / "a_mask.tif"
-    tiff.write_mask(path, np.asfortranarray(made((256, 256))))
+    tiff.write_slice(path, np.asfortranarray(made((256, 256))))
     with Image.open(path) as image:
         assert (image.mode, image.size, image.info["compression"]) == ("L", (256, 256), "raw")
     assert path.stat().st_size < 256 * 256 + 300
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("mask", [np.zeros((2, 2), bool), np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.int16)])
-def test_what_is_no_mask_is_not_written(tmp_path, mask):
-    with pytest.raises(ValueError, match=r"expected \(rows, columns\) uint8"):
-        tiff.write_mask(tmp_path / "a.tif", mask)
+@pytest.mark.parametrize("pixels", [np.zeros((2, 2), bool), np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2), np.int16)])
+def test_what_is_no_slice_is_not_written(tmp_path, pixels):
+    with pytest.raises(ValueError, match=r"expected \(rows, columns\) or \(rows, columns, 3\) uint8"):
+        tiff.write_slice(tmp_path / "a.tif", pixels)
     assert list(tmp_path.iterdir()) == []
 
 
