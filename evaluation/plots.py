@@ -1,7 +1,7 @@
 """Command: draw learning curves, scores, class frequencies, and the figures of one scan."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common import cli
@@ -20,7 +20,8 @@ from evaluation.figures import scores as figures_scores
 from evaluation.figures import training as figures_training
 from evaluation.figures import volume as figures_volume
 from evaluation.figures.lesions import draw_lesions
-from evaluation.heads import common_evaluators, evaluators_of
+from evaluation.heads import evaluators_of
+from evaluation.heads.curves import curves_of_heads
 from evaluation.inference.predictions import open_predictions, predicted_cases
 from evaluation.inference.scans import Scan, read_scan
 from evaluation.outputs import Origin, claim, folder_origin, records_origin
@@ -132,19 +133,9 @@ def _print(files: list[Path]) -> None:
 
 def _draw_learning_curves(runs: list[Run], names: list[str], out: Path) -> list[Path]:
     """Loss and scores over epochs, a set of figures for each head that all runs have."""
-    evaluators = common_evaluators(runs)
-    histories = [figures_runs.load_history(run.path, name) for run, name in zip(runs, names, strict=True)]
-    several = any(len(run.heads) > 1 for run in runs)
-    drawn = []
-    for evaluator in evaluators:
-        own = [
-            history.of_head(evaluator.name, list(run.heads), type(evaluator)(evaluator.name, [run]).schema.class_names)
-            for history, run in zip(histories, runs, strict=True)
-        ]
-        for name, curves in evaluator.learning_curves(own).items():
-            if several:
-                name, curves = f"{name}_{evaluator.name}", replace(curves, title=f"{curves.title}; head {evaluator.name}")
-            drawn += figures_runs.draw_learning_curves(out / name, own, curves)
+    drawn: list[Path] = []
+    for figure in curves_of_heads(dict(zip(names, runs, strict=True))):
+        drawn += figures_runs.draw_learning_curves(out / figure.name, figure.histories, figure.curves)
     return drawn
 
 

@@ -1,6 +1,6 @@
 """Command: a report of a run, a cross-validation, predictions, a comparison or a study: one web page to open."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -13,8 +13,8 @@ from common.files import read_text, write_text
 from common.tables import counted
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
-from evaluation.figures.runs import draw_learning_curves, load_history
-from evaluation.heads import common_evaluators
+from evaluation.figures.runs import draw_learning_curves
+from evaluation.heads.curves import HeadCurves, by_heads, curves_of_heads
 from evaluation.inference.prediction_facts import read_prediction_facts
 from evaluation.inference.predictions import MANIFEST, open_predictions
 from evaluation.reports.charts import chart
@@ -139,20 +139,15 @@ def _curves_section(subject: Subject) -> Section:
     runs = {name: run for name, run in subject.runs.items() if (run.path / "history.csv").is_file()}
     if not runs:
         return Section("Learning curves", [])
-    histories = [load_history(run.path, name) for name, run in runs.items()]
-    every = [
-        curves
-        for evaluator in common_evaluators(list(runs.values()))
-        for name, curves in evaluator.learning_curves(histories).items()
-        if "iou" not in name  # Dice says the same
-    ]
-    return Section(
-        "Learning curves",
-        [
-            chart(partial(draw_learning_curves, histories=histories, curves=curves), f"Loss and {curves.title}.")
-            for curves in every
-        ],
-    )
+    figures = [
+        figure for alike in by_heads(runs) for figure in curves_of_heads(alike) if "iou" not in figure.name
+    ]  # Dice says the same
+    return Section("Learning curves", [chart(_drawing(figure), f"Loss and {figure.curves.title}.") for figure in figures])
+
+
+def _drawing(figure: HeadCurves) -> Callable[[Path], list[Path]]:
+    """Function that draws a figure of learning curves into a file."""
+    return partial(draw_learning_curves, histories=figure.histories, curves=figure.curves)
 
 
 if __name__ == "__main__":
