@@ -18,7 +18,7 @@ PAGE = Path("docs/gallery.md")
 PICTURES = Path("docs/images/gallery")
 WIDTH = 1000  # pixels of a picture
 CASE = "BraTS2021_00004"  # a test patient
-PHASES = "[{epochs: 3}, {epochs: 2, loss: {dice: 2.0}, optimizer: {learning_rate: 1.0e-4}}]"
+PHASES = "[{epochs: 3}, {epochs: 2, loss: {gamma: 1.0}, optimizer: {learning_rate: 1.0e-4}}]"
 SHORT = ("--input.batch_size", "8", "--precision", "float32", "--steps_per_epoch", "15")
 INTRODUCTION = """# Gallery
 
@@ -176,7 +176,7 @@ def make(work: Path) -> None:
         "--augment.probability",
         0.5,
     )
-    call("training.train", run, *training, "--loss.name", "dice_ce", "--out", run)
+    call("training.train", run, *training, "--out", run)
     options = ("--options", "epochs=3", "steps_per_epoch=15")
     call("evaluation.cross_validate", cv / "figures", "--train", "synthetic/train", "--records", records, "--out", cv, *options)
     classifier = (

@@ -57,7 +57,7 @@ class ReportConfig(SourceConfig, ConfigWithTrust):
     channel: str | None = None
     """Channel that is shown; default: that on which the annotation was drawn, else FLAIR, else the first."""
     hide_ids: bool = False
-    """Number the patients in the place of their ids, the worst first."""
+    """Number the patients in the place of their ids, the worst first; names of runs and folders stay."""
 
 
 def main(config: ReportConfig) -> None:

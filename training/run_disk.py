@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import UserError
+from common.hardware.memory import GIGABYTE
 
 if TYPE_CHECKING:
     import keras
 
-GIGABYTE = 1e9
 FLOAT = 4
 STATES = 3  # of the last two epochs, and the one that is written
 WEIGHTS = 2  # of the best and the last epoch

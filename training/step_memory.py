@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.hardware.memory import available_memory
+from common.hardware.memory import GIGABYTE, available_memory
 from training.data.batches import AHEAD
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 BEYOND = 2.0  # times the available memory from which a step is refused
 HELD = AHEAD + 2  # batches of input: those read ahead, the one in the step and the one that is made
 FLOAT = 4
-GIGABYTE = 1e9
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 MEGABYTE = 2**20
+GIGABYTE = 1e9  # as printed, of disks too
 STATUS = Path("/proc/self/status")  # Linux alone
 MACHINE = Path("/proc/meminfo")
 GROUPS = Path("/sys/fs/cgroup")

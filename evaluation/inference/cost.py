@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.hardware.memory import MEGABYTE, peak_memory, resident_memory
+from common.hardware.memory import GIGABYTE, MEGABYTE, peak_memory, resident_memory
 
 MEASURED = 2  # cases from which the cost of all is expected; in the first one networks are compiled
-GIGABYTE = 1e9
 
 
 class CostMeter:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 from evaluation.figures import style
 from evaluation.reports.content import Chart
@@ -21,7 +21,6 @@ COLOURS = {
 }
 """Colours of figures that follow the page's, by variables of report.css."""
 PIXELS = 1.5  # of a screen for a point of a figure, whose letters have 7 or 8 points
-_numbers = count(1)
 
 
 def chart(draw: Callable[[Path], list[Path]], caption: str) -> Chart:
@@ -33,18 +32,18 @@ def chart(draw: Callable[[Path], list[Path]], caption: str) -> Chart:
     """
     with TemporaryDirectory() as folder, style.formats(".svg"):
         (file,) = draw(Path(folder) / "chart")
-        return Chart(themed(file.read_text(encoding="utf-8"), next(_numbers), caption), caption)
+        return Chart(themed(file.read_text(encoding="utf-8"), caption), caption)
 
 
-def themed(svg: str, number: int, label: str) -> str:
+def themed(svg: str, label: str) -> str:
     """SVG element of a page, from a file of matplotlib.
 
     Args:
         svg: the file's text.
-        number: of the chart in its page, so that names of its parts differ from those of other charts.
         label: description for readers who do not see it.
     """
     text = svg[svg.index("<svg") :]
+    number = crc32(text.encode())  # names of parts differ from those of other charts in the page
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)  # its style would be that of the whole page
     text = re.sub(r'\bid="', f'id="c{number}-', text)
     text = re.sub(r'(xlink:href="#|href="#|url\(#)(?!c\d+-)', rf"\g<1>c{number}-", text)

@@ -1,15 +1,16 @@
 import re
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 
 from evaluation.figures import style
 from evaluation.reports.charts import chart, themed
 
 
-def draw(path):
+def draw(path, top=1):
     with style.style():
         figure = style.new_figure(height=2, width=3)
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], "o", color=style.RUN_COLOURS[0], markerfacecolor="white")
+        axes.plot([0, 1], [0, top], "o", color=style.RUN_COLOURS[0], markerfacecolor="white")
         axes.set_title("Dice < 1 & more")
         return style.save(figure, path)
 
@@ -26,7 +27,7 @@ def test_a_figure_becomes_an_element_in_the_colours_of_the_page():
 
 
 def test_parts_of_two_charts_have_different_names():
-    first, second = (chart(draw, "a").svg for _ in range(2))
+    first, second = (chart(partial(draw, top=top), "a").svg for top in (1, 2))
     names = [set(re.findall(r'id="([^"]+)"', svg)) for svg in (first, second)]
     assert names[0]
     assert not names[0] & names[1]
@@ -34,6 +35,10 @@ def test_parts_of_two_charts_have_different_names():
         assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= own
 
 
+def test_a_figure_drawn_twice_is_the_same_element():
+    assert chart(draw, "a") == chart(draw, "a")
+
+
 def test_its_width_is_that_of_the_figure():
     svg = '<?xml version="1.0"?><svg width="100pt" height="50pt" viewBox="0 0 100 50" xmlns="x"><g id="a"/></svg>'
-    assert 'style="max-width: 150px"' in themed(svg, 1, "a")
+    assert 'style="max-width: 150px"' in themed(svg, "a")
