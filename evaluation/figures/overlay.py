@@ -58,7 +58,7 @@ def draw_overlay(
                 axes.set_title(named_with_dice(name, truth, prediction) if row == 0 else "")
             _slice_number(grid[row][0], z, len(image))
         display.class_legend(figure, schema)
-        figure.suptitle(title)
+        figure.suptitle(title if truth is None else f"{title}; Dice of the foreground")
         return style.save_as(figure, path, DPI)
 
 
@@ -94,7 +94,7 @@ def draw_models(
     size = min(style.WIDTH / across, LARGEST)
     titled = [named_with_dice(name, truth, predictions[name]) if name in predictions else name for name in pictures]
     names = ["\n".join(textwrap.fill(line, int(size / LETTER)) for line in name.splitlines()) for name in titled]
-    heads = 0.14 * max(name.count("\n") + 1 for name in names)
+    heads = 0.15 * max(name.count("\n") + 1 for name in names)
     with style.style():
         figure = style.new_figure(height=rows * (size * shown.ratio + heads) + 0.7, width=size * across, gaps=(0.02, 0.03))
         grid = figure.subplots(rows, across, squeeze=False).ravel()
@@ -105,12 +105,12 @@ def draw_models(
             axes.set_axis_off()
         _slice_number(grid[0], z, len(image))
         display.class_legend(figure, schema)
-        figure.suptitle(title)
+        figure.suptitle(title if truth is None else f"{title}; Dice of the foreground")
         return style.save(figure, path)
 
 
 def named_with_dice(name: str, truth: np.ndarray | None, prediction: np.ndarray) -> str:
-    """Name of a picture; behind that of a prediction its Dice of all tumour in the volume, where there is a truth.
+    """Name of a picture; behind that of a prediction its Dice of all foreground in the volume, where there is a truth.
 
     Args:
         name: image, truth, prediction or a model's.
@@ -122,7 +122,7 @@ def named_with_dice(name: str, truth: np.ndarray | None, prediction: np.ndarray)
     known = truth != 255
     true, found = (truth > 0) & known, (prediction > 0) & known
     total = int(true.sum()) + int(found.sum())
-    return f"{name}\ntumour Dice {2 * int((true & found).sum()) / total:.3f}" if total else f"{name}\nno tumour in both"
+    return f"{name}\nDice {2 * int((true & found).sum()) / total:.3f}" if total else f"{name}\nno foreground in both"
 
 
 def displayed_slices(classes: np.ndarray, other: np.ndarray) -> list[int]:

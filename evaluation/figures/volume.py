@@ -103,7 +103,7 @@ def draw_crop(
     is_whole = geometry.start == (0, 0, 0) and geometry.size == geometry.uncropped_size
     if is_whole:
         del volumes["cropped"]
-    lost = f"tumour voxels outside the crop: {100 * share_lost(classes, geometry):.2g} %"
+    lost = f"annotated voxels outside the crop: {100 * share_lost(classes, geometry):.2g} %"
     with style.style():
         figure = style.new_figure(height=0.5 + 2.1 * len(volumes))
         grid = figure.subplots(len(volumes), 4, squeeze=False)

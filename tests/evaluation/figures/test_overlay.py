@@ -58,15 +58,15 @@ def test_columns_are_image_truth_where_there_is_one_and_prediction(volume, drawn
     image, truth = volume
     draw_overlay(tmp_path / "a.png", image, truth if with_truth else None, truth, SCHEMA, "case")
     titles = [axes.get_title() for axes in drawn[0].axes if axes.get_title()]
-    expected = ["image", "truth", "prediction\ntumour Dice 1.000"] if with_truth else ["image", "prediction"]
+    expected = ["image", "truth", "prediction\nDice 1.000"] if with_truth else ["image", "prediction"]
     assert titles == expected
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == SCHEMA.class_names[1:]
 
 
 def test_the_dice_is_that_of_all_annotated_tumour():
     truth, prediction = np.array([[[0, 1, 2, 255, 0]]]), np.array([[[0, 2, 0, 1, 3]]])
-    assert named_with_dice("prediction", truth, prediction) == "prediction\ntumour Dice 0.500"
-    assert named_with_dice("prediction", 0 * truth, 0 * prediction) == "prediction\nno tumour in both"
+    assert named_with_dice("prediction", truth, prediction) == "prediction\nDice 0.500"
+    assert named_with_dice("prediction", 0 * truth, 0 * prediction) == "prediction\nno foreground in both"
     assert named_with_dice("truth", truth, prediction) == "truth"
     assert named_with_dice("prediction", None, prediction) == "prediction"
 
@@ -108,8 +108,8 @@ def test_several_models_are_shown_beside_each_other_in_one_slice(volume, saved, 
         figure.draw_without_rendering()
     shown = [axes for axes in figure.axes if axes.images]
     titles = [" ".join(axes.get_title().split()) for axes in shown]
-    assert [title.partition(" tumour Dice ")[0] for title in titles] == ["image", *(["truth"] if with_truth else []), *models]
-    assert sum("tumour Dice" in title for title in titles) == (count if with_truth else 0)
+    assert [title.partition(" Dice ")[0] for title in titles] == ["image", *(["truth"] if with_truth else []), *models]
+    assert sum("Dice" in title for title in titles) == (count if with_truth else 0)
     assert [text.get_text() for text in shown[0].texts if "slice" in text.get_text()] == ["slice 10 of 20"]
     pictures = [np.asarray(axes.images[0].get_array()) for axes in shown]
     assert not any(np.array_equal(one, other) for one, other in combinations(pictures[-count:], 2))
