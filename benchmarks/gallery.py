@@ -17,7 +17,7 @@ from PIL import Image
 PAGE = Path("docs/gallery.md")
 PICTURES = Path("docs/images/gallery")
 WIDTH = 1000  # pixels of a picture
-CASE = "BraTS2021_00004"  # a test patient
+CASE = "BraTS2021_00000"  # a test patient
 PHASES = "[{epochs: 3}, {epochs: 2, loss: {gamma: 1.0}, optimizer: {learning_rate: 1.0e-4}}]"
 SHORT = ("--input.batch_size", "8", "--precision", "float32", "--steps_per_epoch", "15")
 INTRODUCTION = """# Gallery
@@ -72,7 +72,7 @@ GALLERY = (
     ),
     Picture("cv/figures/patients.png", "Patients", "glioskull cross_validate", "From the best to the worst."),
     Picture(
-        "figures/lesions_brats2023-gli.png",
+        "figures/lesions_brats2023-gli_predictions.png",
         "Lesions by volume",
         "glioskull score --lesions brats2023-gli; glioskull plots --scores",
         "How many are found, and the Dice of each.",
@@ -102,7 +102,7 @@ GALLERY = (
         "figures/augmentation.png",
         "Augmentation",
         "glioskull plots --runs RUN --records R",
-        "Slices as the network gets them, and what was changed.",
+        "Slices as the network gets them, and what was changed. The rim of a moved head is interpolated between tissue and 0.",
     ),
     Picture(
         "figures/class_frequencies.png", "Class frequencies", "glioskull plots --records R", "Share of the voxels, logarithmic."
@@ -162,7 +162,8 @@ def make(work: Path) -> None:
     scans, records, run, cv, grade = (work / name for name in ("scans", "records", "run", "cv", "grade"))
     split = ("--split.folds", 3, "--split.fractions", "[0.68,0.16,0.16]", "--split.stratify", "grade")
     call("data_prep.make_phantom", scans, "--config", "synthetic/phantom", "--cases", 18, "--out", scans)
-    call("data_prep.make_records", records, "--config", "synthetic/data", *split, "--source", scans, "--out", records)
+    crop = ("--prepare.crop", "brain", "--prepare.size", "[56,80,80]")
+    call("data_prep.make_records", records, "--config", "synthetic/data", *crop, *split, "--source", scans, "--out", records)
     augment = ("--augment.flips", "[x]", "--augment.rotate_degrees", 15, "--augment.elastic", 3, "--augment.gamma", 0.3)
     training = (
         "--config",
@@ -179,15 +180,7 @@ def make(work: Path) -> None:
     call("training.train", run, *training, "--out", run)
     options = ("--options", "epochs=3", "steps_per_epoch=15")
     call("evaluation.cross_validate", cv / "figures", "--train", "synthetic/train", "--records", records, "--out", cv, *options)
-    classifier = (
-        "model.name=efficientnet_lite0",
-        "model.weights=imagenet",
-        "input.resize=[64,64]",
-        "epochs=3",
-        "steps_per_epoch=10",
-        "phases=[]",
-    )
-    classes = ("target.attribute=grade", "target.classes={HGG: [HGG], LGG: [LGG]}")
+    classes = ("input.resize=[64,64]", "target.attribute=grade", "target.classes={HGG: [HGG], LGG: [LGG]}")
     call(
         "evaluation.cross_validate",
         grade / "scores",
@@ -200,7 +193,6 @@ def make(work: Path) -> None:
         "--out",
         grade,
         "--options",
-        *classifier,
         *classes,
     )
     draw(work)

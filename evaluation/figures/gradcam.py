@@ -92,7 +92,9 @@ def draw_gradcam(path: Path, rows: Sequence[HeatPair], title: str = "", aspect: 
     shape = aspect * rows[0][1].shape[0] / rows[0][1].shape[1]
     with style.style():
         width = max(style.WIDTH * pairs / PAIRS, 3.2)
-        height = lines * (shape * width / (2 * pairs) + 0.25) + 0.45 + 0.18 * bool(title)
+        words = [name.count("\n") + 1 for name, _, _ in rows]
+        heads = 0.13 * max(words) + 0.1
+        height = lines * (shape * width / (2 * pairs) + heads) + 0.5 + 0.17 * (title.count("\n") + 1) * bool(title)
         figure = style.new_figure(height=height, width=width)
         grid = figure.subplots(lines, pairs, squeeze=False).ravel()
         for axes, row in zip(grid, rows, strict=False):
@@ -110,7 +112,7 @@ def draw_gradcam(path: Path, rows: Sequence[HeatPair], title: str = "", aspect: 
 
 
 def _of_every_class(records: Records, source: Slices, known: dict[str, int], count: int) -> list[int]:
-    """Places in a source of slices with much tumour: classes, and in them patients, alternate; sorted by class.
+    """Places in a source of slices with much tumour, one of each patient: classes alternate; sorted by class.
 
     Args:
         records: where the slices stand.
@@ -121,7 +123,8 @@ def _of_every_class(records: Records, source: Slices, known: dict[str, int], cou
     facts = [records.cases[source.items[item][0]] for item, _ in source.rows]
     tumour = [int(each.voxels[number, 1:].sum()) for each, (_, number) in zip(facts, source.rows, strict=True)]
     order = sorted(range(len(facts)), key=lambda index: -tumour[index])
-    order = _in_turns(order, lambda index: facts[index].patient)
+    most = {facts[index].patient: index for index in reversed(order)}  # of each patient the one with most tumour
+    order = [index for index in order if most[facts[index].patient] == index]
     order = _in_turns(order, lambda index: known[facts[index].id])
     return sorted(order[:count], key=lambda index: known[facts[index].id])
 
