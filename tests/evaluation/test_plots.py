@@ -140,7 +140,7 @@ def test_a_classifier_gives_curves_and_grad_cam(classified, records, tmp_path, m
     run("--runs", classified, "--records", records, "--out", tmp_path / "out")
     assert {"learning_curves.pdf", "learning_curves.png"} <= set(names(tmp_path / "out"))
     ((rows, title),) = titles
-    assert "weights before training: random initialisation" in title
+    assert "weights before training: random initialisation" in " ".join(title.split())
     assert 0 < len(rows) <= 6
     for words, image, heat in rows:
         assert re.fullmatch(r"case_\d, slice \d: (HGG|LGG)\npredicted (HGG|LGG), probability (0\.[5-9]\d|1\.00)", words)
