@@ -6,13 +6,14 @@ FOLDER holds the scans, runs and figures; what is finished in it is not made aga
 trainings are short: the figures show their form, not a result.
 """
 
-import argparse
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+
+from common import cli
 
 PAGE = Path("docs/gallery.md")
 PICTURES = Path("docs/images/gallery")
@@ -48,14 +49,14 @@ GALLERY = (
     Picture(
         "figures/learning_curves_dice.png",
         "Learning curves",
-        "glioskull plots --runs RUN",
+        "glioskull plots --runs RUN --out FIGURES",
         "Training dashed, validation solid; a ring marks the kept epoch, a dotted line the begin of a phase. The loss is not "
         "joined where its numbers changed.",
     ),
     Picture(
         "figures/class_scores_dice.png",
         "Scores per structure",
-        "glioskull plots --scores A B",
+        "glioskull plots --scores A B --out FIGURES",
         "Regions first, then classes and their mean, with intervals over patients.",
     ),
     Picture(
@@ -67,45 +68,56 @@ GALLERY = (
     Picture(
         "cv/figures/folds.png",
         "Folds",
-        "glioskull cross_validate",
+        "glioskull cross_validate --train CONFIG --records R --out CV",
         "Every patient, predicted by the run that was not trained on it.",
     ),
-    Picture("cv/figures/patients.png", "Patients", "glioskull cross_validate", "From the best to the worst."),
+    Picture(
+        "cv/figures/patients.png",
+        "Patients",
+        "glioskull cross_validate --train CONFIG --records R --out CV",
+        "From the best to the worst.",
+    ),
     Picture(
         "figures/lesions_brats2023-gli_predictions.png",
         "Lesions by volume",
-        "glioskull score --lesions brats2023-gli; glioskull plots --scores",
-        "How many are found, and the Dice of each.",
+        "glioskull plots --scores A --out FIGURES",
+        "How many are found, and the Dice of each; where they were scored by `--lesions RULE`.",
     ),
     Picture(
         "cv/predictions/overlays/BraTS2021_00001.png",
         "Overlay",
-        "glioskull predict",
+        "glioskull predict --runs RUN --source SCANS --out PREDICTIONS",
         "Image, annotation and prediction in three slices, with the Dice.",
     ),
     Picture(
         f"figures/models_{CASE}.png",
         "Several models",
-        "glioskull plots --source SCANS --predictions A B",
+        "glioskull plots --source SCANS --predictions A B --out FIGURES",
         "One slice of a patient, a column for each.",
     ),
     Picture(
-        f"figures/mosaic_{CASE}.png", "Slices of a scan", "glioskull plots --source SCANS", "Slices without head are left out."
+        f"figures/mosaic_{CASE}.png",
+        "Slices of a scan",
+        "glioskull plots --source SCANS --out FIGURES",
+        "Slices without head are left out.",
     ),
     Picture(
         f"figures/crop_{CASE}.png",
         "Crop",
-        "glioskull plots --source SCANS --records R",
+        "glioskull plots --source SCANS --records R --out FIGURES",
         "The uncropped against the cropped volume.",
     ),
     Picture(
         "figures/augmentation.png",
         "Augmentation",
-        "glioskull plots --runs RUN --records R",
+        "glioskull plots --runs RUN --records R --out FIGURES",
         "Slices as the network gets them, and what was changed. The rim of a moved head is interpolated between tissue and 0.",
     ),
     Picture(
-        "figures/class_frequencies.png", "Class frequencies", "glioskull plots --records R", "Share of the voxels, logarithmic."
+        "figures/class_frequencies.png",
+        "Class frequencies",
+        "glioskull plots --records R --out FIGURES",
+        "Share of the voxels, logarithmic.",
     ),
     Picture(
         "run/fine_tuning_validation/before_after.png",
@@ -116,35 +128,41 @@ GALLERY = (
     Picture(
         "grade/scores/roc.png",
         "ROC curve",
-        "glioskull cross_validate --command classify",
+        "glioskull cross_validate --command classify --train CONFIG --records R --out CV",
         "Per patient, with the interval of the AUC.",
     ),
     Picture(
         "grade/scores/confusion.png",
         "Confusion matrix",
-        "glioskull cross_validate --command classify",
+        "glioskull cross_validate --command classify --train CONFIG --records R --out CV",
         "Counts, and shares of the true class.",
     ),
     Picture(
         "grade/scores/calibration.png",
         "Calibration",
-        "glioskull cross_validate --command classify",
+        "glioskull cross_validate --command classify --train CONFIG --records R --out CV",
         "Observed share by predicted probability.",
     ),
     Picture(
         "grade_figures/grad_cam.png",
         "Grad-CAM",
-        "glioskull plots --runs RUN --records R",
+        "glioskull plots --runs RUN --records R --out FIGURES",
         "Where a classifier looks, of several patients.",
     ),
 )
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class GalleryConfig:
+    """Draw every figure on synthetic patients, and write docs/gallery.md with them."""
+
+    work: Path
+    """Folder for scans, runs and figures; what is finished in it is not made again."""
+
+
+def main(config: GalleryConfig) -> None:
     """Make what is missing, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder for scans, runs and figures")
-    work: Path = parser.parse_args().work
+    work = config.work
     make(work)
     PICTURES.mkdir(parents=True, exist_ok=True)
     parts = [INTRODUCTION]
@@ -262,4 +280,4 @@ def shrink(picture: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, GalleryConfig)
