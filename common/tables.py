@@ -158,6 +158,17 @@ def markdown_rows(lines: Sequence[str]) -> list[list[str]]:
     return [[cell.replace("\\|", "|").replace("<br>", "\n") for cell in row] for row in cells]
 
 
+def latex_of(text: str) -> str:
+    """Markdown text as LaTeX to paste: its tables, and all other lines as comments."""
+    parts: list[str] = []
+    for is_table, group in groupby(text.splitlines(), key=lambda line: line.startswith("|")):
+        if is_table:
+            parts.append(latex([[cell.replace("\n", " ") for cell in row] for row in markdown_rows(list(group))]))
+        else:
+            parts += [f"% {line}\n" if line else "\n" for line in group]
+    return "".join(parts)
+
+
 def for_terminal(text: str) -> str:
     """Markdown text as a terminal has room for it: tables folded, paragraphs wrapped, bold cells with a star."""
     lines: list[str] = []

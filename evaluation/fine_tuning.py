@@ -27,7 +27,7 @@ class FineTuningConfig(ConfigWithTrust):
     """Compare runs before and after their last phase.
 
     Scores the weights that the last phase began with and those to predict with on the same slices. Prints the table and writes
-    it as table.md and table.csv; of a segmentation also draws three slices with the predictions of both (before_after).
+    it as table.md, .tex and .csv; of a segmentation also draws three slices with the predictions of both (before_after).
     """
 
     run: Path | None = None

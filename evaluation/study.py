@@ -1,12 +1,12 @@
 """Command: train and score several runs and compare them in one table, or search hyper-parameters, or both; resumable.
 
-STUDY/runs/NAME     a run each          STUDY/table.csv, table.md     the runs, scored and ranked
-      trials/0..    a run each          STUDY/trials.csv, trials.md   the trials of the sweep
+STUDY/runs/NAME     a run each          STUDY/table.csv, .md, .tex    the runs, scored and ranked
+      trials/0..    a run each          STUDY/trials.csv, .md, .tex   the trials of the sweep
       logs/         their output        STUDY/sweep.db, sweep.yaml    state of the sweep, and its settings
 
-With `tests`, in the place of table.csv and table.md:
+With `tests`, in the place of table:
 
-STUDY/predictions/  of each run         STUDY/study.csv, study.md     scores on held-out patients, with differences
+STUDY/predictions/  of each run         STUDY/study.csv, .md, .tex    scores on held-out patients, with differences
       classification/                         classification.csv      of the patients' classes
       figures/      of scores, curves         cost.csv                parameters, seconds, memory, minutes
 """
@@ -22,7 +22,7 @@ from common import cli
 from common.config_bases import ConfigWithFiles, ConfigWithTrust
 from common.errors import Problems, UserError
 from common.files import lock, remove_unfinished, write_text
-from common.tables import for_terminal
+from common.tables import for_terminal, latex_of
 from data_prep.records.folder import Records
 from evaluation.experiments import held_out_classes, held_out_figures, held_out_table, runner
 from evaluation.experiments.held_out import OpenTest, check_runs, open_tests, own_tests, run_test, scored_folders
@@ -286,6 +286,7 @@ def _report_tests(
         return
     text = "\n\n".join([f"# {out.resolve().name}", *parts]) + "\n"
     write_text(out / "study.md", text)
+    write_text(out / "study.tex", latex_of(text))
     print(f"\n{for_terminal(text)}\ntables: {', '.join(map(str, [out / 'study.md', *files]))}; runs: {out / 'runs'}")
     print("\n".join(f"wrote {file}" for file in figures))
 

@@ -11,7 +11,7 @@ from common.files import write_text
 from common.metrics.catalogue import METRICS
 from common.metrics.metric import Metric, Scale
 from common.packed_arrays import check_hdf5
-from common.tables import csv_text, markdown
+from common.tables import csv_text, latex_of, markdown
 from data_prep.labels import LabelSchema
 from data_prep.structures import CLASS_MEAN
 from evaluation.scores.folder import MANIFEST, read_scores
@@ -161,7 +161,7 @@ def result_columns(results: Sequence[Result], by: str, schema: LabelSchema) -> l
 
 
 def write_table(stem: Path, columns: Sequence[Column], title: str, notes: Sequence[str]) -> str:
-    """Write a table as `stem`.csv and `stem`.md.
+    """Write a table as `stem`.csv, `stem`.md and `stem`.tex.
 
     Args:
         stem: path without suffix.
@@ -175,6 +175,7 @@ def write_table(stem: Path, columns: Sequence[Column], title: str, notes: Sequen
     write_csv(stem.with_suffix(".csv"), columns)
     text = "\n\n".join([title, markdown_table(columns), *notes]) + "\n"
     write_text(stem.with_suffix(".md"), text)
+    write_text(stem.with_suffix(".tex"), latex_of(text))
     return text
 
 

@@ -20,7 +20,7 @@ COLOURS = {
     "#0072b2": "var(--blue)",  # too dark on a dark page
 }
 """Colours of figures that follow the page's, by variables of report.css."""
-PIXELS = 1.5  # of a screen for a point of a figure, whose letters have 7 or 8 points
+PIXELS = 1.4  # of a screen for a point of a figure, whose letters have 7 or 8 points
 
 
 def chart(draw: Callable[[Path], list[Path]], caption: str) -> Chart:
@@ -55,6 +55,6 @@ def themed(svg: str, label: str) -> str:
     view = re.search(r'viewBox="[^"]*"', opening)
     words = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     points = re.search(r'width="([\d.]+)pt"', opening)
-    width = f' style="max-width: {PIXELS * float(points[1]):.0f}px"' if points else ""
+    width = f' width="{PIXELS * float(points[1]):.0f}"' if points else ""
     names = f'role="img" aria-label="{words}" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return f'<svg {view[0] if view else ""} {names} fill="currentColor"{width}' + text[text.index(">") :]

@@ -9,7 +9,7 @@ import numpy as np
 from common.files import write_text
 from common.metrics import classification
 from common.metrics.catalogue import METRICS, absent_rule
-from common.tables import counted, csv_text, markdown, wrapped
+from common.tables import counted, csv_text, latex_of, markdown, wrapped
 from evaluation.scores.classification import LEVELS, SLICE_SPLIT_NOTE, units
 from evaluation.scores.classification_run import ScoredRun
 from evaluation.scores.records import Counts, tumour_dice
@@ -95,11 +95,13 @@ def format_markdown(parts: Sequence[RunScores]) -> str:
 
 
 def write_table(out: Path, parts: Sequence[RunScores]) -> list[Path]:
-    """Write table.md and table.csv into a folder; returns the files."""
-    table, values = out / "table.md", out / "table.csv"
-    write_text(table, format_markdown(parts))
+    """Write table.md, table.tex and table.csv into a folder; returns the files."""
+    table, pasted, values = out / "table.md", out / "table.tex", out / "table.csv"
+    text = format_markdown(parts)
+    write_text(table, text)
+    write_text(pasted, latex_of(text))
     write_text(values, csv_text([("score", "before", "after"), *(row for part in parts for row in part.rows)]))
-    return [table, values]
+    return [table, pasted, values]
 
 
 def _cells(parts: Sequence[RunScores]) -> list[tuple[str, str, str]]:

@@ -16,8 +16,10 @@ LOGS = (
     "logs",
     "stacks.txt",
     "table.md",
+    "table.tex",
     "table.txt",
     "study.md",
+    "study.tex",
     "cost.csv",
 )  # what names times, or holds the output of commands
 

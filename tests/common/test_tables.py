@@ -18,6 +18,7 @@ from common.tables import (
     for_terminal,
     formatted,
     latex,
+    latex_of,
     markdown,
     markdown_rows,
     read_rows,
@@ -169,6 +170,11 @@ def test_no_cell_breaks_a_latex_table(text):
     unescaped = line.replace("\\&", "").replace("\\%", "")
     assert unescaped.count("&") == 1
     assert "%" not in unescaped
+
+
+def test_markdown_becomes_latex_with_its_words_as_comments():
+    text = f"# study\n\n{markdown(ROWS)}\n\n- a note\n"
+    assert latex_of(text) == f"% # study\n\n{latex(ROWS)}\n% - a note\n"
 
 
 def test_a_table_has_four_forms():

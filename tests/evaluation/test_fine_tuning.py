@@ -59,7 +59,7 @@ def test_the_columns_are_the_scores_of_both_weights(compared, tuned, records):
 
 def test_the_table_is_written_and_says_what_is_averaged(compared):
     done, out = compared
-    files = ["before_after.pdf", "before_after.png", "made_from.json", "table.csv", "table.md"]
+    files = ["before_after.pdf", "before_after.png", "made_from.json", "table.csv", "table.md", "table.tex"]
     assert sorted(path.name for path in out.iterdir()) == files
     assert "3 patients, 24 slices of train" in done.out
     assert "Classification" not in done.out

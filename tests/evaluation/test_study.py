@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from common import cli
-from common.tables import for_terminal
+from common.tables import for_terminal, latex_of
 from evaluation import study as module
 from evaluation.experiments import runner
 from tests.training.runs import history
@@ -156,6 +156,7 @@ def test_the_table_holds_the_scores_of_each_run(studied):
 def test_the_table_is_printed_and_written(studied):
     printed, text = (studied / "printed.txt").read_text(), (studied / "table.md").read_text()
     assert for_terminal(text) in printed
+    assert (studied / "table.tex").read_text() == latex_of(text)
     for word in (
         "| rank | run ",
         "| Dice ",
