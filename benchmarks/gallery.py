@@ -276,7 +276,7 @@ def shrink(picture: Path, out: Path) -> None:
     with Image.open(picture) as opened:
         image = opened.convert("RGB")
         image.thumbnail((WIDTH, 2 * WIDTH))
-        image.quantize(128).save(out, optimize=True)
+        image.quantize(256, kmeans=3).save(out, optimize=True)
 
 
 if __name__ == "__main__":
