@@ -10,7 +10,7 @@ from common.printable import raw
 from common.tables import counted
 
 PARTS = 10  # of the work, after each of which a line may be printed
-LEAST_SECONDS = 5.0  # between two lines
+LEAST_SECONDS = 5.0
 
 
 class ProgressLines:
@@ -20,9 +20,11 @@ class ProgressLines:
         total: pieces of work.
         title: printed in front.
         unit: noun of a piece, in the singular.
+        least_seconds: between two lines.
     """
 
-    def __init__(self, total: int, title: str, unit: str) -> None:
+    def __init__(self, total: int, title: str, unit: str, least_seconds: float = LEAST_SECONDS) -> None:
+        self._least_seconds = least_seconds
         self._total = total
         self._title = title
         self._unit = unit
@@ -34,12 +36,15 @@ class ProgressLines:
         """Count pieces of work that are done."""
         self._done += pieces
         now, part = time.monotonic(), self._done * PARTS // self._total
-        if part == self._printed or now - self._last < LEAST_SECONDS or self._done >= self._total:
+        if part == self._printed or now - self._last < self._least_seconds or self._done >= self._total:
             return
         self._printed, self._last = part, now
         left = (now - self._started) / self._done * (self._total - self._done) / 60
         what = f"{self._done} of {counted(self._total, self._unit)}"
         print(f"{self._title}: {what}, about {left:.1f} min left", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the progress, as that of tqdm is ended; lines stay."""
 
 
 @contextmanager

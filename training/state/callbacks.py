@@ -1,6 +1,7 @@
 """End of an epoch: best and last weights, history, exact state, the printed line, and whether to stop."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
+from common.progress import ProgressLines
 from common.tables import counted
 from training.config import TrainingConfig
 from training.data.stopwatch import StopWatch
@@ -21,6 +23,7 @@ from training.state.checkpoint import Progress, diverged_variable, save_state
 from training.state.history import history_row, write_history
 from training.state.weights import save_weights
 
+SECONDS_OF_LINES = 60.0  # between two lines on how far an epoch is, in a log file
 MEASURED = 5  # steps after the first one from which the time of the training is expected
 
 
@@ -81,8 +84,11 @@ class EpochKeeper(keras.callbacks.Callback):
             rate = timed_rate(self._phase.optimizer.learning_rate, self._progress.minutes, self._config.max_minutes)
             self.model.optimizer.learning_rate = rate
         self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        steps = self.params.get("steps")
-        self._bar = tqdm(total=steps, desc=f"epoch {epoch + 1}/{self._last_epoch()}", unit="step", leave=False, disable=None)
+        steps, title = self.params["steps"], f"epoch {epoch + 1}/{self._last_epoch()}"
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=steps, desc=title, unit="step", leave=False)
+        else:
+            self._bar = ProgressLines(steps, title, "step", least_seconds=SECONDS_OF_LINES)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Advance the progress bar; after the first steps of this process print how long the training is expected to take."""

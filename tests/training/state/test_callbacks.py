@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from common import progress as progress_lines
 from data_prep.labels import LabelSchema
 from tests.training.runs import weights
 from training.config import TrainConfig
@@ -206,3 +207,19 @@ def test_the_time_of_a_training_is_expected_from_its_first_steps(model, clock, t
             clock.minutes += 0.1
         progress.epoch += 1
     assert capsys.readouterr().out.splitlines() == [expected]
+
+
+def test_a_log_file_says_how_far_a_long_epoch_is(model, clock, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress_lines, "time", callbacks.time)
+    settings = config(epochs=2)
+    run = SimpleNamespace(path=tmp_path, expect_weights=lambda names, checksum: None)
+    phases = resolved_phases(settings)
+    keeper = EpochKeeper(run, settings, HEADS, Progress(), phases, phases[0], 8, StopWatch())
+    keeper.set_model(model)
+    keeper.set_params({"steps": 8})
+    keeper.on_epoch_begin(0)
+    for batch in range(8):
+        clock.minutes += 0.6
+        keeper.on_train_batch_end(batch)
+    lines = [f"epoch 1/2: {done} of 8 steps, about {left} min left" for done, left in ((2, 3.6), (4, 2.4), (6, 1.2))]
+    assert capsys.readouterr().err.splitlines() == lines
