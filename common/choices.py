@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, did_you_mean
 from common.files import read_yaml
 from common.option_values import value_or_none
 
@@ -41,7 +41,8 @@ def with_choices(config: type, arguments: list[str]) -> type:
         is_path = isinstance(name, str) and ":" in name and name not in registry
         entry = IMPORT_PATH if is_path else name
         if not isinstance(entry, str) or entry not in registry:
-            raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}")
+            hint = did_you_mean(str(entry), registry)
+            raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}{hint}")
         replaced.append((item.name, entry, load_class(registry[entry])))
     return _with_chosen(config, tuple(replaced)) if replaced else config
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -80,3 +81,13 @@ def did_you_mean(wrong: str, names: Iterable[str], full: Mapping[str, str] | Non
     near = get_close_matches(wrong, list(names), n=3)
     offered = [name if full is None else full[name] for name in near]
     return f"; did you mean {' or '.join(offered)}?" if offered else ""
+
+
+def did_you_mean_path(path: Path) -> str:
+    """Suggestion of files or folders beside a missing one with similar names, for the end of an error line, or nothing."""
+    try:
+        missing = not path.exists() and path.parent.is_dir()
+        beside = {entry.name: str(entry) for entry in path.parent.iterdir() if entry.name[0] != "."} if missing else {}
+    except OSError:  # a folder that may not be listed
+        return ""
+    return did_you_mean(path.name, beside, beside)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common import cli
-from common.errors import UserError
+from common.errors import UserError, did_you_mean_path
 from common.files import make_folder, write_text
 from common.manifests import CONTENT, Fields, checked
 from common.metrics.catalogue import METRICS
@@ -101,7 +101,8 @@ def _locate(given: Sequence[Path]) -> tuple[str, list[Path]]:
     found = [{kind: place for kind, name in FILES.items() if (place := find_scores(folder, name))} for folder in given]
     for folder, kinds in zip(given, found, strict=True):
         if not kinds:
-            raise UserError(f"{folder}: expected {' or '.join(FILES.values())} in it or in its scores/; score it first")
+            hint = did_you_mean_path(folder) or "; score it first"
+            raise UserError(f"{folder}: expected {' or '.join(FILES.values())} in it or in its scores/{hint}")
     for kind in FILES:
         if all(kind in kinds for kinds in found):
             return kind, [kinds[kind] for kinds in found]

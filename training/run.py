@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 
 from common import cli
-from common.errors import UserError
+from common.errors import UserError, did_you_mean_path
 from common.files import checksum, copy_file, write_json
 from common.manifests import CONTENT, MapOf, read_manifest
 from common.packed_arrays import check_hdf5
@@ -61,7 +61,9 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / "run.json").is_file():
-            raise UserError(f"{path}: expected a run (a folder with run.json, made by glioskull train)")
+            raise UserError(
+                f"{path}: expected a run (a folder with run.json, made by glioskull train){did_you_mean_path(path)}"
+            )
         self.metadata = read_run_facts(path / "run.json")
 
     @cached_property

@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from common import cli
-from common.errors import UserError
+from common.errors import UserError, did_you_mean_path
 from common.files import checksum
 from data_prep.categories import known_attributes
 from data_prep.grid.geometry import Geometry, Triple
@@ -137,6 +137,7 @@ class Records:
             state = "an unfinished build; run make_records again to finish it" if (path / "cases").is_dir() else "no records"
             raise UserError(
                 f"{path}: expected records (a folder with {MANIFEST}, made by glioskull make_records); found {state}"
+                f"{did_you_mean_path(path)}"
             )
         values = read_dataset(manifest)
         self.schema = LabelSchema.from_dict(values["schema"], manifest)

@@ -3,7 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, did_you_mean_path
 from data_prep.labels import LabelSchema
 from data_prep.sources.base import Source, SourceConfig
 from data_prep.sources.walk import content_words
@@ -46,7 +46,7 @@ def open_source(root: Path, config: SourceConfig | None = None, expected: LabelS
 def _open(root: Path, config: SourceConfig) -> Source:
     """Source in the layout that is named or recognised, with the schema that its layout implies."""
     if not root.exists():
-        raise UserError(f"{root}: source not found; expected a folder of scans or a CSV table")
+        raise UserError(f"{root}: source not found; expected a folder of scans or a CSV table{did_you_mean_path(root)}")
     try:
         empty = root.is_dir() and not any(root.iterdir())
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.errors import Problems, UserError
+from common.errors import Problems, UserError, did_you_mean_path
 from common.files import LOCK, checksum, copy_file, is_temporary, write_json
 from common.tables import counted
 from data_prep.grid.voxel_grid import Grid
@@ -90,7 +90,8 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
     if (foreign or wanted is not None) and folder.is_dir() and not manifest.is_file():
         return PredictionSet(folder, None, wanted or [], [])
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder of predictions; received {'a file' if folder.exists() else 'none there'}")
+        received = "a file" if folder.exists() else "none there"
+        raise UserError(f"{folder}: expected a folder of predictions; received {received}{did_you_mean_path(folder)}")
     if not manifest.is_file() and (folder / LOCK).exists():
         raise UserError(
             f"{folder}: expected predictions finished by evaluation.predict, with {MANIFEST}; received unfinished ones, or the "

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, did_you_mean_path
 from common.files import read_json
 from evaluation.compare import FILES
 from evaluation.cross_validate import SETTINGS
@@ -78,7 +78,8 @@ def find_subject(path: Path, predictions: Sequence[Path] = ()) -> Subject:
     elif any((path / name).is_file() for name in STUDY_TABLES):
         found = _study(path)
     else:
-        raise UserError(f"{path}: expected {EXPECTED}; received {'another folder' if path.is_dir() else 'none there'}")
+        received = "another folder" if path.is_dir() else "none there"
+        raise UserError(f"{path}: expected {EXPECTED}; received {received}{did_you_mean_path(path)}")
     for folder in predictions:
         _refuse_unscored(folder)
     added = _named([*found.predictions.values(), *predictions]) if predictions else found.predictions

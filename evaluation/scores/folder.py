@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, did_you_mean_path
 from common.files import write_json, write_text
 from common.manifests import Fields, Text, Whole, checked, read_manifest
 from common.metrics.catalogue import METRICS, absent_rule
@@ -259,7 +259,8 @@ def read_scores(folder: Path) -> StoredScores:
     """
     place = find_scores(folder)
     if place is None:
-        raise UserError(f"{folder}: expected {MANIFEST} in it or in its {SCORES}/; score it first by evaluation.score")
+        hint = did_you_mean_path(folder) or "; score it first by evaluation.score"
+        raise UserError(f"{folder}: expected {MANIFEST} in it or in its {SCORES}/{hint}")
     file = place / MANIFEST
     values = read_score_facts(file)
     try:

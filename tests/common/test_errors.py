@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from common.errors import MissingPackage, Problems, UserError, did_you_mean, expect_number
+from common.errors import MissingPackage, Problems, UserError, did_you_mean, did_you_mean_path, expect_number
 
 
 def test_several_problems_are_a_line_each_with_a_summary_below():
@@ -49,3 +49,12 @@ def test_similar_names_are_offered():
     assert did_you_mean("trains", ["train", "trainer"]) == "; did you mean train or trainer?"
     assert did_you_mean("tran", ["train"], {"train": "--train"}) == "; did you mean --train?"
     assert did_you_mean("qqq", ["train", "score"]) == ""
+
+
+def test_files_beside_a_missing_one_are_offered(tmp_path):
+    for name in ("records", "runs", ".recods"):
+        (tmp_path / name).mkdir()
+    assert did_you_mean_path(tmp_path / "recods") == f"; did you mean {tmp_path / 'records'}?"
+    assert did_you_mean_path(tmp_path / "records") == ""
+    assert did_you_mean_path(tmp_path / "nothing" / "recods") == ""
+    assert did_you_mean_path(tmp_path / ("a" * 300) / "b") == ""
