@@ -1,6 +1,6 @@
 """Patient-wise split into training, validation and test sets, and into folds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,22 @@ def _folds(cases: Sequence[CaseFiles], fold_of: dict[str, int], count: int) -> l
         }
         for fold in range(count)
     ]
+
+
+def fold_names(folds: Sequence[Sequence[str]], attributes: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Names of folds, for figures: `fold 0`, or with the group that it leaves out, `fold 0: CS`.
+
+    Args:
+        folds: validation patients of each.
+        attributes: of patients; folds are by groups where one attribute has a value of its own in each of them.
+    """
+    known = sorted({name for values in attributes.values() for name in values})
+    for name in known:
+        groups = [{attributes.get(patient, {}).get(name, "") for patient in fold} for fold in folds]
+        values = [value for group in groups for value in group]
+        if all(values) and len(values) == len(set(values)) == len(folds) > 1:
+            return [f"fold {number}: {value}" for number, value in enumerate(values)]
+    return [f"fold {number}" for number in range(len(folds))]
 
 
 def stratify_warning(cases: Sequence[CaseFiles], config: SplitConfig) -> str | None:

@@ -1,6 +1,6 @@
 """Command: a report of a run, a cross-validation, predictions, a comparison or a study: one web page to open."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -13,6 +13,7 @@ from common.files import read_text, write_text
 from common.tables import counted
 from data_prep.scans.case import CaseFiles
 from data_prep.sources import Source, SourceConfig, open_source
+from data_prep.split import fold_names
 from evaluation.figures.runs import draw_learning_curves
 from evaluation.heads.curves import HeadCurves, by_heads, curves_of_heads
 from evaluation.inference.prediction_facts import read_prediction_facts
@@ -85,7 +86,7 @@ def make_report(config: ReportConfig, subject: Subject) -> Report:
         {patient: f"patient {number}" if config.hide_ids else patient for number, patient in enumerate(patients, 1)},
         shown_attributes(attributes, patients, config.hide_ids),
         {files.patient: number for number, files in reversed(list(enumerate(cases)))},
-        _folds(subject),
+        _folds(subject, attributes),
     )
     sections = [
         Section("Comparison", [block for file in subject.tables for block in blocks(read_text(file, "table"))]),
@@ -108,11 +109,12 @@ def _open_source(config: ReportConfig, predictions: Path) -> Source | None:
     return None if root is None else open_source(root, config, open_predictions(predictions, []).schema)
 
 
-def _folds(subject: Subject) -> dict[str, list[str]]:
+def _folds(subject: Subject, attributes: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
     """Validation patients of each fold of a cross-validation."""
     if subject.kind != CROSS_VALIDATION:
         return {}
-    return {name: sorted({case.patient for case in read_patients(run).validation}) for name, run in subject.runs.items()}
+    folds = [sorted({case.patient for case in read_patients(run).validation}) for run in subject.runs.values()]
+    return dict(zip(fold_names(folds, attributes), folds, strict=True))
 
 
 def _scans_section(

@@ -17,6 +17,7 @@ from data_prep.labels import LabelSchema, bits_to_classes
 from data_prep.prepare import Prepared
 from data_prep.scans import nifti
 from data_prep.scans.case import Case
+from data_prep.split import fold_names
 from evaluation.figures.overlay import draw_overlay
 from evaluation.figures.patients import draw_boxes, draw_per_patient, worst_patients
 from evaluation.figures.runs import VOXEL_SCORES, Curves, History, voxel_curves
@@ -79,10 +80,9 @@ class SegmentationEvaluator(HeadEvaluator):
         folder, records = folds.out / FIGURES, folds.records
         scores, metric = read_patient_scores(read_scores(folds.predictions)), METRICS["dice"]
         dice = scores.by_patient(scores.structures[0], metric.name)
-        boxes = {}
-        for fold in range(len(folds.runs)):
-            patients = {records.cases[case].patient for case in records.subset("validation", fold)}
-            boxes[f"fold {fold}"] = {name: dice[name] for name in sorted(patients)}
+        patients = [sorted({records.cases[case].patient for case in fold["validation"]}) for fold in records.folds]
+        names = fold_names(patients, {case.patient: case.attributes for case in records.cases.values()})
+        boxes = {name: {patient: dice[patient] for patient in each} for name, each in zip(names, patients, strict=True)}
         structure = f"{scores.structures[0].title}, whole volume"
         draw_boxes(folder / "folds", boxes | {"all folds": dice}, metric, structure, names=folds.ids)
         draw_per_patient(folder / "patients", dice, metric, structure, names=folds.ids)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.configs import find_config
 from common.errors import UserError
 from data_prep.scans.case import CaseFiles
-from data_prep.split import SUBSETS, SplitConfig, make_folds, make_split, stratify_warning
+from data_prep.split import SUBSETS, SplitConfig, fold_names, make_folds, make_split, stratify_warning
 
 
 def cases(count, scans=1, **attributes):
@@ -117,6 +117,15 @@ def test_a_group_makes_a_fold_of_each_value():
     site = {case.id: case.attributes["site"] for case in given_cases}
     assert [{site[case] for case in fold["validation"]} for fold in folds] == [{"AB"}, {"CS"}]
     assert all(sorted(fold["train"] + fold["validation"]) == sorted(site) for fold in folds)
+
+
+def test_folds_are_named_by_the_groups_that_they_leave_out():
+    folds = [["a", "b"], ["c"]]
+    sites = {"a": {"grade": "2", "site": "CS"}, "b": {"grade": "3", "site": "CS"}, "c": {"grade": "2", "site": "DU"}}
+    assert fold_names(folds, sites) == ["fold 0: CS", "fold 1: DU"]
+    assert fold_names(folds, sites | {"b": {"site": "DU"}}) == ["fold 0", "fold 1"]
+    assert fold_names(folds, sites | {"c": {}}) == ["fold 0", "fold 1"]
+    assert fold_names(folds, {}) == ["fold 0", "fold 1"]
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ def test_learning_curves_are_of_iou_and_of_dice(tmp_path):
 
 def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     """The patients of fold 1 are those of the validation list of fold 1, and the worst patients' overlays are copied."""
-    cases = {name: SimpleNamespace(patient=name.upper()) for name in "abcd"}
-    records = SimpleNamespace(cases=cases, subset=lambda subset, fold: ["ab", "cd"][fold])
+    cases = {name: SimpleNamespace(patient=name.upper(), attributes={"site": "X" if name in "ab" else "Y"}) for name in "abcd"}
+    records = SimpleNamespace(cases=cases, folds=[{"validation": ["a", "b"]}, {"validation": ["c", "d"]}])
     predictions, called, drawn = tmp_path / "predictions", [], {}
     (predictions / "scores").mkdir(parents=True)
     (predictions / "overlays").mkdir()
@@ -138,8 +138,8 @@ def test_folds_are_drawn_under_their_names(tmp_path, monkeypatch):
     folds = Folds(["run0", "run1"], records, tmp_path, tmp_path, predictions, lambda *words: called.append(words))
     SegmentationEvaluator("segmentation", []).score_folds(folds)
     assert called == [("evaluation.score", "--predictions", predictions, "--source", tmp_path)]
-    assert drawn["fold 0"] == {"A": 0.9, "B": 0.1}
-    assert drawn["fold 1"] == {"C": 0.5, "D": 0.3}
+    assert drawn["fold 0: X"] == {"A": 0.9, "B": 0.1}
+    assert drawn["fold 1: Y"] == {"C": 0.5, "D": 0.3}
     assert drawn["all folds"] == dice
     assert drawn["title"] == f"{structure.title}, whole volume"
     worst = figures_patients.worst_patients(dice, METRICS["dice"])
