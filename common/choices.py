@@ -8,6 +8,7 @@ from typing import Any
 
 from common.errors import UserError, did_you_mean
 from common.files import read_yaml
+from common.option_errors import file_of
 from common.option_values import value_or_none
 
 IMPORT_PATH = "package.module:callable"
@@ -42,7 +43,8 @@ def with_choices(config: type, arguments: list[str]) -> type:
         entry = IMPORT_PATH if is_path else name
         if not isinstance(entry, str) or entry not in registry:
             hint = did_you_mean(str(entry), registry)
-            raise UserError(f"--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}{hint}")
+            where = file_of(f"{item.name}.name", arguments)
+            raise UserError(f"{where}--{item.name}.name: expected one of {', '.join(registry)}; received {name!r}{hint}")
         replaced.append((item.name, entry, load_class(registry[entry])))
     return _with_chosen(config, tuple(replaced)) if replaced else config
 

@@ -20,7 +20,7 @@ from data_prep.scans.case import BRAIN, LABEL, CaseFiles
 from data_prep.scans.unusual import WHOLE_CASE, case_doubts, doubt_lines, volume_doubts
 from data_prep.sources import open_source
 from data_prep.sources.base import Source, SourceConfig
-from data_prep.sources.checks import warn_of, warn_of_kinds, without_label
+from data_prep.sources.checks import warn_of, without_label
 
 MOST_VALUES = 8  # of one property that are printed
 
@@ -121,7 +121,7 @@ def check_source(config: CheckConfig, root: Path) -> None:
     print("\n".join(summary(source, cases, found)))
     leaks = compare(cases, found)
     warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings), *leaks.warnings])
-    warn_of_kinds([line for case in found for line in case.doubts])
+    warn_of([line for case in found for line in case.doubts])
     lacking = set()
     if config.purpose == "records" and not config.own_grids:
         lacking = {files.id for files in cases if files.label is None}

@@ -74,6 +74,8 @@ def main(config: MakePhantomConfig) -> None:
             write_text(config.out / slices.TABLE, _grades(config))
         (config.out / BEGUN).replace(config.out / MANIFEST)
     kinds = Counter(kind_of(config, index) for index in range(config.cases))
+    if config.tumour == "lower_grade":
+        kinds = Counter({f"of grade {slices.GRADES[kind]}": count for kind, count in kinds.items()})
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     print(f"synthetic patients: {config.out} ({counts}; {len(missing)} newly written)")
 

@@ -9,6 +9,7 @@ from common.config_bases import ConfigWithTrust
 from common.errors import UserError
 from common.files import write_text
 from common.tables import markdown
+from evaluation.inference.predictions import refuse_other_weights
 from evaluation.reports.checklists import CLAIM, TRIPOD_AI, Item, answered, open_items
 from evaluation.reports.model_facts import dice_texts, score_facts, training_facts
 from evaluation.reports.scores import AVERAGE, SEEN
@@ -48,6 +49,8 @@ def main(config: ModelCardConfig) -> None:
     subject = find_subject(config.run, config.predictions)
     if not subject.runs or subject.kind not in ("run", "cross-validation"):
         raise UserError(f"{config.run}: expected a run or a cross-validation; received {subject.described}")
+    for folder in subject.predictions.values():
+        refuse_other_weights(folder, list(subject.runs.values()))
     facts = training_facts(subject.runs)
     for folder in subject.predictions.values():
         facts |= score_facts(folder)

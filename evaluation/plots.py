@@ -84,6 +84,11 @@ def _draw(config: PlotsConfig) -> None:
     if records is not None:
         for run in runs:
             _ = run.config  # a network that is not trusted is refused before anything is drawn
+    preparation, scan = None, None
+    if config.source is not None:
+        preparation = runs[0].preparation if runs else records.preparation if records is not None else None
+        schema = runs[0].schema if runs else records.schema if records is not None else None
+        scan = _read_scan(config, open_source(config.source, config, schema), preparation or PrepareConfig())
     make_folder(config.out)
     claim(config.out, _origins(config, runs, records))
     if runs:
@@ -94,11 +99,7 @@ def _draw(config: PlotsConfig) -> None:
     if records is not None:
         _print(_draw_class_frequencies(records, config.out))
         _print(_draw_runs_on_records(runs, records.path, config.out))
-    if config.source is not None:
-        schema = runs[0].schema if runs else records.schema if records is not None else None
-        source = open_source(config.source, config, schema)
-        preparation = runs[0].preparation if runs else records.preparation if records is not None else None
-        scan = _read_scan(config, source, preparation or PrepareConfig())
+    if config.source is not None and scan is not None:
         made_from = [folder_origin("source", config.source, config.out)]
         predictions = [folder_origin("predictions", folder, config.out) for folder in config.predictions]
         claim(config.out, {f"case {scan.id}": made_from} | ({f"predictions of {scan.id}": predictions} if predictions else {}))

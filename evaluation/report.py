@@ -72,7 +72,7 @@ def main(config: ReportConfig) -> None:
     today = date.today()
     text = html(make_report(config, subject), f"Made by glioskull from {subject.name}, {today.day} {today:%B %Y}.")
     write_text(config.out, text)
-    print(f"report: {config.out} ({len(text.encode()) / 1e6:.1f} MB); open it in a browser")
+    print(f"report: {config.out} ({len(text.encode()) / 1e6:.2f} MB); open it in a browser")
 
 
 def make_report(config: ReportConfig, subject: Subject) -> Report:
@@ -89,6 +89,7 @@ def make_report(config: ReportConfig, subject: Subject) -> Report:
         _folds(subject, attributes),
     )
     sections = [
+        _state_section(subject, patients),
         Section("Comparison", [block for file in subject.tables for block in blocks(read_text(file, "table"))]),
         scores_section(subject.predictions, subject.slices),
         classes_section(subject.classes),
@@ -99,6 +100,13 @@ def make_report(config: ReportConfig, subject: Subject) -> Report:
     ]
     count = f", {counted(len(patients), 'patient')}" if patients else ""
     return Report(subject.name, f"Report of {subject.described}{count}", [section for section in sections if section.blocks])
+
+
+def _state_section(subject: Subject, patients: Sequence[str]) -> Section:
+    """Section with a warning where a cross-validation has no scores yet."""
+    finished = subject.kind != CROSS_VALIDATION or patients or subject.classes
+    text = "The cross-validation is not finished: no patient is scored yet. The command that began it goes on with it."
+    return Section("State", [] if finished else [Paragraph(text, "warning")])
 
 
 def _open_source(config: ReportConfig, predictions: Path) -> Source | None:

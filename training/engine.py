@@ -182,6 +182,9 @@ def train_run(run: Run, data: Mixture, heads: dict[str, Head]) -> None:
     ended = "epochs"
     if progress.is_over(phases):
         print(f"{run.path}: done after {counted(progress.epoch, 'epoch')}; add more with --extend N")
+    elif progress.has_used(config.max_minutes):
+        ended = "max_minutes"
+        print(f"{run.path}: another epoch would pass --max_minutes {config.max_minutes:g}; go on with a larger one")
     else:
         run.set_status("running", ended=None)
         with logged(run, data, heads, progress) as wandb_run:
@@ -392,6 +395,6 @@ def print_start(training: OpenTraining) -> None:
         print("slice split: slices of one patient train and validate; the scores are too good")
     if not data.has_validation or not config.validate:
         unused = "" if config.patience is None else ", and --patience is not used"
-        print(f"no validation{'' if data.has_validation else ' cases'}: the last model is kept{unused}")
+        print(f"no validation{' (validate: false)' if data.has_validation else ' cases'}: the last model is kept{unused}")
     if training.progress.epoch:
         print(f"resuming after epoch {training.progress.epoch}")

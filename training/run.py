@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, type[TrainingConfig]] = {"training.train": TrainConfig, "training.classify": ClassifyConfig}
 """Command that trains a run, as run.json stores it -> class of its config."""
+MOST_NAMES = 5  # of runs, in one line of a message
 PATIENTS = "patients.json"  # written and read by training.patients
 CONFIG = "config.yaml"
 PREPARATION, SCHEMA = "preparation.yaml", "schema.yaml"  # as the run began
@@ -61,9 +62,9 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / "run.json").is_file():
-            raise UserError(
-                f"{path}: expected a run (a folder with run.json, made by glioskull train){did_you_mean_path(path)}"
-            )
+            inner = sorted(each.parent.name for each in path.glob("*/run.json"))[:MOST_NAMES]
+            hint = f"; choose {' or '.join(inner)} in it" if inner else did_you_mean_path(path)
+            raise UserError(f"{path}: expected a run (a folder with run.json, made by glioskull train){hint}")
         self.metadata = read_run_facts(path / "run.json")
 
     @cached_property

@@ -315,6 +315,22 @@ def _weights(runs: "Sequence[Run]") -> list[dict[str, str]]:
     return [{"file": run.weights.name, "crc32c": checksum(run.weights)} for run in runs]
 
 
+def refuse_other_weights(folder: Path, runs: "Sequence[Run]") -> None:
+    """Refuse predictions that other runs made, or these runs with other weights; those of another tool name none.
+
+    Raises:
+        UserError: names the folder, and the runs that made them.
+    """
+    values = read_prediction_facts(folder / MANIFEST) if is_finished(folder) else {}
+    made_by = _checksums(values.get("weights"))
+    if made_by and set(made_by) != set(_checksums(_weights(runs))):
+        names = ", ".join(str(run.path) for run in runs)
+        raise UserError(
+            f"{folder}: expected predictions by the present weights of {names}; received those of "
+            f"{', '.join(values.get('runs', []))}, or of other weights; predict and score again, or give others"
+        )
+
+
 def _checksums(weights: Any) -> list[Any]:
     """Checksums of a manifest's `weights`; the places of the runs do not matter."""
     return [entry["crc32c"] for entry in weights or []]

@@ -32,7 +32,10 @@ def scored_slices(run: Run, records: Records, subset: str, head: str, needed: st
         return validation
     cases = targets.cases(subset_cases(records, config, subset))
     if not cases:
-        raise UserError(f"{records.path}: subset {subset} has no {needed}; choose another --subset")
+        others = [name for name in ("train", "validation", "test") if targets.cases(subset_cases(records, config, name))]
+        raise UserError(
+            f"{records.path}: subset {subset} has no {needed}; choose another --subset: {' or '.join(others) or 'none has one'}"
+        )
     given = config.input
     if run.sliding_window().patch is None:
         given = padded_input(records, cases, given, config.model.stride)

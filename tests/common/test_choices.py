@@ -27,8 +27,13 @@ def test_the_name_decides_the_dataclass_wherever_it_is_given(tmp_path):
 @pytest.mark.parametrize("name", [{"class_path": "os.system"}, ["unet"], 3, {"a:b": 1}])
 def test_a_name_that_is_no_text_is_a_line(name, tmp_path):
     (tmp_path / "c.yaml").write_text(json.dumps({"model": {"name": name}}))
-    with pytest.raises(UserError, match=r"--model\.name: expected one of unet, encoder_unet, deepmedic"):
+    with pytest.raises(UserError, match=r"c\.yaml: --model\.name: expected one of unet, encoder_unet, deepmedic"):
         kind_of("--config", str(tmp_path / "c.yaml"))
+
+
+def test_a_similar_name_is_offered():
+    with pytest.raises(UserError, match=r"^--model\.name: .*; received 'unte'; did you mean unet\?$"):
+        kind_of("--model.name", "unte")
 
 
 def test_a_class_of_the_toolkits_own_tables_is_loaded():

@@ -47,3 +47,10 @@ def test_predictions_are_no_model(predictions, command, tmp_path):
     done = command(COMMAND, "--run", predictions, "--out", tmp_path / "card.md")
     assert done.status == USER_ERROR
     assert "expected a run or a cross-validation" in done.errors[0]
+
+
+def test_predictions_of_another_run_are_refused(trained, volumes, predictions, command, tmp_path):
+    done = command(COMMAND, "--run", volumes, "--predictions", predictions, "--out", tmp_path / "card.md")
+    assert done.status == USER_ERROR
+    assert f"expected predictions by the present weights of {volumes}; received those of {trained}" in done.errors[0]
+    assert not (tmp_path / "card.md").exists()

@@ -52,6 +52,14 @@ def test_a_report_of_a_run_that_predicted_nothing(trained, command, tmp_path):
     assert sections(tmp_path / "report.html") == ["Learning curves", "What was done"]
 
 
+def test_a_cross_validation_without_scores_is_called_unfinished(trained, command, tmp_path):
+    shutil.copytree(trained, tmp_path / "cv" / "fold0")
+    (tmp_path / "cv" / "cross_validation.yaml").write_text("{}\n")
+    done = command(REPORT, "--of", tmp_path / "cv", "--out", tmp_path / "report.html")
+    assert done.status == 0, done.err
+    assert "The cross-validation is not finished" in (tmp_path / "report.html").read_text()
+
+
 def test_a_report_of_a_comparison(predictions, command, tmp_path):
     other = shutil.copytree(predictions, tmp_path / "other")
     compared = tmp_path / "compared"

@@ -55,7 +55,7 @@ def test_two_heads_train_together_on_one_trunk(records, tmp_path, capsys, monkey
         total = float(row["tumour_loss"]) + 0.5 * float(row["grade_loss"])
         assert float(row["loss"]) == pytest.approx(total, rel=1e-4)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 1/2"))
-    assert re.search(r"tumour mean Dice 0\.\d+, mean IoU with background 0\.\d+", line)
+    assert re.search(r"tumour mean Dice without background 0\.\d+, mean IoU with background 0\.\d+", line)
     assert "grade AUC" in line
     outputs = run.load_network().predict_on_batch(np.zeros((2, 16, 16, 4), np.float32))
     assert {name: values.shape for name, values in outputs.items()} == {"tumour": (2, 16, 16, 4), "grade": (2, 1)}
@@ -168,7 +168,7 @@ def test_a_head_without_validation_cases_has_no_score_and_is_not_monitored(toy, 
     assert 0 < float(row["val_mean_dice"]) < 1
     line = next(line for line in done.out.splitlines() if line.startswith("epoch 1/1"))
     validation = line.partition("; validation")[2]
-    assert re.search(r"hgg mean Dice 0\.\d+, mean Dice with background 0\.\d+", validation)
+    assert re.search(r"hgg mean Dice without background 0\.\d+, mean Dice with background 0\.\d+", validation)
     assert "mets mean" not in validation
     assert "(3 cases for hgg)" in done.out
 

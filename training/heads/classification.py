@@ -148,7 +148,9 @@ class ClassificationHead(Head):
             known = self.indices(folder)
             present |= {known[case] for case in chosen if case in known}
         if len(present) < 2:
-            received = ", ".join(self.class_names[index] for index in present) or "none"
+            received = (
+                ", ".join(self.class_names[index] for index in present) or "none: no case has such a value of the attribute"
+            )
             where = ", ".join(str(folder.path) for folder in records)
             raise UserError(
                 f"{where}: expected training cases of at least two classes of {self.attribute}; received {received}"

@@ -93,7 +93,7 @@ class SegmentationHead(Head):
     def headline(self, row: Mapping[str, float], front: str, monitored: str = "") -> str | None:
         """Mean Dice of the foreground classes, as in tables of scores, then the monitored score; None without both."""
         dice = [row.get(front + score_column("dice", name), math.nan) for name in self.class_names[1:]]
-        parts = [] if any(map(math.isnan, dice)) else [f"mean Dice {sum(dice) / len(dice):.3f}"]
+        parts = [] if any(map(math.isnan, dice)) else [f"mean Dice without background {sum(dice) / len(dice):.3f}"]
         other = super().headline(row, front, monitored)
         return ", ".join([*parts, *([other] if other else [])]) or None
 

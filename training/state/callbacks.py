@@ -104,11 +104,15 @@ class EpochKeeper(keras.callbacks.Callback):
         minutes, limit = seconds * steps * epochs / 60, self._config.max_minutes
         if limit is not None and self._progress.minutes + minutes > limit:
             left = limit - self._progress.minutes
-            return (
-                f"time: {left:.3g} min (--max_minutes), about {round(60 * left / max(seconds, 1e-9))} steps of {seconds:.2g} s"
+            fitting = round(60 * left / max(seconds, 1e-9))
+            longer = (
+                f"; an epoch has {steps}, and the first is never cut: shorten it by --steps_per_epoch"
+                if fitting < steps
+                else ""
             )
+            return f"time: {_duration(left)} (--max_minutes), about {fitting} steps of {seconds:.2g} s{longer}"
         aside = ", validation not counted" if self._config.validate else ""
-        return f"time: about {minutes:.3g} min for {counted(epochs, 'epoch')} of {steps} steps of {seconds:.2g} s{aside}"
+        return f"time: about {_duration(minutes)} for {counted(epochs, 'epoch')} of {steps} steps of {seconds:.2g} s{aside}"
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Note when validation began; averaged weights are validated."""
@@ -234,3 +238,8 @@ class EpochKeeper(keras.callbacks.Callback):
             print(f"phase {self._phase.number} ended: no better validation {config.monitor} for {epochs}")
             return "phase"
         return None
+
+
+def _duration(minutes: float) -> str:
+    """Minutes as words: `40 s`, `20 min`."""
+    return f"{60 * minutes:.0f} s" if minutes < 1 else f"{minutes:.3g} min"

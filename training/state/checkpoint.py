@@ -73,6 +73,10 @@ class Progress:
         """True where all epochs of the last phase are done."""
         return self.phase == len(phases) and self.phase_epoch >= phases[-1].epochs
 
+    def has_used(self, max_minutes: float | None) -> bool:
+        """True where another epoch, as long as those before on average, would pass the limit; it is never the first one."""
+        return max_minutes is not None and self.epoch > 0 and self.minutes * (1 + 1 / self.epoch) > max_minutes
+
     def is_out_of_patience(self, phase: Phase) -> bool:
         """True where the phase has gone on for too many epochs without a better score."""
         return phase.patience is not None and self.best_epoch is not None and self.waited >= phase.patience

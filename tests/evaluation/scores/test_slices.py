@@ -68,5 +68,5 @@ def test_a_subset_without_cases_is_refused(trained, records, tmp_path):
     manifest = json.loads((copy / "dataset.json").read_text())
     manifest["split"]["test"] = []
     (copy / "dataset.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="subset test has no case; choose another --subset"):
+    with pytest.raises(UserError, match="subset test has no case; choose another --subset: "):
         scored_slices(Run(trained), Records(copy), "test", SEGMENTATION)

@@ -53,8 +53,10 @@ def test_the_mean_over_the_foreground_comes_first():
     head = SegmentationHead("hgg", SCHEMA)
     row = {f"dice_{name.replace(' ', '_').replace('-', '_')}": 0.25 * place for place, name in enumerate(head.class_names)}
     mean = sum(0.25 * place for place in range(1, len(row))) / (len(row) - 1)
-    assert head.headline(row | {"mean_iou": 0.9}, "") == f"mean Dice {mean:.3f}, mean IoU with background 0.900"
-    assert head.headline(row, "") == f"mean Dice {mean:.3f}"
+    assert (
+        head.headline(row | {"mean_iou": 0.9}, "") == f"mean Dice without background {mean:.3f}, mean IoU with background 0.900"
+    )
+    assert head.headline(row, "") == f"mean Dice without background {mean:.3f}"
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,11 @@ def test_no_time_is_left_where_a_training_ends(train, capsys):
         ({"epochs": 10}, "time: about 20 min for 10 epochs of 20 steps of 6 s, validation not counted"),
         ({"epochs": 10, "validate": False}, "time: about 20 min for 10 epochs of 20 steps of 6 s"),
         ({"epochs": 10, "max_minutes": 5.0}, "time: 5 min (--max_minutes), about 50 steps of 6 s"),
+        (
+            {"epochs": 10, "max_minutes": 0.5},
+            "time: 30 s (--max_minutes), about 5 steps of 6 s; an epoch has 20, and the first is never cut: shorten it by "
+            "--steps_per_epoch",
+        ),
     ],
 )
 def test_the_time_of_a_training_is_expected_from_its_first_steps(model, clock, tmp_path, capsys, options, expected):

@@ -129,3 +129,11 @@ def test_a_failure_while_writing_leaves_the_state_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_00001.npz"]
     assert load_state(tmp_path, model).epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("minutes", "limit", "used"),
+    [(9.0, None, False), (0.0, 1.0, False), (8.0, 10.0, False), (8.1, 10.0, True), (12.0, 10.0, True)],
+)
+def test_minutes_are_used_where_another_epoch_would_pass_them(minutes, limit, used):
+    assert Progress(epoch=4 if minutes else 0, minutes=minutes).has_used(limit) is used
