@@ -76,7 +76,7 @@ def test_the_usage_line_and_the_errors_name_this_program(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         call(monkeypatch, "train", "--help")
     assert end.value.code == 0
-    assert capsys.readouterr().out.startswith("usage: glioskull train [--config CONFIG]")
+    assert capsys.readouterr().out.startswith("usage: glioskull train [options]\n")
     with pytest.raises(SystemExit):
         call(monkeypatch, "train", "--epoch", "3")
     said = "error: unrecognized arguments: --epoch 3; did you mean --epochs? (see glioskull train --help)\n"

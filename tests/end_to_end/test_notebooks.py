@@ -29,14 +29,14 @@ SMALLER = {
         "cross_validate --command": ("--options", *CLASSES),
     },
     "braintumornet": {
-        "make_phantom": ("--size", "[32,32,32]", "--cases", "10"),
+        "make_phantom": ("--size", "[32,32,32]", "--cases", "6"),
         "make_records": ("--prepare.size", "[32,32,32]"),
         "train": ("--steps", "2", "--validate_every", "2", "--input.patch", "[41,41,41]"),
     },
     "skull_base": {
-        "make_phantom": ("--cases", "4", "--size", "[32,32,24]"),
+        "make_phantom": ("--cases", "6", "--size", "[32,32,24]"),
         "align": ("--spacing_mm", "6"),
-        "make_records": ("--split.folds", "2"),
+        "make_records": ("--split.folds", "3"),
         "cross_validate": ("--options", "epochs=1", "steps_per_epoch=1", "input.patch=[24,32,32]"),
     },
 }

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from common.tables import latex_of
 from evaluation.scores.records import Counts
 from evaluation.tables.fine_tuning import RunScores, format_markdown, format_text, segmentation_scores, write_table
 from training.state.history import write_history
@@ -31,8 +32,9 @@ def test_text_and_markdown_hold_the_same_rows():
     )
 
 
-def test_the_table_is_written_as_markdown_and_csv(tmp_path):
-    table, values = write_table(tmp_path, PARTS)
+def test_the_table_is_written_as_markdown_latex_and_csv(tmp_path):
+    table, pasted, values = write_table(tmp_path, PARTS)
+    assert pasted.read_text() == latex_of(table.read_text())
     assert table.read_text() == format_markdown(PARTS)
     assert values.read_text() == "score,before,after\nLoss,0.500000,\nAUC,1.000000,0.250000\n"
 
