@@ -106,7 +106,7 @@ class TrainingConfig(ConfigWithOptions, ConfigWithTrust, ABC):
     logger: FilesConfig = choice(LOGGERS, "files")
     """Logs beside history.csv and TensorBoard."""
     precision: Precision = "auto"
-    """Number format; auto: mixed_bfloat16 where the hardware multiplies it, else float32."""
+    """Number format; auto: mixed_bfloat16 where it is faster (GPUs from Ampere on, processors with AMX), else float32."""
     seed: int = 0
     """Seed of weights, dropout, order and augmentation."""
     deterministic: Literal["auto", "on", "off"] = "auto"

@@ -64,7 +64,7 @@ def test_a_chosen_format_stays(precision):
 
 @pytest.mark.parametrize(
     ("flag", "expected"),
-    [("avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("avx512_vnni", "float32"), (None, "float32")],
+    [("avx512_bf16", "float32"), ("amx_bf16", "mixed_bfloat16"), ("avx512_vnni", "float32"), (None, "float32")],
 )
 def test_without_gpu_the_flags_of_the_processor_decide(tensorflow_gpus, processor, flag, expected):
     tensorflow_gpus({})
