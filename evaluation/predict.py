@@ -115,7 +115,6 @@ def main(config: PredictConfig) -> None:
         missing = _missing_cases(config, source, evaluators, earlier, list(schemas.values()), cases)
         if not missing:
             search.print_found()
-            print(f"predictions: {config.out} ({counted(len(cases), 'case')}, all there already)")
             return
         search.print_warning()
         load_backend()

@@ -83,7 +83,7 @@ def test_weights_decide_whether_predictions_may_be_added_and_not_the_path(tmp_pa
 def test_predictions_of_other_settings_are_not_mixed(tmp_path):
     run, folder = a_run(tmp_path / "run"), tmp_path / "p"
     write(folder, [run], ["a"], tmp_path)
-    with pytest.raises(UserError, match=r"made with flips \['x'\], not \['y'\]; choose another --out"):
+    with pytest.raises(UserError, match=r"made with flips \[\"x\"\], not \[\"y\"\]; choose another --out"):
         earlier_predictions(folder, [run], SETTINGS | {"flips": ["y"]})
 
 
