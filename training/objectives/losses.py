@@ -206,7 +206,8 @@ def _per_class(values: list[float], classes: int, option: str) -> list[float]:
     """One number per class from a list of as many, or of one."""
     if len(values) not in (1, classes):
         raise UserError(
-            f"--{option}: expected 1 or {classes} numbers (one per class); received {len(values)}; set --{option}, or take records of as many classes"
+            f"--{option}: expected 1 or {classes} numbers (one per class); received {len(values)}; "
+            f"set --{option}, or take records of as many classes"
         )
     expect_number(option, min(values), 0)
     expect_number(option, max(values), 0, above=True)
