@@ -10,7 +10,7 @@ import numpy as np
 from common import cli
 from common.config_bases import ConfigWithTrust
 from common.configs import find_config
-from common.errors import Problems, UserError
+from common.errors import Problems, UserError, did_you_mean
 from common.files import lock, read_lines, refuse_inside, remove_unfinished
 from common.hardware.backend import load_backend
 from common.parallel import map_cases
@@ -257,10 +257,11 @@ def _cases(source: Source, config: PredictConfig) -> list[CaseFiles]:
     cases = source.cases()
     if config.cases is not None:
         wanted = read_lines(config.cases, "list of cases (a text file, one id a line)")
-        unknown = sorted(set(wanted) - {files.id for files in cases})
-        if unknown or not wanted:
-            found = f"{unknown[0]!r}, which is no case of {config.source}" if unknown else "no case"
-            raise UserError(f"{config.cases}: names {found}")
+        if not wanted:
+            raise UserError(f"{config.cases}: names no case")
+        if unknown := sorted(set(wanted) - {files.id for files in cases}):
+            hint = did_you_mean(unknown[0], [files.id for files in cases])
+            raise UserError(f"{config.cases}: names {unknown[0]!r}, which is no case of {config.source}{hint}")
         cases = [files for files in cases if files.id in wanted]
     problems = [line for files in cases if (line := lacks_all(files)) is not None] or check_cases(source, cases)
     if problems:

@@ -178,8 +178,8 @@ def earlier_predictions(folder: Path, runs: "Sequence[Run]", settings: dict[str,
         )
     for name, value in settings.items():
         if name in values and values[name] != value:
-            before, now = (json.dumps(each) for each in (values[name], value))
-            other = f"another {name}" if isinstance(value, dict) else f"{name} {before}, not {now}"
+            stored, wanted = (json.dumps(each) for each in (values[name], value))
+            other = f"another {name}" if isinstance(value, dict) else f"{name} {stored}, not {wanted}"
             raise UserError(f"{folder}: holds predictions made with {other}; choose another --out")
     cases, training = [str(case) for case in values["cases"]], values.get("training", [])
     return EarlierPredictions(cases, values.get("source", ""), training, values.get("channels", {}))
