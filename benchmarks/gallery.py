@@ -2,8 +2,8 @@
 
     python -m benchmarks.gallery --work FOLDER
 
-FOLDER holds the scans, runs and figures; what is finished in it is not made again. About ten minutes of two cores. The
-trainings are short: the figures show their form, not a result.
+FOLDER holds the scans, runs and figures; what is finished in it is not made again. Half an hour of two cores beside other
+work. The trainings are short: the figures show their form, not a result.
 """
 
 import subprocess
@@ -50,7 +50,7 @@ GALLERY = (
         "figures/learning_curves_dice.png",
         "Learning curves",
         "glioskull plots --runs RUN --out FIGURES",
-        "Training dashed, validation solid; a ring marks the kept epoch, a dotted line the begin of a phase. The loss is not "
+        "Training dashed, validation solid; a ring marks the kept epoch, a grey line the beginning of a phase. The loss is not "
         "joined where its numbers changed.",
     ),
     Picture(

@@ -149,9 +149,8 @@ def _curves_section(subject: Subject) -> Section:
     runs = {name: run for name, run in subject.runs.items() if (run.path / "history.csv").is_file()}
     if not runs:
         return Section("Learning curves", [])
-    figures = [
-        figure for alike in by_heads(runs) for figure in curves_of_heads(alike) if "iou" not in figure.name
-    ]  # Dice says the same
+    every = [figure for alike in by_heads(runs) for figure in curves_of_heads(alike)]
+    figures = [figure for figure in every if "iou" not in figure.name]  # Dice says the same
     return Section("Learning curves", [chart(_drawing(figure), f"Loss and {figure.curves.title}.") for figure in figures])
 
 

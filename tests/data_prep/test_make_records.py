@@ -388,7 +388,8 @@ def test_scans_that_were_resampled_are_not_resampled_once_more_without_a_warning
         "null",
     )
     build += ("--prepare.crop", "null")
-    assert "warning" not in command(*build, "--out", tmp_path / "once").err
+    printed = command(*build, "--out", tmp_path / "once").err.splitlines()
+    assert [line for line in printed if not line.endswith(" min left")] == []  # progress, where the machine is busy
     twice = command(*build, "--out", tmp_path / "twice", "--prepare.spacing_mm", 3)
     assert twice.status == 0
     assert "warning: these scans were resampled by glioskull align and are resampled once more; leave --prepare" in twice.err
