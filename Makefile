@@ -35,7 +35,7 @@ demo: $(VENV)/requirements
 	@echo "demo: a report to open in $(DEMO)/report.html, plots in $(DEMO)/figures, overlays in $(DEMO)/predictions/overlays, scores in $(DEMO)/predictions/scores"
 
 test: $(VENV)/requirements-dev
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 campaign: $(VENV)/requirements-dev
 	$(BIN)/python -m tests.campaigns

@@ -82,6 +82,21 @@ def run_command(name: str, *arguments: object) -> Done:
     return Done(status, out.getvalue(), err.getvalue())
 
 
+LONGEST_FIRST = ("end_to_end/test_notebooks", "end_to_end", "training", "evaluation", "campaigns", "benchmarks", "models")
+"""Beginnings of the paths, below tests/, of what takes longest: begun last, one process would be at it alone."""
+
+
+def pytest_collection_modifyitems(items):
+    """Order of files for several processes, each of which takes the next file; within a file nothing moves."""
+    here = Path(__file__).parent
+
+    def place(item):
+        path = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        return next((index for index, begin in enumerate(LONGEST_FIRST) if path.startswith(begin)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def command():
     """`command(name, *arguments)`: run a command and get its `Done`."""
