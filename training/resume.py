@@ -1,7 +1,7 @@
 """Resumed training: the run that goes on, and the few settings that may differ from those that it was begun with.
 
-Records may have moved, where their content is the same. A log outside of the run's folder is asked for anew, because the run
-may be that of somebody else.
+Records may have moved, where their content and their division are the same. A log outside of the run's folder is asked for
+anew, because the run may be that of somebody else.
 """
 
 import json
@@ -79,7 +79,7 @@ def _refuse_lost_state(run: Run) -> None:
 
 
 def check_unchanged(run: Run, records: Sequence[Records]) -> None:
-    """Refuse to resume on records with other content than the run was started on.
+    """Refuse to resume on records with other content, or divided otherwise, than those that the run was started on.
 
     Raises:
         UserError: names the folder.
@@ -119,8 +119,8 @@ def _move_records(run: Run, config: TrainingConfig) -> None:
         places = [number for number, folder in enumerate(folders) if folder["fingerprint"] == fingerprint]
         if not places:
             raise UserError(
-                f"--records {given.path}: expected records with the content of those that {run.path} was begun with "
-                f"({', '.join(folder['path'] for folder in folders)}); received others; start another run"
+                f"--records {given.path}: expected records with the content and division of those that {run.path} was begun "
+                f"with ({', '.join(folder['path'] for folder in folders)}); received others; start another run"
             )
         for number in places:
             entries[number] = replace(entries[number], path=given.path.resolve())

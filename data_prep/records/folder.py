@@ -166,8 +166,9 @@ class Records:
 
     @property
     def fingerprint(self) -> str:
-        """Checksum of the content: equal for equal shards, classes, channels and preparation, whatever their path."""
-        content = repr((self._checksums, self.schema.to_dict(), self.stored_channels, self.preparation.to_dict()))
+        """Checksum of content and division: equal for equal shards, classes, channels, preparation, split and folds."""
+        division = (self.split, self.folds)  # a run that goes on with other patients has seen those that it is tested on
+        content = repr((self._checksums, self.schema.to_dict(), self.stored_channels, self.preparation.to_dict(), division))
         return f"{google_crc32c.value(content.encode()):08x}"
 
     def spacing_bounds(self, cases: Sequence[str]) -> dict[str, list[float]] | None:

@@ -62,11 +62,22 @@ def test_records_that_have_moved_are_named(moved):
     assert Run(run).config.records == place.parent / "gone"  # nothing is written before it trains
 
 
-def test_records_of_other_content_are_refused(moved):
+def divided_otherwise(values):
+    """The test patients train, in the place of those that train."""
+    values["split"] = values["split"] | {"train": values["split"]["test"], "test": values["split"]["train"]}
+
+
+def of_another_build(values):
+    values["preparation"]["crop"] = None
+
+
+@pytest.mark.parametrize("change", [divided_otherwise, of_another_build])
+def test_other_records_are_refused(moved, change):
     run, place = moved
-    dataset = place / "dataset.json"
-    dataset.write_text(dataset.read_text().replace('"case_0"', '"case_9"'))
-    with pytest.raises(UserError, match=r"^--records .*moved: expected records with the content of those that .* begun with"):
+    values = read_json(place / "dataset.json", "records")
+    change(values)
+    write_json(place / "dataset.json", values)
+    with pytest.raises(UserError, match=r"^--records .*moved: expected records with the content and division of those that"):
         run_to_resume(config(run, "--records", place))
 
 

@@ -112,14 +112,19 @@ def test_an_unknown_subset_is_refused(records):
         Records(records).subset("dev")
 
 
-def test_the_fingerprint_is_that_of_the_content_wherever_it_stands(records, own):
-    assert Records(own).fingerprint == Records(records).fingerprint
+def test_the_fingerprint_is_that_of_content_and_division_wherever_it_stands(records, own):
+    before = Records(records).fingerprint
+    assert Records(own).fingerprint == before
     manifest = own / "dataset.json"
     values = json.loads(manifest.read_text())
     edit(manifest, split=values["split"] | {"train": [], "test": list(values["cases"])})
-    assert Records(own).fingerprint == Records(records).fingerprint
+    assert Records(own).fingerprint != before
+    edit(manifest, split=values["split"], folds=values["folds"][::-1])
+    assert Records(own).fingerprint != before
+    edit(manifest, folds=values["folds"])
+    assert Records(own).fingerprint == before
     edit(manifest, cases=values["cases"] | {"case_0": [1]})
-    assert Records(own).fingerprint != Records(records).fingerprint
+    assert Records(own).fingerprint != before
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,14 @@ def test_the_table_is_written_and_says_over_what(command, trained, records, tmp_
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [FILE, "scores.json", "summary.csv", "table.txt"]
 
 
-def test_other_records_are_scored_with_a_note_and_beside_the_scores_of_the_runs_own(command, trained, records, tmp_path):
+@pytest.mark.parametrize("change", [{"preparation": {"crop": None}}, {"split": {"validation": []}}])
+def test_other_records_are_scored_with_a_note_and_beside_the_scores_of_the_runs_own(
+    command, trained, records, tmp_path, change
+):
     run, copy = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(records, tmp_path / "other")
     manifest = read_json(copy / "dataset.json", "records")
-    manifest["preparation"]["crop"] = None  # in its manifest alone: other content
+    for name, values in change.items():  # in its manifest alone
+        manifest[name] |= values
     write_json(copy / "dataset.json", manifest)
     done = command("evaluation.score", "--run", run, "--records", copy)
     assert done.status == 0, done.err
