@@ -40,7 +40,7 @@ FILES = {"segmentation": MANIFEST, "classification": "classification_scores.json
 class CompareConfig:
     """Compare two or more sets of scores, the first being the reference.
 
-    Each is a folder of predictions that evaluation.score has scored, or the folder with the scores; all are scores of
+    Each is a folder of predictions that glioskull score has scored, or the folder with the scores; all are scores of
     segmentations, or all of classifiers. Prints means with intervals side by side and, for segmentations, each set against the
     first on the patients of both. With `--out` writes compare.md, compare.csv, compare.txt and a box plot for each metric, of
     the first structure.
@@ -53,7 +53,7 @@ class CompareConfig:
     structures: list[str] | None = None
     """Classes and regions to compare, such as WT TC, or class_mean; default: all that the sets have in common."""
     metrics: list[str] | None = None
-    """Metrics to compare, e.g. dice; default: those that evaluation.score prints with an interval."""
+    """Metrics to compare, e.g. dice; default: those that glioskull score prints with an interval."""
     seen_patients: Literal["refuse", "warn"] = "refuse"
     """Patients who trained the runs that are scored on them: refuse to compare, or warn and compare all the same."""
     ids: bool = True

@@ -44,15 +44,15 @@ class CrossValidateConfig(ConfigWithTrust):
     out: Path
     """Folder for the runs (fold0, fold1, ...), the predictions of all patients and their scores."""
     command: Literal["train", "classify"] = "train"
-    """Command of the config: training.train or training.classify."""
+    """Command of the config: glioskull train or glioskull classify."""
     source: Path | None = None
     """The scans that the records were built from; default: their place at that time."""
     options: list[str] = field(default_factory=list)
     """Settings of the training that differ from the config, such as epochs=10 input.batch_size=8."""
     flips: list[str] = field(default_factory=list)
-    """Axes that are mirrored in prediction, as in evaluation.predict."""
+    """Axes that are mirrored in prediction, as in glioskull predict."""
     postprocess: Path | None = None
-    """Post-processing, as in evaluation.predict."""
+    """Post-processing, as in glioskull predict."""
     ids: bool = True
     """Name patients in the figures, and copy the pictures of the worst; false: figures without ids."""
 

@@ -31,9 +31,9 @@ class FineTuningConfig(ConfigWithTrust):
     """
 
     run: Path | None = None
-    """Run of training.train with several phases."""
+    """Run of glioskull train with several phases."""
     classifier: Path | None = None
-    """Run of training.classify with several phases."""
+    """Run of glioskull classify with several phases."""
     records: Path
     """Records with the channels that the runs were trained on."""
     subset: Literal["train", "validation", "test"] = "validation"

@@ -46,11 +46,11 @@ class PlotsConfig(SourceConfig, ConfigWithTrust):
     """Run folders, of one kind, or the folder of a cross-validation for all of its folds; their learning curves are drawn in
     one figure."""
     scores: list[Path] = field(default_factory=list)
-    """Folders of scores, of runs on records or of predictions, as evaluation.score writes them, to be drawn in one figure."""
+    """Folders of scores, of runs on records or of predictions, as glioskull score writes them, to be drawn in one figure."""
     names: list[str] | None = None
     """Display names of several runs, scores or predictions, in their order; default: those of their folders."""
     records: Path | None = None
-    """Records, as data_prep.make_records writes them."""
+    """Records, as glioskull make_records writes them."""
     source: Path | None = None
     """Scans and annotations."""
     case: str | None = None

@@ -56,7 +56,7 @@ class PredictConfig(SourceConfig, ConfigWithTrust):
 
     runs: list[Path]
     """Run folders, or the folder of a cross-validation for all of its folds; the probabilities of several runs with equal heads
-    are averaged. Runs of training.classify classify the slices in which those of training.train find tumour."""
+    are averaged. Runs of glioskull classify classify the slices in which those of glioskull train find tumour."""
     source: Path
     """Folder of scans or table, annotated or not."""
     out: Path
@@ -64,7 +64,7 @@ class PredictConfig(SourceConfig, ConfigWithTrust):
     both on the scanner's grid in scanner/. Several segmentation heads have a folder HEAD each; heads.csv names the head that
     was chosen for each case, and chosen/ has its prediction where all heads have the same classes."""
     postprocess: Path | None = None
-    """YAML file with threshold, smallest components and the like (see evaluation.tune); default: the one stored in the runs."""
+    """YAML file with threshold, smallest components and the like (see glioskull tune); default: the one stored in the runs."""
     cases: Path | None = None
     """Text file with the ids of the cases to segment, one a line; default: all."""
     probabilities: bool = False

@@ -51,7 +51,7 @@ class ScoreConfig(SourceConfig, ConfigWithTrust):
     """
 
     predictions: Path | None = None
-    """Folder of predictions: of evaluation.predict, or with a file ID.nii.gz per case, as nnU-Net writes it and challenges take
+    """Folder of predictions: of glioskull predict, or with a file ID.nii.gz per case, as nnU-Net writes it and challenges take
     it."""
     source: Path | None = None
     """The scans and annotations that the predictions belong to."""
@@ -73,7 +73,7 @@ class ScoreConfig(SourceConfig, ConfigWithTrust):
     run: Path | None = None
     """Run folder whose model is scored on records."""
     records: Path | None = None
-    """Records, as data_prep.make_records writes them."""
+    """Records, as glioskull make_records writes them."""
     subset: Literal["train", "validation", "test"] = "test"
     """Which of the records' cases are scored."""
     batch_size: int = 16

@@ -71,12 +71,12 @@ class StudyConfig(ConfigWithFiles, ConfigWithTrust):
     """
 
     records: dict[str, Path] | Path
-    """Records, made by data_prep.make_records: a folder; or several with names, such as {hgg: R1, mets: R2}."""
+    """Records, made by glioskull make_records: a folder; or several with names, such as {hgg: R1, mets: R2}."""
     out: Path
     """Folder of the study."""
     runs: list[dict[str, Any]] = field(default_factory=list)
-    """The runs, each with `name`, `train` (a config of training.train by its path relative to the study's file, or its content)
-    and optional `options` that differ from it, such as {input.copies: false, epochs: 3}; `records`, names of folders or
+    """The runs, each with `name`, `train` (a config of `train` by its path relative to the study's file, or its content) and
+    optional `options` that differ from it, such as {input.copies: false, epochs: 3}; `records`, names of folders or
     {name: hgg, share: 0.6, heads: [hgg]}, default: all; `init_from`, the name of the run whose weights it begins with."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of all runs and trials; those of a run win over them."""
@@ -85,7 +85,7 @@ class StudyConfig(ConfigWithFiles, ConfigWithTrust):
     subset: Literal["train", "validation", "test"] | None = None
     """Subset on which the runs are scored; default: test where the records have test cases, else validation."""
     rank_by: str = "dice"
-    """Score that ranks the runs: a metric of evaluation.score, e.g. dice, of the mean over the foreground classes; of a region
+    """Score that ranks the runs: a metric of glioskull score, e.g. dice, of the mean over the foreground classes; of a region
     or class, such as dice_WT; of the mean over all classes, such as iou_with_background; loss or accuracy; of lesions by a
     rule, such as lesion_dice@brats2023-met_WT (docs/metrics.md)."""
     tests: list[dict[str, Any]] = field(default_factory=list)
@@ -257,7 +257,7 @@ def _report(config: StudyConfig, planned: Sequence[PlannedRun], records: Records
     text = write_table(config.out / "table", result_columns(results, config.rank_by, records.schema), title, notes)
     print(f"\n{for_terminal(text)}\ntables: {config.out / 'table.csv'}, {config.out / 'table.md'}; runs: {config.out / 'runs'}")
     runs = [str(result.folder) for result in results]
-    words = ["python", "-m", "evaluation.plots", "--runs", *runs, "--out", str(config.out / FIGURES)]
+    words = ["glioskull", "plots", "--runs", *runs, "--out", str(config.out / FIGURES)]
     print(f"learning curves of all runs in one figure:\n  {shlex.join(words)}")
 
 

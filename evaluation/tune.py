@@ -66,7 +66,7 @@ class TuneConfig(ConfigWithTrust):
     """Records that the runs were trained on, where they have been moved, or where only some of several are to choose; null: all
     that annotate the head, by the paths in the runs."""
     metric: str = "dice"
-    """Metric to improve: a metric of evaluation.score with a direction, e.g. dice; one of masks, e.g. hd95, or of lesions by a
+    """Metric to improve: a metric of glioskull score with a direction, e.g. dice; one of masks, e.g. hd95, or of lesions by a
     rule, e.g. lesion_dice@brats2023-met, takes longer."""
     structure: str = CLASS_MEAN.name
     """Structure that is scored: a region or class of the schema; class_mean, the mean over the foreground classes; or
@@ -91,9 +91,9 @@ class TuneConfig(ConfigWithTrust):
     margin: float = 0.001
     """A stage must improve the metric by more than this, in its unit, to change the setting."""
     inside_only: bool = True
-    """Call voxels that are zero in every channel background, as evaluation.predict does where there is no brain mask."""
+    """Call voxels that are zero in every channel background, as glioskull predict does where there is no brain mask."""
     flips: list[str] = field(default_factory=list)
-    """Axes that are mirrored in turn, as in a later evaluation.predict."""
+    """Axes that are mirrored in turn, as in a later glioskull predict."""
     batch_size: int | None = None
     """Slices or patches at once, which changes speed and memory alone; default: 8 slices, or one patch."""
 
@@ -229,7 +229,7 @@ def _jobs(run: Run, config: TuneConfig) -> list[_Job]:
     if not jobs:
         raise UserError(
             f"{run.path}: has no annotated validation patients to choose on; "
-            "give settings found by cross-validation to evaluation.predict --postprocess FILE"
+            "give settings found by cross-validation to glioskull predict --postprocess FILE"
         )
     return jobs
 
@@ -256,7 +256,7 @@ def _predicted(jobs: Sequence[_Job], grid: Grid, config: TuneConfig) -> Iterator
                 if inside is not None and (np.count_nonzero(inside, axis=(1, 2)) != job.records.cases[case].brain).any():
                     raise UserError(
                         f"{job.records.path}: {case}: predict takes its mask of the brain, which records do not hold; "
-                        "give --inside_only false here and to evaluation.predict"
+                        "give --inside_only false here and to glioskull predict"
                     )
                 truth, patient = bits_to_classes(shard.label), job.records.cases[case].patient
                 spacing_mm = job.records.cases[case].geometry.spacing_mm

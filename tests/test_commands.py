@@ -52,6 +52,8 @@ def test_help_tells_every_option(name, capsys):
     for option in config.__dataclass_fields__:
         assert f"--{option}" in shown
         assert f"--{option} {option.upper()} (" not in shown, f"--{option} of {name} has no help text"
+    words = shown.replace(f"python -m {name}", "")
+    assert [command for command in COMMANDS if command in words] == [], "a command is named as users type it: glioskull train"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

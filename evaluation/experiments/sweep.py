@@ -163,7 +163,7 @@ class Sweep:
         log, score = log_path(self._folder(trial.number), ".log"), self._score(trial.number)
         if stopped:
             self._study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
-            print(f"  pruned; training.train --resume {self._folder(trial.number)} would resume it", flush=True)
+            print(f"  pruned; glioskull train --resume {self._folder(trial.number)} would resume it", flush=True)
         elif status not in (0, USER_ERROR):
             self._crashed.add(trial.number)
             return f"its training ended with status {status} ({last_error(log)}); see {log}"
@@ -247,7 +247,7 @@ class Sweep:
             else (log_path(self._folder(trial.number), ".yaml"), [])
         )
         given = ["--config", str(file), *words, "--records", str(self._records.path), "--out", str(self._out / "best")]
-        return shlex.join(["python", "-m", "training.train", *given])
+        return shlex.join(["glioskull", "train", *given])
 
 
 def _load_optuna() -> Any:

@@ -107,7 +107,7 @@ def read_result(folder: Path, subset: str) -> Result:
     file = scores_file(folder, subset)
     rows, stored = read_history(folder), read_scores(file.parent)
     if not rows or stored.per_patient:
-        raise UserError(f"{file}: expected the scores of a trained run, as evaluation.score writes them; score it again")
+        raise UserError(f"{file}: expected the scores of a trained run, as glioskull score writes them; score it again")
     scores: dict[str, float] = {}
     for row, each in stored.summary.items():
         scores.setdefault(stored.keys[row], each.value)  # of a region and a class of one name, the region

@@ -141,7 +141,7 @@ def load_history(run: Path, name: str | None = None) -> History:
         UserError: a file is missing, or the history has no finished epoch.
     """
     if not (run / "run.json").is_file():
-        raise UserError(f"{run}: expected a run (a folder with run.json, made by training.train)")
+        raise UserError(f"{run}: expected a run (a folder with run.json, made by glioskull train)")
     rows = read_history(run)
     if not rows or "epoch" not in rows[0]:
         raise UserError(
@@ -167,7 +167,7 @@ def voxel_curves(histories: Sequence[History], score: str) -> Curves:
     names = dict.fromkeys(name for history in histories for name in history.classes)
     panels = {"loss": "Loss", f"mean_{score}": f"Mean {title} (background included)"}
     panels |= {score_column(score, name): f"{title} of {name}" for name in names}
-    return Curves(f"{title} per class, one confusion matrix per epoch", panels)
+    return Curves(f"{title} per class, over all voxels of an epoch", panels)
 
 
 def slice_curves(histories: Sequence[History]) -> Curves:

@@ -94,12 +94,12 @@ def open_predictions(folder: Path, wanted: list[str] | None, plain: bool = False
         raise UserError(f"{folder}: expected a folder of predictions; received {received}{did_you_mean_path(folder)}")
     if not manifest.is_file() and (folder / LOCK).exists():
         raise UserError(
-            f"{folder}: expected predictions finished by evaluation.predict, with {MANIFEST}; received unfinished ones, or the "
+            f"{folder}: expected predictions finished by glioskull predict, with {MANIFEST}; received unfinished ones, or the "
             "folder of another command; predict again, or name the folder of predictions"
         )
     if not manifest.is_file():
         raise UserError(
-            f"{manifest}: not found; expected a folder finished by evaluation.predict; to score other ID.nii.gz files, list "
+            f"{manifest}: not found; expected a folder finished by glioskull predict; to score other ID.nii.gz files, list "
             "their ids in a file and give it to --cases"
         )
     values = read_prediction_facts(folder / MANIFEST)

@@ -259,7 +259,7 @@ def read_scores(folder: Path) -> StoredScores:
     """
     place = find_scores(folder)
     if place is None:
-        hint = did_you_mean_path(folder) or "; score it first by evaluation.score"
+        hint = did_you_mean_path(folder) or "; score it first by glioskull score"
         raise UserError(f"{folder}: expected {MANIFEST} in it or in its {SCORES}/{hint}")
     file = place / MANIFEST
     values = read_score_facts(file)
@@ -332,13 +332,13 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
     if not stored.per_patient:
         raise UserError(
             f"{stored.folder / MANIFEST}: expected scores per patient; received those of slices of records; "
-            "use evaluation.score --predictions"
+            "use glioskull score --predictions"
         )
     rows = read_rows(file)
     metrics = [METRICS[name] for name in (rows[0] if rows else ()) if name in METRICS]
     if not metrics or not {"patient", "cases", "kind", "structure", "cases_absent_in_truth"} <= set(rows[0]):
         raise UserError(
-            f"{file}: expected scores per patient, as evaluation.score writes them; received another table; score again"
+            f"{file}: expected scores per patient, as glioskull score writes them; received another table; score again"
         )
     patients = sorted({row["patient"] for row in rows})
     structures = scored_structures(stored.schema)

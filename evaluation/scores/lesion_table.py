@@ -67,5 +67,5 @@ def read_lesions(folder: Path) -> list[LesionScores]:
         ]
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"{file}: expected lesions, as evaluation.score writes them; received another table ({error!r}); score again"
+            f"{file}: expected lesions, as glioskull score writes them; received another table ({error!r}); score again"
         ) from None

@@ -173,10 +173,10 @@ def test_the_table_is_printed_and_written(studied):
 
 def test_the_line_for_the_learning_curves_draws_them(studied, command, tmp_path):
     printed = (studied / "printed.txt").read_text().splitlines()
-    (line,) = [line.strip() for line in printed if "evaluation.plots" in line]
+    (line,) = [line.strip() for line in printed if "glioskull plots" in line]
     words = shlex.split(line)
-    assert words[:3] == ["python", "-m", "evaluation.plots"]
-    done = command("evaluation.plots", *words[3:-1], tmp_path)
+    assert words[:2] == ["glioskull", "plots"]
+    done = command("evaluation.plots", *words[2:-1], tmp_path)
     assert done.status == 0, done.err
     assert list(tmp_path.glob("*.png"))
 

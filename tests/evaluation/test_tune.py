@@ -241,6 +241,9 @@ def test_a_run_without_validation_patients_is_refused(command, run, records, tmp
     manifest = read_json(copy / "dataset.json", "records")
     manifest["split"]["validation"] = []
     write_json(copy / "dataset.json", manifest)
+    facts = read_json(run / "run.json", "run")
+    facts["records"][0]["fingerprint"] = Records(copy).fingerprint
+    write_facts(run, facts)
     done = command("evaluation.tune", "--runs", run, "--records", copy)
     assert done.status == 2
     (line,) = done.errors

@@ -152,7 +152,7 @@ def test_a_hopeless_trial_is_stopped_and_told(swept):
         epochs = len(read_history(swept / "trials" / row["trial"]))
         assert epochs == int(row["epochs"])
         assert (epochs < EPOCHS) == (row["state"] == "pruned")
-        told = f"pruned; training.train --resume {swept / 'trials' / row['trial']} would resume it" in printed
+        told = f"pruned; glioskull train --resume {swept / 'trials' / row['trial']} would resume it" in printed
         assert told == (row["state"] == "pruned")
 
 
@@ -161,8 +161,8 @@ def test_the_best_trial_is_told_as_a_command(swept):
     printed = (swept / "printed.txt").read_text()
     assert f"best: {swept / 'trials' / best['trial']} (val_mean_iou {float(best['score']):.4f})" in printed
     words = shlex.split(printed.splitlines()[-1])
-    assert words[:3] == ["python", "-m", "training.train"]
-    config = cli.parse(TrainConfig, words[3:])
+    assert words[:2] == ["glioskull", "train"]
+    config = cli.parse(TrainConfig, words[2:])
     assert config.model.dropout == float(best["model.dropout"])
     assert config.epochs == EPOCHS
 
@@ -171,8 +171,8 @@ def test_the_command_of_a_config_file_names_its_options(trainer, sweep, tmp_path
     (tmp_path / "base.yaml").write_text(f"epochs: {EPOCHS}\n")
     done = sweep(tmp_path / "out", train=str(tmp_path / "base.yaml"), trials=2, options={"loss.alpha": [1, 2, 1, 1]})
     words = shlex.split(done.out.splitlines()[-1])
-    assert words[3:6] == ["--config", str(tmp_path / "base.yaml"), "--loss.alpha=[1, 2, 1, 1]"]
-    config = cli.parse(TrainConfig, words[3:])
+    assert words[2:5] == ["--config", str(tmp_path / "base.yaml"), "--loss.alpha=[1, 2, 1, 1]"]
+    config = cli.parse(TrainConfig, words[2:])
     trained = yaml.safe_load((tmp_path / "out" / "logs" / "trials" / f"{table(tmp_path / 'out')[0]['trial']}.yaml").read_text())
     assert cli.as_dict(config) | {"records": None, "out": None} == trained
 
