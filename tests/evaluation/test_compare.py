@@ -247,7 +247,7 @@ def other_patients(folder):
             "expected scores.json or classification_scores.json in it",
         ),
         (lambda folder: (folder / "scores" / "per_patient.csv").unlink(), "per_patient.csv: table not found"),
-        (lambda folder: break_csv(folder, "a,b\n1,2\n"), "expected scores per patient, as evaluation.score writes them"),
+        (lambda folder: break_csv(folder, "a,b\n1,2\n"), "expected scores per patient, as glioskull score writes them"),
         (lambda folder: change_csv(folder, "p01", "WT", dice="x"), "patient p01, WT: expected dice of 0 to 1; received 'x'"),
         (lambda folder: change_csv(folder, "p01", "WT", dice="1.5"), "patient p01, WT: expected dice of 0 to 1"),
         (lambda folder: change_csv(folder, "p01", "WT", hd95="-1"), "patient p01, WT: expected hd95 of at least 0"),

@@ -17,7 +17,7 @@ from common import cli
 from common.tables import for_terminal, latex_of
 from evaluation import study as module
 from evaluation.experiments import runner
-from tests.training.runs import history
+from tests.training.runs import begin_on, history
 from training.run import Run
 
 NAME = "evaluation.study"
@@ -247,6 +247,7 @@ def test_records_without_test_cases_are_scored_on_validation(copy, records, stud
     manifest = json.loads((other / "dataset.json").read_text())
     manifest["split"]["test"] = []
     (other / "dataset.json").write_text(json.dumps(manifest))
+    begin_on(copy / "runs" / "plain", other)
     done = study(copy, "--records", other, runs=RUNS[:1])
     assert done.status == 0, done.err
     assert "Scored on the validation cases" in done.out

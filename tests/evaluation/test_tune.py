@@ -20,7 +20,7 @@ from evaluation.inference.postprocess import FOREGROUND, HysteresisRule, Postpro
 from evaluation.inference.search import Trial
 from evaluation.tune import TuneConfig, _report, describe, make_grid, scored_parts
 from tests.copied_records import copy_records
-from tests.training.runs import write_facts
+from tests.training.runs import begin_on, write_facts
 from training.run import Run
 
 SMALL = ("--thresholds", "[0.2,0.4]", "--least_voxels", "[0,30]", "--region_voxels", "[10]", "--replace_below", "[20,40]")
@@ -241,9 +241,7 @@ def test_a_run_without_validation_patients_is_refused(command, run, records, tmp
     manifest = read_json(copy / "dataset.json", "records")
     manifest["split"]["validation"] = []
     write_json(copy / "dataset.json", manifest)
-    facts = read_json(run / "run.json", "run")
-    facts["records"][0]["fingerprint"] = Records(copy).fingerprint
-    write_facts(run, facts)
+    begin_on(run, copy)
     done = command("evaluation.tune", "--runs", run, "--records", copy)
     assert done.status == 2
     (line,) = done.errors

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from common.files import read_json, write_json
+from data_prep.records.folder import Records
 from training.data.batches import CLASSIFICATION, SEGMENTATION, InputConfig, training_batches, training_examples
 from training.data.slices import training_slices
 from training.data.targets import FolderTargets
@@ -116,6 +117,13 @@ def write_facts(run, facts):
     config = yaml.safe_load((run / "config.yaml").read_text())
     settings = facts.get("settings", {}) | {NETWORK: network_checksum(config, facts)}
     write_json(run / "run.json", facts | {"settings": settings})
+
+
+def begin_on(run, records, **changes):
+    """Write into a run's facts that it was begun on other records, and other changes of them."""
+    facts = read_json(run / "run.json", "run")
+    facts["records"] = [facts["records"][0] | {"path": str(records), "fingerprint": Records(records).fingerprint}]
+    write_facts(run, facts | changes)
 
 
 def assert_equal_arrays(first, second):

@@ -4,9 +4,7 @@ import shutil
 
 import yaml
 
-from common.files import read_json
-from data_prep.records.folder import Records
-from tests.training.runs import write_facts
+from tests.training.runs import begin_on
 
 
 def run_of(trained, out, records, fold, **facts):
@@ -14,7 +12,5 @@ def run_of(trained, out, records, fold, **facts):
     shutil.copytree(trained, out, ignore=shutil.ignore_patterns("state", "logs", "patients.json"))
     config = yaml.safe_load((out / "config.yaml").read_text())
     (out / "config.yaml").write_text(yaml.safe_dump(config | {"fold": fold, "records": [str(records)]}))
-    metadata = read_json(out / "run.json", "run")
-    entry = metadata["records"][0] | {"path": str(records), "fingerprint": Records(records).fingerprint}
-    write_facts(out, metadata | {"records": [entry], "fold": fold} | facts)
+    begin_on(out, records, fold=fold, **facts)
     return out
