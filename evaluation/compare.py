@@ -30,8 +30,8 @@ from evaluation.tables.comparison import (
     title,
 )
 from evaluation.tables.comparison_table import csv_rows, format_markdown, format_text, paste_tables
-from evaluation.tables.run_names import names_of
-from evaluation.tables.scored import read_scored
+from evaluation.tables.run_names import names_of, numbered
+from evaluation.tables.scored import mean_scored, read_scored
 
 FILES = {"segmentation": MANIFEST, "classification": "classification_scores.json"}
 
@@ -49,7 +49,8 @@ class CompareConfig:
     scores: list[Path]
     """Folders to compare, the reference first."""
     names: list[str] | None = None
-    """Display names of the sets, in the same order; default: as their folders."""
+    """Display names of the sets, in the same order; default: as their folders. Segmentations of one name, such as those of
+    several seeds, are one set: a patient's score is the mean over them."""
     structures: list[str] | None = None
     """Classes and regions to compare, such as WT TC, or class_mean; default: all that the sets have in common."""
     metrics: list[str] | None = None
@@ -67,17 +68,22 @@ class CompareConfig:
 def main(config: CompareConfig) -> None:
     """Compare the folders; prints the tables and the files written."""
     kind, folders = _locate(config.scores)
-    names = names_of("scores", config.scores, config.names)
+    names = names_of("scores", config.scores, config.names, 2 if kind == "segmentation" else None)
     if kind == "classification" and config.structures is not None:
         raise UserError("--structures: classifiers have none; expected it for scores of segmentations only; leave it out")
     if config.out is not None:
         make_folder(config.out)
     entries: list[ScoredSegmentation] = []
     if kind == "segmentation":
-        entries = [read_scored(folder, name) for folder, name in zip(folders, names, strict=True)]
-        trained = {entry.name: read_scores(folder).trained for folder, entry in zip(folders, entries, strict=True)}
-        _refuse_trained(config, folders, trained, [entry.split for entry in entries])
+        sets = [read_scored(folder, name) for folder, name in zip(folders, numbered(names), strict=True)]
+        patients = [read_scores(folder).trained for folder in folders]
+        by_name = {entry.name: each for entry, each in zip(sets, patients, strict=True)}
+        _refuse_trained(config, folders, by_name, [entry.split for entry in sets])
+        entries, trained = _means_of_sets(names, sets, patients)
         comparison = _compare_segmentations(config, entries)
+        several = [name for name in trained if names.count(name) > 1]
+        notes = [f"{name}: a patient's score is the mean over {names.count(name)} sets of scores." for name in several]
+        comparison = replace(comparison, notes=[*notes, *comparison.notes])
     else:
         found = [_read_classifier(folder, name) for folder, name in zip(folders, names, strict=True)]
         trained = {entry.column.name: patients for entry, patients in found}
@@ -131,6 +137,18 @@ def _refuse_trained(
                 f"{folder}: {seen}, such as {min(patients.found)}, so its scores are too good to be ranked; score "
                 "patients who did not, by score --cases, or compare all the same by --seen_patients warn"
             )
+
+
+def _means_of_sets(
+    names: Sequence[str], sets: Sequence[ScoredSegmentation], patients: Sequence[TrainedPatients]
+) -> tuple[list[ScoredSegmentation], dict[str, TrainedPatients]]:
+    """Sets of scores by name, the mean of those of one name, and the patients who trained their runs."""
+    entries, trained = [], {}
+    for name in dict.fromkeys(names):
+        places = [place for place, other in enumerate(names) if other == name]
+        entries.append(mean_scored([sets[place] for place in places], name))
+        trained[name] = TrainedPatients.merged([patients[place] for place in places])
+    return entries, trained
 
 
 def _compare_segmentations(config: CompareConfig, entries: list[ScoredSegmentation]) -> Comparison:

@@ -28,6 +28,13 @@ class TrainedPatients:
         reasons, found = values.get("training_unknown"), values.get("trained_patients", [])
         return cls(scored, None if reasons is None and not found else frozenset(found), tuple(reasons or ()))
 
+    @classmethod
+    def merged(cls, sets: Sequence[Self]) -> Self:
+        """Those of several sets of scores of equal patients, such as those of several seeds."""
+        found = [each.found for each in sets if each.found is not None]
+        unknown = tuple(dict.fromkeys(reason for each in sets for reason in each.unknown))
+        return cls(sets[0].scored, frozenset().union(*found) if len(found) == len(sets) else None, unknown)
+
     def mark(self, patient: str) -> int | None:
         """1 for a patient who trained a run, else 0; None where that is not known."""
         if self.found is not None and patient in self.found:

@@ -44,12 +44,16 @@ def mean_scored(entries: Sequence[ScoredSegmentation], name: str) -> ScoredSegme
         name: of the result.
 
     Raises:
-        UserError: the sets are of different patients.
+        UserError: the sets are of different patients, or of different splits.
     """
     first = entries[0]
     for entry in entries[1:]:
         if entry.patients != first.patients:
             raise UserError(f"{entry.name}: expected the patients of {first.name}; received others; score both again")
+        if entry.split != first.split:
+            raise UserError(
+                f"{entry.name}: expected a {first.split} split, as {first.name} has; received a {entry.split} split"
+            )
     keys = [key for key in first.values if all(key in entry.values for entry in entries)]
     values, left_out = {}, {}
     for key in keys:

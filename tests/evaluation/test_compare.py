@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from common.files import write_json, write_text
 from common.tables import csv_text
 from data_prep.labels import LabelSchema
 from evaluation.outputs import FILE
+from evaluation.tables.scored import read_scored
 from tests import scans
 from tests.evaluation.scores.test_folder import write_made, write_records
 
@@ -191,6 +193,24 @@ def test_categories_of_patients_who_trained_the_runs_are_not_ranked(tmp_path, co
         assert {(row["name"], row["trained"]) for row in csv.DictReader(file)} == {("a", "0"), ("b", "2")}
 
 
+def test_sets_of_one_name_are_seeds_whose_mean_is_compared(two, tmp_path, command):
+    folders = (*two, write_made(tmp_path / "attention_again", 2, better=0.5))
+    done = command(COMPARE, "--scores", *folders, "--names", "unet", "attention", "attention", "--out", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert "attention: a patient's score is the mean over 2 sets of scores." in done.out
+    rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
+    own = ("mean", "attention", "WT", "dice")
+    (seeds,) = [row for row in rows if (row["table"], row["name"], row["structure"], row["score"]) == own]
+    single = [np.mean(list(read_scored(folder, "").values["region", "WT", "dice"].values())) for folder in folders[1:]]
+    assert float(seeds["value"]) == pytest.approx(np.mean(single))
+    assert {row["name"] for row in rows} == {"unet", "attention"}
+
+
+def test_classifiers_of_one_name_are_refused(tmp_path, command):
+    sets = [write_classes(tmp_path / name, 0.7) for name in "ab"]
+    assert "expected 2 different names; received x, x" in one_line(command(COMPARE, "--scores", *sets, "--names", "x", "x"))
+
+
 def one_line(done):
     assert (done.status, done.out) == (2, "")
     (line,) = done.errors
@@ -200,8 +220,8 @@ def one_line(done):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--names", "a"), "--names: expected 2 different names; received a"),
-        (("--names", "a", "a"), "--names: expected 2 different names"),
+        (("--names", "a"), "--names: expected 2 names, 2 of them different; received a"),
+        (("--names", "a", "a"), "--names: expected 2 names, 2 of them different"),
         (("--structures", "WT", "liver"), "--structures: expected some of WT, TC, ET"),
         (("--metrics", "hausdorff"), "--metrics: expected some of dice, iou, sensitivity, precision, hd95"),
     ],
@@ -308,6 +328,7 @@ def test_scores_of_another_version_of_a_lesion_rule_are_refused(tmp_path, comman
     metrics = json.loads(file.read_text())["metrics"]
     metrics["lesion_f1@brats2026-gli"]["lesion_rule"]["version"] = "brats-evaluation 0.0.6"
     edit(file, metrics=metrics)
-    done = command(COMPARE, "--scores", tmp_path / "p", tmp_path / "p", "--names", "[a,b]")
+    again = shutil.copytree(tmp_path / "p", tmp_path / "again")
+    done = command(COMPARE, "--scores", tmp_path / "p", again)
     assert done.status == 2
     assert "expected lesion_f1@brats2026-gli as this version defines it; received another rule; score again" in done.err

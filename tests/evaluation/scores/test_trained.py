@@ -22,6 +22,12 @@ def test_what_is_not_known_is_neither_yes_nor_no():
     assert TrainedPatients(2).mark("a") is None
 
 
+def test_sets_of_several_seeds_are_merged():
+    one, other = TrainedPatients(16, frozenset({"a"})), TrainedPatients(16, frozenset({"b"}), ("a run is gone",))
+    assert TrainedPatients.merged([one, other]) == TrainedPatients(16, frozenset({"a", "b"}), ("a run is gone",))
+    assert TrainedPatients.merged([one, TrainedPatients(16)]).found is None
+
+
 def test_equal_counts_are_said_once_and_sets_of_which_nothing_is_known_are_named():
     none, one = TrainedPatients(16, frozenset()), TrainedPatients(16, frozenset({"a"}))
     assert trained_notes({"x": none, "y": none}) == ["0 of 16 patients trained the runs that are scored on them."]

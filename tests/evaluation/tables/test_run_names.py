@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from evaluation.tables.run_names import families, names_of
+from evaluation.tables.run_names import families, names_of, numbered
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,19 @@ def test_names_must_be_as_many_as_the_folders_and_different(given_names):
         names_of("runs", [Path("a"), Path("b")], given_names)
 
 
+def test_names_may_repeat_where_some_are_enough():
+    folders = [Path("a"), Path("b"), Path("c")]
+    assert names_of("scores", folders, ["x", "y", "y"], 2) == ["x", "y", "y"]
+    assert numbered(["x", "y", "y"]) == ["x", "y (1)", "y (2)"]
+    with pytest.raises(UserError, match="--names: expected 3 names, 2 of them different; received x, x, x"):
+        names_of("scores", folders, ["x", "x", "x"], 2)
+
+
+@pytest.mark.parametrize("given_names", [None, ["x", "y"]])
 @pytest.mark.parametrize("again", ["a", "a/scores"])
-def test_a_folder_twice_is_refused(again):
+def test_a_folder_twice_is_refused(again, given_names):
     with pytest.raises(UserError, match="--scores: expected different folders"):
-        names_of("scores", [Path("a"), Path(again)], None)
+        names_of("scores", [Path("a"), Path(again)], given_names)
 
 
 @pytest.mark.parametrize(
