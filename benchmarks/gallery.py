@@ -24,7 +24,8 @@ SHORT = ("--input.batch_size", "8", "--precision", "float32", "--steps_per_epoch
 INTRODUCTION = """# Gallery
 
 Every figure that the commands draw, on synthetic patients after short trainings: their form, not a result. All of them are made
-by `python -m benchmarks.gallery --work FOLDER`. Each is written as PDF and PNG, those of numbers as CSV too.
+by `python -m benchmarks.gallery --work FOLDER`. Charts are written as PDF, PNG and CSV of their numbers, figures of scans as PDF
+and PNG, overlays as PNG.
 """
 
 
@@ -111,7 +112,8 @@ GALLERY = (
         "figures/augmentation.png",
         "Augmentation",
         "glioskull plots --runs RUN --records R --out FIGURES",
-        "Slices as the network gets them, and what was changed. The rim of a moved head is interpolated between tissue and 0.",
+        "Slices as the network gets them, and what was changed, of runs that augment. The rim of a moved head is interpolated "
+        "between tissue and 0.",
     ),
     Picture(
         "figures/class_frequencies.png",

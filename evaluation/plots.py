@@ -54,7 +54,7 @@ class PlotsConfig(SourceConfig, ConfigWithTrust):
     source: Path | None = None
     """Scans and annotations."""
     case: str | None = None
-    """Case of the source that is drawn; default: the first that has an annotation."""
+    """Case of the source that is drawn; default: the first annotated one that all predictions have."""
     channel: str | None = None
     """Channel that is drawn; default: the first."""
     predictions: list[Path] = field(default_factory=list)

@@ -38,8 +38,7 @@ LEAST_LEVEL = 0.01  # of hysteresis: a component of less probable voxels would f
 MOST_LEVELS = 255  # the number of thresholds, or of levels of hysteresis, that a probability reaches is stored in a byte
 OPTIMISTIC = (
     "The setting was chosen on these patients, so its score is optimistic; score it on patients that neither trained nor "
-    "chose it. Scores are means over patients of whole cases, on the records' grid: what the crop cut off is "
-    f"not counted. In brackets: {INTERVAL_NOTE}."
+    "chose it. Scores are means over patients of whole cases, on the records' grid: what the crop cut off is not counted."
 )
 UNFAIR = "in one of both means and not in the difference, so that neither compares the settings fairly."
 
@@ -341,7 +340,9 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     one_sided = (
         [f"{counted(change.one_sided, 'patient')} with a value before or after alone: {UNFAIR}"] if change.one_sided else []
     )
-    notes = [result, *one_sided, OPTIMISTIC, *student_note([f"{metric.heading} of {config.structure}"] if has_student else [])]
+    brackets = [f"In brackets: {INTERVAL_NOTE}."] if any(row.low is not None for row in (*summaries, change)) else []
+    student = student_note([f"{metric.heading} of {config.structure}"] if has_student else [])
+    notes = [result, *one_sided, OPTIMISTIC, *brackets, *student]
     return "\n".join([heading, "", *folded(rows), "", *wrapped(notes)])
 
 

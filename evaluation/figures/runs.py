@@ -317,7 +317,7 @@ def _draw_run(axes: "Axes", history: History, column: str, index: int, label: st
         if history.kept is not None:
             row = int(np.argmin(np.abs(history.columns["epoch"] - history.kept)))
             place = float(history.columns[axis][row]), float(history.columns[f"val_{column}"][row])
-            axes.plot(*place, label=f"{label}kept epoch", color=colour, linestyle="none", **KEPT)
+            axes.plot(*place, label=f"{label}kept epoch", color=colour, linestyle="none", clip_on=False, **KEPT)
 
 
 def _mark_phases(axes: "Axes", histories: Sequence[History], colours: Sequence[str], axis: Axis) -> None:

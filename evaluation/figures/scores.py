@@ -170,8 +170,9 @@ def _finish(axes: "Axes", rows: Sequence[Structure], metric: Metric) -> None:
 def _note(models: Sequence[ModelScores]) -> str:
     """Meaning of the dots, and number of patients."""
     parts = []
+    bar = f"; bar: {INTERVAL}" if any(each.low is not None for model in models for each in model.values.values()) else ""
     for pooled, meaning in (
-        (False, f"mean over patients, whole volumes; bar: {INTERVAL}"),
+        (False, f"mean over patients, whole volumes{bar}"),
         (True, "one confusion matrix over all slices of the prepared grid"),
     ):
         patients = {model.name: model.patients for model in models if model.pooled == pooled}

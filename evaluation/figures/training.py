@@ -151,6 +151,7 @@ def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, 
     about_y, about_x = (round(degrees) for degrees in augmentation.tilt_degrees)
     height, width = (f"{100 * share:.0f}" for share in augmentation.crop)
     brightness, contrast, gamma = (getattr(augmentation, name)[channel] for name in ("brightness", "contrast", "gamma"))
+    bias, blur = (values[channel] if values else 0.0 for values in (augmentation.bias, augmentation.blur))
     source = augmentation.sources[channel]
     # A change that its number, rounded, does not show is left out.
     changes = {
@@ -163,7 +164,11 @@ def describe(augmentation: Augmentation, channels: Sequence[str], channel: int, 
         f"brightness {brightness:+.2f}": round(brightness, 2) != 0,
         f"contrast {100 * contrast:.0f} %": round(100 * contrast) != 100,
         f"gamma {gamma:.2f}": round(gamma, 2) != 1,
+        f"bias field {bias:+.2f}": round(bias, 2) != 0,
+        f"blur {blur:.1f} px": round(blur, 1) != 0,
         f"noise {augmentation.noise:.2f}": round(augmentation.noise, 2) != 0,
+        f"tumour fainter by {100 * augmentation.fade:.0f} %": round(100 * augmentation.fade) != 0,
+        "a part erased": bool(augmentation.erase),
         f"filled by {channels[source]}": source != channel,
     }
     return [words for words, visible in changes.items() if visible] or ["unchanged"]

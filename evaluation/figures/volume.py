@@ -63,8 +63,8 @@ def draw_mosaic(
             _mark_tiles(axes, len(tiles), grey.shape[1:])
         step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
         which = f"every {step}th of the" if step > 3 else {1: "the", 2: "every second of the", 3: "every third of the"}[step]
-        numbered = f"{title}: {which} axial slices with head, numbered from inferior to superior; R: the patient's right"
-        figure.suptitle(numbered if oriented else title)
+        which = f"{which} axial slices with head, numbered from inferior to superior; R: the patient's right"
+        figure.suptitle(f"{title}\n{which}" if oriented else title)
         return style.save(figure, path)
 
 

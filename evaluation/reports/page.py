@@ -11,7 +11,7 @@ from data_prep.grid.slice_pictures import CLASS_COLOURS
 from evaluation.reports.content import Report, ScanViewer
 
 PARTS = Path(__file__).parent / "page"  # template, style and scripts
-DIFFERENT = (("in both", "#009E73"), ("missed", "#56B4E9"), ("too much", "#D55E00"))
+DIFFERENT = (("in both", "#009E73"), ("missed", "#CC79A7"), ("too much", "#E69F00"))
 """Kinds of voxels where annotation and prediction are compared, with their colours."""
 
 

@@ -1,6 +1,6 @@
 """Scores of a report: tables with intervals, and a chart of all sets by Dice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.metrics.catalogue import METRICS
@@ -8,9 +8,11 @@ from common.metrics.metric import Metric
 from common.tables import counted
 from data_prep.structures import distinct
 from evaluation.figures.scores import draw_scores, read_model
+from evaluation.inference.applied import applied_line
 from evaluation.reports.charts import chart
 from evaluation.reports.content import Block, Paragraph, Section, TextTable
-from evaluation.scores.folder import StoredScores, read_patient_scores, read_scores
+from evaluation.scores.facts import read_score_facts
+from evaluation.scores.folder import MANIFEST, StoredScores, read_patient_scores, read_scores
 from evaluation.scores.patients import PatientScores, summarise_scores
 from evaluation.scores.trained import trained_notes
 from evaluation.tables.patients import score_cell
@@ -31,7 +33,7 @@ def scores_section(sets: Mapping[str, Path], slices: Mapping[str, Path] | None =
     for name, folder in sets.items():
         stored = read_scores(folder)
         scores = read_patient_scores(stored)
-        blocks += [_table(scores, f"{name}. " if len(sets) > 1 else ""), *_notes(stored, name)]
+        blocks += [_table(scores, f"{name}. " if len(sets) > 1 else ""), *_notes(stored, scores.patients, name)]
     if sets:
         dice = METRICS["dice"]
         models = [read_model(folder, name, dice) for name, folder in sets.items()]
@@ -70,9 +72,12 @@ def _slices_table(name: str, folder: Path) -> TextTable:
     return TextTable(["", *(metric.arrow_label for metric in metrics)], rows, caption)
 
 
-def _notes(stored: StoredScores, name: str) -> list[Paragraph]:
-    """Notes on patients who trained the runs, and on cases without prediction."""
-    found = [Paragraph(line, "note") for line in trained_notes({name: stored.trained})]
+def _notes(stored: StoredScores, patients: Sequence[str], name: str) -> list[Paragraph]:
+    """Notes on patients who trained the runs, on post-processing and those it was chosen on, on cases without prediction."""
+    applied = read_score_facts(stored.folder / MANIFEST).get("postprocessing", [])
+    lines = [applied_line(entry, patients) for entry in applied]
+    notes = [*trained_notes({name: stored.trained}), *(f"{line[0].upper()}{line[1:]}." for line in lines)]
+    found = [Paragraph(note, "note") for note in notes]
     if stored.trained.found:
         found.append(Paragraph(SEEN, "warning"))
     if stored.missing:

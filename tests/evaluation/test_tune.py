@@ -127,6 +127,7 @@ def test_the_setting_and_the_table_are_written_into_the_run(command, run):
     assert "Dice ↑ of class_mean, 1 validation patient" in done.out
     assert "0 of 1 patient trained these runs" in done.out
     assert "optimistic" in done.out
+    assert "In brackets" not in done.out  # of one patient there is no interval
     rows = list(csv.DictReader((run / "tune.csv").open()))
     stages = {"foreground": 3 * 2 * 2, "least_voxels_TC": 1, "least_voxels_ET": 1, "replace_ET_below": 2}
     assert [row["stage"] for row in rows] == [name for name, count in stages.items() for _ in range(count)]

@@ -1,6 +1,6 @@
 """Figures of trainings: what stands in them, and which slices are chosen."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,10 +99,23 @@ UNCHANGED = draw(AugmentConfig(probability=0), np.random.default_rng(0), 3)
         ({"scale": 1.05, "brightness": (0.5, -0.1, 0.0)}, ["size 105 %", "brightness -0.10"]),
         ({"contrast": (1.0, 0.9, 1.0), "gamma": (1.0, 1.08, 1.0)}, ["contrast 90 %", "gamma 1.08"]),
         ({"sources": (2, 2, 2)}, ["filled by t2"]),
+        ({"bias": (0.0, -0.2, 0.0), "blur": (0.0, 0.84, 0.0)}, ["bias field -0.20", "blur 0.8 px"]),
+        ({"fade": 0.3, "erase": (0.1, 0.1, 0.1)}, ["tumour fainter by 30 %", "a part erased"]),
     ],
 )
 def test_an_augmentation_is_told_in_few_words(changes, words):
     assert describe(replace(UNCHANGED, **changes), CHANNELS, 1) == words
+
+
+LARGEST = {"flips": ["x"], "fill": 1.0, "rotate_degrees": 15.0, "elastic": 3.0, "noise": 0.1, "blur": 1.0}
+AIDS = ("rank", "probability", "elastic_sigma", "fill_from", "tilt_degrees")  # tilts need volumes
+
+
+@pytest.mark.parametrize("option", [item.name for item in fields(AugmentConfig) if item.name not in AIDS])
+def test_every_kind_of_change_is_told(option):
+    off = {item.name: 0 for item in fields(AugmentConfig) if item.name not in AIDS} | {"flips": []}
+    config = AugmentConfig(**off | {option: LARGEST.get(option, 0.3)}, probability=1.0)
+    assert describe(draw(config, np.random.default_rng(0), 3), CHANNELS, 1) != ["unchanged"]
 
 
 def test_what_happens_along_z_is_told_of_several_slices():

@@ -60,11 +60,20 @@ def test_the_mosaic_leaves_out_empty_ends_and_thins_out_many_slices(volume, draw
     figures_volume.draw_mosaic(tmp_path / "f", padded, np.pad(classes, ((3, 5), (0, 0), (0, 0))), SCHEMA, "case")
     shown = [text.get_text() for text in drawn[0].axes[0].texts if text.get_text() not in "RL"]
     assert shown == [str(number) for number in range(4, 4 + len(image))]
-    assert drawn[0].get_suptitle().startswith("case: the axial slices with head")
+    assert drawn[0].get_suptitle().startswith("case\nthe axial slices with head")
     deep = np.ones((155, 2, 2))
     assert figures_volume.mosaic_slices(deep) == list(range(0, 155, 2))
     assert len(figures_volume.mosaic_slices(np.ones((1000, 1, 1)))) <= figures_volume.MOST_TILES
     assert figures_volume.mosaic_slices(np.zeros((4, 2, 2))) == [0, 1, 2, 3]
+
+
+def test_the_title_of_the_mosaic_lies_within_the_figure(drawn, tmp_path):
+    title = "Brats18_TCIA03_265_1_of_another_institution, flair"
+    figures_volume.draw_mosaic(tmp_path / "f", np.ones((155, 24, 20)), None, SCHEMA, title)
+    drawn[0].draw_without_rendering()
+    extent, page = drawn[0]._suptitle.get_window_extent(), drawn[0].bbox
+    assert page.x0 <= extent.x0
+    assert extent.x1 <= page.x1
 
 
 def test_every_row_of_the_mosaic_has_the_patients_sides_and_none_without_geometry(volume, drawn, tmp_path):

@@ -30,6 +30,17 @@ def test_missing_predictions_are_said(predictions, tmp_path):
     assert Paragraph("1 case without usable prediction, with the worst value.", "warning") in scores_section({"a": copy}).blocks
 
 
+def test_post_processing_is_said_with_the_patients_on_whom_it_was_chosen(predictions, tmp_path):
+    assert Paragraph("Post-processing: none.", "note") in scores_section({"a": predictions}).blocks
+    copy = shutil.copytree(predictions, tmp_path / "copy")
+    file = copy / "scores" / "scores.json"
+    chosen = {"head": "tumour", "setting": "threshold 0.3", "file": "/r/p.yaml", "patients": 2, "patient_ids": ["case_1", "x"]}
+    write_json(file, read_json(file, "scores") | {"postprocessing": [chosen]})
+    (note,) = [block.text for block in scores_section({"a": copy}).blocks if "threshold" in getattr(block, "text", "")]
+    assert note.startswith("Post-processing: threshold 0.3; chosen on 2 validation patients")
+    assert "1 of 5 scored patients are among them: optimistic" in note
+
+
 def test_nothing_scored_gives_no_blocks():
     assert scores_section({}).blocks == []
 
