@@ -24,8 +24,8 @@ SHORT = ("--input.batch_size", "8", "--precision", "float32", "--steps_per_epoch
 INTRODUCTION = """# Gallery
 
 Every figure that the commands draw, on synthetic patients after short trainings: their form, not a result. All of them are made
-by `python -m benchmarks.gallery --work FOLDER`. Charts are written as PDF, PNG and CSV of their numbers, figures of scans as PDF
-and PNG, overlays as PNG.
+by `python -m benchmarks.gallery --work FOLDER`. Charts are written as PDF, PNG and CSV of their numbers, figures of scans as
+PDF and PNG, overlays as PNG.
 """
 
 

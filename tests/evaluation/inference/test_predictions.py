@@ -193,7 +193,7 @@ def test_a_missing_folder_and_an_unfinished_one_have_messages_of_their_own(tmp_p
     with pytest.raises(UserError, match="expected a folder of predictions; received a file"):
         open_predictions(tmp_path / "file", None)
     (tmp_path / LOCK).touch()
-    with pytest.raises(UserError, match=r"expected predictions finished by evaluation[.]predict, .*; received unfinished ones"):
+    with pytest.raises(UserError, match=r"expected predictions finished by glioskull predict, .*; received unfinished ones"):
         open_predictions(tmp_path, None, plain=True)
     for head in ("hgg", "mets"):
         write_json(tmp_path / head / "predictions.json", {})
