@@ -118,13 +118,14 @@ def check_source(config: CheckConfig, root: Path) -> None:
     cases = source.cases()
     look = inspect_volumes if config.own_grids else inspect
     found = map_cases(partial(look, source, config.compare_patients), cases, config.workers, title="checking")
-    print("\n".join(summary(source, cases, found)))
-    leaks = compare(cases, found)
-    warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings), *leaks.warnings])
-    warn_of([line for case in found for line in case.doubts])
     lacking = set()
     if config.purpose == "records" and not config.own_grids:
         lacking = {files.id for files in cases if files.label is None}
+    bad = lacking | {files.id for files, case in zip(cases, found, strict=True) if case.problems}
+    print("\n".join(summary(source, cases, found, len(bad))))
+    leaks = compare(cases, found)
+    warn_of([*source.source_warnings(), *(line for case in found for line in case.warnings), *leaks.warnings])
+    warn_of([line for case in found for line in case.doubts])
     unlabelled = [without_label(case) for case in sorted(lacking)]
     if len(lacking) == len(cases):
         unlabelled = [without_label(str(root), f"none of {counted(len(cases), 'case')} has a label")]
@@ -133,7 +134,6 @@ def check_source(config: CheckConfig, root: Path) -> None:
         raise Problems(leaks.problems, f"{root}: {counted(len(leaks.problems), 'scan')} of two patients")
     if problems:
         problems += leaks.problems
-        bad = lacking | {files.id for files, case in zip(cases, found, strict=True) if case.problems}
         raise Problems(problems, f"{root}: {len(bad)} of {counted(len(cases), 'case')} cannot be used")
 
 
@@ -189,13 +189,19 @@ def compare(cases: list[CaseFiles], found: list[CaseSummary]) -> Findings:
     return Findings([*same_paths(cases), *same_images(cases, prints)], [*alike_patients(cases), *alike_heads(cases, prints)])
 
 
-def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary]) -> list[str]:
-    """Lines that describe a source: properties and their values, then a table of label ids."""
+def summary(source: Source, cases: list[CaseFiles], found: list[CaseSummary], bad: int) -> list[str]:
+    """Lines that describe a source: properties and their values, then a table of label ids.
+
+    Args:
+        source, cases: of the check.
+        found: a summary for each case.
+        bad: number of cases that cannot be used.
+    """
     good = [case for case in found if not case.problems]
     patients = len({case.patient for case in cases})
     rows = {
         "source": f"{source.root} (layout {source.layout})",
-        "cases": f"{len(cases)}, of {counted(patients, 'patient')}; {len(cases) - len(good)} cannot be used",
+        "cases": f"{len(cases)}, of {counted(patients, 'patient')}; {bad} cannot be used",
         "labelled": str(sum(case.label is not None for case in cases)),
         "brain masks": str(sum(case.has_mask for case in good) or ""),
         "channels": ", ".join(source.channels),

@@ -340,7 +340,7 @@ def _report(trials: Sequence[Trial], chosen: int, config: TuneConfig) -> str:
     one_sided = (
         [f"{counted(change.one_sided, 'patient')} with a value before or after alone: {UNFAIR}"] if change.one_sided else []
     )
-    brackets = [f"In brackets: {INTERVAL_NOTE}."] if any(row.low is not None for row in (*summaries, change)) else []
+    brackets = [f"In brackets: {INTERVAL_NOTE}."] if any(row.low is not None for row in summaries) else []
     student = student_note([f"{metric.heading} of {config.structure}"] if has_student else [])
     notes = [result, *one_sided, OPTIMISTIC, *brackets, *student]
     return "\n".join([heading, "", *folded(rows), "", *wrapped(notes)])

@@ -178,6 +178,7 @@ def write_seg(
                 source_images=sources,
                 pixel_array=volume,
                 segmentation_type="BINARY",
+                omit_empty_frames=bool(planes.any()),  # an empty prediction has all of them
                 segment_descriptions=[_description(number, name) for number, name in enumerate(segments, 1)],
                 series_instance_uid=generate_uid(entropy_srcs=["series", *entropy]),
                 series_number=1000 + series.number,

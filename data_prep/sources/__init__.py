@@ -37,7 +37,8 @@ def open_source(root: Path, config: SourceConfig | None = None, expected: LabelS
     config = config or SourceConfig()
     source = _open(Path(root), config)
     if config.series is not None and source.layout != "dicom":
-        raise UserError(f"--series: belongs to layout dicom, and {root} has layout {source.layout}; leave it out")
+        other = ", or read the folder by --layout dicom" if layout_class("dicom").recognises(source.root) else ""
+        raise UserError(f"--series: belongs to layout dicom, and {root} has layout {source.layout}; leave it out{other}")
     if expected is not None and config.labels == "auto" and source.schema is not None and not source.implies_schema:
         source.schema = expected
     return source

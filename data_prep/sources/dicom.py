@@ -149,8 +149,13 @@ class DicomSource(VolumeSource):
         ]
 
     def source_warnings(self) -> list[str]:
-        """Warnings about patients that are left out, and about files that belong to none or are empty, a line each."""
-        return list(dict.fromkeys(line for patient in self._patients.values() for line in patient.warnings))
+        """Warnings about patients left out, files that belong to none or are empty, and contrast that no header names."""
+        lines = [line for patient in self._patients.values() for line in patient.warnings]
+        found = {name for choices in self._choices.values() for name, chosen in choices.items() if chosen}
+        doubt = self.rules.doubtful_contrast(
+            found, [each for patient in self._patients.values() for each in patient.index.series]
+        )
+        return list(dict.fromkeys([*lines, *([f"{self.root}: {doubt}"] if doubt else [])]))
 
     def warnings(self, files: CaseFiles) -> list[str]:
         """Warnings as of `volume_warnings`, and about channels that are resampled to the reference, a line each."""

@@ -1,7 +1,7 @@
 """Rules of a DICOM source, a YAML file: a series for each channel, the annotation, the ids of cases."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -157,6 +157,23 @@ class DicomRules:
         order = orders[self.prefer]
         best = min(order(each) for each in fitting)
         return [each for each in fitting if order(each) == best]
+
+    def doubtful_contrast(self, found: Collection[str], series: Sequence[Series]) -> str | None:
+        """Doubt, in words, where rules ask for a contrast agent and no series names one; else None.
+
+        Args:
+            found: channels that any patient has.
+            series: of all patients.
+        """
+        asked = {name: rule.contrast for name, rule in self.channels.items() if not rule.uid}
+        after = next((name for name, contrast in asked.items() if contrast is True and name not in found), None)
+        before = next((name for name, contrast in asked.items() if contrast is False and name in found), None)
+        if after is None or before is None or any(map(has_contrast, series)):
+            return None
+        return (
+            "no series names a contrast agent (ContrastBolusAgent, or a word of its description): "
+            f"{after} is found nowhere, and {before} may be images after contrast; choose by description (--series)"
+        )
 
 
 def has_contrast(series: Series) -> bool:

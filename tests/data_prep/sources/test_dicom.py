@@ -70,6 +70,20 @@ def test_patients_are_cases_of_chosen_series(tmp_path):
     assert len(files.paths) == 8 + 8 + 2  # slices, the SEG, and the rules: a change of them changes the case
 
 
+CONTRAST = {"before": {"description": "^t1", "contrast": False}, "after": {"description": "^t1", "contrast": True}}
+
+
+@pytest.mark.parametrize(("description", "warned"), [("t1 mpr", True), ("t1 mpr post", False)])
+def test_series_of_which_none_names_a_contrast_agent_are_warned_of_once(tmp_path, description, warned):
+    for patient in "12":
+        write_series(tmp_path / patient / "a", blob(SHAPE), AXIAL, "t1 mpr", patient)
+    write_series(tmp_path / "2" / "b", blob(SHAPE, 1), AXIAL, description, "2", number=2)
+    series = rules(tmp_path, channels=CONTRAST)
+    source = open_source(tmp_path, SourceConfig(series=series, missing_channels="zero"))
+    lines = [line for line in source.source_warnings() if "no series names a contrast agent" in line]
+    assert len(lines) == warned
+
+
 def test_a_channel_on_another_grid_of_one_space_is_resampled(tmp_path):
     ramp = np.indices((14, 12, 6)).sum(axis=0).astype(np.int16) * 10
     write_series(tmp_path / "a", blob(SHAPE), AXIAL, "t1")

@@ -48,7 +48,7 @@ def test_what_is_no_source_gives_one_line(tmp_path, name, layout, message):
 
 def test_rules_of_series_are_refused_for_other_layouts(tmp_path):
     root = write_brats(tmp_path, [scan("a")])
-    with pytest.raises(UserError, match=r"--series: belongs to layout dicom, and .* has layout brats; leave it out"):
+    with pytest.raises(UserError, match=r"--series: belongs to layout dicom, and .* has layout brats; leave it out$"):
         open_source(root, SourceConfig(series=tmp_path / "rules.yaml"))
 
 

@@ -39,6 +39,11 @@ def test_the_collection_as_downloaded_is_read(tmp_path):
     np.testing.assert_allclose(case.channels["t2"], blob((20, 18, 14), 1)[:12, :10, :8], rtol=1e-3, atol=2)
 
 
+def test_rules_of_series_are_for_the_layout_dicom_which_the_error_names(tmp_path):
+    with pytest.raises(UserError, match=r"has layout vestibular_schwannoma; .*, or read the folder by --layout dicom$"):
+        open_source(write_collection(tmp_path / "vs"), SourceConfig(series=tmp_path / "rules.yaml"))
+
+
 def test_t2_can_be_the_reference(tmp_path):
     source = open_source(write_collection(tmp_path), SourceConfig(channels=["t2", "t1ce"]))
     (files,) = source.cases()
