@@ -17,8 +17,8 @@ WHITE, ANNOTATION_COLOUR = (255, 255, 255), (86, 180, 233)
 # Of classes, background has none: those of Okabe and Ito (2008) that differ in lightness from their neighbours on grey.
 CLASS_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
 PREFERRED_CHANNEL = "flair"
-SIDES = ("the patient's right is on the left", WHITE)
-SIDES_ASSUMED = ("the patient's right is assumed on the left", WHITE)
+SIDES = ("axial, coronal: the patient's right is on the left", WHITE)
+SIDES_ASSUMED = ("axial, coronal: the patient's right is assumed on the left", WHITE)
 
 
 def grey_levels(array: np.ndarray) -> np.ndarray:
