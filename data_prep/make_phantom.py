@@ -23,7 +23,7 @@ from data_prep.sources.table import TABLE
 MANIFEST = "phantom.json"  # written last: the folder is finished
 BEGUN = "phantom.begun.json"  # manifest of an unfinished folder
 FORMAT = "synthetic patients 1"
-PHANTOM = Fields({"format": Text((FORMAT,)), "cases": Whole(1), "seed": Whole(0), "looks": MapOf(CONTENT)})
+PHANTOM = Fields({"format": Text((FORMAT,)), "cases": Whole(1), "seed": Whole(0), "looks": MapOf(CONTENT)}, {"first": Whole(1)})
 MOST_CASES = 100_000  # as many as five digits name
 ADVICE = "choose another --out, or delete the folder"
 OLDER_NAMES = {"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "seg"}  # BraTS 2021
@@ -46,6 +46,8 @@ class MakePhantomConfig(PhantomConfig):
     """Folder for the patients."""
     cases: int = 12
     """Number of patients."""
+    first: int = 0
+    """Number of the first patient, so that other patients of the same kind get ids of their own."""
     seed: int = 0
     """Seed of the set of patients."""
     workers: int | str = 2
@@ -55,16 +57,18 @@ class MakePhantomConfig(PhantomConfig):
 def main(config: MakePhantomConfig) -> None:
     """Write the patients and print their number and place."""
     config.check()
-    if not 1 <= config.cases <= MOST_CASES:
-        raise UserError(f"--cases: expected 1 to {MOST_CASES}; received {config.cases}")
+    if config.first < 0:
+        raise UserError(f"--first: expected a number that is not negative; received {config.first}")
+    if not 1 <= config.cases <= MOST_CASES - config.first:
+        raise UserError(f"--cases: expected 1 to {MOST_CASES} patients, less --first; received {config.cases}")
     if config.seed < 0:
         raise UserError(f"--seed: expected a number that is not negative; received {config.seed}")
     check_workers(config.workers)
     with lock(config.out):
         _refuse_others(config)
         remove_unfinished(config.out)
-        paths = [patient_paths(config, config.out, index).values() for index in range(config.cases)]
-        missing = [index for index, files in enumerate(paths) if not all(path.is_file() for path in files)]
+        paths = {index: patient_paths(config, config.out, index).values() for index in _numbers(config)}
+        missing = [index for index, files in paths.items() if not all(path.is_file() for path in files)]
         write_json(config.out / BEGUN, _settings(config))
         write = partial(write_patient, _appearance(config), config.out, config.seed)
         map_cases(write, missing, config.workers, title="generating patients" if missing else None)
@@ -73,7 +77,7 @@ def main(config: MakePhantomConfig) -> None:
         elif config.tumour == "lower_grade":
             write_text(config.out / slices.TABLE, _grades(config))
         (config.out / BEGUN).replace(config.out / MANIFEST)
-    kinds = Counter(kind_of(config, index) for index in range(config.cases))
+    kinds = Counter(kind_of(config, index) for index in _numbers(config))
     if config.tumour == "lower_grade":
         kinds = Counter({f"of grade {slices.GRADES[kind]}": count for kind, count in kinds.items()})
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -128,7 +132,7 @@ def _table(config: MakePhantomConfig) -> str:
     """Table of skull-base patients: a channel a column, the label, and the attribute `subtype`."""
     columns = [*skull_base.CHANNELS, LABEL]
     rows: list[list[str]] = [["patient_id", *columns, "subtype"]]
-    for index in range(config.cases):
+    for index in _numbers(config):
         paths = patient_paths(config, config.out, index)
         files = [paths[name].relative_to(config.out).as_posix() for name in columns]
         rows.append([paths[LABEL].parent.name, *files, kind_of(config, index)])
@@ -137,8 +141,13 @@ def _table(config: MakePhantomConfig) -> str:
 
 def _grades(config: MakePhantomConfig) -> str:
     """Table of lower-grade gliomas: the grade of each patient, by the data set's codes."""
-    rows = [[slices.row_name(index), slices.GRADES[kind_of(config, index)]] for index in range(config.cases)]
+    rows = [[slices.row_name(index), slices.GRADES[kind_of(config, index)]] for index in _numbers(config)]
     return csv_text([["Patient", "neoplasm_histologic_grade"], *rows])
+
+
+def _numbers(config: MakePhantomConfig) -> range:
+    """Numbers of the patients."""
+    return range(config.first, config.first + config.cases)
 
 
 def _appearance(config: PhantomConfig) -> PhantomConfig:
@@ -147,11 +156,12 @@ def _appearance(config: PhantomConfig) -> PhantomConfig:
 
 
 def _settings(config: MakePhantomConfig) -> dict[str, Any]:
-    """Manifest: all that determines the folder's content."""
+    """Manifest: all that determines the folder's content; a number of the first patient other than 0."""
     looks = cli.as_dict(_appearance(config))
     if config.tumour != "skull_base":
         looks = {name: value for name, value in looks.items() if name not in SKULL_BASE_OPTIONS}
-    return {"format": FORMAT, "cases": config.cases, "seed": config.seed, "looks": looks}
+    first = {"first": config.first} if config.first else {}
+    return {"format": FORMAT, "cases": config.cases, "seed": config.seed, **first, "looks": looks}
 
 
 def _refuse_others(config: MakePhantomConfig) -> None:

@@ -68,7 +68,7 @@ def make_folds(cases: Sequence[CaseFiles], config: SplitConfig) -> list[Split]:
         return []
     patients = _shuffled(cases, config)
     if not 2 <= config.folds <= len(patients):
-        most = f", or 2 to {len(patients)}" if len(patients) > 1 else ""
+        most = "" if len(patients) < 2 else " or 2" if len(patients) == 2 else f", or 2 to {len(patients)}"
         wanted = f"0{most} ({counted(len(patients), 'patient')} that are not for test)"
         raise UserError(f"--split.folds: expected {wanted}; received {config.folds}")
     return _folds(cases, {patient: place % config.folds for place, patient in enumerate(patients)}, config.folds)

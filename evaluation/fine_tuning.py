@@ -11,6 +11,7 @@ from common.files import make_folder, refuse_inside
 from data_prep.records.folder import Records
 from evaluation.figures import style
 from evaluation.figures.fine_tuning import draw_fine_tuning
+from evaluation.inference.provenance import run_state
 from evaluation.outputs import claim, folder_origin, records_origin
 from evaluation.scores import records as records_score
 from evaluation.scores.classification_run import score_run
@@ -18,7 +19,7 @@ from evaluation.tables.fine_tuning import RunScores, classification_scores, form
 from training.data.batches import CLASSIFICATION, SEGMENTATION
 from training.run import Run
 
-OPTIONS = {"--run": (SEGMENTATION, "training.train"), "--classifier": (CLASSIFICATION, "training.classify")}
+OPTIONS = {"--run": (SEGMENTATION, "train"), "--classifier": (CLASSIFICATION, "classify")}
 """Option -> head of its runs, and the command that trains them."""
 
 
@@ -78,9 +79,16 @@ def _check_run(path: Path | None, option: str) -> None:
     run, (head, command) = Run(path), OPTIONS[option]
     if head not in run.heads:
         other = next(name for name in OPTIONS if name != option)
-        raise UserError(f"{option} {path}: expected a run of {command}; received one of {run.command}; give it as {other}")
-    if run.weights_before_last_phase is None:
-        raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
+        received = f"received one of {cli.command_name(run.command)}; give it as {other}"
+        raise UserError(f"{option} {path}: expected a run of glioskull {command}; {received}")
+    if run.weights_before_last_phase is not None:
+        return
+    if len(run.config.phases) > 1:
+        raise UserError(
+            f"{path}: its last phase has not begun ({run_state(run)}; {len(run.config.phases)} phases), so there is no after; go "
+            f"on with glioskull {command} --resume {path}, by a larger --max_minutes where it has one"
+        )
+    raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 
 
 def _segmentation(config: FineTuningConfig, path: Path, out: Path) -> tuple[RunScores, list[Path]]:

@@ -197,6 +197,8 @@ def _score_records(config: ScoreConfig, path: Path, records: Path) -> None:
         options = (config.subset, config.batch_size, out, cli.as_dict(config), metrics, config.format)
         evaluator.score_records(RecordsScoring(records, *options))
     print(predicted_by([str(path)], [run_state(run)]))
+    if run.config.split == "slice":
+        return  # the table says that scored patients trained the run, and how many
     cases = subset_cases(opened, run.config, config.subset)
     patients = {case: opened.cases[case].patient for case in cases}
     print_training(find_training_records(run, opened, cases), patients, unknown_training([run]))

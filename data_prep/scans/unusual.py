@@ -39,8 +39,8 @@ def case_doubts(case: Case, is_clipped: bool = False, needs_background: bool = T
         filled = float(brain_mask(array[::STEP, ::STEP, ::STEP] for array in channels.values()).mean())
         if filled >= MOST_FILLED:
             whole.append(
-                f"{filled:.1%} of its voxels are not 0: where the brain is found by a background of 0, it is the whole volume; "
-                "a mask (glioskull skull_strip) or --prepare.statistics head finds it otherwise"
+                f"{filled:.1%} of its voxels are not 0: intensities are measured over the whole volume, air with the head; "
+                "--prepare.statistics head, or a mask (glioskull skull_strip), leaves air out"
             )
     return _known(doubts | {WHOLE_CASE: whole})
 

@@ -19,9 +19,8 @@ CAPTION = "diamond: mean, points: patients"
 BOXED = "box: quartiles, line: median (of {fewest} patients or more)"
 FEWEST = 10  # patients of a set that has a box; quartiles of fewer would be values of single patients
 WORST = 3  # patients that are named beside a box
-BOX = 0.25  # half a box's width; this and the next four in inches
+BOX = 0.25  # half a box's width; this and the next three in inches
 JITTER = 0.16  # how far from the middle points may lie
-MEAN = 0.07  # how far left of a box its mean is
 NARROWEST = 1.1  # from one box to the next
 LETTER = 0.046  # a letter of a patient's id
 SHORTEST, LONGEST = 9, 24  # letters of an id that are shown: as many as the width of a journal's page allows
@@ -194,8 +193,13 @@ def _draw_box(
     sides = dict(zip(sorted(patients), place + rng.uniform(-JITTER, JITTER, len(values)), strict=True))
     size = 10 if len(values) <= 100 else 4
     axes.scatter([sides[patient] for patient in patients], values, s=size, color=colour, alpha=0.6, linewidths=0, zorder=3)
-    left = place - BOX - MEAN  # where it hides no patient
-    axes.plot(left, values.mean(), "D", color="white", markeredgecolor="black", markeredgewidth=1.0, markersize=5, zorder=4)
+    mean: dict[str, Any] = {
+        "markerfacecolor": "none",
+        "markeredgecolor": "black",
+        "markeredgewidth": 1.1,
+        "markersize": 7,
+    }  # hides no patient
+    axes.plot(place, values.mean(), "D", zorder=4, **mean)
     return sides
 
 

@@ -156,6 +156,14 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     assert not (tmp_path / "cut" / BEGUN).exists()
 
 
+def test_other_patients_of_the_same_seed_have_ids_of_their_own(tmp_path):
+    main(config(tmp_path / "all", cases=4))
+    main(config(tmp_path / "last", first=3, cases=1))
+    (last,) = (path for path in (tmp_path / "last").rglob("*_seg.nii.gz"))
+    assert "00003" in last.name
+    assert last.read_bytes() == (tmp_path / "all" / last.relative_to(tmp_path / "last")).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -164,6 +172,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         ({"noise": 0.1}, "noise was 0.025 and is now 0.1"),
         ({"tumour": "mets"}, "tumour was 'glioma' and is now 'mets'"),
         ({"cases": 2}, "cases was 3 and is now 2, fewer"),
+        ({"first": 4}, "first was None and is now 4"),
     ],
 )
 @pytest.mark.parametrize("manifest", [MANIFEST, BEGUN])

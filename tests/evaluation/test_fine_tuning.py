@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.files import write_json
+from common.files import read_yaml, write_json, write_yaml
 from evaluation import fine_tuning
 from evaluation.scores import classification_run as category_run
 from evaluation.scores.classification import SlicePredictions
@@ -77,11 +78,20 @@ def test_a_run_that_was_not_fine_tuned_is_refused(command, trained, records):
     ]
 
 
+def test_a_run_whose_last_phase_has_not_begun_is_refused_by_another_line(command, trained, records, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    config = read_yaml(run / "config.yaml", "config")
+    write_yaml(run / "config.yaml", config | {"phases": [{"epochs": 2}, {"epochs": 2}]})
+    done = command("evaluation.fine_tuning", "--run", run, "--records", records)
+    assert f"{run}: its last phase has not begun (finished, 2 epochs; 2 phases)" in done.err
+    assert f"glioskull train --resume {run}" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ((), "nothing to compare: give --run"),
-        (("--classifier", "RUN"), "expected a run of training.classify; received one of training.train; give it as --run"),
+        (("--classifier", "RUN"), "expected a run of glioskull classify; received one of glioskull train; give it as --run"),
         (("--run", "nowhere"), "nowhere: expected a run"),
         (("--run", "RUN", "--batch_size", 0), "--batch_size: expected at least 1; received 0"),
         (("--run", "RUN", "--out", "RECORDS"), "lies in the source"),
