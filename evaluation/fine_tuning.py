@@ -85,8 +85,8 @@ def _check_run(path: Path | None, option: str) -> None:
         return
     if len(run.config.phases) > 1:
         raise UserError(
-            f"{path}: its last phase has not begun ({run_state(run)}; {len(run.config.phases)} phases), so there is no after; go "
-            f"on with glioskull {command} --resume {path}, by a larger --max_minutes where it has one"
+            f"{path}: its last phase has not begun ({run_state(run)}; {len(run.config.phases)} phases), so there is no after; "
+            f"go on with glioskull {command} --resume {path}, by a larger --max_minutes where it has one"
         )
     raise UserError(f"{path}: was trained in one phase, so there is no before and after; train with two --phases")
 

@@ -193,13 +193,8 @@ def _draw_box(
     sides = dict(zip(sorted(patients), place + rng.uniform(-JITTER, JITTER, len(values)), strict=True))
     size = 10 if len(values) <= 100 else 4
     axes.scatter([sides[patient] for patient in patients], values, s=size, color=colour, alpha=0.6, linewidths=0, zorder=3)
-    mean: dict[str, Any] = {
-        "markerfacecolor": "none",
-        "markeredgecolor": "black",
-        "markeredgewidth": 1.1,
-        "markersize": 7,
-    }  # hides no patient
-    axes.plot(place, values.mean(), "D", zorder=4, **mean)
+    hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": "black"}  # hides no patient
+    axes.plot(place, values.mean(), "D", markeredgewidth=1.1, markersize=7, zorder=4, **hollow)
     return sides
 
 

@@ -25,6 +25,7 @@ from training.state.weights import save_weights
 
 SECONDS_OF_LINES = 60.0  # between two lines on how far an epoch is, in a log file
 MEASURED = 5  # steps after the first one from which the time of the training is expected
+TIMED_EPOCHS = 10  # fewer of a timed training are too coarse for its learning rate
 
 
 class EpochKeeper(keras.callbacks.Callback):
@@ -105,11 +106,12 @@ class EpochKeeper(keras.callbacks.Callback):
         if limit is not None and self._progress.minutes + minutes > limit:
             left = limit - self._progress.minutes
             fitting = round(60 * left / max(seconds, 1e-9))
-            longer = (
-                f"; an epoch has {steps}, and the first is never cut: shorten it by --steps_per_epoch"
-                if fitting < steps
-                else ""
-            )
+            longer = ""
+            if fitting < steps:
+                longer = f"; an epoch has {steps}, and the first is never cut: shorten it by --steps_per_epoch"
+            elif self._phase.schedule.name == "timed" and fitting < TIMED_EPOCHS * steps:
+                shorter = f"--steps_per_epoch {max(fitting // TIMED_EPOCHS, 1)} makes {TIMED_EPOCHS} of them"
+                longer = f"; the learning rate falls from epoch to epoch: {shorter}"
             return f"time: {_duration(left)} (--max_minutes), about {fitting} steps of {seconds:.2g} s{longer}"
         aside = ", validation not counted" if self._config.validate else ""
         return f"time: about {_duration(minutes)} for {counted(epochs, 'epoch')} of {steps} steps of {seconds:.2g} s{aside}"
@@ -153,7 +155,7 @@ class EpochKeeper(keras.callbacks.Callback):
         save_state(self._run.path / "state", self.model, progress)
         seconds = now - self._epoch_started
         print(self._line(row, seconds, better), flush=True)
-        stop = self._reason_to_stop(seconds / 60)
+        stop = self._reason_to_stop(self._next_epoch(seconds) / 60)
         self.model.stop_training = stop is not None
         self.ended = None if stop == "phase" else stop
 
@@ -188,6 +190,13 @@ class EpochKeeper(keras.callbacks.Callback):
         progress = self._progress
         return progress.epoch - progress.phase_epoch + self._phase.epochs + sum(phase.epochs for phase in self._later)
 
+    def _next_epoch(self, seconds: float) -> float:
+        """Seconds that the next epoch is expected to take: those of this one, its first step as long as the others."""
+        steps = self.params["steps"]
+        if steps < 2:
+            return seconds
+        return (seconds - self._validating - self._first_step) * steps / (steps - 1) + self._validating
+
     def _line(self, row: dict[str, float], seconds: float, better: bool) -> str:
         """Line of an epoch: scores, speed, and the time left by the mean epoch of this process, after the last one nothing."""
         training = max(seconds - self._validating, 1e-9)
@@ -199,7 +208,7 @@ class EpochKeeper(keras.callbacks.Callback):
         mean = (minutes - self._minutes_before) / (self._progress.epoch - self._epochs_before)
         left = (self._last_epoch() - self._progress.epoch) * mean
         if limit is not None:
-            left = min(left, 0.0 if minutes + seconds / 60 > limit else limit - minutes)
+            left = min(left, 0.0 if minutes + self._next_epoch(seconds) / 60 > limit else limit - minutes)
         what = "slices" if self._config.input.patch is None else "patches"
         steps = self.params["steps"]
         share, seconds_of = ((steps - 1) / steps, training - self._first_step) if steps > 1 else (1.0, training)

@@ -15,6 +15,7 @@ from training.config import TrainConfig
 from training.data.stopwatch import StopWatch
 from training.divergence import Diverged
 from training.heads import SegmentationHead
+from training.optimizers import ScheduleConfig
 from training.phases import PhaseConfig, resolved_phases
 from training.state import callbacks
 from training.state.callbacks import EpochKeeper
@@ -194,6 +195,11 @@ def test_no_time_is_left_where_a_training_ends(train, capsys):
             "time: 30 s (--max_minutes), about 5 steps of 6 s; an epoch has 20, and the first is never cut: shorten it by "
             "--steps_per_epoch",
         ),
+        (
+            {"epochs": 10, "max_minutes": 10.0, "schedule": ScheduleConfig(name="timed")},
+            "time: 10 min (--max_minutes), about 100 steps of 6 s; the learning rate falls from epoch to epoch: "
+            "--steps_per_epoch 10 makes 10 of them",
+        ),
     ],
 )
 def test_the_time_of_a_training_is_expected_from_its_first_steps(model, clock, tmp_path, capsys, options, expected):
@@ -228,3 +234,19 @@ def test_a_log_file_says_how_far_a_long_epoch_is(model, clock, tmp_path, monkeyp
         keeper.on_train_batch_end(batch)
     lines = [f"epoch 1/2: {done} of 8 steps, about {left} min left" for done, left in ((2, 3.6), (4, 2.4), (6, 1.2))]
     assert capsys.readouterr().err.splitlines() == lines
+
+
+@pytest.mark.parametrize(("limit", "ended"), [(2.1, None), (2.0, "max_minutes")])
+def test_the_time_of_compiling_is_not_that_of_the_next_epoch(model, clock, tmp_path, limit, ended):
+    settings = config(max_minutes=limit, validate=False)
+    run = SimpleNamespace(path=tmp_path, expect_weights=lambda names, checksum: None)
+    keeper = EpochKeeper(run, settings, HEADS, Progress(), (phases := resolved_phases(settings)), phases[0], 8, StopWatch())
+    keeper.set_model(model)
+    keeper.set_params({"steps": 11})
+    keeper.on_epoch_begin(0)
+    clock.minutes += 1  # the network is compiled, and trains a step
+    for batch in range(11):
+        keeper.on_train_batch_end(batch)
+        clock.minutes += 0.05 if batch < 10 else 0
+    keeper.on_epoch_end(0, {"loss": 0.5})
+    assert keeper.ended == ended  # eleven steps more are 0.55 minutes
