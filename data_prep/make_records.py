@@ -109,8 +109,9 @@ def main(config: MakeRecordsConfig) -> None:
             _commit(source, source.schema, cases, copies, split, folds, config)
     records = Records(config.out)
     parts = ", ".join(f"{len(ids)} {name}" for name, ids in records.split.items())
+    divided = f"; {counted(len(records.folds), 'fold')}" if records.folds else ""
     channels = ", ".join(records.channels)
-    print(f"records: {config.out} ({parts}; channels {channels}; fingerprint {records.fingerprint})")
+    print(f"records: {config.out} ({parts}{divided}; channels {channels}; fingerprint {records.fingerprint})")
 
 
 def _damaged(records: Path, copies: dict[str, int]) -> dict[Item, Damage]:

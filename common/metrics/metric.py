@@ -54,8 +54,11 @@ class Scale:
     def text(self, value: float, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
         """Value as printed, with its interval where both bounds are given: `0.850 [0.700, 1.000]`."""
         form = f"{'+' if signed else ''}.{self.decimals}f"
-        interval = "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"
-        return f"{value:{form}}{interval}"
+
+        def one(number: float) -> str:
+            return f"{number if round(number, self.decimals) else 0.0:{form}}"  # no -0.000
+
+        return one(value) + ("" if low is None or high is None else f" [{one(low)}, {one(high)}]")
 
     def change(self, difference: float) -> str:
         """`better`, `worse` or `equal` for a difference as printed; empty where neither direction is better."""

@@ -285,7 +285,7 @@ def cost_columns(costs: Sequence[Cost]) -> list[Column]:
     """Columns of the table of costs, a row per run."""
     return [
         Column("run", "", [cost.run for cost in costs]),
-        Column("trainable parameters", ",.0f", [cost.parameters for cost in costs], "trainable_parameters"),
+        Column("parameters", ",.0f", [cost.parameters for cost in costs], "trainable_parameters"),
         Column("seconds a case", ".2f", [cost.seconds for cost in costs], "seconds_per_case"),
         Column("memory of prediction (MB)", ",.0f", [cost.memory_mb for cost in costs], "prediction_memory_mb"),
         Column("minutes of training", ".1f", [cost.minutes for cost in costs], "training_minutes"),
@@ -293,6 +293,7 @@ def cost_columns(costs: Sequence[Cost]) -> list[Column]:
 
 
 COST_NOTES = (
+    "Parameters are those of the network that can be trained, of frozen layers too.",
     "Memory of prediction is the peak beyond the process with its framework loaded, before it loads networks or scans.",
     "Minutes of training include those of the run whose weights a run begins with.",
 )
@@ -321,7 +322,7 @@ def cost_claim(costs: Sequence[Cost], reference: str | None, specific: Sequence[
     one, parts = known[reference], [known[name] for name in specific]
     texts = []
     for name, form, unit in (
-        ("parameters", ",.0f", "trainable parameters"),
+        ("parameters", ",.0f", "parameters"),
         ("seconds", ".2f", "s a case"),
         ("memory_mb", ",.0f", "MB of memory"),
         ("minutes", ".1f", "min of training"),

@@ -169,11 +169,12 @@ class AnnotatedCategoricalAccuracy(_Annotated, keras.metrics.SparseCategoricalAc
 
 
 class AnnotatedAUC(_Annotated, keras.metrics.AUC):
-    """Area under the ROC curve over the annotated examples."""
+    """Area under the ROC curve over the annotated examples; NaN without examples of both classes."""
 
     def annotated_count(self) -> Any:
-        """Number of annotated examples so far: those of both classes, above and below the first threshold."""
-        return self.true_positives[0] + self.false_negatives[0] + self.false_positives[0] + self.true_negatives[0]
+        """Number of annotated examples of the rarer class so far: those above and below the first threshold."""
+        positive = self.true_positives[0] + self.false_negatives[0]
+        return ops.minimum(positive, self.false_positives[0] + self.true_negatives[0])
 
 
 def to_target_size(logits: Any, target: Any) -> Any:

@@ -52,3 +52,9 @@ def test_facts_hold_the_rule_and_its_version():
     facts = METRICS["lesion_dice@brats2026-mets"].facts()
     assert facts["lesion_rule"]["version"] == "brats-evaluation 0.0.10"
     assert facts["both_absent"] is None
+
+
+def test_nothing_is_printed_as_less_than_nothing():
+    assert METRICS["dice"].text(-0.0001, -0.0004, 0.0002, signed=True) == "+0.000 [+0.000, +0.000]"
+    assert METRICS["dice"].text(-0.0006) == "-0.001"
+    assert METRICS["hd95"].text(float("nan")) == "nan"

@@ -120,7 +120,7 @@ COSTS = [Cost("h", 1000, 1.0, 500, 2.0), Cost("m", 1000, 3.0, 500, 2.0), Cost("m
 
 def test_one_network_is_set_beside_the_sum_of_those_that_it_replaces():
     assert cost_claim(COSTS, "multi", ["h", "m"]) == (
-        "One network for all (multi) against the sum of h + m: 1,100 against 2,000 trainable parameters (55%); "
+        "One network for all (multi) against the sum of h + m: 1,100 against 2,000 parameters (55%); "
         "2.20 against 4.00 s a case (55%); 550 against 1,000 MB of memory (55%); 3.0 against 4.0 min of training (75%)."
     )
 

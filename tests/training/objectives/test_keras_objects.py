@@ -193,6 +193,17 @@ def test_accuracy_and_auc_are_told_from_logits():
     assert float(auc.result()) == pytest.approx(5 / 6, abs=0.02)
 
 
+def test_examples_of_one_class_have_no_auc():
+    from training.objectives.keras_objects import classification_metrics
+
+    for target in (0.0, 1.0):
+        accuracy, auc = classification_metrics(2)
+        for metric in (accuracy, auc):
+            metric.update_state(np.full((3, 1), target, np.float32), np.array([[-2], [0.3], [5]], np.float32))
+        assert np.isfinite(float(accuracy.result()))
+        assert np.isnan(float(auc.result()))
+
+
 def test_of_three_categories_accuracy_counts_the_most_probable():
     from training.objectives.keras_objects import classification_metrics
 
@@ -276,7 +287,9 @@ def test_scores_of_classes_are_nan_until_an_example_is_annotated(classes):
     for metric in classification_metrics(classes):
         metric.update_state(np.array([[-1.0], [-1.0]]), logits)
         assert np.isnan(float(metric.result()))
-        metric.update_state(np.array([[1.0], [-1.0]]) if classes == 2 else np.array([[0.0], [-1.0]]), logits)
+        metric.update_state(np.array([[1.0], [-1.0]]), logits)
+        assert np.isfinite(float(metric.result())) or metric.name == "auc"
+        metric.update_state(np.array([[-1.0], [0.0]]), logits)
         assert np.isfinite(float(metric.result()))
 
 
