@@ -90,7 +90,7 @@ def draw_confusion(path: Path, predictions: SlicePredictions, scores: dict[str, 
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
-            text = f"{counts[row, column]}\n{100 * share:.0f} %"
+            text = f"{counts[row, column]}\n{100 * share:.0f} %" if counts[row].any() else "none"
             axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.5 else "black", linespacing=1.4)
         ticks = range(len(classes))
         axes.set_xticks(ticks, classes)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from common.files import read_json, write_json
 from evaluation.experiments import held_out_figures
 from evaluation.experiments.held_out_figures import draw_curves, draw_scores
 from evaluation.experiments.held_out_table import HeldOutScores
@@ -53,12 +54,22 @@ def test_curves_of_runs_of_equal_minutes_are_drawn_over_minutes(drawn, tmp_path)
     assert drawn[0][2].axis == "minutes"
 
 
+def test_curves_of_runs_whose_epochs_differ_in_length_are_drawn_over_minutes(drawn, tmp_path):
+    for name, steps in (("a_seed0", 90), ("b_seed0", 258)):
+        write_run(tmp_path / name, epochs=3)
+        file = tmp_path / name / "run.json"
+        write_json(file, read_json(file, "run") | {"steps_per_epoch": steps})
+    draw_curves(tmp_path, [plan(tmp_path / f"{name}_seed0", name) for name in "ab"], SimpleNamespace(name="hgg"))
+    assert drawn[0][2].axis == "minutes"
+
+
 def test_a_run_of_one_head_on_several_records_has_no_curves(drawn, tmp_path):
     """Its scores are of the patients of all records; those of a head are of its own."""
     runs = [plan(write_run(tmp_path / name), name, ("hgg", "mets")) for name in ("joint", "multi")]
     runs[1].config.heads = {"hgg": None, "mets": None}
     draw_curves(tmp_path, runs, SimpleNamespace(name="hgg"))
     assert [history.name for history in drawn[0][1]] == ["multi"]
+    assert drawn[0][2].title.endswith("without joint, whose scores are of all records together")
 
 
 def test_without_a_trained_run_nothing_is_drawn(drawn, tmp_path):
