@@ -13,8 +13,9 @@ from common.manifests import CONTENT, Fields, checked
 from common.metrics.catalogue import METRICS
 from common.tables import TableFormat, counted, csv_text
 from evaluation.figures.patients import draw_boxes
+from evaluation.inference.applied import applied_line
 from evaluation.outputs import claim, folder_origin
-from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts
+from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts, read_score_facts
 from evaluation.scores.folder import MANIFEST, find_scores, read_scores, read_split
 from evaluation.scores.trained import TrainedPatients, trained_notes
 from evaluation.tables.comparison import (
@@ -83,6 +84,7 @@ def main(config: CompareConfig) -> None:
         comparison = _compare_segmentations(config, entries)
         several = [name for name in trained if names.count(name) > 1]
         notes = [f"{name}: a patient's score is the mean over {names.count(name)} sets of scores." for name in several]
+        notes += [note for folder, entry in zip(folders, sets, strict=True) for note in _applied_notes(folder, entry)]
         comparison = replace(comparison, notes=[*notes, *comparison.notes])
     else:
         found = [_read_classifier(folder, name) for folder, name in zip(folders, names, strict=True)]
@@ -137,6 +139,12 @@ def _refuse_trained(
                 f"{folder}: {seen}, such as {min(patients.found)}, so its scores are too good to be ranked; score "
                 "patients who did not, by score --cases, or compare all the same by --seen_patients warn"
             )
+
+
+def _applied_notes(folder: Path, entry: ScoredSegmentation) -> list[str]:
+    """Notes on the post-processing of a set, and whether it was chosen on patients who are scored; none without any."""
+    applied = read_score_facts(folder / MANIFEST).get("postprocessing", [])
+    return [f"{entry.name}: {applied_line(each, entry.patients)}." for each in applied if each.get("file")]
 
 
 def _means_of_sets(

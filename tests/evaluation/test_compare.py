@@ -206,6 +206,15 @@ def test_sets_of_one_name_are_seeds_whose_mean_is_compared(two, tmp_path, comman
     assert {row["name"] for row in rows} == {"unet", "attention"}
 
 
+def test_sets_with_post_processing_say_so(two, command):
+    chosen = {"head": "tumour", "setting": "threshold 0.3", "file": "/r/p.yaml", "patients": 2, "patient_ids": ["p0", "x"]}
+    edit(two[1] / "scores" / "scores.json", postprocessing=[chosen])
+    done = command(COMPARE, "--scores", *two)
+    text = " ".join(done.out.split())
+    assert "attention: post-processing: threshold 0.3; chosen on 2 validation patients" in text
+    assert "unet: post-processing" not in text
+
+
 def test_classifiers_of_one_name_are_refused(tmp_path, command):
     sets = [write_classes(tmp_path / name, 0.7) for name in "ab"]
     assert "expected 2 different names; received x, x" in one_line(command(COMPARE, "--scores", *sets, "--names", "x", "x"))
