@@ -23,7 +23,7 @@ from data_prep.augmentation.draw import AugmentConfig
 from data_prep.records.folder import Records
 from training.config import TrainConfig
 from training.data.batches import SEGMENTATION
-from training.data.mixture import Mixture, open_mixture
+from training.data.mixture import Mixture, open_mixture, with_input_size
 from training.engine import compile_for
 from training.phases import resolved_phases
 
@@ -36,7 +36,12 @@ GROUPS = {
     "rotation, tilt, scale, crop": ("rotate_degrees", "tilt_degrees", "scale", "crop"),
     "elastic": ("elastic",),
     "brightness, contrast, gamma": ("brightness", "contrast", "gamma"),
+    "bias field": ("bias",),
+    "blur": ("blur",),
     "noise": ("noise",),
+    "erasing": ("erase",),
+    "fainter tumours": ("fade",),
+    "filled channels": ("fill",),
 }
 """Transforms that are timed alone, and their options."""
 TILT = 10.0  # degrees, for configs of volumes without augmentation
@@ -112,7 +117,7 @@ def main(config: AugmentBenchmarkConfig) -> None:
 
 def ways(own: AugmentConfig) -> dict[str, AugmentConfig]:
     """Augmentations to time, by row: none, that of the config, all at probability 1, each transform alone."""
-    off: dict[str, Any] = {"fill": 0.0} | {name: [] if name == "flips" else 0.0 for names in GROUPS.values() for name in names}
+    off: dict[str, Any] = {name: [] if name == "flips" else 0.0 for names in GROUPS.values() for name in names}
     still, every = replace(own, **off, probability=0.0), replace(own, probability=1.0)
     found = {PLAIN: still, f"{OWN} (probability {own.probability or 0:g})": own, ALL: every}
     for group, names in GROUPS.items():
@@ -155,6 +160,7 @@ def _bench(config: TrainConfig, records: Records) -> Bench:
 
         tf.config.experimental.enable_op_determinism()
     config = replace(config, records=records.path)
+    config = replace(config, input=with_input_size(config, [records]).input)
     heads = config.make_heads([records])
     data = open_mixture(config, [records], heads)
     keras.utils.set_random_seed(config.seed)

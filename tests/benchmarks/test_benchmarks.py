@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +82,11 @@ def test_help_tells_every_option(module, config, capsys):
         assert f"--{option}" in shown
 
 
+def test_every_kind_of_augmentation_is_timed_alone():
+    aids = {"rank", "probability", "elastic_sigma", "fill_from"}
+    assert {name for names in GROUPS.values() for name in names} == {item.name for item in fields(AugmentConfig)} - aids
+
+
 def test_augmentation_is_timed_in_two_and_three_dimensions(records, tmp_path, capsys):
     slices = toy(tmp_path, "slices.yaml", rank=2, patch="null", augment="{probability: 0}")
     windows = toy(tmp_path, "windows.yaml", rank=3, patch="[8, 8, 8]", augment=VOLUMES)
@@ -110,8 +116,8 @@ def test_short_trainings_can_be_left_out(records, tmp_path, capsys):
 def test_each_change_is_timed_alone_and_only_if_the_config_asks_for_it():
     found = ways(AugmentConfig(rank=3, tilt_degrees=5, noise=0, probability=0.3, fill=0.2))
     alone = {name.strip().removesuffix(" alone"): way for name, way in found.items() if name.endswith(" alone")}
-    assert set(alone) == set(GROUPS) - {"noise"}
-    assert all(way.probability == 1 and way.fill == 0 for way in alone.values())
+    assert set(alone) == set(GROUPS) - {"noise", "bias field", "blur", "erasing", "fainter tumours"}
+    assert all(way.probability == 1 and way.fill == (0.2 if name == "filled channels" else 0) for name, way in alone.items())
     turned = alone["rotation, tilt, scale, crop"]
     assert (turned.tilt_degrees, turned.elastic, turned.brightness, turned.flips) == (5, 0, 0, [])
     assert alone["flips"].flips == ["x", "y"]
