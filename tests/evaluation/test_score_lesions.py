@@ -58,7 +58,7 @@ def test_an_unfinished_prediction_is_refused(tmp_path, cases, source, capsys):
     with pytest.raises(SystemExit):
         run("--predictions", predictions, "--source", source)
     assert (
-        "expected predictions finished by evaluation.predict, with predictions.json; received unfinished ones"
+        "expected predictions finished by glioskull predict, with predictions.json; received unfinished ones"
         in capsys.readouterr().err
     )
 

@@ -50,7 +50,8 @@ def test_two_heads_train_together_on_one_trunk(records, tmp_path, capsys, monkey
     rows = history(run.path)
     names = {"tumour_mean_iou", "tumour_mean_dice", "grade_accuracy", "grade_auc", "tumour_loss", "grade_loss", "loss"}
     assert names | {f"val_{name}" for name in names} <= set(rows[0])
-    assert all(np.isfinite(float(row[f"val_{name}"])) for row in rows for name in names)
+    known = names - {"grade_auc"}  # one validation patient, so one class
+    assert all(np.isfinite(float(row[f"val_{name}"])) for row in rows for name in known)
     for row in rows:
         total = float(row["tumour_loss"]) + 0.5 * float(row["grade_loss"])
         assert float(row["loss"]) == pytest.approx(total, rel=1e-4)

@@ -56,7 +56,7 @@ def scored(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "score_records", score)
     monkeypatch.setattr(Run, "open_records", lambda self, path: SimpleNamespace(path=path, fingerprint="0"))
     monkeypatch.setattr(Run, "trained_on", lambda self, records: True)
-    monkeypatch.setattr(Run, "config", None)
+    monkeypatch.setattr(Run, "config", SimpleNamespace(split="patient"))
     for name in ("subset_cases", "find_training_records", "unknown_training"):
         monkeypatch.setattr(f"evaluation.score.{name}", lambda *_: [])
     return asked
