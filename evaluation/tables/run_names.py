@@ -30,6 +30,8 @@ def names_of(option: str, folders: Sequence[Path], given: Sequence[str] | None, 
                 f"{len(folders)} different names" if least is None else f"{len(folders)} names, {least} of them different"
             )
             raise UserError(f"--names: expected {expected}; received {', '.join(given)}; give one for each of --{option}")
+        if len(set(numbered(given))) < len(given):
+            raise UserError(f"--names: expected none like the number of another set; received {', '.join(given)}")
         return list(given)
     owners = [each[:-1] if each[-1].startswith(f"{SCORES}_") else each for each in plain]
     distinct = owners if len(set(owners)) == len(owners) else plain  # two subsets of one run differ

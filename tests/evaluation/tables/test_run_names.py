@@ -40,6 +40,8 @@ def test_names_may_repeat_where_some_are_enough():
     assert numbered(["x", "y", "y"]) == ["x", "y (1)", "y (2)"]
     with pytest.raises(UserError, match="--names: expected 3 names, 2 of them different; received x, x, x"):
         names_of("scores", folders, ["x", "x", "x"], 2)
+    with pytest.raises(UserError, match="expected none like the number of another set"):
+        names_of("scores", folders, ["x", "x", "x (1)"], 2)
 
 
 @pytest.mark.parametrize("given_names", [None, ["x", "y"]])
