@@ -71,12 +71,14 @@ class Done:
 
 
 def run_command(name: str, *arguments: object) -> Done:
-    """Run the command `name`, such as data_prep.make_records, in this process."""
+    """Run the command `name`, such as data_prep.make_records, in this process; `--workers` among its arguments starts others."""
     module = import_module(name)
+    config = getattr(module, CONFIGS[name])
+    alone = ["--workers", "1"] if getattr(config, "workers", 1) != 1 else []  # what comes later wins
     out, err, status = io.StringIO(), io.StringIO(), 0
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            cli.run(module.main, getattr(module, CONFIGS[name]), [str(argument) for argument in arguments])
+            cli.run(module.main, config, alone + [str(argument) for argument in arguments])
         except SystemExit as end:
             status = end.code
     return Done(status, out.getvalue(), err.getvalue())
@@ -157,8 +159,14 @@ def changes(folder: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def run_once(once, tmp_path_factory):
-    """`run_once(name, command, *options)`: a run that one of the test processes trains, copied for each of them."""
+def run_copies():
+    """Copies of the shared runs that this process reads, with their state when they were made."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def run_once(once, run_copies, tmp_path_factory):
+    """`run_once(name, command, *options)`: a run that one of the test processes trains, copied for each; to be read only."""
 
     def run(name, command, *options):
         def make(out):
@@ -166,9 +174,20 @@ def run_once(once, tmp_path_factory):
             assert done.status == 0, done.err
             (out / "printed.txt").write_text(done.out)
 
-        return shutil.copytree(once(name, make), tmp_path_factory.mktemp(name) / "run")
+        copy = shutil.copytree(once(name, make), tmp_path_factory.mktemp(name) / "run")
+        run_copies[copy] = changes(copy)
+        return copy
 
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchanged_copies(run_copies):
+    """A file of tests that writes into a shared run fails itself, not a file that comes later."""
+    yield
+    for copy, before in run_copies.items():
+        run_copies[copy] = changes(copy)
+        assert run_copies[copy] == before, f"a test of this file changed {copy}; it is to be read only"
 
 
 @pytest.fixture(scope="session")

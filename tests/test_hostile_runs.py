@@ -151,8 +151,9 @@ def test_what_the_user_trusts_works(custom, command, source, records, tmp_path):
     ]
     assert command("evaluation.predict", *words, "--trust", MINE).status == 0
     assert command("evaluation.predict", *words).status == 2  # it is stored nowhere
-    assert command("training.train", "--resume", custom, "--extend", 1).status == 2
-    assert command("training.train", "--resume", custom, "--trust", MINE).status == 0
+    own = shutil.copytree(custom, tmp_path / "own")
+    assert command("training.train", "--resume", own, "--extend", 1).status == 2
+    assert command("training.train", "--resume", own, "--trust", MINE).status == 0
 
 
 def test_trust_goes_on_to_the_commands_that_a_command_calls(monkeypatch, command, records, tmp_path):

@@ -18,6 +18,7 @@ DISPLAY = "from IPython.display import Image"
 SHORT = ("--max_minutes", "null", "--schedule.name", "cosine", "--epochs", "1", "--steps_per_epoch", "1")
 FOLDS = ("max_minutes=null", "schedule.name=cosine", "epochs=1", "steps_per_epoch=1", "input.resize=[32,32]")
 CLASSES = ("epochs=1", "steps_per_epoch=1", "phases=[]", "input.resize=[32,32]")
+DEEPMEDIC = ("--model.filters", "[4,4]", "--model.residual", "[]", "--model.hidden", "[8,8]")
 SMALLER = {
     "glioma": {
         "make_phantom": ("--cases", "6", "--size", "[48,48,32]"),
@@ -32,13 +33,13 @@ SMALLER = {
     "braintumornet": {
         "make_phantom": ("--size", "[32,32,32]", "--cases", "6"),
         "make_records": ("--prepare.size", "[32,32,32]"),
-        "train": ("--steps", "2", "--validate_every", "2", "--input.patch", "[41,41,41]"),
+        "train": ("--steps", "2", "--validate_every", "2", "--input.patch", "[25,25,25]", *DEEPMEDIC),
     },
     "skull_base": {
         "make_phantom": ("--cases", "6", "--size", "[32,32,24]"),
-        "align": ("--spacing_mm", "6", "--register", "never"),  # registration has tests of its own
+        "align": ("--spacing_mm", "6", "--register", "never", "--workers", "1"),  # registration has tests of its own
         "make_records": ("--split.folds", "3"),
-        "cross_validate": ("--options", "epochs=1", "steps_per_epoch=1", "input.patch=[24,32,32]"),
+        "cross_validate": ("--options", "epochs=1", "steps_per_epoch=1", "input.patch=[24,32,32]", "model.depth=2"),
     },
 }
 """Words behind the commands of a notebook, by the beginning of the command."""

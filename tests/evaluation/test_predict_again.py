@@ -57,7 +57,8 @@ def test_cases_that_trained_the_run_are_a_warning_of_prediction_and_scores(predi
     assert (done.status, "scored on them: test 0 of 1, out 1 of 2." in done.out) == (0, True)
     rows = list(csv.DictReader((tmp_path / "compared" / "compare.csv").open()))
     assert {(row["name"], row["trained"]) for row in rows} == {("test", "0"), ("out", "1")}
-    own = command("evaluation.score", "--run", stored["runs"][0], "--records", records, "--subset", "train")
+    own_words = ("--records", records, "--subset", "train", "--out", tmp_path / "own")
+    own = command("evaluation.score", "--run", stored["runs"][0], *own_words)
     assert "3 of 3 patients trained these runs" in own.err
 
 
