@@ -15,8 +15,8 @@ from common.tables import TableFormat, counted, csv_text
 from evaluation.figures.patients import draw_boxes
 from evaluation.inference.applied import applied_line
 from evaluation.outputs import claim, folder_origin
-from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts, read_score_facts
-from evaluation.scores.folder import MANIFEST, find_scores, read_scores, read_split
+from evaluation.scores.facts import AGAIN, SCORE, read_classification_facts
+from evaluation.scores.folder import MANIFEST, StoredScores, find_scores, read_scores, read_split
 from evaluation.scores.trained import TrainedPatients, trained_notes
 from evaluation.tables.comparison import (
     CLASSIFICATION_SCALES,
@@ -77,14 +77,15 @@ def main(config: CompareConfig) -> None:
     entries: list[ScoredSegmentation] = []
     if kind == "segmentation":
         sets = [read_scored(folder, name) for folder, name in zip(folders, numbered(names), strict=True)]
-        patients = [read_scores(folder).trained for folder in folders]
+        stored = [read_scores(folder) for folder in folders]
+        patients = [each.trained for each in stored]
         by_name = {entry.name: each for entry, each in zip(sets, patients, strict=True)}
         _refuse_trained(config, folders, by_name, [entry.split for entry in sets])
         entries, trained = _means_of_sets(names, sets, patients)
         comparison = _compare_segmentations(config, entries)
         several = [name for name in trained if names.count(name) > 1]
         notes = [f"{name}: a patient's score is the mean over {names.count(name)} sets of scores." for name in several]
-        notes += [note for folder, entry in zip(folders, sets, strict=True) for note in _applied_notes(folder, entry)]
+        notes += [note for each, entry in zip(stored, sets, strict=True) for note in _applied_notes(each, entry)]
         comparison = replace(comparison, notes=[*notes, *comparison.notes])
     else:
         found = [_read_classifier(folder, name) for folder, name in zip(folders, names, strict=True)]
@@ -141,10 +142,9 @@ def _refuse_trained(
             )
 
 
-def _applied_notes(folder: Path, entry: ScoredSegmentation) -> list[str]:
+def _applied_notes(stored: StoredScores, entry: ScoredSegmentation) -> list[str]:
     """Notes on the post-processing of a set, and whether it was chosen on patients who are scored; none without any."""
-    applied = read_score_facts(folder / MANIFEST).get("postprocessing", [])
-    return [f"{entry.name}: {applied_line(each, entry.patients)}." for each in applied if each.get("file")]
+    return [f"{entry.name}: {applied_line(each, entry.patients)}." for each in stored.postprocessing if each.get("file")]
 
 
 def _means_of_sets(

@@ -71,7 +71,7 @@ class Done:
 
 
 def run_command(name: str, *arguments: object) -> Done:
-    """Run the command `name`, such as data_prep.make_records, in this process; `--workers` among its arguments starts others."""
+    """Run the command `name`, such as data_prep.make_records, in this process alone, unless `--workers` starts others."""
     module = import_module(name)
     config = getattr(module, CONFIGS[name])
     alone = ["--workers", "1"] if getattr(config, "workers", 1) != 1 else []  # what comes later wins

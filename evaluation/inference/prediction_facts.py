@@ -7,7 +7,7 @@ from common.manifests import CONTENT, Fields, ListOf, MapOf, Maybe, Number, Text
 
 FORMAT = 1
 TRAINING = ListOf(Fields({"records": Text(least=1), "fold": Maybe(Whole(0)), "cases": ListOf(Text(least=1))}))
-_APPLIED = Fields(
+APPLIED = Fields(
     {},
     {
         "head": Text(),
@@ -30,7 +30,7 @@ PREDICTIONS = Fields(
         "training": TRAINING,
         "training_unknown": ListOf(Text()),
         "channels": MapOf(ListOf(Text(least=1))),
-        "postprocessing": ListOf(_APPLIED),
+        "postprocessing": ListOf(APPLIED),
         "cost": Maybe(MapOf(Number())),
         "format": CONTENT,
     },

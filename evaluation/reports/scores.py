@@ -11,8 +11,7 @@ from evaluation.figures.scores import draw_scores, read_model
 from evaluation.inference.applied import applied_line
 from evaluation.reports.charts import chart
 from evaluation.reports.content import Block, Paragraph, Section, TextTable
-from evaluation.scores.facts import read_score_facts
-from evaluation.scores.folder import MANIFEST, StoredScores, read_patient_scores, read_scores
+from evaluation.scores.folder import StoredScores, read_patient_scores, read_scores
 from evaluation.scores.patients import PatientScores, summarise_scores
 from evaluation.scores.trained import trained_notes
 from evaluation.tables.patients import score_cell
@@ -74,8 +73,7 @@ def _slices_table(name: str, folder: Path) -> TextTable:
 
 def _notes(stored: StoredScores, patients: Sequence[str], name: str) -> list[Paragraph]:
     """Notes on patients who trained the runs, on post-processing and those it was chosen on, on cases without prediction."""
-    applied = read_score_facts(stored.folder / MANIFEST).get("postprocessing", [])
-    lines = [applied_line(entry, patients) for entry in applied]
+    lines = [applied_line(entry, patients) for entry in stored.postprocessing]
     notes = [*trained_notes({name: stored.trained}), *(f"{line[0].upper()}{line[1:]}." for line in lines)]
     found = [Paragraph(note, "note") for note in notes]
     if stored.trained.found:

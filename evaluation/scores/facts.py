@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from common.manifests import CONTENT, Fields, Kind, ListOf, MapOf, Maybe, Number, Text, Whole, read_manifest
+from evaluation.inference.prediction_facts import APPLIED
 
 FORMAT, CLASSIFICATION_FORMAT = 3, 1
 OF_PATIENTS = "per patient, whole volumes on the native grid"
@@ -29,6 +30,7 @@ SCORES = Fields(
     {
         "missing": MapOf(Text()),
         "split": Text(SPLITS),
+        "postprocessing": ListOf(APPLIED),
         **_TRAINED,
     },
 )

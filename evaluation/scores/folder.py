@@ -10,28 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.errors import UserError, did_you_mean_path
 from common.files import write_json, write_text
-from common.manifests import Fields, Text, Whole, checked, read_manifest
+from common.manifests import Fields, Text, read_manifest
 from common.metrics.catalogue import METRICS, absent_rule
-from common.metrics.metric import Metric
 from common.metrics.statistics import INTERVAL_NOTE, Summary
-from common.tables import SUFFIXES, TableFormat, csv_text, read_rows
+from common.tables import SUFFIXES, TableFormat, csv_text
 from data_prep.labels import LabelSchema
-from data_prep.structures import CLASS_MEAN, scored_structures
+from data_prep.structures import CLASS_MEAN
 from evaluation.inference.predictions import MANIFEST as PREDICTIONS
 from evaluation.inference.predictions import SCORES
 from evaluation.outputs import FILE as ORIGINS
 from evaluation.scores.cases import ScoreKey
 from evaluation.scores.facts import FORMAT, OF_PATIENTS, OF_RECORDS, RULES, SPLITS, read_score_facts
 from evaluation.scores.lesion_table import PER_LESION, lesion_rows
-from evaluation.scores.lesions import rule_structures
+from evaluation.scores.patient_table import PER_PATIENT, metric_columns, patient_rows, read_patient_table
 from evaluation.scores.patients import PatientScores, summarise_scores
 from evaluation.scores.trained import TrainedPatients
 
-MANIFEST, PER_PATIENT, SUMMARY, TABLE = "scores.json", "per_patient.csv", "summary.csv", "table.txt"
+MANIFEST, SUMMARY, TABLE = "scores.json", "summary.csv", "table.txt"
 AVERAGING = (
     "Every score is of a case's whole volume on the patient's own grid; voxels that are not annotated are left out. A patient "
     "with several cases counts once, with the mean over the cases. Figures are means over patients. class_mean is the mean of "
@@ -63,6 +60,7 @@ class StoredScores:
         metrics: names of all that were computed.
         missing: case -> reason why it counts the worst values.
         trained: patients who trained the runs that are scored.
+        postprocessing: entries of the predictions' manifest, one per head and file of settings.
     """
 
     folder: Path
@@ -75,6 +73,7 @@ class StoredScores:
     metrics: frozenset[str]
     missing: dict[str, str]
     trained: TrainedPatients
+    postprocessing: list[dict[str, Any]]
 
 
 def find_scores(folder: Path, name: str = MANIFEST) -> Path | None:
@@ -134,9 +133,9 @@ def write_patient_scores(
         "format": FORMAT,
         "kind": OF_PATIENTS,
         "patients": len(scores.patients),
-        "metrics": {metric.name: metric.facts() for metric in _columns(scores)},
+        "metrics": {metric.name: metric.facts() for metric in metric_columns(scores)},
         "averaging": AVERAGING,
-        "absent_rule": absent_rule(_columns(scores)),
+        "absent_rule": absent_rule(metric_columns(scores)),
         "missing": scores.missing,
         "interval": INTERVAL_NOTE,
         "schema": schema.to_dict(),
@@ -149,7 +148,8 @@ def write_patient_scores(
             {"channels": list(channels), "patients": subset.patients, "summary": _entries(summarise_scores(subset))}
             for channels, subset in scores.subsets.items()
         ]
-    write_text(folder / PER_PATIENT, csv_text(_patient_rows(scores, facts)))
+    trained = TrainedPatients.read(facts, len(scores.patients))
+    write_text(folder / PER_PATIENT, csv_text(patient_rows(scores, trained)))
     files = [folder / PER_PATIENT]
     if any(metric.rule is not None for metric in scores.metrics):
         write_text(folder / PER_LESION, csv_text(lesion_rows(scores.lesions)))
@@ -172,30 +172,6 @@ def _entries(summaries: dict[ScoreKey, Summary]) -> list[dict[str, Any]]:
         {"kind": structure.kind, "structure": structure.name, "score": name, **_without_nan(vars(each))}
         for (structure, name), each in summaries.items()
     ]
-
-
-def _columns(scores: PatientScores) -> list[Metric]:
-    """Metrics that have a column: the default ones, known or not, and the others that were computed."""
-    used = {metric.name for metric in scores.metrics}
-    return [metric for name, metric in METRICS.items() if metric.by_default or name in used]
-
-
-def _patient_rows(scores: PatientScores, facts: dict[str, Any]) -> list[list[Any]]:
-    """Rows of per_patient.csv: a column for each metric, empty where it is unknown or has no value.
-
-    `trained` is 1 for a patient who trained a run behind the predictions, and empty where that is not known.
-    """
-    trained = TrainedPatients.read(facts, len(scores.patients))
-    names = [metric.name for metric in _columns(scores)]
-    rows: list[list[Any]] = [["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth", "trained"]]
-    for p, patient in enumerate(scores.patients):
-        for structure in scores.structures:
-            columns = [scores.values.get((structure, name)) for name in names]
-            values = [None if column is None or math.isnan(column[p]) else float(column[p]) for column in columns]
-            absent = None if structure == CLASS_MEAN else int(scores.absent[structure][p])
-            seen = trained.mark(patient)
-            rows.append([patient, scores.cases[p], structure.kind, structure.name, *values, absent, seen])
-    return rows
 
 
 def _summary_rows(scores: PatientScores, summaries: dict[ScoreKey, Summary]) -> list[list[Any]]:
@@ -286,7 +262,10 @@ def read_scores(folder: Path) -> StoredScores:
     schema = LabelSchema.from_dict(values.get("schema"), file)
     split = read_split(values, file)
     trained = TrainedPatients.read(values, patients)
-    return StoredScores(place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing, trained)
+    applied = values.get("postprocessing", [])
+    return StoredScores(
+        place, per_patient, schema, split, patients, summary, keys, frozenset(metrics), missing, trained, applied
+    )
 
 
 def has_current_scores(folder: Path, made_from: Path, metrics: Sequence[str] = ()) -> bool:
@@ -334,60 +313,7 @@ def read_patient_scores(stored: StoredScores) -> PatientScores:
             f"{stored.folder / MANIFEST}: expected scores per patient; received those of slices of records; "
             "use glioskull score --predictions"
         )
-    rows = read_rows(file)
-    metrics = [METRICS[name] for name in (rows[0] if rows else ()) if name in METRICS]
-    if not metrics or not {"patient", "cases", "kind", "structure", "cases_absent_in_truth"} <= set(rows[0]):
-        raise UserError(
-            f"{file}: expected scores per patient, as glioskull score writes them; received another table; score again"
-        )
-    patients = sorted({row["patient"] for row in rows})
-    structures = scored_structures(stored.schema)
-    found = {(row["patient"], row["kind"], row["structure"]): row for row in rows}
-    if set(found) != {(patient, each.kind, each.name) for patient in patients for each in structures}:
-        raise UserError(
-            f"{file}: expected a row for each patient and structure of schema {stored.schema.name}; received other rows; "
-            "score again"
-        )
-    values: dict[ScoreKey, np.ndarray] = {}
-    absent = {}
-    for structure in structures:
-        mine = [found[patient, structure.kind, structure.name] for patient in patients]
-        for metric in metrics:
-            ranked = metric.rule is not None and structure in rule_structures(metric.rule, structures).values()
-            if ranked or any(row[metric.name] for row in mine):  # where no patient has a value, a row of the comparison stays
-                values[structure, metric.name] = np.array([_number(row, metric, file) for row in mine])
-        if structure != CLASS_MEAN:
-            absent[structure] = np.array([_count(row, "cases_absent_in_truth", file, 0) for row in mine])
-    cases = [_count(found[patient, structures[0].kind, structures[0].name], "cases", file, 1) for patient in patients]
-    return PatientScores(structures, patients, cases, values, absent, missing=stored.missing)
-
-
-def _number(row: dict[str, str], metric: Metric, file: Path) -> float:
-    """A metric's value in a row of per_patient.csv, refused where it is no number or beyond the metric's limits.
-
-    NaN, no value, where an entry of a metric that may lack one is empty.
-    """
-    low, high = metric.limits
-    if metric.may_lack_value and not row[metric.name]:
-        return math.nan
-    try:
-        value = float(row[metric.name])
-    except ValueError:
-        value = math.nan
-    if not (low <= value <= high and math.isfinite(value)):
-        wanted = f"{low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-        raise UserError(
-            f"{file}: patient {row['patient']}, {row['structure']}: expected {metric.name} of {wanted}; "
-            f"received {row[metric.name]!r}"
-        )
-    return value
-
-
-def _count(row: dict[str, str], column: str, file: Path, least: int) -> int:
-    """A number of cases in a row of per_patient.csv; the least one where the cell is empty."""
-    where = f"{file}: patient {row['patient']}: {column}"
-    cell = row[column]
-    return int(checked(int(cell) if cell.isdecimal() and len(cell) < 10 else cell, Whole(least), where)) if cell else least
+    return read_patient_table(file, stored.schema, stored.missing)
 
 
 def _write(folder: Path, summary: list[list[Any]], table: str, manifest: dict[str, Any]) -> list[Path]:

@@ -27,6 +27,7 @@ ROW = {"kind": "class", "structure": "x", "score": "dice", "mean": 0.5}
         (read_score_facts, SCORES, "metrics", {"dice": {}}),
         (read_score_facts, SCORES, "summary", [ROW | {"mean": "0.5"}]),
         (read_score_facts, SCORES, "missing", {"a": None}),
+        (read_score_facts, SCORES, "postprocessing", ["largest component"]),
         (read_classification_facts, CLASSES, "classes", []),
         (read_classification_facts, CLASSES, "level", {"patient": {"n": "3"}}),
         (read_classification_facts, CLASSES, "folds", [{}]),

@@ -1,6 +1,5 @@
 """A scores folder: what is written is read back, of predictions and of a run on records."""
 
-import csv
 import math
 import os
 from dataclasses import replace
@@ -96,12 +95,8 @@ def test_scores_of_patients_are_read_back(tmp_path, spacing):
     assert (stored.per_patient, stored.patients, stored.split, stored.schema) == (True, 8, "patient", SCHEMA)
 
 
-def test_a_table_of_patients_has_a_column_for_each_metric(tmp_path):
+def test_a_folder_holds_its_tables(tmp_path):
     folder = write_made(tmp_path, 0) / "scores"
-    heading, first, *_ = csv.reader((folder / "per_patient.csv").open())
-    names = [metric.name for metric in chosen_metrics()]
-    assert heading == ["patient", "cases", "kind", "structure", *names, "cases_absent_in_truth", "trained"]
-    assert first[:4] == ["p00", "1", "region", "WT"]
     assert sorted(path.name for path in folder.iterdir()) == ["per_patient.csv", "scores.json", "summary.csv", "table.txt"]
 
 
