@@ -191,8 +191,8 @@ def _draw_box(
         axes.boxplot([values], positions=[place], **_box_style(colour))
     # Patients by name, so that one stands in the same place whatever the order of the table.
     sides = dict(zip(sorted(patients), place + rng.uniform(-JITTER, JITTER, len(values)), strict=True))
-    size = 10 if len(values) <= 100 else 4
-    axes.scatter([sides[patient] for patient in patients], values, s=size, color=colour, alpha=0.6, linewidths=0, zorder=3)
+    size = 24 if len(values) < FEWEST else 10 if len(values) <= 100 else 4
+    axes.scatter([sides[patient] for patient in patients], values, s=size, color=colour, alpha=0.7, linewidths=0, zorder=3)
     hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": "black"}  # hides no patient
     axes.plot(place, values.mean(), "D", markeredgewidth=1.1, markersize=7, zorder=4, **hollow)
     return sides

@@ -95,7 +95,7 @@ def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> li
     pitch = MARKER * len(models) + GAP
     note = textwrap.wrap(_note(models), int(style.WIDTH * 15))
     with style.style():
-        height = pitch * len(rows) + 0.9 + 0.16 * len(models) / 2 + 0.12 * len(note)
+        height = pitch * len(rows) + 0.9 + 0.16 * (len(models) > 1) * len(models) / 2 + 0.12 * len(note)
         figure = style.new_figure(height=height, gaps=(0.06, 0.05))
         axes = figure.subplots()
         styles = style.run_styles([model.name for model in models])
@@ -103,7 +103,8 @@ def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> li
             _draw_model(axes, rows, model, look, MARKER * (index - (len(models) - 1) / 2) / pitch)
         _finish(axes, rows, metric)
         axes.set_title("\n".join(note), fontsize=6.5, color=NOTE, loc="left")
-        style.legend_below(figure, *axes.get_legend_handles_labels())
+        if len(models) > 1:
+            style.legend_below(figure, *axes.get_legend_handles_labels())
         return style.save(figure, path, _numbers(models, metric))
 
 
@@ -118,10 +119,10 @@ def _numbers(models: Sequence[ModelScores], metric: Metric) -> list[list[Any]]:
 
 
 def row_label(structure: Structure) -> str:
-    """Name of a row: the structure's, without its kind; of a mean: with or without background."""
+    """Name of a row: the structure's, without its kind; of a mean as in tables, where the class mean has no background."""
     if structure.kind != "mean":
         return structure.name
-    return f"mean {'with' if structure == MEAN_WITH_BACKGROUND else 'without'} background"
+    return "class mean with background" if structure == MEAN_WITH_BACKGROUND else "class mean"
 
 
 def _values(stored: StoredScores, metric: Metric) -> dict[Structure, Estimate]:

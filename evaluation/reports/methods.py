@@ -69,7 +69,8 @@ def _training(run: Run) -> str:
     size = f" resized to {words(given.resize)}" if given.resize else ""
     schedule = f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, {run.config.schedule.name} schedule"
     loss = f"; loss {run.config.loss.name}" if hasattr(run.config, "loss") else ""  # a classifier has but one
-    return f"batches of {given.batch_size} {unit}{size}{loss}; {schedule}"
+    steps = f", {run.config.steps_per_epoch} an epoch" if run.config.steps_per_epoch else ""
+    return f"batches of {given.batch_size} {unit}{size}{steps}{loss}; {schedule}"
 
 
 def _augmentation(run: Run) -> str:
@@ -82,9 +83,14 @@ def _augmentation(run: Run) -> str:
 
 
 def _length(run: Run) -> str:
-    rows, best = read_history(run.path), run.metadata.get("best_epoch")
-    minutes = f" in {rows[-1]['minutes']:.1f} minutes" if rows else ""
-    return f"{run_state(run)}{minutes}; weights of " + (f"epoch {best}, the best on validation" if best else "the last epoch")
+    rows = read_history(run.path)
+    return run_state(run) + (f" in {rows[-1]['minutes']:.1f} minutes" if rows else "")
+
+
+def _weights(run: Run) -> str:
+    best, average = run.metadata.get("best_epoch"), run.config.optimizer.ema
+    averaged = f", averaged over the steps before (decay {average:g})" if average else ""
+    return (f"of epoch {best}, the best on validation" if best else "of the last epoch") + averaged
 
 
 def _machine(run: Run) -> str:
@@ -105,6 +111,7 @@ FACTS: dict[str, Callable[[Run], str]] = {
     "Training": _training,
     "Augmentation": _augmentation,
     "Length": _length,
+    "Weights": _weights,
     "Seed": lambda run: str(run.config.seed),
     "Machine": _machine,
 }

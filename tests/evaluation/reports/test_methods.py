@@ -21,6 +21,7 @@ def test_a_run_is_described(trained):
     assert re.match(r"unet, 2D, \d,\d\d\d parameters, began with random", found["Network"])
     assert "batches of 4 slices; loss focal; adam, learning rate 0.01" in found["Training"]
     assert found["Length"].startswith("finished, 2 epochs in 0.")
+    assert re.fullmatch(r"of epoch \d, the best on validation|of the last epoch", found["Weights"])
     assert "on tensorflow" in found["Machine"]
 
 
