@@ -76,8 +76,8 @@ def main(config: CompareConfig) -> None:
         make_folder(config.out)
     entries: list[ScoredSegmentation] = []
     if kind == "segmentation":
-        sets = [read_scored(folder, name) for folder, name in zip(folders, numbered(names), strict=True)]
         stored = [read_scores(folder) for folder in folders]
+        sets = [read_scored(each, name) for each, name in zip(stored, numbered(names), strict=True)]
         patients = [each.trained for each in stored]
         by_name = {entry.name: each for entry, each in zip(sets, patients, strict=True)}
         _refuse_trained(config, folders, by_name, [entry.split for entry in sets])

@@ -89,18 +89,17 @@ def read_test(test: OpenTest, folders: Folders) -> HeldOutScores:
     keys: list[RowKey] = [
         (structures[name].kind, structures[name].name, test.settings.metric) for name in test.settings.structures
     ]
-    seeds = {
-        run: [read_scored(folder, f"{run}, seed {seed}") for seed, folder in each.items()] for run, each in folders.items()
-    }
+    stored = {run: {seed: read_scores(folder) for seed, folder in each.items()} for run, each in folders.items()}
+    seeds = {run: [read_scored(found, f"{run}, seed {seed}") for seed, found in each.items()] for run, each in stored.items()}
     runs = {run: mean_scored(each, run) for run, each in seeds.items()}
     for run, entry in runs.items():
         missing = [key for key in keys if key not in entry.values]
         if missing:
             raise UserError(f"{test.name}: {run}: expected {missing[0][2]} of {title(missing[0])}; its scores have none")
     trained = {
-        run if len(each) == 1 else f"{run}, seed {seed}": read_scores(folder).trained
-        for run, each in folders.items()
-        for seed, folder in each.items()
+        run if len(each) == 1 else f"{run}, seed {seed}": found.trained
+        for run, each in stored.items()
+        for seed, found in each.items()
     }
     return HeldOutScores(test, keys, seeds, runs, trained)
 

@@ -95,7 +95,8 @@ def draw_scores(path: Path, models: Sequence[ModelScores], metric: Metric) -> li
     pitch = MARKER * len(models) + GAP
     note = textwrap.wrap(_note(models), int(style.WIDTH * 15))
     with style.style():
-        height = pitch * len(rows) + 0.9 + 0.16 * (len(models) > 1) * len(models) / 2 + 0.12 * len(note)
+        legend = 0.08 * len(models) if len(models) > 1 else 0
+        height = pitch * len(rows) + 0.9 + legend + 0.12 * len(note)
         figure = style.new_figure(height=height, gaps=(0.06, 0.05))
         axes = figure.subplots()
         styles = style.run_styles([model.name for model in models])

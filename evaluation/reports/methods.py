@@ -10,6 +10,7 @@ from evaluation.experiments.table import count_parameters
 from evaluation.inference.provenance import run_state
 from evaluation.reports.content import FactList, Paragraph, Section
 from training.patients import read_patients
+from training.phases import resolved_phases
 from training.run import Run
 from training.state.history import read_history
 
@@ -88,8 +89,11 @@ def _length(run: Run) -> str:
 
 
 def _weights(run: Run) -> str:
-    best, average = run.metadata.get("best_epoch"), run.config.optimizer.ema
-    averaged = f", averaged over the steps before (decay {average:g})" if average else ""
+    best, rows = run.metadata.get("best_epoch"), read_history(run.path)
+    epoch = next((row for row in rows if row["epoch"] == best), rows[-1] if rows else {})
+    phases = resolved_phases(run.config)
+    phase = phases[min(int(epoch.get("phase", 1)), len(phases)) - 1]
+    averaged = f", averaged over the steps before (decay {phase.optimizer.ema:g})" if phase.optimizer.ema else ""
     return (f"of epoch {best}, the best on validation" if best else "of the last epoch") + averaged
 
 

@@ -1,28 +1,26 @@
 """Scores of a folder as a column of a comparison, and their mean over folders of equal patients."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
 from common.metrics.statistics import known_mean
 from data_prep.structures import class_names
-from evaluation.scores.folder import read_patient_scores, read_scores
+from evaluation.scores.folder import StoredScores, read_patient_scores
 from evaluation.tables.comparison import RowKey, ScoredSegmentation
 
 
-def read_scored(folder: Path, name: str) -> ScoredSegmentation:
+def read_scored(stored: StoredScores, name: str) -> ScoredSegmentation:
     """Scores of the patients of a folder, with the classes that each structure is made of.
 
     Args:
-        folder: of scores of predictions, or with such scores in it.
+        stored: scores of predictions.
         name: of the column.
 
     Raises:
         UserError: no scores of patients there.
     """
-    stored = read_scores(folder)
     scores = read_patient_scores(stored)
     values: dict[RowKey, dict[str, float]] = {
         (structure.kind, structure.name, metric): dict(zip(scores.patients, column.tolist(), strict=True))

@@ -9,6 +9,7 @@ from common.files import write_json, write_text
 from common.tables import csv_text
 from data_prep.labels import LabelSchema
 from evaluation.outputs import FILE
+from evaluation.scores.folder import read_scores
 from evaluation.tables.scored import read_scored
 from tests import scans
 from tests.evaluation.scores.test_folder import write_made, write_records
@@ -201,7 +202,9 @@ def test_sets_of_one_name_are_seeds_whose_mean_is_compared(two, tmp_path, comman
     rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
     own = ("mean", "attention", "WT", "dice")
     (seeds,) = [row for row in rows if (row["table"], row["name"], row["structure"], row["score"]) == own]
-    single = [np.mean(list(read_scored(folder, "").values["region", "WT", "dice"].values())) for folder in folders[1:]]
+    single = [
+        np.mean(list(read_scored(read_scores(folder), "").values["region", "WT", "dice"].values())) for folder in folders[1:]
+    ]
     assert float(seeds["value"]) == pytest.approx(np.mean(single))
     assert {row["name"] for row in rows} == {"unet", "attention"}
 

@@ -1,9 +1,13 @@
+import json
 import re
 import shutil
+
+import yaml
 
 from evaluation.reports.content import FactList, Paragraph
 from evaluation.reports.methods import FACTS, methods_section, shared, words
 from training.run import Run
+from training.state.history import read_history, write_history
 
 
 def facts(section):
@@ -23,6 +27,21 @@ def test_a_run_is_described(trained):
     assert found["Length"].startswith("finished, 2 epochs in 0.")
     assert re.fullmatch(r"of epoch \d, the best on validation|of the last epoch", found["Weights"])
     assert "on tensorflow" in found["Machine"]
+
+
+def test_weights_are_averages_where_the_phase_that_they_are_of_averages(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    phases = [{"epochs": 1}, {"epochs": 1, "optimizer": {"ema": 0.9}}]
+    config = yaml.safe_load((copy / "config.yaml").read_text()) | {"phases": phases}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    write_history(copy / "history.csv", [row | {"phase": row["epoch"]} for row in read_history(copy)])
+    metadata = json.loads((copy / "run.json").read_text())
+    words = {}
+    for best in (1, 2):
+        (copy / "run.json").write_text(json.dumps(metadata | {"best_epoch": best}))
+        words[best] = facts(methods_section({"tiny": Run(copy)}))["Weights"]
+    assert words[1] == "of epoch 1, the best on validation"
+    assert words[2] == "of epoch 2, the best on validation, averaged over the steps before (decay 0.9)"
 
 
 def test_a_run_without_weights_and_environment_is_described_too(trained, tmp_path):

@@ -5,8 +5,10 @@ import math
 import pytest
 
 from common.errors import UserError
+from evaluation.scores.folder import read_scores
 from evaluation.tables.comparison import ScoredSegmentation
 from evaluation.tables.scored import mean_scored, read_scored
+from tests.evaluation.scores.test_folder import write_records
 
 WT, ET = ("region", "WT", "dice"), ("region", "ET", "dice")
 
@@ -32,9 +34,10 @@ def test_other_patients_are_refused():
         mean_scored([made("run, seed 0", {"a": 0.2}), made("run, seed 1", {"b": 0.2})], "run")
 
 
-def test_a_folder_without_scores_is_refused(tmp_path):
-    with pytest.raises(UserError, match="score it first"):
-        read_scored(tmp_path, "x")
+def test_scores_that_are_of_no_patients_are_refused(tmp_path):
+    write_records(tmp_path)
+    with pytest.raises(UserError, match="expected scores per patient; received those of slices of records"):
+        read_scored(read_scores(tmp_path), "x")
 
 
 def test_a_seed_in_which_a_rule_gives_no_value_is_left_out_and_counted():
